@@ -1,0 +1,55 @@
+/**
+ * The files to back up, as the scan and the tar writer see them: synchronous, because they run in a thread of their
+ * own. The real one (linux-source.ts) makes system calls; tests and the simulator pass their own. Paths are absolute
+ * raw bytes without NUL. Failures are thrown as objects with an errno name in `code`.
+ */
+
+export type EntryType = "file" | "directory" | "symlink" | "fifo" | "char" | "block" | "socket";
+
+/** What lstat says, exact: times are seconds and nanoseconds because a double cannot hold them. */
+export interface Stat {
+  readonly type: EntryType;
+  /** Permission bits, setuid, setgid and sticky: 12 bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  /** May be negative: before 1970. */
+  readonly mtimeSeconds: number;
+  readonly mtimeNanos: number;
+  readonly ctimeSeconds: number;
+  readonly ctimeNanos: number;
+  /** Device and inode as decimal text: they identify hard links. */
+  readonly dev: string;
+  readonly ino: string;
+  readonly nlink: number;
+  /** Of a char or block device. */
+  readonly rdevMajor: number;
+  readonly rdevMinor: number;
+}
+
+/** An open regular file. */
+export interface OpenFile {
+  readonly stat: Stat;
+  /** Reads up to `into.length` bytes at `offset`; 0 at the end. */
+  read(into: Uint8Array, offset: number): number;
+  close(): void;
+}
+
+export interface FileSource {
+  /** Without following a symbolic link. */
+  lstat(path: Uint8Array): Stat;
+  /**
+   * Names in a directory, without `.` and `..`, in any order, handed over in batches of bounded size; `onName` gets a
+   * view that is only valid during the call.
+   */
+  names(path: Uint8Array, onName: (name: Uint8Array) => void): void;
+  readlink(path: Uint8Array): Uint8Array;
+  /** Opens with O_NOFOLLOW | O_NONBLOCK | O_NOCTTY (and O_NOATIME where allowed), then fstat. */
+  open(path: Uint8Array): OpenFile;
+  /** True when the directory is the root of a pseudo-filesystem (proc, sysfs, cgroup …, by statfs). */
+  isPseudo(path: Uint8Array): boolean;
+  /** Names of a user or group id; undefined when there is none. One snapshot per run. */
+  userName(uid: number): string | undefined;
+  groupName(gid: number): string | undefined;
+}

@@ -1,0 +1,80 @@
+/**
+ * The error catalogue: one row per code. `exit` is the exit status of a command that ends with it, `retry` whether
+ * the agent may try again by itself, `hint` what a person can do. A code is never renamed or reused.
+ */
+
+export interface CatalogueRow {
+  readonly exit: number;
+  readonly retry: boolean;
+  readonly hint: string;
+}
+
+const row = (exit: number, retry: boolean, hint: string): CatalogueRow => ({ exit, retry, hint });
+
+export const CATALOGUE = {
+  // Usage and configuration: exit 2.
+  E_USAGE: row(2, false, "Run the command with --help to see what it takes."),
+  E_CONFIG: row(2, false, "Correct the file and run check-config again."),
+  E_CONFIG_READ: row(2, false, "Check the path given with --config and that the file can be read."),
+  E_CERTIFICATE: row(2, false, "Make the certificates again with nbackup-server pki, or correct the paths under tls."),
+  E_NAME: row(2, false, "Names are 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."),
+
+  // The source.
+  E_SOURCE_MISSING: row(1, false, "Mount or create the source, or mark it optional: true in the configuration."),
+  E_SOURCE_NESTED: row(2, false, "Remove the source that lies inside the other one."),
+
+  // Reaching the server.
+  E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
+  E_TLS: row(
+    1,
+    false,
+    "Check that both sides have certificates of the same CA, valid now, and that the address is in the server's certificate.",
+  ),
+  E_DISCONNECTED: row(1, true, "The connection broke; the agent reconnects by itself."),
+  E_TIMEOUT: row(1, true, "The peer did not answer in time; check the network and the server's load."),
+  E_PROTOCOL: row(1, false, "The peer broke the protocol: check that both sides run nbackup of a matching version."),
+  E_VERSION: row(1, false, "Install the same major version of nbackup on both sides."),
+  E_FRAME_TOO_LARGE: row(
+    1,
+    false,
+    "The peer broke the protocol: check that both sides run nbackup of a matching version.",
+  ),
+
+  // Refusals by the server.
+  E_IDENTITY: row(1, false, "agent.name must equal the CN of the agent's certificate."),
+  E_STORAGE_UNKNOWN: row(1, false, "Name a storage that server.yaml defines."),
+  E_STORAGE_DENIED: row(1, false, "Add the agent to allow_agents of the storage, or use another one."),
+  E_STORAGE_FAILED: row(1, true, "The storage's directory cannot be used: look at the server's log and its disk."),
+  E_BUSY: row(1, true, "Wait for the running session to end, or abort it on the server."),
+  E_FULL: row(1, false, "Free space on the storage, lower max_backups and run nbackup-server prune, or lower reserve."),
+  E_MAINTENANCE: row(1, true, "The server is in maintenance; the agent tries again by itself."),
+  E_SHUTDOWN: row(1, true, "The server is stopping; the agent tries again by itself."),
+  E_LIMIT: row(1, true, "A limit of the server was reached: raise it in server.yaml or lower parallels."),
+  E_WINDOW_SIZE: row(2, false, "Raise resume.buffer_size, or lower resume.chunk_size or resources.workers."),
+
+  // The end of a session.
+  E_SESSION_GONE: row(1, true, "The server no longer knows the session; the next attempt starts from the beginning."),
+  E_SESSION_EXPIRED: row(1, true, "Nothing was heard of the agent for session_idle_timeout."),
+  E_SUPERSEDED: row(1, true, "Another connection of the same agent took the session over."),
+  E_ABORTED: row(1, false, "The session was aborted on purpose; the log of the server says by whom."),
+  E_DISOWNED: row(1, true, "The agent gave the session up; its next run starts from the beginning."),
+  E_GIVE_UP: row(1, true, "No progress for resume.give_up_after: check the network and the server."),
+  E_DISK_FULL: row(1, false, "The server's disk filled up: free space and run the backup again."),
+  E_DISK: row(1, false, "The server's disk reported an error: check it before trusting it with more backups."),
+  E_MISMATCH: row(
+    1,
+    true,
+    "What arrived is not what was read; nothing was committed. If it happens again check the memory of both machines.",
+  ),
+  E_CHUNK_DAMAGED: row(1, true, "A chunk arrived damaged and is sent again."),
+  E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
+  E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
+  E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),
+} as const satisfies Record<string, CatalogueRow>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+/** True for a code of this version's catalogue. A peer may know others. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(CATALOGUE, text);
+}
