@@ -1,0 +1,28 @@
+/**
+ * The defaults of both configuration files as numbers, where code other than the schemas wants to name them. Their
+ * reasons stand beside the keys in the schemas, where the reference is generated from.
+ */
+import { GiB, MiB } from "#base/units.ts";
+import type { ResourcesConfig } from "./types.ts";
+
+export const DEFAULT_AGENT_CONFIG_FILE = "/etc/nbackup/agent.yaml";
+export const DEFAULT_SERVER_CONFIG_FILE = "/etc/nbackup/server.yaml";
+
+/** compression_level where it is not set, by measurement (docs/benchmarks.md). */
+export const DEFAULT_GZIP_LEVEL = 3;
+export const DEFAULT_ZST_LEVEL = 1;
+
+export const DEFAULT_SERVER_PORT = 9847;
+export const DEFAULT_BUFFER_BYTES = 256 * MiB;
+export const DEFAULT_RESERVE_PERCENT = 5;
+export const DEFAULT_RESERVE_BYTES_MAX = 10 * GiB;
+export const DEFAULT_NICE = 10;
+
+/** The nice value to run with: what is set counts; else a person waiting at a terminal is not slowed down. */
+export function niceLevel(
+  resources: ResourcesConfig,
+  run: { readonly once: boolean; readonly terminal: boolean },
+): number {
+  if (resources.nice !== undefined) return resources.nice;
+  return run.once && run.terminal ? 0 : DEFAULT_NICE;
+}
