@@ -1,0 +1,50 @@
+/** The fixed header that every frame starts with, as numbers. PROTOCOL.md "Frames". Parsing and writing: decode.ts, encode.ts. */
+import type { FileNumber } from "#base/chunk.ts";
+import type { MessageType } from "./messages.ts";
+
+/** `nbk` and the framing's version. */
+export const FRAME_MAGIC = 0x6e62_6b01;
+
+/** Frame type numbers. Only ever appended to. */
+export const FRAME_TYPES = {
+  hello: 0x01,
+  welcome: 0x02,
+  refused: 0x03,
+  begin: 0x04,
+  queued: 0x05,
+  admitted: 0x06,
+  data: 0x07,
+  /** Reserved: a chunk of an earlier archive by reference; counts in sequence, offset and Sack like Data. */
+  copy: 0x08,
+  sack: 0x0a,
+  finish: 0x0b,
+  phase: 0x0c,
+  committed: 0x0d,
+  ended: 0x0e,
+  disown: 0x0f,
+  ping: 0x10,
+  pong: 0x11,
+  goodbye: 0x12,
+} as const satisfies Record<MessageType | "data" | "copy", number>;
+
+export type FrameType = keyof typeof FRAME_TYPES;
+
+/** Set on the last Data frame of a file that is sent for the first time: the server answers with a Sack at once. */
+export const FLAG_PUSH = 0x01;
+
+export interface FrameHeader {
+  readonly type: FrameType;
+  readonly flags: number;
+  readonly slot: number;
+  readonly file: FileNumber;
+  /** Payload length in bytes. */
+  readonly length: number;
+  /** Data: the chunk's sequence number in its file; else 0. */
+  readonly sequence: number;
+  /** Data: the slot's generation; else the session's, 0 before there is one. */
+  readonly generation: number;
+  /** CRC-32 of the payload. */
+  readonly crc: number;
+  /** Data: the chunk's byte offset in its file; else 0. */
+  readonly offset: number;
+}

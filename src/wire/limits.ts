@@ -1,0 +1,35 @@
+/** All limits of the protocol in one place; PROTOCOL.md "Limits" has the same table with the reasons. */
+import { KiB, MiB } from "#base/units.ts";
+
+export const PROTOCOL_VERSION_MIN = 1;
+export const PROTOCOL_VERSION_MAX = 1;
+/** As TLS wants it: a length byte before the name. */
+export const ALPN_PROTOCOL = "nbackup/1";
+
+export const FRAME_HEADER_BYTES = 32;
+export const CHUNK_TAIL_BYTES = 40;
+
+/** chunk_size is at most 16 MiB, pax records add at most 1 MiB, and incompressible data grows a little. */
+export const CHUNK_STORED_BYTES_MAX = 17 * MiB + 256 * KiB;
+export const DATA_PAYLOAD_BYTES_MAX = CHUNK_STORED_BYTES_MAX + CHUNK_TAIL_BYTES;
+/** Every control message fits; a Sack names at most SACK_RANGES_MAX ranges. */
+export const CONTROL_PAYLOAD_BYTES_MAX = 64 * KiB;
+/** Before Hello is accepted: header and payload together. */
+export const HELLO_BYTES_MAX = 4 * KiB;
+export const HELLO_TIMEOUT_MS = 10_000;
+
+export const SLOTS_MAX = 255;
+export const SACK_RANGES_MAX = 1024;
+export const LOST_CHUNKS_MAX = 1024;
+export const MESSAGE_TEXT_CHARS_MAX = 2048;
+
+/** The server says something on every connection at least this often; the agent too. */
+export const HEARTBEAT_MS = 5_000;
+/** Nothing heard for so long: the connection is dead. */
+export const SILENCE_MAX_MS = 20_000;
+/** An older connection is asked whether it still lives before a newer one takes its place. */
+export const PROBE_TIMEOUT_MS = 10_000;
+/** The longest a Sack about received chunks is held back. */
+export const SACK_DELAY_MS = 50;
+/** At most so many bytes in one write to a socket, so that control frames are never far behind. */
+export const WRITE_BYTES_MAX = 256 * KiB;

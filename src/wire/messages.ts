@@ -1,0 +1,171 @@
+/**
+ * The control messages: shape and limits of each, as PROTOCOL.md "Messages" describes them. Payloads are msgpack maps;
+ * unknown keys are ignored so that a later version may add some. This file neither encodes nor sends.
+ */
+import { z } from "zod";
+import { isName } from "#base/names.ts";
+import { LOST_CHUNKS_MAX, MESSAGE_TEXT_CHARS_MAX, SACK_RANGES_MAX, SLOTS_MAX } from "./limits.ts";
+
+const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const u32 = z.number().int().min(0).max(0xffff_ffff);
+const u8 = z.number().int().min(0).max(255);
+const text = z.string().max(MESSAGE_TEXT_CHARS_MAX);
+const name = z.string().refine(isName, "not a name");
+const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+const digest = z.instanceof(Uint8Array).refine((b) => b.length === 32, "not 32 bytes");
+const fileNumber = z.union([z.literal(0), z.literal(1)]);
+const slot = u8.max(SLOTS_MAX - 1);
+
+const hello = z.object({
+  role: z.enum(["control", "session", "stream", "health", "read"]),
+  versionMin: u32,
+  versionMax: u32,
+  /** agent.name; must equal the certificate's CN. */
+  agent: name,
+  /** `nbackup-agent 0.1.0` */
+  software: text,
+  /** Made anew by every run of an agent process: tells its connections from those of another run. */
+  run: uuid,
+  /** role stream, and role session that resumes. */
+  session: uuid.optional(),
+  /** role stream. */
+  slot: slot.optional(),
+});
+
+const welcome = z.object({
+  version: u32,
+  software: text,
+  /** Made anew by every start of the server: what it said it "received" holds only for one boot. */
+  boot: uuid,
+  /** The session's generation, after a resume or for a stream. */
+  generation: u32,
+  /** The slot's generation, to be carried by Data frames of this connection: role stream, and a resumed session with parallels 0. */
+  slotGeneration: u32,
+});
+
+const refused = z.object({
+  code: text,
+  message: text,
+  hint: text,
+  retry: z.boolean(),
+  retryAfterMs: uint.optional(),
+});
+
+const begin = z.object({
+  backup: name,
+  storage: name,
+  /** What the agent expects to store; the server uses the larger of this and the last archive's size. */
+  estimateBytes: uint,
+  /** resume.chunk_size, or 0: the server's default for the storage's compression. */
+  chunkBytes: uint,
+  windowBytes: uint,
+  /** 0: data goes over the session connection as slot 0; else the number of slots. */
+  parallels: u8,
+});
+
+const queued = z.object({ position: u32 });
+
+const admitted = z.object({
+  session: uuid,
+  generation: u32,
+  /** With parallels 0: the generation of slot 0. */
+  slotGeneration: u32,
+  compression: z.object({ mode: z.enum(["gzip", "zst"]), level: u8 }),
+  chunkBytes: uint,
+  /** `web-01/home/2026-02-12T02-00-00-123Z.tar.gz` */
+  archive: text,
+  /** Totals of the last committed session of this entry, 0 when there was none: for progress and ETA. */
+  lastEntries: uint,
+  lastRawBytes: uint,
+});
+
+/** First and last sequence number, both included. */
+const range = z.tuple([u32, u32]);
+
+const sack = z.object({
+  boot: uuid,
+  generation: u32,
+  files: z
+    .array(
+      z.object({
+        file: fileNumber,
+        /** All chunks below this sequence number are on disk for good. */
+        durableChunks: u32,
+        durableBytes: uint,
+        /** Chunks at or above it that have arrived: all of them, unless there are more than the limit. */
+        received: z.array(range).max(SACK_RANGES_MAX),
+      }),
+    )
+    .max(2),
+  /** Chunks that arrived damaged, or were lost: to be sent again. */
+  lost: z.array(z.tuple([fileNumber, u32])).max(LOST_CHUNKS_MAX),
+  /** The server is not reading because its disk is behind. */
+  stalled: z.boolean(),
+});
+
+const finish = z.object({
+  files: z
+    .array(z.object({ file: fileNumber, chunks: u32, bytes: uint, sha256: digest, root: digest }))
+    .min(1)
+    .max(2),
+  entries: uint,
+  rawBytes: uint,
+  problems: uint,
+});
+
+const phase = z.object({ phase: z.enum(["assembling", "hashing", "committing"]), done: uint, total: uint });
+
+const committed = z.object({
+  session: uuid,
+  archive: text,
+  bytes: uint,
+  sha256: digest,
+  /** Archives that rotation removed for this one. */
+  removed: z.array(text).max(1000),
+});
+
+const ended = z.object({
+  session: uuid,
+  code: text,
+  message: text,
+  hint: text,
+  retry: z.boolean(),
+  retryAfterMs: uint.optional(),
+});
+
+const disown = z.object({ code: text, message: text });
+
+const ping = z.object({
+  id: u32,
+  /** What the agent has read so far, on the session connection. */
+  entries: uint.optional(),
+  rawBytes: uint.optional(),
+});
+
+const pong = z.object({ id: u32 });
+
+const goodbye = z.object({});
+
+/** By frame type. Data and Copy carry bytes, not messages. */
+export const MESSAGES = {
+  hello,
+  welcome,
+  refused,
+  begin,
+  queued,
+  admitted,
+  sack,
+  finish,
+  phase,
+  committed,
+  ended,
+  disown,
+  ping,
+  pong,
+  goodbye,
+} as const;
+
+export type MessageType = keyof typeof MESSAGES;
+export type Message<T extends MessageType> = z.infer<(typeof MESSAGES)[T]>;
+/** A message with its type, as decoders hand it over and encoders take it. */
+export type AnyMessage = { [T in MessageType]: { readonly type: T; readonly body: Message<T> } }[MessageType];
