@@ -1,0 +1,97 @@
+/**
+ * The disk as the store sees it: few, plain, asynchronous file calls that never follow a symbolic link in the last
+ * component. The real one is linux-disk.ts; tests and the simulator pass one that can fail, fill up and forget what
+ * was not synced. Paths are absolute text. What goes wrong is thrown as an object with the errno name in `code`.
+ * This file decides nothing about when to sync: that is the caller's business.
+ */
+import { errnoName, Failure } from "#base/errors.ts";
+
+export type DiskEntryType = "file" | "directory" | "symlink" | "other";
+
+export interface DiskStat {
+  readonly type: DiskEntryType;
+  /** Permission bits, 12 of them. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Device and inode together, as text: equal for two names of one file. */
+  readonly identity: string;
+  readonly mtimeMs: number;
+}
+
+export interface DiskSpace {
+  /** Of the whole filesystem. */
+  readonly totalBytes: number;
+  /** What this process may still use. */
+  readonly freeBytes: number;
+}
+
+/** An open regular file. Calls on one file may overlap; `close` only after the last one has returned. */
+export interface DiskFile {
+  /** Writes all of `bytes` at `offset`, however many calls that takes. `bytes` must not change until it resolves. */
+  write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** Reads up to `into.length` bytes at `offset`; the number read is smaller only at the end of the file. */
+  read(into: Uint8Array, offset: number): Promise<number>;
+  /** Everything written before the call is on the disk when it resolves, and the length that reaches it. */
+  fdatasync(): Promise<void>;
+  /** Bytes. */
+  size(): Promise<number>;
+  truncate(length: number): Promise<void>;
+  chmod(mode: number): Promise<void>;
+  chown(uid: number, gid: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A lock that ends with `release`, or with the process. */
+export interface DiskLock {
+  release(): Promise<void>;
+}
+
+export interface Disk {
+  /** True where files made here must be given away to the owner of the storage: the process is root. */
+  readonly privileged: boolean;
+  /** A new file for reading and writing with exactly this mode; EEXIST when there is one. */
+  create(path: string, mode: number): Promise<DiskFile>;
+  /** An existing regular file; ELOOP for a symbolic link, EINVAL for anything else. */
+  open(path: string, access: "read" | "read-write"): Promise<DiskFile>;
+  /** One directory with exactly this mode; EEXIST when there is anything of that name. */
+  mkdir(path: string, mode: number): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  /** A second name for a file; EEXIST when the name is taken: nothing is ever overwritten. */
+  link(from: string, to: string): Promise<void>;
+  /** Replaces `to` in one step. */
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Names without `.` and `..`, in any order. */
+  readdir(path: string): Promise<string[]>;
+  /** Does not follow a symbolic link. */
+  lstat(path: string): Promise<DiskStat>;
+  chown(path: string, uid: number, gid: number): Promise<void>;
+  /** The path without any symbolic link in it. */
+  realpath(path: string): Promise<string>;
+  space(path: string): Promise<DiskSpace>;
+  /** The names in the directory, as they are now, are on the disk when it resolves. */
+  syncDirectory(path: string): Promise<void>;
+  /** Locks a file (made if missing) against other processes; EWOULDBLOCK when one has it. */
+  lock(path: string): Promise<DiskLock>;
+}
+
+/** What the error of a file call means for a session: E_DISK_FULL when space ran out, else E_DISK. */
+export function diskFailure(error: unknown, doing: string): Failure {
+  if (error instanceof Failure) return error;
+  const errno = errnoName(error);
+  const code = errno === "ENOSPC" || errno === "EDQUOT" ? "E_DISK_FULL" : "E_DISK";
+  return new Failure(code, `${doing}: ${errno ?? String(error)}`, { cause: error });
+}
+
+/** The value of a file call, or undefined when what it names does not exist. */
+export async function orMissing<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * What the server and a session's store say to each other: values and callbacks, no behaviour. Vocabulary of
+ * PROTOCOL.md: "Addressing and trust", "Acknowledgement", "Integrity".
+ */
+import type { ChunkKind, CompressionMode, FileNumber } from "#base/chunk.ts";
+import type { Failure } from "#base/errors.ts";
+
+/** What a session is, as its journal keeps it. */
+export interface SessionRequest {
+  /** UUID, made by the server. */
+  readonly session: string;
+  readonly agent: string;
+  readonly backup: string;
+  /** UUID of the agent's run that began it. */
+  readonly run: string;
+  readonly generation: number;
+  readonly compression: CompressionMode;
+  /** The most raw bytes of a chunk, without pax records. */
+  readonly chunkBytes: number;
+  readonly windowBytes: number;
+  /** Wall clock at admission. */
+  readonly startWallMs: number;
+}
+
+/** Where a chunk says that it belongs: the header of a Data frame. */
+export interface ChunkPlace {
+  readonly file: FileNumber;
+  readonly sequence: number;
+  readonly offset: number;
+  /** Stored bytes, at least 1: the payload without its tail. */
+  readonly storedLength: number;
+}
+
+/** The chunk tail of a Data frame, and whether the frame arrived whole. */
+export interface ChunkTail {
+  /** Uncompressed bytes. */
+  readonly rawLength: number;
+  readonly kind: ChunkKind;
+  /** SHA-256 of the stored bytes, 32 bytes; only read during the call. */
+  readonly digest: Uint8Array;
+  /** The CRC-32 of the frame's payload was right. */
+  readonly payloadIntact: boolean;
+}
+
+/** The way of one chunk from a connection to its place. One of `finish` and `abort` ends it; nothing follows. */
+export interface ChunkWriter {
+  /** The next stored bytes; the view is only read during the call. Never blocks: look at `SessionStore.congested`. */
+  write(segment: Uint8Array): void;
+  /**
+   * All stored bytes and the tail are here. `received`: digest and CRC were right; `damaged`: they were not, the chunk
+   * counts as lost (`events.lost` was called) and may come again. Throws Failure E_PROTOCOL when the tail says what
+   * cannot be. After the session failed or was aborted it returns `damaged` and does nothing.
+   */
+  finish(tail: ChunkTail): "received" | "damaged";
+  /** The connection died before the end: the chunk may come again on another one. May be called more than once. */
+  abort(): void;
+}
+
+/** `duplicate`: the chunk is here already, or on its way on another slot: read it, check the frame and drop it. */
+export type Placing = { readonly verdict: "new"; readonly writer: ChunkWriter } | { readonly verdict: "duplicate" };
+
+/** What the store tells the server. None of these may throw; all are called from a turn of the event loop of their own or from a writer's call. */
+export interface SessionEvents {
+  /** The durable point of a file moved: time for a Sack. */
+  durable(): void;
+  /** To be sent again: damaged, or its connection died after another copy of it was dropped as a duplicate. */
+  lost(file: FileNumber, sequence: number): void;
+  /** `congested` became false. */
+  relief(): void;
+  /** Once: the disk failed the session. Nothing more is placed; the server calls `abort`. */
+  failed(failure: Failure): void;
+}
+
+/** One file of the session as a Sack tells it. */
+export interface FileAcknowledgement {
+  readonly file: FileNumber;
+  /** All chunks below this number are on disk for good. */
+  readonly durableChunks: number;
+  readonly durableBytes: number;
+  /** First and last sequence number of each run of chunks that were received above, ascending; at most as many as asked for. */
+  readonly received: readonly (readonly [number, number])[];
+}
+
+/** What the agent says of one file at the end. */
+export interface FileProof {
+  readonly file: FileNumber;
+  readonly chunks: number;
+  readonly bytes: number;
+  /** Of the file's bytes; 32 bytes. */
+  readonly sha256: Uint8Array;
+  /** Of the list of chunks, as PROTOCOL.md "Integrity" defines it; 32 bytes. */
+  readonly root: Uint8Array;
+}
+
+export interface SessionProof {
+  /** The archive, and its index if there is one. */
+  readonly files: readonly FileProof[];
+  readonly entries: number;
+  readonly rawBytes: number;
+  readonly problems: number;
+}
+
+export type FinishPhase = "hashing" | "committing";
+/** `done` of `total` bytes of the phase. */
+export type PhaseListener = (phase: FinishPhase, done: number, total: number) => void;
+
+/** The answer to Finish, the same however often it is asked. */
+export interface CommitAnswer {
+  readonly session: string;
+  /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
+  readonly archive: string;
+  readonly bytes: number;
+  /** 32 bytes. */
+  readonly sha256: Uint8Array;
+  /** Archives that rotation removed for this one, named like `archive`. */
+  readonly removed: readonly string[];
+}
