@@ -1,0 +1,82 @@
+/**
+ * Runs test files and tells the truth about them: every file must appear in the report, and a run that ended without
+ * one is repeated file by file so that the rest is still counted.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { addTotals, NO_TESTS, parseJunit, type Totals } from "./junit.ts";
+import { inProject, ROOT } from "./project.ts";
+import { BUN, runVisibly } from "./run.ts";
+
+/** A fast run gets this long in all, a slow file this long by itself; then it is killed and counts as failed. */
+const FAST_TIMEOUT_MS = 10 * 60_000;
+const SLOW_FILE_TIMEOUT_MS = 20 * 60_000;
+
+/** Tests in these folders call compiled executables and other programs; all others are in-process and fast. */
+const SLOW_FOLDERS = ["test/e2e/", "test/ui/"];
+
+export const RESULTS_DIRECTORY = inProject("test-results");
+
+export interface TestFiles {
+  readonly fast: readonly string[];
+  readonly slow: readonly string[];
+}
+
+/** All test files, relative to the checkout, in order. */
+export async function findTests(): Promise<TestFiles> {
+  const files = await Array.fromAsync(new Bun.Glob("test/**/*.test.ts").scan({ cwd: ROOT }));
+  files.sort();
+  const isSlow = (file: string): boolean => SLOW_FOLDERS.some((folder) => file.startsWith(folder));
+  return { fast: files.filter((file) => !isSlow(file)), slow: files.filter(isSlow) };
+}
+
+/** One `bun test` process over the files; undefined when it left no report. */
+async function runOnce(files: readonly string[], timeoutMs: number): Promise<Totals | undefined> {
+  await mkdir(RESULTS_DIRECTORY, { recursive: true });
+  const name = files.length === 1 ? (files[0] ?? "").replaceAll("/", "-") : "fast";
+  const outfile = path.join(RESULTS_DIRECTORY, `${name}.xml`);
+  await rm(outfile, { force: true });
+  const flags = ["--isolate", "--no-orphans", "--only-failures", "--reporter=junit", `--reporter-outfile=${outfile}`];
+  const exitCode = await runVisibly([BUN, "test", ...flags, ...files.map((file) => `./${file}`)], { timeoutMs });
+  if (!(await Bun.file(outfile).exists())) return undefined;
+  const report = parseJunit(await Bun.file(outfile).text());
+  let failed = report.failed;
+  for (const file of files) {
+    if (report.files.has(file)) continue;
+    console.log(`${file}: not one test of it is in the report: it did not load, or has none.`);
+    failed += 1;
+  }
+  if (exitCode !== 0 && failed === 0) {
+    console.log(`bun test ended with ${exitCode} although no test failed.`);
+    failed += 1;
+  }
+  return { passed: report.passed, failed, skipped: report.skipped };
+}
+
+async function runOneByOne(files: readonly string[], timeoutMs: number): Promise<Totals> {
+  let totals = NO_TESTS;
+  for (const file of files) {
+    const started = performance.now();
+    const found = await runOnce([file], timeoutMs);
+    if (found === undefined) console.log(`${file}: the run ended before its end: a test exits, hangs or crashes.`);
+    const counted = found ?? { passed: 0, failed: 1, skipped: 0 };
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(`${file}: ${counted.passed} passed, ${counted.failed} failed in ${seconds} s`);
+    totals = addTotals(totals, counted);
+  }
+  return totals;
+}
+
+/** Fast tests, all in one process, each file with a fresh global object. */
+export async function runFast(files: readonly string[]): Promise<Totals> {
+  if (files.length === 0) return NO_TESTS;
+  const totals = await runOnce(files, FAST_TIMEOUT_MS);
+  if (totals !== undefined) return totals;
+  console.log("The run ended without a report; once more, file by file.");
+  return await runOneByOne(files, FAST_TIMEOUT_MS);
+}
+
+/** Slow tests, a process for each file: a test that times out takes its child processes with it, and no others. */
+export async function runSlow(files: readonly string[]): Promise<Totals> {
+  return await runOneByOne(files, SLOW_FILE_TIMEOUT_MS);
+}
