@@ -25,7 +25,7 @@ export interface DemoPkiOptions {
   readonly agents?: readonly string[];
   /** DNS names and IP addresses, the first one is the CN. `localhost`, `127.0.0.1`, `::1` unless told. */
   readonly serverHosts?: readonly string[];
-  /** Of the server's and the agents' certificates; an hour ago until in 30 days unless told. The CA's is wider. */
+  /** Of the server's and the agents' certificates; an hour ago until in 90 days unless told. The CA's is wider. */
   readonly validity?: Validity;
 }
 
@@ -77,9 +77,9 @@ export async function makeDemoPki(dir: string, options: DemoPkiOptions = {}): Pr
   };
 }
 
-/** Valid from an hour before `nowMs` until 30 days after. */
+/** Valid from an hour before `nowMs` until 90 days after. */
 export function validityAround(nowMs: number): Validity {
-  return { notBeforeMs: nowMs - 3_600_000, notAfterMs: nowMs + 30 * DAY_MS };
+  return { notBeforeMs: nowMs - 3_600_000, notAfterMs: nowMs + 90 * DAY_MS };
 }
 
 /** Ended an hour before `nowMs`. */
