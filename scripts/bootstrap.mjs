@@ -85,7 +85,7 @@ function npmInstall(directory, spec) {
     throw new Sentence(`The npm registry cannot be reached to fetch ${spec}: check the network or the proxy settings.`);
   }
   const reason = stderr.split("\n").find((line) => /^npm (error|ERR!) (?!code\b)/.test(line)) ?? `status ${status}`;
-  throw new Sentence(`npm could not install ${spec}: ${reason.replace(/^npm (error|ERR!) /, "")}`);
+  throw new Sentence(`npm could not install ${spec}: ${reason.replace(/^npm (error|ERR!) (notarget )?/, "")}`);
 }
 
 /**
@@ -161,7 +161,6 @@ async function main() {
       `The locked dependencies could not be installed (bun install ended with ${installed}): check the network and the lines above.`,
     );
   }
-  // npm hands over paths as typed in the directory it was called from, which it keeps in INIT_CWD.
   return await runToEnd(bun, [script, ...process.argv.slice(3)]);
 }
 

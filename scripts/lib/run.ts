@@ -6,6 +6,8 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
   /** Kills the program after this long; none when absent. */
   readonly timeoutMs?: number;
+  /** Ends the program by SIGTERM. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunResult {
@@ -24,6 +26,12 @@ function environment(extra: Record<string, string> | undefined): Record<string, 
   return { ...process.env, ...extra };
 }
 
+/** The ways to end a program early, in the form Bun.spawn takes them. */
+function limits(options: RunOptions): { timeout?: number; killSignal?: NodeJS.Signals; signal?: AbortSignal } {
+  if (options.timeoutMs !== undefined) return { timeout: options.timeoutMs, killSignal: "SIGKILL" };
+  return options.signal === undefined ? {} : { signal: options.signal };
+}
+
 /** Runs a program to its end and keeps what it printed. A failure is a result, not an error. */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const child = Bun.spawn([...command], {
@@ -32,7 +40,7 @@ export async function run(command: readonly string[], options: RunOptions = {}):
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" }),
+    ...limits(options),
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { exitCode: await child.exited, stdout, stderr };
@@ -44,7 +52,7 @@ export async function runVisibly(command: readonly string[], options: RunOptions
     cwd: options.cwd ?? ROOT,
     env: environment(options.env),
     stdio: ["ignore", "inherit", "inherit"],
-    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: "SIGKILL" }),
+    ...limits(options),
   });
   return await child.exited;
 }
