@@ -17,6 +17,7 @@ export const CATALOGUE = {
   E_CONFIG: row(2, false, "Correct the file and run check-config again."),
   E_CONFIG_READ: row(2, false, "Check the path given with --config and that the file can be read."),
   E_CERTIFICATE: row(2, false, "Make the certificates again with nbackup-server pki, or correct the paths under tls."),
+  E_WRITE: row(1, false, "Check that the directory exists, that it may be written and that its disk has room."),
   E_NAME: row(2, false, "Names are 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."),
 
   // The source.
@@ -33,6 +34,7 @@ export const CATALOGUE = {
   E_DISCONNECTED: row(1, true, "The connection broke; the agent reconnects by itself."),
   E_TIMEOUT: row(1, true, "The peer did not answer in time; check the network and the server's load."),
   E_PROTOCOL: row(1, false, "The peer broke the protocol: check that both sides run nbackup of a matching version."),
+  E_PEER: row(1, false, "The peer gave a code that this version does not know: see its text, and update this side."),
   E_VERSION: row(1, false, "Install the same major version of nbackup on both sides."),
   E_FRAME_TOO_LARGE: row(
     1,

@@ -12,6 +12,8 @@ export interface FailureOptions {
   readonly cause?: unknown;
   /** For refusals that say when to come again. */
   readonly retryAfterMs?: number;
+  /** Overrides the catalogue's say about trying again: what a peer said of its own failure. */
+  readonly retry?: boolean;
 }
 
 /** An error of the catalogue. `String(failure)` is `E_CODE: message`. */
@@ -19,6 +21,7 @@ export class Failure extends Error {
   readonly code: ErrorCode;
   readonly hint: string;
   readonly retryAfterMs: number | undefined;
+  readonly #retry: boolean | undefined;
 
   constructor(code: ErrorCode, message: string, options: FailureOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -26,11 +29,12 @@ export class Failure extends Error {
     this.code = code;
     this.hint = options.hint ?? CATALOGUE[code].hint;
     this.retryAfterMs = options.retryAfterMs;
+    this.#retry = options.retry;
   }
 
   /** Whether doing the same again later can help without anybody changing anything. */
   get retryable(): boolean {
-    return CATALOGUE[this.code].retry;
+    return this.#retry ?? CATALOGUE[this.code].retry;
   }
 
   get exitCode(): number {

@@ -1,4 +1,5 @@
 /** All limits of the protocol in one place; PROTOCOL.md "Limits" has the same table with the reasons. */
+import { CHUNK_BYTES_MAX, CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import { KiB, MiB } from "#base/units.ts";
 
 export const PROTOCOL_VERSION_MIN = 1;
@@ -11,6 +12,8 @@ export const CHUNK_TAIL_BYTES = 40;
 
 /** chunk_size is at most 16 MiB, pax records add at most 1 MiB, and incompressible data grows a little. */
 export const CHUNK_STORED_BYTES_MAX = 17 * MiB + 256 * KiB;
+/** Uncompressed: chunk_size and the records beyond it. Bounds what decompressing a chunk may need. */
+export const CHUNK_RAW_BYTES_MAX = CHUNK_BYTES_MAX + CHUNK_RECORDS_BYTES_MAX;
 export const DATA_PAYLOAD_BYTES_MAX = CHUNK_STORED_BYTES_MAX + CHUNK_TAIL_BYTES;
 /** Every control message fits; a Sack names at most SACK_RANGES_MAX ranges. */
 export const CONTROL_PAYLOAD_BYTES_MAX = 64 * KiB;

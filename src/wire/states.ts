@@ -1,0 +1,177 @@
+/**
+ * Who may say what when: for each state of a connection the frame types its receiver takes, and the states of a session
+ * on the server. Tables and pure functions; the owners of connections and sessions act on them.
+ */
+import { assert } from "#base/assert.ts";
+import { Failure } from "#base/errors.ts";
+import type { FrameType } from "./frame.ts";
+
+/**
+ * What the receiving side of a connection waits for. `server/…` are states of the server's end (frames from the agent),
+ * `agent/…` of the agent's.
+ */
+export type ReceiveState =
+  /** A connection that has said nothing yet. */
+  | "server/hello"
+  /** Hello is being judged (an older connection may have to be probed): nothing more may come before Welcome. */
+  | "server/welcoming"
+  /** A welcomed session connection of a new session. */
+  | "server/begin"
+  /** Begin came: it waits for its turn. */
+  | "server/queued"
+  /** Admitted or resumed, data on stream connections. */
+  | "server/session"
+  /** Admitted or resumed with parallels 0: data on this connection. */
+  | "server/session-data"
+  /** Finish came. */
+  | "server/finishing"
+  | "server/stream"
+  /** Hello was sent. */
+  | "agent/welcome"
+  /** Welcome came, the agent has not said how it goes on. */
+  | "agent/welcomed"
+  /** Begin was sent. */
+  | "agent/admission"
+  | "agent/session"
+  | "agent/stream"
+  /** The last frame came: nothing more is expected. */
+  | "closed";
+
+/** Frame types taken, each with the state that follows when one arrives. */
+type Takes = Partial<Record<FrameType, ReceiveState>>;
+
+interface ReceiveRow {
+  readonly takes: Takes;
+  /** States the owner may enter by what it sends or decides, beside those in `takes`. */
+  readonly enters: readonly ReceiveState[];
+}
+
+const alive = <S extends ReceiveState>(state: S): { readonly ping: S; readonly pong: S } => ({
+  ping: state,
+  pong: state,
+});
+
+export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
+  "server/hello": { takes: { hello: "server/welcoming" }, enters: [] },
+  "server/welcoming": {
+    takes: {},
+    enters: ["server/begin", "server/session", "server/session-data", "server/finishing", "server/stream"],
+  },
+  "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued" }, enters: [] },
+  "server/queued": {
+    takes: { ...alive("server/queued"), disown: "closed" },
+    enters: ["server/session", "server/session-data"],
+  },
+  "server/session": {
+    takes: { ...alive("server/session"), finish: "server/finishing", disown: "closed" },
+    enters: [],
+  },
+  "server/session-data": {
+    takes: {
+      ...alive("server/session-data"),
+      data: "server/session-data",
+      finish: "server/finishing",
+      disown: "closed",
+    },
+    enters: [],
+  },
+  "server/finishing": {
+    takes: { ...alive("server/finishing"), finish: "server/finishing", disown: "closed" },
+    enters: [],
+  },
+  "server/stream": {
+    takes: { ...alive("server/stream"), data: "server/stream", goodbye: "closed" },
+    enters: [],
+  },
+  "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
+  "agent/welcomed": { takes: { refused: "closed" }, enters: ["agent/admission", "agent/session", "agent/stream"] },
+  "agent/admission": {
+    takes: {
+      ...alive("agent/admission"),
+      queued: "agent/admission",
+      admitted: "agent/session",
+      refused: "closed",
+    },
+    enters: [],
+  },
+  "agent/session": {
+    takes: {
+      ...alive("agent/session"),
+      sack: "agent/session",
+      phase: "agent/session",
+      committed: "agent/session",
+      ended: "closed",
+      refused: "closed",
+    },
+    enters: [],
+  },
+  "agent/stream": {
+    takes: { ...alive("agent/stream"), sack: "agent/stream", ended: "closed", refused: "closed" },
+    enters: [],
+  },
+  closed: { takes: {}, enters: [] },
+};
+
+/** The state after a frame of `type` arrived in `state`; undefined when it may not come. */
+export function stateAfterFrame(state: ReceiveState, type: FrameType): ReceiveState | undefined {
+  return RECEIVE_STATES[state].takes[type];
+}
+
+/** The state that the owner enters; anything the table does not have is a bug of this side. */
+export function stateAfterEnter(state: ReceiveState, next: ReceiveState): ReceiveState {
+  const row = RECEIVE_STATES[state];
+  assert(
+    next === state || next === "closed" || row.enters.includes(next),
+    `receive state is ${state} but ${next} may be entered only from ${statesBefore(next).join(", ")}`,
+  );
+  return next;
+}
+
+/** `ping, pong or begin`, for messages. */
+export function expectedFrames(state: ReceiveState): string {
+  const names = Object.keys(RECEIVE_STATES[state].takes);
+  const last = names.pop();
+  if (last === undefined) return "nothing";
+  return names.length === 0 ? last : `${names.join(", ")} or ${last}`;
+}
+
+function statesBefore(state: ReceiveState): readonly string[] {
+  return Object.entries(RECEIVE_STATES)
+    .filter(([, row]) => row.enters.includes(state))
+    .map(([name]) => name);
+}
+
+/**
+ * A session on the server. `parked`: none of its connections is up. `finishing`: Finish came, it goes on to its end with
+ * or without connections. `committed` and `ended` are final.
+ */
+export type SessionState = "queued" | "receiving" | "parked" | "finishing" | "committed" | "ended";
+
+/**
+ * `admit`: its turn came. `connect`: one of its connections came up. `disconnect`: the last one went. `finish`: Finish
+ * arrived, all chunks received. `commit`: the archive is visible. `end`: any other end: aborted, expired, disowned …
+ */
+export type SessionEvent = "admit" | "connect" | "disconnect" | "finish" | "commit" | "end";
+
+export const SESSION_TRANSITIONS: Readonly<
+  Record<SessionState, Readonly<Partial<Record<SessionEvent, SessionState>>>>
+> = {
+  // A queued session whose connection goes leaves the queue: it has nothing to resume.
+  queued: { admit: "receiving", disconnect: "ended", end: "ended" },
+  receiving: { connect: "receiving", disconnect: "parked", finish: "finishing", end: "ended" },
+  parked: { connect: "receiving", end: "ended" },
+  finishing: { connect: "finishing", disconnect: "finishing", finish: "finishing", commit: "committed", end: "ended" },
+  // Final, but asked again: a later connection hears the same answer.
+  committed: { connect: "committed", disconnect: "committed", finish: "committed" },
+  ended: { connect: "ended", disconnect: "ended", finish: "ended" },
+};
+
+/** The session's state after `event`; Failure E_PROTOCOL that names the state and what was expected when it may not happen. */
+export function transition(state: SessionState, event: SessionEvent): SessionState {
+  const next = SESSION_TRANSITIONS[state][event];
+  if (next === undefined) {
+    const expected = Object.keys(SESSION_TRANSITIONS[state]).join(", ");
+    throw new Failure("E_PROTOCOL", `session is ${state}: ${event} came but expected ${expected}`);
+  }
+  return next;
+}
