@@ -2,7 +2,7 @@
  * The CA's private key, ready to sign. nbackup makes P-256 keys; a CA made with openssl may have others, and must not
  * have to be replaced for it.
  */
-import { type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { Failure } from "#base/errors.ts";
 
 export interface SigningKey {

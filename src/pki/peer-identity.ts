@@ -54,7 +54,10 @@ function parsePeer(der: Uint8Array, role: Role): Certificate {
   try {
     return parseCertificate(der);
   } catch (error) {
-    if (!(error instanceof MalformedDer)) throw error;
-    throw new Failure("E_TLS", `the certificate of ${noun(role)} cannot be read: ${error.message}`, { cause: error });
+    throw error instanceof MalformedDer ? malformed(error, role) : error;
   }
+}
+
+function malformed(error: MalformedDer, role: Role): Failure {
+  return new Failure("E_TLS", `the certificate of ${noun(role)} cannot be read: ${error.message}`, { cause: error });
 }

@@ -1,0 +1,47 @@
+/** Opens the CA in a directory of `pki`: ca.pem and ca-key.pem, checked to belong together and to be fit for issuing. */
+import fs from "node:fs";
+import path from "node:path";
+import { nameText } from "#pki/certificate.ts";
+import { authorityProblem, publicKeyOf } from "#pki/chain.ts";
+import { fileFailure, readCertificates, readPrivateKey } from "#pki/pem-file.ts";
+import { printable } from "#pki/printable.ts";
+import { validityProblem } from "#pki/purpose.ts";
+import type { Authority } from "./issue.ts";
+import { importSigningKey } from "./signing-key.ts";
+
+export interface OpenAuthority extends Authority {
+  /** When the CA ends, wall-clock milliseconds since 1970 UTC: nothing it issues may outlive it. */
+  readonly notAfterMs: number;
+}
+
+/** Throws Failure E_CERTIFICATE when there is no CA, or not one that can issue at `nowMs`. */
+export async function openAuthority(dir: string, nowMs: number): Promise<OpenAuthority> {
+  const certPath = path.join(dir, "ca.pem");
+  const keyPath = path.join(dir, "ca-key.pem");
+  if (!fs.existsSync(certPath)) {
+    throw fileFailure(
+      certPath,
+      "does not exist: there is no CA here",
+      `Run nbackup-server pki init --dir ${printable(dir)} first.`,
+    );
+  }
+  if (!fs.existsSync(keyPath)) {
+    throw fileFailure(
+      keyPath,
+      "does not exist, and without the CA's key nothing can be issued",
+      "Bring the CA's key back from where it is kept, or give the directory that has it.",
+    );
+  }
+  const { key } = readPrivateKey(keyPath);
+  // During a change of CAs ca.pem holds the old one too; the key says which is ours.
+  const own = readCertificates(certPath).find((one) => publicKeyOf(one) !== undefined && one.x509.checkPrivateKey(key));
+  if (own === undefined)
+    throw fileFailure(keyPath, `the private key does not belong to any certificate in ${printable(certPath)}`);
+  const problem = authorityProblem(own.certificate) ?? validityProblem(own.certificate, nowMs);
+  if (problem !== undefined) throw fileFailure(certPath, `${nameText(own.certificate.subject)}: ${problem}`);
+  return {
+    certDer: own.certificate.der,
+    key: await importSigningKey(key, keyPath),
+    notAfterMs: own.certificate.notAfterMs,
+  };
+}

@@ -1,0 +1,128 @@
+/** The arguments of `nbackup-server pki`, read into a typed command. Names and hosts are judged by those who use them. */
+import { parseArgs } from "node:util";
+import { errnoName, Failure } from "#base/errors.ts";
+import { quoted } from "#pki/printable.ts";
+import type { HelpTopic } from "./help.ts";
+
+/** What the commands that make something share. */
+export interface MakeOptions {
+  readonly dir: string;
+  readonly days: number;
+  readonly force: boolean;
+  readonly json: boolean;
+}
+
+export type PkiCommand =
+  | { readonly command: "help"; readonly topic: HelpTopic }
+  | ({ readonly command: "init" } & MakeOptions)
+  | ({ readonly command: "server"; readonly hosts: string } & MakeOptions)
+  | ({ readonly command: "agent"; readonly agent: string } & MakeOptions)
+  | {
+      readonly command: "show";
+      readonly files: readonly string[];
+      readonly dir: string | undefined;
+      readonly json: boolean;
+    };
+
+/** The CA outlives several generations of certificates: changing it means visiting every machine. */
+const CA_DAYS = 3650;
+
+/**
+ * The longest that every common TLS library and platform accepts of a private CA. Longer would only mean that nobody
+ * remembers how it was done when it ends; shorter, that backups stop more often for nothing.
+ */
+const LEAF_DAYS = 825;
+
+const DAYS_MAX = 36_500;
+
+const MAKE_OPTIONS = {
+  dir: { type: "string" },
+  days: { type: "string" },
+  force: { type: "boolean" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+const SHOW_OPTIONS = { dir: MAKE_OPTIONS.dir, json: MAKE_OPTIONS.json, help: MAKE_OPTIONS.help } as const;
+
+/** `argv` is what stands after `pki`. Throws Failure E_USAGE. */
+export function parseCommandLine(argv: readonly string[]): PkiCommand {
+  const [name, ...rest] = argv;
+  switch (name) {
+    case "init":
+    case "server":
+    case "agent":
+      return parseMake(name, rest);
+    case "show":
+      return parseShow(rest);
+    case "help":
+    case "--help":
+    case "-h":
+      return { command: "help", topic: isTopic(rest[0]) ? rest[0] : "pki" };
+    case undefined:
+      throw usage("pki needs a command: init, server, agent or show", "pki");
+    default:
+      throw usage(`${quoted(name)} is not a command of pki, which has init, server, agent and show`, "pki");
+  }
+}
+
+function parseMake(command: "init" | "server" | "agent", args: readonly string[]): PkiCommand {
+  const { values, positionals } = parsing(command, () =>
+    parseArgs({ args: [...args], options: MAKE_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: command };
+  const wanted = { init: [], server: ["HOST[,IP…]"], agent: ["NAME"] }[command];
+  if (positionals.length !== wanted.length) {
+    const found = positionals.length === 0 ? "nothing" : positionals.map(quoted).join(" ");
+    throw usage(`pki ${command} takes ${wanted[0] ?? "no argument"}, and found ${found}`, command);
+  }
+  if (values.dir === undefined || values.dir === "") throw usage(`pki ${command} needs --dir DIRECTORY`, command);
+  const options: MakeOptions = {
+    dir: values.dir,
+    days: days(values.days, command),
+    force: values.force === true,
+    json: values.json === true,
+  };
+  const argument = positionals[0] ?? "";
+  if (command === "server") return { command, hosts: argument, ...options };
+  if (command === "agent") return { command, agent: argument, ...options };
+  return { command, ...options };
+}
+
+function parseShow(args: readonly string[]): PkiCommand {
+  const { values, positionals } = parsing("show", () =>
+    parseArgs({ args: [...args], options: SHOW_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: "show" };
+  if (positionals.length === 0 && (values.dir === undefined || values.dir === "")) {
+    throw usage("pki show needs --dir DIRECTORY or files", "show");
+  }
+  return { command: "show", files: positionals, dir: values.dir, json: values.json === true };
+}
+
+function days(text: string | undefined, command: "init" | "server" | "agent"): number {
+  if (text === undefined) return command === "init" ? CA_DAYS : LEAF_DAYS;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= DAYS_MAX) return value;
+  throw usage(`--days is ${quoted(text)}, expected a whole number from 1 to ${DAYS_MAX}`, command);
+}
+
+function parsing<T>(command: HelpTopic, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof Error) || errnoName(error)?.startsWith("ERR_PARSE_ARGS") !== true) throw error;
+    // The first sentence says it; the rest explains things that pki has no use for.
+    const [sentence = ""] = error.message.split(/\. |\n/);
+    throw usage(`pki ${command}: ${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}`, command, error);
+  }
+}
+
+function isTopic(text: string | undefined): text is HelpTopic {
+  return text === "init" || text === "server" || text === "agent" || text === "show";
+}
+
+function usage(message: string, topic: HelpTopic, cause?: unknown): Failure {
+  const hint = `Run nbackup-server pki ${topic === "pki" ? "" : `${topic} `}--help to see what it takes.`;
+  return new Failure("E_USAGE", message, cause === undefined ? { hint } : { hint, cause });
+}

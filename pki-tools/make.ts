@@ -1,0 +1,151 @@
+/** The commands that make certificates: `pki init`, `pki server`, `pki agent`. */
+import path from "node:path";
+import fs from "node:fs";
+import { Failure } from "#base/errors.ts";
+import { isName, NAME_RULE } from "#base/names.ts";
+import type { Random } from "#base/random.ts";
+import { commonNames } from "#pki/certificate.ts";
+import { readCertificates } from "#pki/pem-file.ts";
+import { printable, quoted } from "#pki/printable.ts";
+import { usageProblem } from "#pki/purpose.ts";
+import { openAuthority, type OpenAuthority } from "./authority.ts";
+import type { MakeOptions } from "./command-line.ts";
+import { parseHosts } from "./hosts.ts";
+import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "./issue.ts";
+import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "./pair-store.ts";
+
+/** What making a certificate needs from outside. */
+export interface MakeContext {
+  /** Wall clock, milliseconds since 1970 UTC. */
+  readonly nowMs: number;
+  readonly random: Random;
+  /** Something the user should know beside the result. */
+  notice(text: string): void;
+}
+
+/** Absolute or relative as `--dir` was. */
+export interface Made {
+  readonly certPath: string;
+  readonly keyPath: string;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Clocks of two machines differ; a certificate must not be refused in the first minutes after it was made. */
+const NOT_BEFORE_SLACK_MS = 3_600_000;
+
+/** Makes ca.pem and ca-key.pem. Throws Failure E_USAGE, E_WRITE. */
+export async function makeAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
+  ensureDirectory(options.dir);
+  resume(options.dir, "ca", context);
+  if (!options.force) refuseExisting(options.dir, fileNames("ca"));
+  if (fs.existsSync(path.join(options.dir, "ca.pem"))) {
+    context.notice("the CA is being replaced: certificates of the old one are of no use with the new one");
+  }
+  // A name of its own: where an old and a new CA stand in one file, TLS libraries look the issuer up by name.
+  const suffix = Buffer.from(context.random.bytes(4)).toString("hex");
+  const issued = await createAuthority(`nbackup CA ${suffix}`, validity(options.days, context.nowMs), context.random);
+  return store(options, "ca", issued, context);
+}
+
+/** Makes server.pem and server-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
+export async function makeServer(hostsText: string, options: MakeOptions, context: MakeContext): Promise<Made> {
+  const hosts = parseHosts(hostsText);
+  const authority = await open(options, "server", context);
+  for (const name of hosts.dns) refuseAgentName(options.dir, name);
+  const issued = await issueServer(
+    authority,
+    hosts.commonName,
+    hosts,
+    leafValidity(options, authority, context),
+    context.random,
+  );
+  return store(options, "server", issued, context);
+}
+
+/** Makes NAME.pem and NAME-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
+export async function makeAgent(name: string, options: MakeOptions, context: MakeContext): Promise<Made> {
+  checkAgentName(name);
+  const authority = await open(options, name, context);
+  refuseServerName(options.dir, name);
+  const issued = await issueAgent(authority, name, leafValidity(options, authority, context), context.random);
+  return store(options, name, issued, context);
+}
+
+/** The CA to issue with, after making sure that the pair's place is free. */
+async function open(options: MakeOptions, pair: string, context: MakeContext): Promise<OpenAuthority> {
+  resume(options.dir, "ca", context);
+  resume(options.dir, pair, context);
+  if (!options.force) refuseExisting(options.dir, fileNames(pair));
+  return openAuthority(options.dir, context.nowMs);
+}
+
+function resume(dir: string, pair: string, context: MakeContext): void {
+  if (!finishInterrupted(dir, pair)) return;
+  context.notice(`an earlier pki command was interrupted; its ${fileNames(pair).join(" and ")} are now in place`);
+}
+
+function store(options: MakeOptions, name: string, issued: Issued, context: MakeContext): Made {
+  const [certName, keyName] = fileNames(name);
+  const files = [
+    { name: keyName, content: `${issued.keyPem}\n`, mode: 0o600 },
+    { name: certName, content: `${issued.certPem}\n`, mode: 0o644 },
+  ];
+  writeTogether({ dir: options.dir, pair: name, files, force: options.force }, context.random);
+  return { certPath: path.join(options.dir, certName), keyPath: path.join(options.dir, keyName) };
+}
+
+function fileNames(name: string): [cert: string, key: string] {
+  return [`${name}.pem`, `${name}-key.pem`];
+}
+
+function validity(days: number, nowMs: number): Validity {
+  return { notBeforeMs: nowMs - NOT_BEFORE_SLACK_MS, notAfterMs: nowMs + days * DAY_MS };
+}
+
+/** A certificate that outlives its CA would promise what it cannot keep. */
+function leafValidity(options: MakeOptions, authority: OpenAuthority, context: MakeContext): Validity {
+  const wanted = validity(options.days, context.nowMs);
+  if (wanted.notAfterMs <= authority.notAfterMs) return wanted;
+  context.notice("the certificate ends with its CA, earlier than asked for");
+  return { ...wanted, notAfterMs: authority.notAfterMs };
+}
+
+function checkAgentName(name: string): void {
+  if (!isName(name)) throw new Failure("E_NAME", `${quoted(name)} is not a name: ${NAME_RULE}`);
+  const lower = name.toLowerCase();
+  if (lower === "ca" || lower === "server") {
+    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: ${lower}.pem is the file of the ${lower}`, {
+      hint: "Give the agent another name.",
+    });
+  }
+  // web-key.pem would be the certificate of "web-key" and the key of "web".
+  if (lower.endsWith("-key")) {
+    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: files that end in -key.pem hold keys`, {
+      hint: "Give the agent a name that does not end in -key.",
+    });
+  }
+}
+
+/** Where a certificate has no alternative names, TLS takes its CN for a host name: an agent could pass for the server. */
+function refuseServerName(dir: string, name: string): void {
+  const serverPath = path.join(dir, "server.pem");
+  const server = fs.existsSync(serverPath) ? readCertificates(serverPath)[0]?.certificate : undefined;
+  if (server === undefined) return;
+  const taken = [...commonNames(server), ...server.dnsNames, ...server.ipAddresses].map((host) => host.toLowerCase());
+  if (!taken.includes(name.toLowerCase())) return;
+  throw new Failure("E_NAME", `${quoted(name)} is a name of the server, by ${printable(serverPath)}`, {
+    hint: "Give the agent another name.",
+  });
+}
+
+/** The same, when the agent was there first. */
+function refuseAgentName(dir: string, host: string): void {
+  const agentPath = path.join(dir, `${host}.pem`);
+  if (host === "server" || host === "ca" || host.endsWith("-key") || !fs.existsSync(agentPath)) return;
+  const [found] = readCertificates(agentPath);
+  if (found === undefined || usageProblem(found.certificate, "agent") !== undefined) return;
+  throw new Failure("E_NAME", `${quoted(host)} is the name of an agent, by ${printable(agentPath)}`, {
+    hint: "Give the server another host name, or make that agent's certificate under another name.",
+  });
+}

@@ -1,0 +1,110 @@
+/**
+ * The front of `nbackup-server pki`: arguments in, exit status out. It prints, and turns every error into its code, a
+ * sentence and a hint. The commands themselves are in make.ts and show.ts; renewing, revoking and enrolling will be
+ * further ones beside them.
+ */
+import { must, unreachable } from "#base/assert.ts";
+import type { Clock } from "#base/clock.ts";
+import { type Failure, toFailure } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import { nameText } from "#pki/certificate.ts";
+import { readCertificates } from "#pki/pem-file.ts";
+import { printable } from "#pki/printable.ts";
+import { isoSeconds } from "#pki/purpose.ts";
+import { parseCommandLine, type PkiCommand } from "./command-line.ts";
+import { helpText } from "./help.ts";
+import { type Made, makeAgent, makeAuthority, type MakeContext, makeServer } from "./make.ts";
+import { describeFile, filesToShow, showText } from "./show.ts";
+
+export interface PkiIo {
+  /** Results; the text has its line ends. */
+  stdout(text: string): void;
+  /** Notices and errors. */
+  stderr(text: string): void;
+  readonly clock: Pick<Clock, "wall">;
+  readonly random: Random;
+}
+
+/** Runs one command; `argv` is what stands after `pki`. Resolves with the exit status and never rejects. */
+export async function runPki(argv: readonly string[], io: PkiIo): Promise<number> {
+  try {
+    return await run(parseCommandLine(argv), io);
+  } catch (error) {
+    const failure = toFailure(error);
+    printFailure(failure, io);
+    return failure.exitCode;
+  }
+}
+
+async function run(command: PkiCommand, io: PkiIo): Promise<number> {
+  const nowMs = io.clock.wall();
+  const context: MakeContext = {
+    nowMs,
+    random: io.random,
+    notice: (text) => io.stderr(`note: ${text}\n`),
+  };
+  switch (command.command) {
+    case "help":
+      io.stdout(helpText(command.topic));
+      return 0;
+    case "init":
+      printMade(await makeAuthority(command, context), command, io);
+      return 0;
+    case "server":
+      printMade(await makeServer(command.hosts, command, context), command, io);
+      return 0;
+    case "agent":
+      printMade(await makeAgent(command.agent, command, context), command, io);
+      return 0;
+    case "show":
+      return show(command, nowMs, io);
+    default:
+      return unreachable(command);
+  }
+}
+
+/** What lies on disk is read again, so that what is printed is what is there. */
+function printMade(made: Made, command: PkiCommand & { readonly json: boolean }, io: PkiIo): void {
+  const { certificate } = must(readCertificates(made.certPath)[0], "the certificate just made");
+  const names = [...certificate.dnsNames, ...certificate.ipAddresses];
+  const subject = nameText(certificate.subject);
+  const notAfter = isoSeconds(certificate.notAfterMs);
+  const { fingerprint, serial } = certificate;
+  if (command.json) {
+    const { certPath, keyPath } = made;
+    io.stdout(
+      `${JSON.stringify({ certificate: certPath, key: keyPath, subject, names, serial, notAfter, fingerprint })}\n`,
+    );
+    return;
+  }
+  const lines = [
+    `certificate  ${printable(made.certPath)}`,
+    `key          ${printable(made.keyPath)} (secret)`,
+    `subject      ${subject}`,
+    ...(names.length === 0 ? [] : [`names        ${names.join(", ")}`]),
+    `valid until  ${notAfter}`,
+    `SHA-256      ${fingerprint}`,
+  ];
+  io.stdout(`${lines.join("\n")}\n`);
+}
+
+/** One unreadable file does not hide the others; the exit status tells of it. */
+function show(command: PkiCommand & { readonly command: "show" }, nowMs: number, io: PkiIo): number {
+  let exitCode = 0;
+  for (const filePath of filesToShow(command.files, command.dir)) {
+    try {
+      for (const shown of describeFile(filePath, command.dir, nowMs)) {
+        io.stdout(command.json ? `${JSON.stringify(shown)}\n` : `${showText(shown, nowMs)}\n`);
+      }
+    } catch (error) {
+      const failure = toFailure(error);
+      printFailure(failure, io);
+      exitCode = failure.exitCode;
+    }
+  }
+  return exitCode;
+}
+
+function printFailure(failure: Failure, io: PkiIo): void {
+  io.stderr(`${failure.toString()}\nHINT: ${failure.hint}\n`);
+}
