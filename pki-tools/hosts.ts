@@ -1,7 +1,6 @@
 /** The names of a server as `pki server HOST[,IP…]` takes them, checked and sorted into DNS names and addresses. */
-import { isIP } from "node:net";
 import { Failure } from "#base/errors.ts";
-import { shortIpv6 } from "#pki/extensions.ts";
+import { isIpv4, isIpv6, shortIpv6 } from "#pki/ip.ts";
 import { quoted } from "#pki/printable.ts";
 import type { ServerHosts } from "./issue.ts";
 
@@ -29,7 +28,7 @@ export function parseHosts(text: string): CheckedHosts {
   const all: string[] = [];
   for (const part of text.split(",")) {
     const host = checkedHost(part.trim());
-    (isIP(host) === 0 ? dns : ips).add(host);
+    (isIpv4(host) || isIpv6(host) ? ips : dns).add(host);
     all.push(host);
   }
   if (dns.size + ips.size > HOST_COUNT_MAX) {
@@ -41,9 +40,8 @@ export function parseHosts(text: string): CheckedHosts {
 
 function checkedHost(text: string): string {
   const bare = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
-  // A zone (`fe80::1%eth0`) means something on one machine only.
-  if (isIP(bare) === 6 && !bare.includes("%")) return shortIpv6(bare);
-  if (isIP(text) === 4) return text;
+  if (isIpv6(bare)) return shortIpv6(bare);
+  if (isIpv4(text)) return text;
   const name = text.toLowerCase().replace(/\.$/, "");
   const labels = name.split(".");
   // A last label of digits only would be read as an address by some programs.

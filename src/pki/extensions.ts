@@ -1,5 +1,6 @@
 /** The extensions of a certificate that nbackup looks at, as plain values. Others are passed over; TLS judges them. */
 import { DerReader, MalformedDer, oidText, TAG } from "./der.ts";
+import { shortIpv6 } from "./ip.ts";
 
 export type KeyUsage =
   | "digitalSignature"
@@ -122,9 +123,4 @@ function ipText(bytes: Uint8Array): string {
   const groups: string[] = [];
   for (let i = 0; i < 16; i += 2) groups.push((((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0)).toString(16));
   return shortIpv6(groups.join(":"));
-}
-
-/** The one usual way to write an IPv6 address (`2001:db8::1`): that of URLs, which shortens it as RFC 5952 says. */
-export function shortIpv6(address: string): string {
-  return new URL(`http://[${address}]/`).hostname.slice(1, -1);
 }

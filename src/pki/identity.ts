@@ -66,8 +66,8 @@ export function loadIdentity(files: IdentityFiles): Identity {
   if (own === undefined) throw fileFailure(certPath, "holds no certificate");
   const key = readPrivateKey(keyPath);
   const warnings = checkAuthorities(caPath, cas, nowMs);
-  checkOwn(certPath, own, role, nowMs);
   checkPair(files, [own, ...intermediates], key);
+  checkOwn(certPath, own, role, nowMs);
   warnings.push(...ownWarnings(certPath, own.certificate, role), ...keyWarnings(keyPath, key));
   const chain = findChain(own, intermediates, cas, nowMs);
   if (chain.problem !== undefined) {
@@ -138,6 +138,14 @@ function sameNameWarning(caPath: string, cas: readonly FileCertificate[]): strin
 }
 
 function checkPair(files: IdentityFiles, certificates: readonly FileCertificate[], key: FileKey): void {
+  const [own] = certificates;
+  if (own !== undefined && publicKeyOf(own) === undefined) {
+    throw fileFailure(
+      files.certPath,
+      `the key of ${quoted(displayName(own.certificate))} is of a kind that TLS here does not support`,
+      "Use a P-256, P-384, P-521, Ed25519 or RSA key; nbackup-server pki makes P-256 keys.",
+    );
+  }
   const index = certificates.findIndex((one) => publicKeyOf(one) !== undefined && one.x509.checkPrivateKey(key.key));
   if (index === 0) return;
   if (index > 0) {
@@ -164,11 +172,7 @@ function checkOwn(certPath: string, own: FileCertificate, role: Role, nowMs: num
   if (expired !== undefined) fail(expired, validityHint(certificate, nowMs, again));
   const problem = usageProblem(certificate, role) ?? (role === "agent" ? agentNameProblem(certificate) : undefined);
   if (problem !== undefined) fail(problem, `${again}.`);
-  const publicKey = publicKeyOf(own);
-  if (publicKey === undefined) {
-    fail("its key is of a kind that TLS here does not support", "Use a P-256, P-384, P-521, Ed25519 or RSA key.");
-  }
-  const bits = publicKey?.asymmetricKeyDetails?.modulusLength;
+  const bits = publicKeyOf(own)?.asymmetricKeyDetails?.modulusLength;
   if (bits !== undefined && bits < RSA_BITS_MIN) {
     fail(`its RSA key has ${bits} bits, and fewer than ${RSA_BITS_MIN} are not safe`, `${again}.`);
   }

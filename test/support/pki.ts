@@ -42,8 +42,8 @@ export interface DemoPki {
   readonly server: DemoPair;
   /** The pair of an agent named in the options. */
   agent(name: string): DemoPair;
-  /** Makes one more certificate of the same CA. */
-  addAgent(name: string, validity?: Validity): Promise<DemoPair>;
+  /** Makes one more certificate of the same CA; the file is called as the agent unless told. */
+  addAgent(name: string, validity?: Validity, fileName?: string): Promise<DemoPair>;
   addServer(fileName: string, hosts: readonly string[], validity?: Validity): Promise<DemoPair>;
 }
 
@@ -62,8 +62,8 @@ export async function makeDemoPki(dir: string, options: DemoPkiOptions = {}): Pr
     const issued = await issueServer(authority, hosts[0] ?? "localhost", names, validity, testRandom);
     return writePair(dir, fileName, issued);
   };
-  const addAgent = async (name: string, validity = usual): Promise<DemoPair> =>
-    writePair(dir, name, await issueAgent(authority, name, validity, testRandom));
+  const addAgent = async (name: string, validity = usual, fileName = name): Promise<DemoPair> =>
+    writePair(dir, fileName, await issueAgent(authority, name, validity, testRandom));
   const server = await addServer("server", options.serverHosts ?? ["localhost", "127.0.0.1", "::1"]);
   for (const name of options.agents ?? []) await addAgent(name);
   return {
