@@ -3,7 +3,8 @@
 export type HelpTopic = "pki" | "init" | "server" | "agent" | "show";
 
 const DIR = "  --dir D      directory of the CA; ";
-const JSON_LINE = "  --json       print one JSON object instead of text";
+const JSON_LINE =
+  "  --json       one JSON object instead of text: certificate, key, subject, names[], serial,\n               notAfter, fingerprint";
 const FORCE = "  --force      replace certificate and key if they are there";
 
 const TEXTS: Record<HelpTopic, readonly string[]> = {
@@ -16,8 +17,9 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "  nbackup-server pki show [FILE…] [--dir D]          say what certificates hold",
     "",
     "Files, all PEM: ca.pem, ca-key.pem, server.pem, server-key.pem, NAME.pem, NAME-key.pem.",
-    "Keys are ECDSA P-256, PKCS#8 without a password, mode 0600. ca.pem goes to every machine; ca-key.pem",
-    "goes nowhere: whoever has it can make certificates. Nothing is overwritten without --force.",
+    "Keys are ECDSA P-256, PKCS#8 without a password, mode 0600. ca.pem goes to every machine;",
+    "ca-key.pem goes nowhere: whoever has it can make certificates. Nothing is overwritten without",
+    "--force.",
     "",
     "Exit codes: 0 done, 1 the files could not be written, 2 wrong usage or certificates.",
     "nbackup-server pki COMMAND --help says more.",
@@ -49,8 +51,8 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "",
     "Makes an agent's certificate: D/NAME.pem and D/NAME-key.pem.",
     "",
-    "  NAME         agent.name in its agent.yaml: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit;",
-    "               not a name of the server, nor server, ca or one that ends in -key",
+    "  NAME         agent.name in its agent.yaml: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or",
+    "               digit; not a name of the server, nor server, ca or one that ends in -key",
     `${DIR}must hold ca.pem and ca-key.pem`,
     "  --days N     days from now until it ends, 1 to 36500 and not after the CA; 825 unless given",
     FORCE,
@@ -59,15 +61,15 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
   show: [
     "nbackup-server pki show [FILE…] [--dir D] [--json]",
     "",
-    "Says of each certificate: subject, names, usages, validity, days left, SHA-256 fingerprint, and whether",
-    "ca.pem has issued it.",
+    "Says of each certificate: subject, names, usages, validity, days left, SHA-256 fingerprint, and",
+    "whether ca.pem has issued it.",
     "",
     "  FILE…        PEM files; without any, all *.pem of the directory",
     "  --dir D      directory of ca.pem; unless given, that of each FILE",
     "  --json       one JSON object per certificate and line: file, number, subject, issuer, serial,",
-    "               dnsNames[], ipAddresses[], ca, keyUsages[], extendedKeyUsages[], notBefore, notAfter,",
-    "               validity (valid, expired, not-yet-valid), daysLeft, fingerprint, chainsToCa (true,",
-    "               false, null without a ca.pem), problem (a sentence or null)",
+    "               dnsNames[], ipAddresses[], ca, keyUsages[], extendedKeyUsages[], notBefore,",
+    "               notAfter, validity (valid, expired, not-yet-valid), daysLeft, fingerprint,",
+    "               chainsToCa (true, false, null without a ca.pem), problem (a sentence or null)",
   ],
 };
 
