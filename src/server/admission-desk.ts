@@ -1,0 +1,296 @@
+/**
+ * Where agents ask for a session: it judges each Begin, keeps one session per agent and backup entry, lets agents wait
+ * in line when the server is full, and opens the session when their turn comes. PROTOCOL.md "A session". The rules
+ * themselves are in admission.ts.
+ */
+import type { Clock, Timer } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import { type Random, uuid } from "#base/random.ts";
+import type { StorageConfig } from "#config/types.ts";
+import type { EventSink } from "#observe/events.ts";
+import { SLOTS_MAX } from "#wire/limits.ts";
+import { agreeChunkBytes, assertFits, expectedBytes, hasRoom, type RoomLimits } from "./admission.ts";
+import { agentAllowed } from "./agent-globs.ts";
+import { Applicant, type ApplicantDesk } from "./applicant.ts";
+import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
+import type { Link, LinkOwner } from "./link.ts";
+import { anyAlive, type Occupant } from "./occupant.ts";
+import type { Registry } from "./registry.ts";
+import { Session, type SessionHost } from "./session.ts";
+import { sessionEvent } from "./session-events.ts";
+import type { SessionPlan } from "./session-types.ts";
+import { type Share, Shares } from "./shares.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+export interface AdmissionDeskOptions {
+  readonly limits: RoomLimits;
+  readonly storages: StorageShelf;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: EventSink;
+  /** Which disk a base directory lies on: storages that give the same text share their free space. */
+  readonly diskKey: (baseDir: string) => Promise<string>;
+  readonly session: Omit<SessionHost, "over">;
+}
+
+export class AdmissionDesk implements ApplicantDesk {
+  readonly #options: AdmissionDeskOptions;
+  readonly #shares = new Shares();
+  readonly #line = new WaitingLine<Applicant>();
+  /** Occupants that are being asked whether they live. */
+  readonly #probed = new Set<Occupant>();
+  #noticeTimer: Timer | undefined;
+  #idleWaiters: (() => void)[] = [];
+  /** Set when the server is stopping. */
+  #closed: Failure | undefined;
+
+  constructor(options: AdmissionDeskOptions) {
+    this.#options = options;
+  }
+
+  /** Who answers a session connection that has been welcomed and has no session. */
+  receive(link: Link, agent: string, run: string): LinkOwner {
+    return new Applicant(this, link, agent, run);
+  }
+
+  get waitingCount(): number {
+    return this.#line.length;
+  }
+
+  /** Resolves when no session runs or is being opened. */
+  idle(): Promise<void> {
+    if (this.#shares.taken.sessionCount === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** From now on everyone is refused, those in line too. */
+  close(failure: Failure): void {
+    this.#closed = failure;
+    this.#noticeTimer?.cancel();
+    for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
+  }
+
+  begin(applicant: Applicant): void {
+    void this.#apply(applicant);
+  }
+
+  left(applicant: Applicant, reason: Failure | undefined): void {
+    this.#release(applicant);
+    this.#tell("admission.left", applicant, "an agent left before it was admitted", { reason: String(reason) });
+  }
+
+  async #apply(applicant: Applicant): Promise<void> {
+    try {
+      const config = this.#judge(applicant);
+      await this.#occupy(applicant);
+      if (applicant.over) return;
+      // Asked again when its turn comes; but who has no hope need not wait for it.
+      await this.#checkDisk(applicant, config);
+      if (applicant.over) return;
+      this.#join(applicant);
+    } catch (error) {
+      this.#refuse(applicant, toFailure(error));
+    }
+  }
+
+  /** What can be said at once. */
+  #judge(applicant: Applicant): StorageConfig {
+    if (this.#closed !== undefined) throw this.#closed;
+    const { request, agent } = applicant;
+    const config = this.#options.storages.config(request.storage);
+    if (!agentAllowed(config.allowAgents, agent)) {
+      throw new Failure("E_STORAGE_DENIED", `storage ${config.name} does not take backups of agent ${agent}`);
+    }
+    if (request.parallels > SLOTS_MAX)
+      throw new Failure("E_PROTOCOL", `${request.parallels} streams exceed ${SLOTS_MAX}`);
+    agreeChunkBytes(request, config.compression.mode);
+    return config;
+  }
+
+  /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody lives who holds it. */
+  async #occupy(applicant: Applicant): Promise<void> {
+    const { registry } = this.#options;
+    const { agent, request } = applicant;
+    for (;;) {
+      const occupant = registry.occupant(agent, request.backup);
+      if (occupant === undefined) {
+        registry.occupy(agent, request.backup, applicant);
+        return;
+      }
+      // Who is asked already need not be asked twice: the first to ask gets the answer.
+      if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
+      this.#probed.add(occupant);
+      const alive = await anyAlive(occupant.links());
+      this.#probed.delete(occupant);
+      if (applicant.over) return;
+      if (alive || occupant.fixed) throw busy(applicant);
+      await occupant.supersede();
+      if (applicant.over) return;
+    }
+  }
+
+  #join(applicant: Applicant): void {
+    if (this.#closed !== undefined) throw this.#closed;
+    if (this.#line.length >= WAITING_MAX) {
+      throw new Failure("E_LIMIT", `${WAITING_MAX} agents are waiting already`, { retryAfterMs: LIMIT_RETRY_MS });
+    }
+    const position = this.#line.join(applicant);
+    this.#pump();
+    if (!this.#line.has(applicant)) return;
+    applicant.tell(position);
+    this.#tell("admission.queued", applicant, "no session is free: an agent waits in line", { position });
+  }
+
+  /** Lets in whoever is first, as long as there is room. Nobody overtakes. */
+  #pump(): void {
+    for (let first = this.#line.first(); first !== undefined; first = this.#line.first()) {
+      const config = this.#options.storages.config(first.request.storage);
+      const memoryBytes = SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax;
+      if (!hasRoom(this.#options.limits, this.#shares.taken, memoryBytes)) break;
+      this.#line.leave(first);
+      this.#noticeSoon();
+      void this.#admit(first, config, this.#shares.take(memoryBytes));
+    }
+  }
+
+  async #admit(applicant: Applicant, config: StorageConfig, share: Share): Promise<void> {
+    try {
+      await this.#open(applicant, config, share);
+    } catch (error) {
+      this.#refuse(applicant, toFailure(error));
+    }
+  }
+
+  /** Opens the session; gives the share back unless a session runs with it in the end. */
+  async #open(applicant: Applicant, config: StorageConfig, share: Share): Promise<void> {
+    const { registry, storages } = this.#options;
+    let running = false;
+    try {
+      const storage = await storages.open(config.name);
+      const { diskKey, neededBytes } = await this.#checkDisk(applicant, config);
+      if (applicant.over) return;
+      const plan = this.#plan(
+        applicant,
+        config,
+        neededBytes,
+        storage.lastCommitted(applicant.agent, applicant.request.backup),
+      );
+      const session: Session = new Session(plan, {
+        ...this.#options.session,
+        over: (over, outcome) => {
+          registry.close(over, { id: plan.id, agent: plan.agent, run: plan.run, outcome });
+          this.#giveBack(share);
+        },
+      });
+      // Nothing was awaited since the disk was looked at: the next one sees this promise.
+      share.promise(diskKey, neededBytes, () => session.storedBytes);
+      const store = await storage.createSession(
+        { ...plan, session: plan.id, generation: session.generation, compression: plan.compression.mode },
+        session.storeEvents(),
+      );
+      if (applicant.over) {
+        await store.abort(new Failure("E_DISCONNECTED", "the agent left while its session was opened"));
+        return;
+      }
+      running = true;
+      applicant.admitted();
+      registry.admit(applicant, session);
+      this.#options.events.emit(
+        sessionEvent(plan, "session.admitted", `session begins: ${store.archive}`, {
+          remote: applicant.link.remoteAddress,
+          parallels: plan.parallels,
+          windowBytes: plan.windowBytes,
+          chunkBytes: plan.chunkBytes,
+          expectedBytes: plan.expectedBytes,
+        }),
+      );
+      session.start(store, applicant.link);
+    } finally {
+      if (!running) this.#giveBack(share);
+    }
+  }
+
+  /** Throws Failure E_FULL when what the applicant will store does not fit beside reserve and running sessions. */
+  async #checkDisk(applicant: Applicant, config: StorageConfig): Promise<{ diskKey: string; neededBytes: number }> {
+    const storage = await this.#options.storages.open(config.name);
+    const last = storage.lastCommitted(applicant.agent, applicant.request.backup);
+    const neededBytes = expectedBytes(last?.bytes ?? 0, applicant.request.estimateBytes);
+    const diskKey = await this.#options.diskKey(config.baseDir);
+    const space = await storage.space();
+    assertFits(config.name, { ...space, promisedBytes: this.#shares.promisedOn(diskKey) }, neededBytes);
+    return { diskKey, neededBytes };
+  }
+
+  #plan(
+    applicant: Applicant,
+    config: StorageConfig,
+    neededBytes: number,
+    last: { readonly entries: number; readonly rawBytes: number } | undefined,
+  ): SessionPlan {
+    const { request } = applicant;
+    return {
+      id: uuid(this.#options.random),
+      agent: applicant.agent,
+      backup: request.backup,
+      storage: config.name,
+      run: applicant.run,
+      parallels: request.parallels,
+      windowBytes: request.windowBytes,
+      chunkBytes: agreeChunkBytes(request, config.compression.mode),
+      compression: config.compression,
+      expectedBytes: neededBytes,
+      lastEntries: last?.entries ?? 0,
+      lastRawBytes: last?.rawBytes ?? 0,
+      startWallMs: this.#options.clock.wall(),
+    };
+  }
+
+  #refuse(applicant: Applicant, failure: Failure): void {
+    if (applicant.over) return;
+    applicant.refuse(failure);
+    this.#release(applicant);
+    const fields = { code: failure.code, hint: failure.hint };
+    this.#tell("admission.refused", applicant, `an agent was refused: ${failure.message}`, fields);
+  }
+
+  /** The applicant stands nowhere any more. */
+  #release(applicant: Applicant): void {
+    if (this.#line.leave(applicant)) this.#noticeSoon();
+    if (applicant.asked) this.#options.registry.vacate(applicant.agent, applicant.request.backup, applicant);
+  }
+
+  #giveBack(share: Share): void {
+    this.#shares.release(share);
+    this.#pump();
+    if (this.#shares.taken.sessionCount > 0) return;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  /** Everyone behind a gap has moved up; told together, so that a long line costs one round of messages at a time. */
+  #noticeSoon(): void {
+    if (this.#closed !== undefined) return;
+    this.#noticeTimer ??= this.#options.clock.after(POSITION_NOTICE_MS, () => {
+      this.#noticeTimer = undefined;
+      for (const [applicant, position] of this.#line.positions()) applicant.tell(position);
+    });
+  }
+
+  #tell(kind: string, applicant: Applicant, message: string, fields: Record<string, unknown>): void {
+    const { agent, run, link } = applicant;
+    const asked = applicant.asked ? { backup: applicant.request.backup, storage: applicant.request.storage } : {};
+    const place = { agent, run, remote: link.remoteAddress, ...asked };
+    this.#options.events.emit({ kind, level: "info", message, fields: { ...place, ...fields } });
+  }
+}
+
+function busy(applicant: Applicant): Failure {
+  return new Failure(
+    "E_BUSY",
+    `backup ${applicant.request.backup} of agent ${applicant.agent} has a session that lives`,
+    {
+      retryAfterMs: BUSY_RETRY_MS,
+    },
+  );
+}

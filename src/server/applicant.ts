@@ -1,0 +1,110 @@
+/**
+ * An agent on the way to a session: it said Hello, then Begin, and waits to be admitted or refused. It holds its backup
+ * entry as soon as that is free. The desk decides; this only knows how far things are and leaves when it must.
+ */
+import { Failure } from "#base/errors.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { Link, LinkOwner } from "./link.ts";
+import type { Occupant } from "./occupant.ts";
+
+export interface ApplicantDesk {
+  begin(applicant: Applicant): void;
+  /** It left before it was admitted or refused. */
+  left(applicant: Applicant, reason: Failure | undefined): void;
+}
+
+export class Applicant implements LinkOwner, Occupant {
+  readonly link: Link;
+  readonly agent: string;
+  readonly run: string;
+  readonly fixed = false;
+  readonly #desk: ApplicantDesk;
+  #begin: Message<"begin"> | undefined;
+  #over = false;
+  /** In the line, from 1; 0 when it stands in none. */
+  #position = 0;
+  #toldPosition = 0;
+
+  constructor(desk: ApplicantDesk, link: Link, agent: string, run: string) {
+    this.#desk = desk;
+    this.link = link;
+    this.agent = agent;
+    this.run = run;
+  }
+
+  /** Begin came. */
+  get asked(): boolean {
+    return this.#begin !== undefined;
+  }
+
+  /** What it asks for; only once Begin came. */
+  get request(): Message<"begin"> {
+    if (this.#begin === undefined) throw new Failure("E_INTERNAL", "an applicant was judged before its Begin");
+    return this.#begin;
+  }
+
+  /** Admitted, refused or gone: nothing more may be done for it. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  links(): readonly Link[] {
+    return [this.link];
+  }
+
+  /** Another connection of the same agent wants the entry, and this one does not answer. */
+  supersede(): Promise<void> {
+    const failure = new Failure("E_SUPERSEDED", "a newer connection of the same agent asked for the same backup");
+    if (this.#settle()) {
+      this.link.refuse(failure);
+      this.#desk.left(this, failure);
+    }
+    return Promise.resolve();
+  }
+
+  refuse(failure: Failure): void {
+    if (this.#settle()) this.link.refuse(failure);
+  }
+
+  /** The session takes the link over. */
+  admitted(): void {
+    this.#settle();
+  }
+
+  /** Says its position in the line, from 1, if it is new. */
+  tell(position: number): void {
+    this.#position = position;
+    if (this.#over || position === this.#toldPosition || this.link.blocked) return;
+    this.#toldPosition = position;
+    this.link.send("queued", { position });
+  }
+
+  message(message: AnyMessage): void {
+    if (message.type === "begin") {
+      this.#begin = message.body;
+      this.#desk.begin(this);
+    } else if (message.type === "disown" && this.#settle()) {
+      this.link.end();
+      this.#desk.left(this, new Failure("E_DISOWNED", "the agent gave up waiting"));
+    }
+  }
+
+  beat(): void {
+    this.link.ping();
+  }
+
+  drained(): void {
+    this.tell(this.#position);
+  }
+
+  gone(failure: Failure | undefined): void {
+    if (this.#settle()) this.#desk.left(this, failure);
+  }
+
+  /** True the first time. */
+  #settle(): boolean {
+    const first = !this.#over;
+    this.#over = true;
+    return first;
+  }
+}

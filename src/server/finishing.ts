@@ -1,0 +1,64 @@
+/**
+ * The last stretch of a session: Finish went to the store, and the agent hears of the phases until there is an answer.
+ * It decides nothing: the result is the store's.
+ */
+import { every, type Clock, type Timer } from "#base/clock.ts";
+import { type Failure, toFailure } from "#base/errors.ts";
+import type { SessionStore } from "#store/session-store.ts";
+import type { CommitAnswer, SessionProof } from "#store/session-types.ts";
+import type { Message } from "#wire/messages.ts";
+import { PHASE_PERIOD_MS, PHASE_STEP_MS } from "./limits.ts";
+import type { Link } from "./link.ts";
+
+export type FinishResult =
+  | { readonly kind: "committed"; readonly answer: CommitAnswer }
+  | { readonly kind: "failed"; readonly failure: Failure };
+
+export class Finishing {
+  /** Never rejects. */
+  readonly result: Promise<FinishResult>;
+  readonly #clock: Clock;
+  readonly #main: () => Link | undefined;
+  readonly #timer: Timer;
+  #phase: Message<"phase">;
+  #toldAtMs = 0;
+
+  /** Starts at once. `main` is the session connection as long as it should hear of phases. */
+  constructor(clock: Clock, store: SessionStore, proof: SessionProof, main: () => Link | undefined) {
+    this.#clock = clock;
+    this.#main = main;
+    const total = proof.files.reduce((sum, file) => sum + file.bytes, 0);
+    this.#phase = { phase: "hashing", done: 0, total };
+    this.#timer = every(clock, PHASE_PERIOD_MS, () => this.#tell());
+    this.#tell();
+    this.result = this.#run(store, proof);
+  }
+
+  /** A session connection came back: it hears where things stand. */
+  tell(link: Link): void {
+    if (!link.blocked) link.send("phase", this.#phase);
+  }
+
+  async #run(store: SessionStore, proof: SessionProof): Promise<FinishResult> {
+    try {
+      const answer = await store.finish(proof, (phase, done, total) => this.#on({ phase, done, total }));
+      return { kind: "committed", answer };
+    } catch (error) {
+      return { kind: "failed", failure: toFailure(error) };
+    } finally {
+      this.#timer.cancel();
+    }
+  }
+
+  #on(phase: Message<"phase">): void {
+    const isNew = phase.phase !== this.#phase.phase;
+    this.#phase = phase;
+    if (isNew || this.#clock.now() - this.#toldAtMs >= PHASE_STEP_MS) this.#tell();
+  }
+
+  #tell(): void {
+    this.#toldAtMs = this.#clock.now();
+    const main = this.#main();
+    if (main !== undefined) this.tell(main);
+  }
+}

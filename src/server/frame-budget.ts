@@ -1,0 +1,24 @@
+/**
+ * How many control frames a connection may still send: a burst, then a steady rate. Pure. Without it a peer with a
+ * valid certificate could keep the server busy with Pings.
+ */
+import { CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND } from "./limits.ts";
+
+export class FrameBudget {
+  #left = CONTROL_FRAMES_BURST;
+  #countedAtMs: number;
+
+  constructor(nowMs: number) {
+    this.#countedAtMs = nowMs;
+  }
+
+  /** True when one more frame is within the budget. */
+  take(nowMs: number): boolean {
+    const earned = ((nowMs - this.#countedAtMs) / 1000) * CONTROL_FRAMES_PER_SECOND;
+    this.#left = Math.min(CONTROL_FRAMES_BURST, this.#left + earned);
+    this.#countedAtMs = nowMs;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
+}

@@ -1,0 +1,52 @@
+/** Whether a Hello is acceptable, as functions of values. PROTOCOL.md "Transport" and "Versions". */
+import { Failure } from "#base/errors.ts";
+import type { PeerIdentity } from "#pki/peer-identity.ts";
+import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
+import type { Message } from "#wire/messages.ts";
+
+type Hello = Message<"hello">;
+
+/** What a connection is for, as far as this version serves it. */
+export type Purpose =
+  | { readonly kind: "begin" }
+  | { readonly kind: "resume"; readonly session: string }
+  | { readonly kind: "stream"; readonly session: string; readonly slot: number };
+
+/** Throws Failure E_IDENTITY unless the certificate's CN is the agent's name. The schema has checked the name itself. */
+export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
+  if (hello.agent === peer.commonName) return;
+  throw new Failure(
+    "E_IDENTITY",
+    `the agent calls itself ${hello.agent} but its certificate is for ${peer.commonName}`,
+  );
+}
+
+/** The highest version that both sides speak; throws Failure E_VERSION that names both ranges. */
+export function agreeVersion(hello: Hello): number {
+  const version = Math.min(hello.versionMax, PROTOCOL_VERSION_MAX);
+  if (version >= Math.max(hello.versionMin, PROTOCOL_VERSION_MIN)) return version;
+  throw new Failure(
+    "E_VERSION",
+    `the agent speaks protocol versions ${hello.versionMin} to ${hello.versionMax}, ` +
+      `this server ${PROTOCOL_VERSION_MIN} to ${PROTOCOL_VERSION_MAX}`,
+  );
+}
+
+/** Throws Failure E_PROTOCOL for a Hello that misses something, E_USAGE for a role that is not served. */
+export function purposeOf(hello: Hello): Purpose {
+  switch (hello.role) {
+    case "session":
+      return hello.session === undefined ? { kind: "begin" } : { kind: "resume", session: hello.session };
+    case "stream":
+      if (hello.session === undefined || hello.slot === undefined) {
+        throw new Failure("E_PROTOCOL", "hello of a stream without its session and slot");
+      }
+      return { kind: "stream", session: hello.session, slot: hello.slot };
+    case "control":
+    case "health":
+    case "read":
+      throw new Failure("E_USAGE", `this server does not serve ${hello.role} connections`, {
+        hint: "Install a version of nbackup-server that has the function.",
+      });
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The server's own limits, which no configuration key changes: how many connections, waiting agents and memories of the
+ * past there may be. Limits of the protocol itself stand in #wire/limits.ts.
+ */
+import { GiB, KiB, MiB } from "#base/units.ts";
+import { SLOTS_MAX } from "#wire/limits.ts";
+
+/**
+ * All connections together: 32 sessions of 255 streams, and a thousand agents that wait in line. One costs a few KiB
+ * while it is silent, so that a full house stays under 100 MB.
+ */
+export const CONNECTIONS_MAX = 10_000;
+
+/**
+ * Connections of one certificate: two sessions with every slot in use and each stream's predecessor not yet known to be
+ * dead, and a few for control and health.
+ */
+export const AGENT_CONNECTIONS_MAX = 4 * (SLOTS_MAX + 1) + 16;
+
+/** Connections that finished the handshake but have not said Hello: they last HELLO_TIMEOUT_MS, so this is a rate too. */
+export const PRE_HELLO_CONNECTIONS_MAX = 1_024;
+
+/** Of those, so many may be one certificate's: all streams of a session come at once, and leave room for others. */
+export const AGENT_PRE_HELLO_CONNECTIONS_MAX = SLOTS_MAX + 45;
+
+/** Agents that wait for a session: more than the largest installation meant here has. */
+export const WAITING_MAX = 2_048;
+
+/** Backup entries of one agent in one storage: each becomes a directory, and a client could invent names for ever. */
+export const AGENT_ENTRIES_MAX = 256;
+
+/** Ended sessions remembered by reason, so that a resume learns why; the oldest is forgotten first. About 500 bytes each. */
+export const ENDED_SESSIONS_MAX = 10_000;
+
+/** A window larger than this would let the server's ledger of one session grow past its share of memory. */
+export const WINDOW_BYTES_MAX = 16 * GiB;
+
+/** Chunks that arrived damaged in one session: TLS lets none pass, so this many mean a broken machine. */
+export const DAMAGED_CHUNKS_MAX = 1_024;
+
+/**
+ * Control frames one connection may send: at first a burst, then a steady rate. An agent needs a Ping in 5 s and a
+ * handful of messages in its whole life; whoever sends more costs work for nothing and is closed.
+ */
+export const CONTROL_FRAMES_BURST = 256;
+export const CONTROL_FRAMES_PER_SECOND = 32;
+
+/** Control bytes queued for a peer that does not read: more than this and the connection is closed. */
+export const CONTROL_QUEUE_BYTES_MAX = 256 * KiB;
+
+/** Phase messages during Finish come at least this often. */
+export const PHASE_PERIOD_MS = 5_000;
+
+/** When an agent should come again to a server that is stopping: most are back by then. */
+export const SHUTDOWN_RETRY_MS = 5_000;
+
+/** How long connections of an ended session may stay before the server closes them by itself. */
+export const LINGER_MS = 5_000;
+
+/** When an agent that was refused as busy should come again. */
+export const BUSY_RETRY_MS = 10_000;
+
+/** When an agent that a limit refused should come again. */
+export const LIMIT_RETRY_MS = 30_000;
+
+/**
+ * Memory that one session takes beside `assembler_pending_mem_limit`: what waits for the disk, ledger, slots, sockets.
+ * Both together are what `memory_limit` counts.
+ */
+export const SESSION_MEMORY_BYTES = 8 * MiB;
+
+/** Agents in line hear of a new position after at most this long. */
+export const POSITION_NOTICE_MS = 200;
+
+/** How often the certificate behind an open connection is looked at again: it may have run out meanwhile. */
+export const PEER_CHECK_PERIOD_MS = 3_600_000;
+
+/** Phase messages about the progress of one phase come at most this often. */
+export const PHASE_STEP_MS = 1_000;
+
+/** Names of removed archives in a Committed message: what a control frame has room for. */
+export const COMMITTED_REMOVED_MAX = 200;

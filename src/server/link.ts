@@ -1,0 +1,297 @@
+/**
+ * One connection of an agent, as the server uses it: frames in, control frames out, and whether it lives. It answers
+ * Pings, heeds the limits on what a peer may send, and hands everything else to its owner, which changes as the
+ * connection finds its place: reception, applicant, session, slot. It knows no sessions.
+ */
+import { assert } from "#base/assert.ts";
+import type { Clock, Timer } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { Connection } from "#net/connection.ts";
+import type { PeerIdentity } from "#pki/peer-identity.ts";
+import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
+import { encodeMessage } from "#wire/encode.ts";
+import type { FrameHeader } from "#wire/frame.ts";
+import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
+import type { ReceiveState } from "#wire/states.ts";
+import { FrameBudget } from "./frame-budget.ts";
+import { CONTROL_QUEUE_BYTES_MAX, LINGER_MS, PEER_CHECK_PERIOD_MS } from "./limits.ts";
+import { Liveness } from "./liveness.ts";
+import { Outbox } from "./outbox.ts";
+import { refusalOf } from "./refusal.ts";
+
+export interface LinkOwner {
+  /** Every message but Pong; Pings after they were answered. */
+  message(message: AnyMessage, header: FrameHeader): void;
+  /** Nothing was sent for HEARTBEAT_MS. */
+  beat(): void;
+  /** The outbox is empty again after `send` found it full of frames: see `Link.blocked`. */
+  drained(): void;
+  /** The connection is gone without this side having ended it; exactly once, nothing follows. */
+  gone(failure: Failure | undefined): void;
+  /** Only on connections that carry data. */
+  readonly data?: DataOwner;
+}
+
+export interface DataOwner {
+  start(header: FrameHeader): void;
+  bytes(view: Uint8Array): void;
+  end(end: DataEnd): void;
+}
+
+export interface LinkOptions {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The connection is closed, whoever did it; exactly once. */
+  readonly onClosed: (link: Link) => void;
+}
+
+export class Link {
+  readonly remoteAddress: string;
+  readonly #connection: Connection;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onClosed: (link: Link) => void;
+  readonly #outbox: Outbox;
+  readonly #decoder: FrameDecoder;
+  readonly #liveness: Liveness;
+  readonly #budget: FrameBudget;
+  #owner: LinkOwner | undefined;
+  #ending = false;
+  #closed = false;
+  #lingerTimer: Timer | undefined;
+  #peerCheckedAtMs: number;
+  #pingId = 0;
+  /** Who and where, for log lines and errors; set when Hello was accepted. */
+  #label: string;
+
+  constructor(options: LinkOptions) {
+    this.#connection = options.connection;
+    this.remoteAddress = options.connection.remoteAddress;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#onClosed = options.onClosed;
+    this.#label = `peer ${this.remoteAddress}`;
+    this.#outbox = new Outbox(options.connection);
+    this.#budget = new FrameBudget(options.clock.now());
+    this.#peerCheckedAtMs = options.clock.now();
+    this.#decoder = new FrameDecoder({
+      state: "server/hello",
+      describe: () => this.#label,
+      handlers: {
+        message: (message, header) => this.#message(message, header),
+        dataStart: (header) => this.#dataOwner().start(header),
+        dataBytes: (view) => this.#dataOwner().bytes(view),
+        dataEnd: (end) => this.#dataOwner().end(end),
+      },
+    });
+    this.#liveness = new Liveness(options.clock, {
+      beat: () => this.#beat(),
+      silent: () => this.#broke(new Failure("E_TIMEOUT", `nothing was heard of ${this.#label} for too long`)),
+    });
+  }
+
+  /** Starts reading; in the turn in which the connection was handed over. */
+  open(owner: LinkOwner): void {
+    this.#owner = owner;
+    this.#connection.attach({
+      data: (bytes) => this.#data(bytes),
+      drain: () => this.#drain(),
+      closed: (failure) => this.#over(failure),
+    });
+  }
+
+  /** Who the certificate says it is, checked now. Throws Failure E_TLS or E_IDENTITY. */
+  peer(): PeerIdentity {
+    return this.#connection.peer();
+  }
+
+  get label(): string {
+    return this.#label;
+  }
+
+  /** The connection found its place: who answers from now on, which frames may come, what it is called. */
+  hand(owner: LinkOwner, state: ReceiveState, label: string): void {
+    if (this.over) return;
+    this.#owner = owner;
+    this.#label = label;
+    this.#decoder.enter(state);
+  }
+
+  /** Closed, or being closed by this side. */
+  get over(): boolean {
+    return this.#closed || this.#ending;
+  }
+
+  /** Frames wait for the peer to read: a Sack sent now would only stand behind an older one. */
+  get blocked(): boolean {
+    return this.#outbox.queuedBytes > 0;
+  }
+
+  /** Sends a control frame; nothing when the connection is over. */
+  send<T extends MessageType>(type: T, body: Message<T>, generation = 0): void {
+    if (this.over) return;
+    this.#outbox.push(encodeMessage(type, body, { generation }));
+    if (type !== "pong") this.#liveness.said();
+    if (this.#outbox.queuedBytes > CONTROL_QUEUE_BYTES_MAX) {
+      this.#broke(
+        new Failure("E_LIMIT", `${this.#label} does not read: ${this.#outbox.queuedBytes} bytes wait for it`),
+      );
+    }
+  }
+
+  ping(): void {
+    this.#pingId = (this.#pingId + 1) % 2 ** 32;
+    this.send("ping", { id: this.#pingId });
+  }
+
+  /** Asks the peer for a sign of life, as `Liveness.probe` says. */
+  probe(): Promise<boolean> {
+    if (this.over) return Promise.resolve(false);
+    this.ping();
+    return this.#liveness.probe(this.#pingId);
+  }
+
+  /** Stops reading: the disk behind the owner is late. */
+  pause(): void {
+    if (this.over) return;
+    this.#connection.pause();
+    this.#liveness.pause();
+  }
+
+  resume(): void {
+    if (this.over) return;
+    this.#liveness.resume();
+    this.#connection.resume();
+  }
+
+  /** Says Refused as the last frame and closes. The owner is not told. */
+  refuse(failure: Failure): void {
+    this.send("refused", refusalOf(failure));
+    this.end();
+  }
+
+  /** Refuses and closes; one that lingers has heard its last word already and is only closed. The owner is not told. */
+  dismiss(failure: Failure): void {
+    if (this.#lingerTimer === undefined) this.refuse(failure);
+    else this.end();
+  }
+
+  /** Sends what was queued, then closes; what comes in is dropped unread. The owner is not told. */
+  end(): void {
+    if (this.over) return;
+    this.#ending = true;
+    this.#owner = undefined;
+    this.#decoder.close();
+    this.#liveness.stop();
+    this.#lingerTimer?.cancel();
+    this.#lingerTimer = this.#clock.after(LINGER_MS, () => this.#connection.destroy());
+    // A paused connection might not notice that the peer is gone.
+    this.#connection.resume();
+    if (!this.blocked) this.#connection.end();
+  }
+
+  /** Nothing more is to be said: the peer may close, and if it does not this side will. The owner stays. */
+  linger(): void {
+    if (this.over) return;
+    this.resume();
+    this.#lingerTimer ??= this.#clock.after(LINGER_MS, () => this.end());
+  }
+
+  /** Closes at once. The owner is not told. */
+  destroy(): void {
+    if (this.#closed) return;
+    this.#ending = true;
+    this.#owner = undefined;
+    this.#decoder.close();
+    this.#liveness.stop();
+    this.#connection.destroy();
+  }
+
+  #data(bytes: Uint8Array): void {
+    if (this.over) return;
+    this.#liveness.heard();
+    try {
+      this.#decoder.push(bytes);
+    } catch (error) {
+      this.#violation(toFailure(error));
+    }
+  }
+
+  /** The peer broke the protocol of the connection (or a handler has a bug): it is told why, and closed. */
+  #violation(failure: Failure): void {
+    if (this.over) return;
+    const owner = this.#owner;
+    this.#log.warn(`connection closed: ${failure.message}`, { code: failure.code, remote: this.remoteAddress });
+    if (failure.code === "E_INTERNAL") this.#log.error("a handler failed", { error: failure.cause });
+    this.refuse(failure);
+    owner?.gone(failure);
+  }
+
+  /** The connection is of no more use: closed without a word, because none would arrive. */
+  #broke(failure: Failure): void {
+    if (this.over) return;
+    const owner = this.#owner;
+    this.destroy();
+    owner?.gone(failure);
+  }
+
+  #message(message: AnyMessage, header: FrameHeader): void {
+    if (this.over) return;
+    if (!this.#budget.take(this.#clock.now())) throw new Failure("E_LIMIT", "too many control frames");
+    if (message.type === "ping") this.send("pong", { id: message.body.id });
+    if (message.type === "pong") this.#liveness.ponged(message.body.id);
+    else this.#owner?.message(message, header);
+  }
+
+  #dataOwner(): DataOwner {
+    if (this.over) return IGNORE_DATA;
+    const data = this.#owner?.data;
+    assert(data !== undefined, `data came on ${this.#label}, whose owner takes none`);
+    return data;
+  }
+
+  #beat(): void {
+    if (this.#clock.now() - this.#peerCheckedAtMs >= PEER_CHECK_PERIOD_MS) {
+      this.#peerCheckedAtMs = this.#clock.now();
+      try {
+        this.#connection.peer();
+      } catch (error) {
+        this.#violation(toFailure(error));
+        return;
+      }
+    }
+    this.#owner?.beat();
+  }
+
+  #drain(): void {
+    if (this.#closed || !this.#outbox.flush()) return;
+    if (this.#ending) this.#connection.end();
+    else this.#owner?.drained();
+  }
+
+  #over(failure: Failure | undefined): void {
+    assert(!this.#closed, `${this.#label} closed twice`);
+    this.#closed = true;
+    this.#lingerTimer?.cancel();
+    this.#liveness.stop();
+    this.#decoder.close();
+    const owner = this.#owner;
+    this.#owner = undefined;
+    owner?.gone(failure);
+    this.#onClosed(this);
+  }
+}
+
+const IGNORE_DATA: DataOwner = {
+  start() {
+    // Dropped: this side has said its last word.
+  },
+  bytes() {
+    // Dropped, as above.
+  },
+  end() {
+    // Dropped, as above.
+  },
+};

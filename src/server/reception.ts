@@ -1,0 +1,193 @@
+/**
+ * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
+ * goes where it belongs: to the admission desk, back to its session, or into a slot. It admits nobody itself.
+ */
+import type { Clock, Timer } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { Connection } from "#net/connection.ts";
+import { HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { AdmissionDesk } from "./admission-desk.ts";
+import { ConnectionCount } from "./connection-count.ts";
+import { agreeVersion, checkIdentity, purposeOf } from "./hello.ts";
+import { Link, type LinkOwner } from "./link.ts";
+import { plainText } from "./refusal.ts";
+import type { SessionDoor } from "./session-door.ts";
+
+export interface ReceptionOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly boot: string;
+  readonly software: string;
+  readonly desk: AdmissionDesk;
+  readonly sessions: SessionDoor;
+}
+
+export class Reception {
+  readonly #options: ReceptionOptions;
+  readonly #count = new ConnectionCount();
+  readonly #links = new Set<Link>();
+  #closed = false;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(options: ReceptionOptions) {
+    this.#options = options;
+  }
+
+  get connectionCount(): number {
+    return this.#count.total;
+  }
+
+  /** Takes a connection whose TLS handshake is done; in the turn in which it came. */
+  accept(connection: Connection): void {
+    const { clock, log } = this.#options;
+    if (this.#closed) {
+      connection.destroy();
+      return;
+    }
+    let agent: string;
+    try {
+      agent = connection.peer().commonName;
+      this.#count.check(agent);
+    } catch (error) {
+      this.#turnAway(connection, toFailure(error));
+      return;
+    }
+    this.#count.opened(agent);
+    const link = new Link({
+      connection,
+      clock,
+      log,
+      onClosed: () => {
+        this.#forget(link);
+        this.#count.closed(agent);
+      },
+    });
+    this.#links.add(link);
+    link.open(new Newcomer(link, this.#options, () => this.#count.spoke(agent)));
+  }
+
+  /** No connection comes in any more; those that are left hear why and are closed. Resolves when the last one is. */
+  close(failure: Failure): Promise<void> {
+    this.#closed = true;
+    for (const link of [...this.#links]) link.dismiss(failure);
+    if (this.#links.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+    });
+  }
+
+  /** Closes at once what is left. */
+  destroy(): void {
+    for (const link of [...this.#links]) link.destroy();
+  }
+
+  #forget(link: Link): void {
+    this.#links.delete(link);
+    if (this.#links.size === 0) this.#onEmpty?.();
+  }
+
+  /** Refused before it may say anything. */
+  #turnAway(connection: Connection, failure: Failure): void {
+    const { clock, log } = this.#options;
+    log.warn(`connection refused: ${failure.message}`, { code: failure.code, remote: connection.remoteAddress });
+    const link = new Link({ connection, clock, log, onClosed: () => this.#forget(link) });
+    this.#links.add(link);
+    link.open(NOBODY);
+    link.refuse(failure);
+  }
+}
+
+/** A connection until its Hello was accepted. */
+class Newcomer implements LinkOwner {
+  readonly #link: Link;
+  readonly #options: ReceptionOptions;
+  readonly #onSpoke: () => void;
+  readonly #timer: Timer;
+  #done = false;
+
+  /** `onSpoke` is called once: it counts as one without Hello no more. */
+  constructor(link: Link, options: ReceptionOptions, onSpoke: () => void) {
+    this.#link = link;
+    this.#options = options;
+    this.#onSpoke = onSpoke;
+    this.#timer = options.clock.after(HELLO_TIMEOUT_MS, () => {
+      this.#spoke();
+      this.#refuse(new Failure("E_TIMEOUT", `no hello within ${HELLO_TIMEOUT_MS} ms`));
+    });
+  }
+
+  message(message: AnyMessage): void {
+    this.#spoke();
+    try {
+      if (message.type !== "hello") throw new Failure("E_PROTOCOL", `${message.type} before hello`);
+      this.#welcome(message.body);
+    } catch (error) {
+      this.#refuse(toFailure(error));
+    }
+  }
+
+  beat(): void {
+    // Before Welcome the server has nothing to say: the agent waits for one frame.
+  }
+
+  drained(): void {
+    // Nothing waits to be sent.
+  }
+
+  gone(): void {
+    this.#spoke();
+  }
+
+  #welcome(hello: Message<"hello">): void {
+    const { desk, sessions, boot, software } = this.#options;
+    checkIdentity(hello, this.#link.peer());
+    const version = agreeVersion(hello);
+    const purpose = purposeOf(hello);
+    const { agent, run } = hello;
+    switch (purpose.kind) {
+      case "begin":
+        this.#link.hand(desk.receive(this.#link, agent, run), "server/begin", `agent ${agent}, session connection`);
+        this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
+        return;
+      case "resume":
+        sessions.resume(this.#link, { agent, run, session: purpose.session });
+        return;
+      case "stream":
+        sessions.join(this.#link, { agent, run, session: purpose.session }, purpose.slot);
+        return;
+    }
+  }
+
+  #refuse(failure: Failure): void {
+    this.#options.log.warn(`connection refused: ${plainText(failure.message)}`, {
+      code: failure.code,
+      remote: this.#link.remoteAddress,
+    });
+    this.#link.refuse(failure);
+  }
+
+  /** The first frame came, or will not come. */
+  #spoke(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#timer.cancel();
+    this.#onSpoke();
+  }
+}
+
+const NOBODY: LinkOwner = {
+  message() {
+    // It is being closed.
+  },
+  beat() {
+    // It is being closed.
+  },
+  drained() {
+    // It is being closed.
+  },
+  gone() {
+    // It is being closed.
+  },
+};

@@ -1,0 +1,164 @@
+/**
+ * Connections that belong to a session come back through here: session connections that resume, streams that take a
+ * slot. PROTOCOL.md "A session". Only the same agent and run may come; an older connection in the same place is asked
+ * whether it lives before the newer one takes over.
+ */
+import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
+import type { AnyMessage } from "#wire/messages.ts";
+import { BUSY_RETRY_MS } from "./limits.ts";
+import type { Link, LinkOwner } from "./link.ts";
+import { refusalOf } from "./refusal.ts";
+import type { Registry } from "./registry.ts";
+import type { Session } from "./session.ts";
+import { committedOf } from "./session-events.ts";
+import type { PastSession } from "./session-types.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+
+/** Who comes, and for which session. */
+export interface Claim {
+  readonly agent: string;
+  readonly run: string;
+  readonly session: string;
+}
+
+export interface SessionDoorOptions {
+  readonly registry: Registry;
+  readonly storages: StorageShelf;
+  readonly log: Logger;
+  readonly boot: string;
+  readonly software: string;
+}
+
+export class SessionDoor {
+  readonly #options: SessionDoorOptions;
+  /** Connections that are being asked whether they live, and somebody waits for the answer. */
+  readonly #probed = new Set<Link>();
+
+  constructor(options: SessionDoorOptions) {
+    this.#options = options;
+  }
+
+  resume(link: Link, claim: Claim): void {
+    void this.#guarded(link, () => this.#resume(link, claim));
+  }
+
+  join(link: Link, claim: Claim, slot: number): void {
+    void this.#guarded(link, () => this.#join(link, claim, slot));
+  }
+
+  async #guarded(link: Link, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const failure = toFailure(error);
+      this.#options.log.info(`connection refused: ${failure.message}`, {
+        code: failure.code,
+        remote: link.remoteAddress,
+      });
+      link.refuse(failure);
+    }
+  }
+
+  async #resume(link: Link, claim: Claim): Promise<void> {
+    const session = this.#running(claim);
+    if (session !== undefined) await this.#free(() => session.main, "session connection", claim);
+    if (link.over) return;
+    // It may have ended while the older connection was asked.
+    if (session !== undefined && this.#running(claim) === session) session.resume(link);
+    else this.#answerPast(link, this.#past(claim), claim);
+  }
+
+  async #join(link: Link, claim: Claim, slot: number): Promise<void> {
+    const session = this.#running(claim);
+    if (session !== undefined) {
+      session.checkSlot(slot);
+      await this.#free(() => session.stream(slot), `slot ${slot}`, claim);
+    }
+    if (link.over) return;
+    if (session === undefined || this.#running(claim) !== session) throw gone(claim, this.#past(claim));
+    session.joinStream(link, slot);
+  }
+
+  /** Resolves when nobody who lives stands in the place; throws Failure E_BUSY when somebody does. */
+  async #free(place: () => Link | undefined, what: string, claim: Claim): Promise<void> {
+    const older = place();
+    if (older === undefined) return;
+    // Who is asked already need not be asked twice: the first to ask gets the answer.
+    if (this.#probed.has(older)) throw busy(what, claim);
+    this.#probed.add(older);
+    const alive = await older.probe();
+    this.#probed.delete(older);
+    const now = place();
+    if (alive || (now !== undefined && now !== older)) throw busy(what, claim);
+  }
+
+  /** The session of that id, if it runs and is this agent's and run's. */
+  #running(claim: Claim): Session | undefined {
+    const session = this.#options.registry.session(claim.session);
+    return session !== undefined && mayCome(session.plan, claim) ? session : undefined;
+  }
+
+  /** How a session ended that is still remembered, by this start of the server or on a storage's disk. */
+  #past(claim: Claim): PastSession | undefined {
+    const past = this.#options.registry.past(claim.session) ?? this.#recorded(claim.session);
+    return past !== undefined && mayCome(past, claim) ? past : undefined;
+  }
+
+  #recorded(id: string): PastSession | undefined {
+    for (const storage of this.#options.storages.opened()) {
+      const record = storage.commitRecord(id);
+      if (record === undefined) continue;
+      return { id, agent: record.agent, run: record.run, outcome: { kind: "committed", answer: record } };
+    }
+    return undefined;
+  }
+
+  /** Welcome, and then how it ended. Throws Failure E_SESSION_GONE when nobody knows. */
+  #answerPast(link: Link, past: PastSession | undefined, claim: Claim): void {
+    if (past === undefined) throw gone(claim, undefined);
+    const { outcome } = past;
+    link.hand(pastOwner(link, past), "server/finishing", `agent ${past.agent}, session connection`);
+    const { boot, software } = this.#options;
+    link.send("welcome", { version: PROTOCOL_VERSION_MAX, software, boot, generation: 0, slotGeneration: 0 });
+    if (outcome.kind === "committed") {
+      link.send("committed", committedOf(outcome.answer));
+      link.linger();
+    } else {
+      link.send("ended", { session: past.id, ...refusalOf(outcome.failure) });
+      link.end();
+    }
+  }
+}
+
+/** Of a connection that came back after the end: it hears the same answer as often as it asks. */
+function pastOwner(link: Link, past: PastSession): LinkOwner {
+  return {
+    message: (message: AnyMessage) => {
+      if (message.type !== "finish" || past.outcome.kind !== "committed") return;
+      link.send("committed", committedOf(past.outcome.answer));
+    },
+    beat: () => link.ping(),
+    drained: () => undefined,
+    gone: () => undefined,
+  };
+}
+
+/** Another agent learns nothing of the session, not even that there is one. */
+function mayCome(session: { readonly agent: string; readonly run: string }, claim: Claim): boolean {
+  return session.agent === claim.agent && session.run === claim.run;
+}
+
+function gone(claim: Claim, past: PastSession | undefined): Failure {
+  const text = `session ${claim.session} of this run of agent ${claim.agent}`;
+  if (past === undefined) return new Failure("E_SESSION_GONE", `there is no ${text}`);
+  const how = past.outcome.kind === "committed" ? "committed" : past.outcome.failure.code;
+  return new Failure("E_SESSION_GONE", `there is no ${text} any more: ${how}`);
+}
+
+function busy(what: string, claim: Claim): Failure {
+  return new Failure("E_BUSY", `another connection of session ${claim.session} that lives is its ${what}`, {
+    retryAfterMs: BUSY_RETRY_MS,
+  });
+}

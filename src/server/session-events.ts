@@ -1,0 +1,60 @@
+/** What sessions tell the log and the event list, and their outcome as the agent hears it: values, nothing is sent here. */
+import { formatDuration, formatSize } from "#base/units.ts";
+import type { ObservedEvent } from "#observe/events.ts";
+import type { CommitAnswer } from "#store/session-types.ts";
+import type { Message } from "#wire/messages.ts";
+import { COMMITTED_REMOVED_MAX } from "./limits.ts";
+import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
+
+/** The body of `Committed`. */
+export function committedOf(answer: CommitAnswer): Message<"committed"> {
+  const { session, archive, bytes, sha256, removed } = answer;
+  return { session, archive, bytes, sha256, removed: removed.slice(0, COMMITTED_REMOVED_MAX) };
+}
+
+/** Something that happened to a session that goes on. */
+export function sessionEvent(
+  plan: SessionPlan,
+  kind: string,
+  message: string,
+  fields: Record<string, unknown>,
+): ObservedEvent {
+  return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields } };
+}
+
+/** The one line that every session ends with: how, why, and its totals. */
+export function sessionEnded(
+  plan: SessionPlan,
+  outcome: Outcome,
+  totals: SessionTotals,
+  durationMs: number,
+): ObservedEvent {
+  const counts = { ...totals, durationMs: Math.round(durationMs) };
+  if (outcome.kind === "committed") {
+    const { archive, bytes, sha256, removed } = outcome.answer;
+    return {
+      kind: "session.committed",
+      level: "info",
+      message: `committed ${archive}: ${formatSize(bytes)} in ${formatDuration(durationMs)}`,
+      fields: {
+        ...placeOf(plan),
+        archive,
+        archiveBytes: bytes,
+        sha256: Buffer.from(sha256).toString("hex"),
+        removed,
+        ...counts,
+      },
+    };
+  }
+  const { failure } = outcome;
+  return {
+    kind: "session.ended",
+    level: failure.retryable ? "warn" : "error",
+    message: `session ended without an archive: ${failure.message}`,
+    fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
+  };
+}
+
+function placeOf(plan: SessionPlan): Record<string, unknown> {
+  return { session: plan.id, agent: plan.agent, backup: plan.backup, storage: plan.storage };
+}

@@ -1,0 +1,52 @@
+/** What a session is to those around it: what was agreed at admission, how it ended, what it counted. */
+import type { Compression } from "#base/chunk.ts";
+import type { Failure } from "#base/errors.ts";
+import type { CommitAnswer } from "#store/session-types.ts";
+
+/** Agreed at admission; never changes. */
+export interface SessionPlan {
+  readonly id: string;
+  readonly agent: string;
+  readonly backup: string;
+  readonly storage: string;
+  /** UUID of the agent's run that began it: only that one may come back to it. */
+  readonly run: string;
+  /** 0: data on the session connection. */
+  readonly parallels: number;
+  readonly windowBytes: number;
+  readonly chunkBytes: number;
+  readonly compression: Compression;
+  /** What it will store as far as anyone knows, bytes. */
+  readonly expectedBytes: number;
+  /** Totals of the entry's last committed session, 0 when there was none: the agent's progress is measured by them. */
+  readonly lastEntries: number;
+  readonly lastRawBytes: number;
+  /** Wall clock at admission. */
+  readonly startWallMs: number;
+}
+
+export type Outcome =
+  { readonly kind: "committed"; readonly answer: CommitAnswer } | { readonly kind: "ended"; readonly failure: Failure };
+
+/** A session that is over, as long as it is remembered. */
+export interface PastSession {
+  readonly id: string;
+  readonly agent: string;
+  readonly run: string;
+  readonly outcome: Outcome;
+}
+
+/** Counts over the whole session. */
+export interface SessionTotals {
+  chunks: number;
+  /** Stored bytes of chunks taken. */
+  bytes: number;
+  /** Stored bytes that came although they were there already. */
+  duplicateBytes: number;
+  damagedChunks: number;
+  /** Connections that broke. */
+  breaks: number;
+  /** Of the agent's last Ping. */
+  entries: number;
+  rawBytes: number;
+}

@@ -1,0 +1,369 @@
+/**
+ * One session: an object with a state (SESSION_TRANSITIONS of #wire/states.ts), to which connections come and go.
+ * PROTOCOL.md "A session". It takes chunks into its store, acknowledges them, commits at Finish, and ends in exactly one
+ * outcome. It admits nobody and judges no Hello.
+ */
+import { must } from "#base/assert.ts";
+import type { Clock, Timer } from "#base/clock.ts";
+import { Failure } from "#base/errors.ts";
+import type { EventSink } from "#observe/events.ts";
+import type { SessionStore } from "#store/session-store.ts";
+import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
+import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
+import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
+import { Acknowledger } from "./acknowledger.ts";
+import type { ChunkFate } from "./chunk-receiver.ts";
+import { Finishing } from "./finishing.ts";
+import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
+import type { Link } from "./link.ts";
+import { plainText, refusalOf } from "./refusal.ts";
+import type { Occupant } from "./occupant.ts";
+import { SessionConnections } from "./session-connections.ts";
+import { committedOf, sessionEnded, sessionEvent } from "./session-events.ts";
+import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
+
+export interface SessionHost {
+  readonly clock: Clock;
+  readonly events: EventSink;
+  /** UUID of this start of the server. */
+  readonly boot: string;
+  readonly software: string;
+  readonly idleTimeoutMs: number;
+  /** It is over and has cleaned up; exactly once. */
+  over(session: Session, outcome: Outcome): void;
+}
+
+export class Session implements Occupant {
+  readonly plan: SessionPlan;
+  readonly #host: SessionHost;
+  readonly #connections: SessionConnections;
+  readonly #acks: Acknowledger;
+  readonly #totals: SessionTotals = {
+    chunks: 0,
+    bytes: 0,
+    duplicateBytes: 0,
+    damagedChunks: 0,
+    breaks: 0,
+    entries: 0,
+    rawBytes: 0,
+  };
+  readonly #startedAtMs: number;
+  #state: SessionState = "queued";
+  #generation = 1;
+  #store: SessionStore | undefined;
+  #idleTimer: Timer | undefined;
+  #finishing: Finishing | undefined;
+  #answer: CommitAnswer | undefined;
+  /** The last Sack said that the server was not reading. */
+  #stallTold = false;
+  /** Set when the end was decided: no chunk is taken any more. */
+  #ending: Promise<void> | undefined;
+
+  constructor(plan: SessionPlan, host: SessionHost) {
+    this.plan = plan;
+    this.#host = host;
+    this.#startedAtMs = host.clock.now();
+    this.#connections = new SessionConnections(plan.agent, plan.parallels, {
+      store: () => (this.#state === "receiving" && this.#ending === undefined ? this.#store : undefined),
+      fail: (failure) => void this.end(failure),
+      fed: () => this.#fed(),
+      fate: (fate, storedLength, push) => this.#fate(fate, storedLength, push),
+      message: (message, link) => this.#message(message, link),
+      beat: (link) => this.#beat(link),
+      drained: () => this.#acks.drained(),
+      gone: (what, failure) => this.#gone(what, failure),
+    });
+    this.#acks = new Acknowledger(host.clock, {
+      carrier: () => this.#connections.carrier(),
+      state: () => this.#acknowledgement(),
+    });
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Stored bytes that need no room any more. */
+  get storedBytes(): number {
+    return this.#store?.receivedBytes ?? 0;
+  }
+
+  /** The commit has begun or may at any moment: nobody takes the entry from it now. */
+  get fixed(): boolean {
+    return this.#state === "finishing" || this.#state === "committed";
+  }
+
+  links(): Link[] {
+    return this.#connections.all();
+  }
+
+  get main(): Link | undefined {
+    return this.#connections.main;
+  }
+
+  stream(slot: number): Link | undefined {
+    return this.#connections.stream(slot);
+  }
+
+  /** Throws Failure E_PROTOCOL when there is no such slot for a stream. */
+  checkSlot(slot: number): void {
+    this.#connections.checkSlot(slot);
+  }
+
+  /** What the store may call from the moment it exists. */
+  storeEvents(): SessionEvents {
+    return {
+      durable: () => this.#acks.urgent(),
+      lost: (file, sequence) => this.#acks.lost(file, sequence),
+      relief: () => this.#relief(),
+      failed: (failure) => void this.end(failure),
+    };
+  }
+
+  /** It was admitted: its store exists. */
+  start(store: SessionStore, link: Link): void {
+    this.#store = store;
+    this.#become("admit");
+    const slotGeneration = this.#connections.attachMain(link, false);
+    const { compression, chunkBytes, id } = this.plan;
+    link.send(
+      "admitted",
+      {
+        session: id,
+        generation: this.#generation,
+        slotGeneration,
+        compression,
+        chunkBytes,
+        archive: store.archive,
+        lastEntries: this.plan.lastEntries,
+        lastRawBytes: this.plan.lastRawBytes,
+      },
+      this.#generation,
+    );
+  }
+
+  /** A session connection of the same run comes back; the caller has made sure that the older one is dead. */
+  resume(link: Link): void {
+    const older = this.#connections.main;
+    if (older !== undefined) this.#connections.replace(older);
+    this.#connected();
+    this.#generation += 1;
+    const slotGeneration = this.#connections.attachMain(link, this.#state === "finishing");
+    this.#welcome(link, slotGeneration);
+    this.#acks.renew();
+    this.#finishing?.tell(link);
+    this.#emit("session.resumed", "session connection is back", {});
+  }
+
+  /** A stream takes its slot; the caller has made sure that an older one is dead. Throws Failure E_PROTOCOL, E_LIMIT. */
+  joinStream(link: Link, slot: number): void {
+    const older = this.#connections.stream(slot);
+    if (older !== undefined) this.#connections.replace(older);
+    const slotGeneration = this.#connections.attachStream(link, slot);
+    this.#connected();
+    this.#welcome(link, slotGeneration);
+    this.#acks.drained();
+  }
+
+  /**
+   * Ends the session with a reason: everything of it leaves the disk, then its connections hear of it. A commit that has
+   * begun is waited for and wins. Resolves when all is done; never rejects.
+   */
+  end(failure: Failure): Promise<void> {
+    if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
+    this.#ending ??= this.#end(failure);
+    return this.#ending;
+  }
+
+  supersede(): Promise<void> {
+    return this.end(
+      new Failure("E_SUPERSEDED", `a newer session of ${this.plan.agent}/${this.plan.backup} took its place`),
+    );
+  }
+
+  #become(event: SessionEvent): void {
+    this.#state = transition(this.#state, event);
+  }
+
+  #connected(): void {
+    this.#idleTimer?.cancel();
+    this.#idleTimer = undefined;
+    this.#become("connect");
+  }
+
+  #gone(what: string, failure: Failure | undefined): void {
+    if (failure !== undefined) this.#totals.breaks += 1;
+    if (this.#state !== "receiving" || this.#ending !== undefined) return;
+    this.#emit("session.disconnected", `${what} is gone`, {
+      reason: failure === undefined ? "goodbye" : String(failure),
+    });
+    if (!this.#connections.none) {
+      // What the session connection had to say goes on a stream now.
+      this.#acks.drained();
+      return;
+    }
+    this.#become("disconnect");
+    this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", {
+      idleTimeoutMs: this.#host.idleTimeoutMs,
+    });
+    this.#idleTimer = this.#host.clock.after(
+      this.#host.idleTimeoutMs,
+      () =>
+        void this.end(
+          new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${this.#host.idleTimeoutMs} ms`),
+        ),
+    );
+  }
+
+  #welcome(link: Link, slotGeneration: number): void {
+    const { boot, software } = this.#host;
+    link.send(
+      "welcome",
+      { version: PROTOCOL_VERSION_MAX, software, boot, generation: this.#generation, slotGeneration },
+      this.#generation,
+    );
+  }
+
+  #message(message: AnyMessage, link: Link): void {
+    switch (message.type) {
+      case "ping":
+        this.#totals.entries = message.body.entries ?? this.#totals.entries;
+        this.#totals.rawBytes = message.body.rawBytes ?? this.#totals.rawBytes;
+        return;
+      case "finish":
+        this.#onFinish(message.body, link);
+        return;
+      case "disown": {
+        const { code, message: text } = message.body;
+        void this.end(
+          new Failure("E_DISOWNED", `the agent gave the session up: ${plainText(code)}: ${plainText(text)}`),
+        );
+        return;
+      }
+      default:
+        throw new Failure("E_PROTOCOL", `${message.type} came but the session is ${this.#state}`);
+    }
+  }
+
+  /** Asked again it changes nothing: the answer comes when it is there, or once more. */
+  #onFinish(proof: Message<"finish">, link: Link): void {
+    if (this.#answer !== undefined) this.#sendCommitted(link, this.#answer);
+    if (this.#state !== "receiving" || this.#ending !== undefined) return;
+    this.#become("finish");
+    this.#connections.resume();
+    this.#finishing = new Finishing(this.#host.clock, must(this.#store, "store of a session that runs"), proof, () =>
+      this.#ending === undefined ? this.#connections.main : undefined,
+    );
+    void this.#finish(this.#finishing);
+  }
+
+  async #finish(finishing: Finishing): Promise<void> {
+    const result = await finishing.result;
+    // An end that was decided meanwhile looks at the result itself.
+    if (this.#ending !== undefined) return;
+    if (result.kind === "committed") this.#commit(result.answer);
+    else await this.end(result.failure);
+  }
+
+  #commit(answer: CommitAnswer): void {
+    this.#become("commit");
+    this.#acks.stop();
+    this.#answer = answer;
+    const main = this.#connections.main;
+    if (main !== undefined) this.#sendCommitted(main, answer);
+    for (const link of this.links()) link.linger();
+    this.#over({ kind: "committed", answer });
+  }
+
+  #sendCommitted(link: Link, answer: CommitAnswer): void {
+    link.send("committed", committedOf(answer), this.#generation);
+  }
+
+  async #end(failure: Failure): Promise<void> {
+    this.#acks.stop();
+    this.#idleTimer?.cancel();
+    await this.#store?.abort(failure);
+    const result = await this.#finishing?.result;
+    if (result?.kind === "committed") {
+      this.#commit(result.answer);
+      return;
+    }
+    this.#become("end");
+    for (const link of this.#connections.release()) {
+      link.send("ended", { session: this.plan.id, ...refusalOf(failure) }, this.#generation);
+      link.end();
+    }
+    this.#over({ kind: "ended", failure });
+  }
+
+  #over(outcome: Outcome): void {
+    const durationMs = this.#host.clock.now() - this.#startedAtMs;
+    this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
+    this.#host.over(this, outcome);
+  }
+
+  /** Called after bytes went to the store: when its disk is behind, the connections that carry data are not read. */
+  #fed(): void {
+    if (this.#state === "receiving" && this.#store?.congested === true) this.#connections.pause();
+  }
+
+  #relief(): void {
+    this.#connections.resume();
+    // Who heard that the server stalled hears that it goes on.
+    if (this.#stallTold) this.#acks.urgent();
+  }
+
+  #fate(fate: ChunkFate, storedLength: number, push: boolean): void {
+    if (fate === "dropped") return;
+    if (fate === "damaged") {
+      this.#damaged();
+      return;
+    }
+    if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
+    else {
+      this.#totals.chunks += 1;
+      this.#totals.bytes += storedLength;
+    }
+    if (push) {
+      this.#store?.push();
+      this.#acks.urgent();
+    } else {
+      this.#acks.received();
+    }
+  }
+
+  #damaged(): void {
+    this.#totals.damagedChunks += 1;
+    this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", {
+      damagedChunks: this.#totals.damagedChunks,
+    });
+    if (this.#totals.damagedChunks < DAMAGED_CHUNKS_MAX) return;
+    void this.end(new Failure("E_CHUNK_DAMAGED", `${DAMAGED_CHUNKS_MAX} chunks arrived damaged`));
+  }
+
+  #beat(link: Link): void {
+    if (this.#ending !== undefined || this.#answer !== undefined) link.ping();
+    else this.#acks.beat(link);
+  }
+
+  #acknowledgement(): Omit<Message<"sack">, "lost"> {
+    const stalled = this.#connections.paused;
+    this.#stallTold = stalled;
+    const files = must(this.#store, "store of a session that acknowledges").acknowledgement(SACK_RANGES_MAX);
+    return {
+      boot: this.#host.boot,
+      generation: this.#generation,
+      files: files.map((file) => ({ ...file, received: file.received.map(([first, last]) => [first, last]) })),
+      stalled,
+    };
+  }
+
+  #emit(kind: string, message: string, fields: Record<string, unknown>): void {
+    this.#host.events.emit(sessionEvent(this.plan, kind, message, fields));
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * What admitted sessions take of the server: a place among `max_sessions`, memory, and room on a disk that they have
+ * yet to fill. A share is taken before the first await of an admission, so that two never count the same room.
+ */
+import { promisedBytes, type RoomTaken } from "./admission.ts";
+
+export class Share {
+  readonly memoryBytes: number;
+  #diskKey: string | undefined;
+  #expectedBytes = 0;
+  #storedBytes: () => number = () => 0;
+
+  constructor(memoryBytes: number) {
+    this.memoryBytes = memoryBytes;
+  }
+
+  /** Room on a disk is promised: `expectedBytes`, less what `storedBytes` says is there already. */
+  promise(diskKey: string, expectedBytes: number, storedBytes: () => number): void {
+    this.#diskKey = diskKey;
+    this.#expectedBytes = expectedBytes;
+    this.#storedBytes = storedBytes;
+  }
+
+  on(diskKey: string): boolean {
+    return this.#diskKey === diskKey;
+  }
+
+  get need(): { readonly expectedBytes: number; readonly storedBytes: number } {
+    return { expectedBytes: this.#expectedBytes, storedBytes: this.#storedBytes() };
+  }
+}
+
+export class Shares {
+  readonly #shares = new Set<Share>();
+
+  take(memoryBytes: number): Share {
+    const share = new Share(memoryBytes);
+    this.#shares.add(share);
+    return share;
+  }
+
+  release(share: Share): void {
+    this.#shares.delete(share);
+  }
+
+  get taken(): RoomTaken {
+    let memoryBytes = 0;
+    for (const share of this.#shares) memoryBytes += share.memoryBytes;
+    return { sessionCount: this.#shares.size, memoryBytes };
+  }
+
+  /** What running sessions have yet to store on this disk, bytes. */
+  promisedOn(diskKey: string): number {
+    return promisedBytes([...this.#shares].filter((share) => share.on(diskKey)).map((share) => share.need));
+  }
+}
