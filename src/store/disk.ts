@@ -18,6 +18,8 @@ export interface DiskStat {
   readonly size: number;
   /** Device and inode together, as text: equal for two names of one file. */
   readonly identity: string;
+  /** Names that the file has. */
+  readonly links: number;
   readonly mtimeMs: number;
 }
 

@@ -1,72 +1,178 @@
 /**
  * The disk side of one session: chunks placed at their offset, hashed, made durable, and in the end committed as an
- * archive or removed without a trace. It knows no connections, slots or frames. Bodies follow.
+ * archive or removed without a trace. It knows no connections, slots or frames, and puts the parts of the store together:
+ * the ledger decides, intakes take bytes, the queue writes, the hashes follow, durability syncs.
  */
-import type { Failure } from "#base/errors.ts";
+import { assert, must } from "#base/assert.ts";
+import type { FileNumber } from "#base/chunk.ts";
+import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import type { Clock } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { MiB } from "#base/units.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
+import { diskFailure } from "./disk.ts";
+import { Durability } from "./durability.ts";
+import { FileHash } from "./file-hash.ts";
+import { finishSession, type SessionFile } from "./finish.ts";
+import type { HashTurns } from "./hash-turns.ts";
+import { IntakeMemory, type Piece } from "./intake-memory.ts";
+import type { ChunkRecord } from "./journal-format.ts";
+import { FileLedger } from "./ledger.ts";
+import type { CommitIntent, JournalHead } from "./records.ts";
+import type { SessionFiles } from "./session-files.ts";
 import type {
   ChunkPlace,
+  ChunkTail,
   CommitAnswer,
   FileAcknowledgement,
   PhaseListener,
   Placing,
+  SessionEvents,
   SessionProof,
 } from "./session-types.ts";
+import { WriteQueue } from "./write-queue.ts";
+
+/** Backlog at which reading pauses, and at which it goes on: a few milliseconds of a fast disk, little beside a window. */
+const BACKLOG_HIGH_BYTES = 8 * MiB;
+const BACKLOG_LOW_BYTES = 4 * MiB;
+/** A sync begins after so many new bytes, or a quarter of the window if that is less: more only makes the last one long. */
+const SYNC_BYTES_MAX = 64 * MiB;
+
+/** What a session's store is made of; the storage gives it. */
+export interface SessionParts {
+  readonly head: JournalHead;
+  readonly files: SessionFiles;
+  readonly pool: BufferPool;
+  readonly turns: HashTurns;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly pendingBytesMax: number;
+  readonly events: SessionEvents;
+  /** Carries out the commit whose intent is synced; afterwards the files are closed and the session's directory is gone. */
+  readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
+  /** Closes the files and removes the session's directory. Never rejects. */
+  readonly discard: () => Promise<void>;
+}
+
+/** `open` → `finishing` → `committing` → `committed`; any but the last two → `failed`; all but `committed` → `aborted`. */
+type State = "open" | "finishing" | "committing" | "committed" | "failed" | "aborted";
 
 export class SessionStore {
   readonly session: string;
   /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz`, the name it will have. */
   readonly archive: string;
 
-  constructor(session: string, archive: string) {
-    this.session = session;
-    this.archive = archive;
+  readonly #parts: SessionParts;
+  readonly #files: readonly [SessionFile, SessionFile];
+  readonly #memory: IntakeMemory;
+  readonly #writes: WriteQueue;
+  readonly #durability: Durability;
+  readonly #host: IntakeHost;
+  /** Chunks on their way. */
+  readonly #intakes = new Set<ChunkIntake>();
+  /** Those of #intakes with a half-filled piece, the oldest first. */
+  readonly #halfFilled = new Set<ChunkIntake>();
+  #state: State = "open";
+  #failure: Failure | undefined;
+  #finishing: Promise<CommitAnswer> | undefined;
+  #aborting: Promise<void> | undefined;
+  #onPhase: PhaseListener = () => undefined;
+
+  constructor(parts: SessionParts) {
+    this.session = parts.head.session;
+    this.archive = parts.head.archive;
+    this.#parts = parts;
+    const { pool, turns, pendingBytesMax, files, clock, events } = parts;
+    const marks = { highBytes: BACKLOG_HIGH_BYTES, lowBytes: BACKLOG_LOW_BYTES, pendingBytesMax };
+    this.#memory = new IntakeMemory(pool, marks, () => {
+      if (this.#failure === undefined) events.relief();
+    });
+    const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
+    const open = (number: FileNumber): SessionFile => ({
+      number,
+      ledger: new FileLedger(number, parts.head.windowBytes),
+      hash: new FileHash({
+        ...{ file: files.parts[number], memory: this.#memory, pool, turns },
+        onFailure: fail("reading back"),
+      }),
+    });
+    this.#files = [open(0), open(1)];
+    this.#writes = new WriteQueue(files.parts, fail("writing"));
+    this.#durability = new Durability({
+      ...{ files: files.parts, journal: files.journal, clock },
+      syncBytes: Math.min(SYNC_BYTES_MAX, Math.ceil(parts.head.windowBytes / 4)),
+      onDurable: (records) => this.#durable(records),
+      onFailure: fail("syncing"),
+    });
+    this.#host = this.#makeHost();
   }
 
   /**
-   * A chunk's header arrived. Throws Failure E_PROTOCOL when it contradicts what is known or lies outside the window,
-   * E_LIMIT when too many chunks stand above the durable point, and the session's own failure once there is one.
+   * A chunk's header arrived. Throws Failure E_PROTOCOL when it contradicts what is known, lies outside the window or comes
+   * after Finish without having been here before, and the session's own failure once there is one.
    */
-  beginChunk(_place: ChunkPlace): Placing {
-    throw new Error("not built yet");
+  beginChunk(place: ChunkPlace): Placing {
+    this.#check();
+    const { ledger } = this.#files[place.file];
+    if (ledger.claim(place) === "duplicate") return { verdict: "duplicate" };
+    if (this.#state !== "open") {
+      ledger.release(place.sequence);
+      throw new Failure("E_PROTOCOL", `chunk ${place.sequence} of file ${place.file} comes after Finish`);
+    }
+    const intake = new ChunkIntake(this.#host, place);
+    this.#intakes.add(intake);
+    return { verdict: "new", writer: intake };
   }
 
   /** Stop reading from the session's connections until `events.relief`. Look after every `write` and `finish`. */
   get congested(): boolean {
-    return false;
+    return this.#memory.congested;
   }
 
-  /** Bytes received but not yet taken by the disk. */
+  /** Memory held by bytes that the disk has not taken yet. */
   get backlogBytes(): number {
-    return 0;
+    return this.#memory.backlogBytes;
   }
 
   /** Bytes received and right, of both files; for progress. */
   get receivedBytes(): number {
-    return 0;
-  }
-
-  /** What a Sack says now, for each file that has any chunk (the archive always). At most `rangesMax` ranges in all. */
-  acknowledgement(_rangesMax: number): FileAcknowledgement[] {
-    return [];
+    return this.#files[0].ledger.receivedBytes + this.#files[1].ledger.receivedBytes;
   }
 
   /** True when every chunk that was received is durable. */
   get settled(): boolean {
-    return true;
+    return this.#durability.settled;
+  }
+
+  /** What a Sack says now: the archive, and the index if anything of it was received. At most `rangesMax` ranges in all. */
+  acknowledgement(rangesMax: number): FileAcknowledgement[] {
+    const answer: FileAcknowledgement[] = [];
+    let left = rangesMax;
+    for (const { number: file, ledger } of this.#files) {
+      if (file !== 0 && ledger.receivedChunks === 0) continue;
+      const received = ledger.receivedRanges(left);
+      left -= received.length;
+      answer.push({ file, durableChunks: ledger.durableChunks, durableBytes: ledger.durableBytes, received });
+    }
+    return answer;
   }
 
   /** The last chunk of a file arrived (PUSH): sync at once instead of waiting for the second to pass. */
   push(): void {
-    throw new Error("not built yet");
+    this.#durability.hurry();
   }
 
   /**
-   * Compares what arrived with what was read and commits it. Idempotent: asked again it gives the same answer. Rejects
-   * with E_MISMATCH when counts or proofs differ, E_PROTOCOL when chunks are missing, E_DISK or E_DISK_FULL; the server
-   * then calls `abort`.
+   * Compares what arrived with what was read and commits it. Idempotent: asked again it gives the same answer, and
+   * `onPhase` replaces the listener before. Rejects with E_MISMATCH when counts or proofs differ, E_PROTOCOL when chunks are
+   * missing, E_DISK, E_DISK_FULL or E_STORAGE_FAILED; the server then calls `abort`.
    */
-  finish(_proof: SessionProof, _onPhase: PhaseListener): Promise<CommitAnswer> {
-    throw new Error("not built yet");
+  finish(proof: SessionProof, onPhase: PhaseListener): Promise<CommitAnswer> {
+    this.#onPhase = onPhase;
+    this.#finishing ??= this.#finish(proof);
+    return this.#finishing;
   }
 
   /**
@@ -74,7 +180,141 @@ export class SessionStore {
    * Resolves when that is done; never rejects (what could not be removed is logged and removed at the next start).
    * Idempotent. Once the commit has begun (`phase` said committing) it waits for the commit and leaves its result.
    */
-  abort(_reason: Failure): Promise<void> {
-    throw new Error("not built yet");
+  abort(reason: Failure): Promise<void> {
+    this.#aborting ??= this.#abort(reason);
+    return this.#aborting;
+  }
+
+  /** Throws the session's failure if it has one. */
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #finish(proof: SessionProof): Promise<CommitAnswer> {
+    this.#check();
+    assert(this.#state === "open", `finish in state ${this.#state}, expected open`);
+    this.#state = "finishing";
+    try {
+      const intent = await finishSession(proof, {
+        head: this.#parts.head,
+        files: this.#files,
+        durability: this.#durability,
+        clock: this.#parts.clock,
+        onPhase: (phase, done, total) => this.#onPhase(phase, done, total),
+        check: () => this.#check(),
+      });
+      this.#check();
+      this.#state = "committing";
+      this.#onPhase("committing", 0, this.receivedBytes);
+      // A crash before the intent is synced leaves a session to go on with, or, torn, the same.
+      await this.#parts.files.journal.append(intent.record);
+      const answer = await this.#parts.commit(intent.intent);
+      this.#state = "committed";
+      return answer;
+    } catch (error) {
+      const failure = error instanceof Failure ? error : diskFailure(error, `committing ${this.archive}`);
+      this.#state = "failed";
+      this.#failure ??= failure;
+      throw this.#failure;
+    }
+  }
+
+  async #abort(reason: Failure): Promise<void> {
+    if (this.#state === "committing") {
+      await this.#finishing?.catch((error: unknown) => {
+        this.#parts.log.info("the commit that the abort waited for failed", { error: toFailure(error).toString() });
+      });
+    }
+    if (this.#state === "committed") return;
+    this.#state = "aborted";
+    this.#failure ??= reason;
+    await this.#stop();
+    // No write is under way any more: only now are the files closed and unlinked.
+    await this.#parts.discard();
+  }
+
+  /** The disk failed the session. */
+  #fail(failure: Failure): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    if (this.#state === "open") this.#state = "failed";
+    void this.#stop();
+    this.#parts.events.failed(failure);
+  }
+
+  /** Begins nothing new, gives the memory back and resolves when nothing is under way. Never rejects. */
+  async #stop(): Promise<void> {
+    for (const intake of [...this.#intakes]) intake.abort();
+    this.#writes.stop();
+    const ends = [this.#writes.idle(), this.#durability.stop(), ...this.#files.map((file) => file.hash.stop())];
+    await Promise.all(ends);
+  }
+
+  #durable(records: readonly ChunkRecord[]): void {
+    const before = this.#files.map((file) => file.ledger.durableChunks);
+    for (const record of records) this.#files[record.file].ledger.makeDurable(record.sequence);
+    if (this.#files.some((file, index) => file.ledger.durableChunks !== before[index])) this.#parts.events.durable();
+  }
+
+  #makeHost(): IntakeHost {
+    const ended = (intake: ChunkIntake): void => {
+      this.#intakes.delete(intake);
+    };
+    return {
+      memory: this.#memory,
+      writes: this.#writes,
+      checkTail: (place, tail) => this.#checkTail(place, tail),
+      pieceOpened: (intake) => this.#pieceOpened(intake),
+      pieceClosed: (intake) => this.#halfFilled.delete(intake),
+      took: () => this.#relieve(),
+      received: (intake, record, pieces) => {
+        ended(intake);
+        this.#received(record, pieces);
+      },
+      placed: (record) => this.#durability.placed(record),
+      damaged: (intake, place) => {
+        ended(intake);
+        this.#files[place.file].ledger.release(place.sequence);
+        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place });
+        if (this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
+      },
+      aborted: (intake, place) => {
+        ended(intake);
+        const copyDropped = this.#files[place.file].ledger.release(place.sequence);
+        if (copyDropped && this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
+      },
+    };
+  }
+
+  #checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined {
+    const rawBytesMax = this.#parts.head.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
+    const rightFile = (tail.kind === "index") === (place.file === 1);
+    if (rightFile && tail.rawLength >= 1 && tail.rawLength <= rawBytesMax) return undefined;
+    return new Failure(
+      "E_PROTOCOL",
+      `chunk ${place.sequence} of file ${place.file} says that it is ${tail.rawLength} raw bytes of kind ${tail.kind}`,
+    );
+  }
+
+  #received(record: ChunkRecord, pieces: readonly Piece[]): void {
+    const { ledger, hash } = must(this.#files[record.file], `file ${record.file}`);
+    ledger.receive(record.sequence);
+    this.#durability.received(record.storedLength);
+    hash.add({ ...record, length: record.storedLength, pieces });
+  }
+
+  /** Half-filled buffers of slow streams must not use up the backlog: the oldest is written as it is. */
+  #pieceOpened(intake: ChunkIntake): void {
+    if (this.#memory.crowded) {
+      const [oldest] = this.#halfFilled;
+      oldest?.flush();
+    }
+    this.#halfFilled.add(intake);
+  }
+
+  /** While congested no buffer waits to be filled, so that the backlog falls whatever the streams do. */
+  #relieve(): void {
+    if (!this.#memory.congested) return;
+    for (const intake of [...this.#halfFilled]) intake.flush();
   }
 }

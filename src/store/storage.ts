@@ -1,13 +1,27 @@
 /**
  * One named storage: a base directory, its lock, its archives and the sessions that write into it. One server per
- * storage (ARCHITECTURE.md). It admits nobody and knows no agents: that is the server's policy. Bodies follow.
+ * storage (ARCHITECTURE.md). It admits nobody and knows no agents: that is the server's policy.
  */
+import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
+import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import type { Disk } from "./disk.ts";
-import type { SessionStore } from "./session-store.ts";
+import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { placeArchive } from "./commit.ts";
+import { CommitLog } from "./commit-log.ts";
+import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
+import { HashTurns } from "./hash-turns.ts";
+import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
+import { recoverSessions } from "./recovery.ts";
+import { removeArchives } from "./rotate.ts";
+import { planRotation } from "./rotation.ts";
+import { probe, takeLock, unusable } from "./storage-access.ts";
+import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
+import { SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
-import type { ReserveRule, StorageSpace } from "./space.ts";
+import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
+import { StorageRoot } from "./storage-root.ts";
 
 export interface StorageOptions {
   readonly name: string;
@@ -40,53 +54,197 @@ export interface CommittedTotals {
   readonly rawBytes: number;
 }
 
+/** What a storage is made of once it is open. */
+interface Opened {
+  readonly root: StorageRoot;
+  readonly lock: DiskLock;
+  readonly commits: CommitLog;
+}
+
 export class Storage {
   readonly name: string;
+  readonly #options: StorageOptions;
+  readonly #opened: Opened;
+  readonly #pool = new BufferPool();
+  readonly #turns: HashTurns;
+  /** `agent/backup` of the sessions that run here, or are being made. */
+  readonly #busy = new Set<string>();
+  /** Commits and rotations change directories that sessions share: one after another. */
+  #lastChange: Promise<unknown> = Promise.resolve();
 
-  constructor(name: string) {
-    this.name = name;
+  private constructor(options: StorageOptions, opened: Opened) {
+    this.name = options.name;
+    this.#options = options;
+    this.#opened = opened;
+    this.#turns = new HashTurns(options.clock);
   }
 
   /**
    * Makes the directory ready, takes its lock and cleans up after sessions of a server that died. Rejects with
    * E_LOCKED when another process has it, E_STORAGE_FAILED when it cannot be used.
    */
-  static open(_options: StorageOptions): Promise<Storage> {
-    throw new Error("not built yet");
+  static async open(options: StorageOptions): Promise<Storage> {
+    const { disk, baseDir, clock, log } = options;
+    const failed = unusable(`storage ${options.name}: ${baseDir} cannot be used`);
+    const root = await StorageRoot.open(disk, baseDir).catch(failed);
+    const lock = await takeLock(root, options.name).catch(failed);
+    try {
+      await probe(root);
+      const commits = await CommitLog.open(root, log, clock.wall());
+      const storage = new Storage(options, { root, lock, commits });
+      await recoverSessions(root, commits, log, (intent) => storage.#commit(intent, undefined));
+      return storage;
+    } catch (error) {
+      await lock.release();
+      return failed(error);
+    }
   }
 
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
-  archives(_agent: string, _backup: string): Promise<StoredArchive[]> {
-    throw new Error("not built yet");
+  archives(agent: string, backup: string): Promise<StoredArchive[]> {
+    const directory = entryDirectory(agent, backup);
+    return this.#list(agent, directory).catch(unusable(`storage ${this.name}: ${directory} cannot be read`));
   }
 
   /** Undefined when none is known. */
-  lastCommitted(_agent: string, _backup: string): CommittedTotals | undefined {
-    throw new Error("not built yet");
+  lastCommitted(agent: string, backup: string): CommittedTotals | undefined {
+    return this.#opened.commits.newest(agent, backup);
   }
 
   /** The answer that a session's Finish got, for 30 days or 10,000 sessions; also who may ask for it. */
-  commitRecord(_session: string): (CommitAnswer & { readonly agent: string; readonly run: string }) | undefined {
-    throw new Error("not built yet");
+  commitRecord(session: string): CommitRecord | undefined {
+    return this.#opened.commits.find(session);
   }
 
   /** Free space and reserve now; `fits` and `missingBytes` of space.ts judge it. Rejects with E_STORAGE_FAILED. */
-  space(): Promise<StorageSpace> {
-    throw new Error("not built yet");
+  async space(): Promise<StorageSpace> {
+    const failed = unusable(`storage ${this.name}: the free space cannot be read`);
+    const space = await this.#options.disk.space(this.#opened.root.baseDir).catch(failed);
+    return { ...space, reserveBytes: reserveBytes(this.#options.reserve, space.totalBytes) };
   }
 
   /** Begins a session. Rejects with E_NAME, E_BUSY (the entry has a session here), E_DISK, E_DISK_FULL, E_STORAGE_FAILED. */
-  createSession(_request: SessionRequest, _events: SessionEvents): Promise<SessionStore> {
-    throw new Error("not built yet");
+  async createSession(request: SessionRequest, events: SessionEvents): Promise<SessionStore> {
+    const directory = entryDirectory(request.agent, request.backup);
+    for (const id of [request.session, request.run]) {
+      if (!isSessionId(id)) throw new Failure("E_NAME", `${JSON.stringify(id)} is not a session id`);
+    }
+    if (this.#busy.has(directory)) throw new Failure("E_BUSY", `${directory} has a session that is not over`);
+    this.#busy.add(directory);
+    try {
+      return await this.#create(request, directory, events);
+    } catch (error) {
+      this.#busy.delete(directory);
+      throw diskFailure(error, `beginning a session of ${directory}`);
+    }
   }
 
-  /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). */
-  rotate(_agent: string, _backup: string, _options: { readonly dryRun: boolean }): Promise<string[]> {
-    throw new Error("not built yet");
+  /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). Rejects as `archives` does. */
+  rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
+    const directory = entryDirectory(agent, backup);
+    return this.#change(async () => {
+      const archives = await this.archives(agent, backup);
+      const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
+      const plan = planRotation(candidates, this.#options, this.#options.clock.wall());
+      if (options.dryRun) return plan.map((archive) => archive.archive);
+      const names = plan.map((archive) => archive.archive.slice(directory.length + 1));
+      return removeArchives(this.#opened.root, directory, names, this.#options.log);
+    });
   }
 
   /** Gives the lock back. Sessions must have been committed or aborted before. */
-  close(): Promise<void> {
-    throw new Error("not built yet");
+  async close(): Promise<void> {
+    await this.#lastChange;
+    await this.#opened.commits.close();
+    await this.#opened.lock.release();
+  }
+
+  async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
+    const { root } = this.#opened;
+    const { clock, log, pendingBytesMax } = this.#options;
+    const timeMs = await this.#archiveTime(request);
+    const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
+    const head: JournalHead = { ...request, archive };
+    const files = await createSessionFiles(root, head);
+    return new SessionStore({
+      ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
+      commit: async (intent) => {
+        const answer = await this.#commit(intent, files);
+        this.#busy.delete(directory);
+        return answer;
+      },
+      discard: async () => {
+        await this.#remove(request.session, files);
+        this.#busy.delete(directory);
+      },
+    });
+  }
+
+  /** The clock at admission, raised so that archives sort in the order in which they were begun. */
+  async #archiveTime(request: SessionRequest): Promise<number> {
+    const archives = await this.archives(request.agent, request.backup);
+    const last = this.#opened.commits.newest(request.agent, request.backup)?.archive;
+    const lastMs = last === undefined ? undefined : archiveTimeMs(last.slice(last.lastIndexOf("/") + 1));
+    const newestMs = Math.max(archives.at(-1)?.timeMs ?? -1, lastMs ?? -1);
+    return Math.max(Math.floor(request.startWallMs), newestMs + 1);
+  }
+
+  async #list(agent: string, directory: string): Promise<StoredArchive[]> {
+    const { root } = this.#opened;
+    if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
+    const archives: StoredArchive[] = [];
+    for (const name of await root.list(directory)) {
+      const timeMs = archiveTimeMs(name);
+      if (timeMs === undefined) continue;
+      const stat = await root.stat(`${directory}/${name}`);
+      // Links and directories with such a name are not ours; a file may have been removed meanwhile.
+      if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
+    }
+    return archives;
+  }
+
+  /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */
+  async #commit(intent: CommitIntent, files: SessionFiles | undefined): Promise<CommitAnswer> {
+    const { root, commits } = this.#opened;
+    const { log, clock } = this.#options;
+    await this.#change(() => placeArchive(root, intent, log));
+    // The archive stands: nothing below may fail the session any more.
+    try {
+      await commits.add(intent, clock.wall());
+      // A crash before this leaves the session's directory with the intent: the next start writes the record.
+      await this.#remove(intent.session, files);
+    } catch (error) {
+      // Without a record on the disk the directory stays, so that the next start can write it.
+      log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
+      if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
+    }
+    const removed = await this.rotate(intent.agent, intent.backup, { dryRun: false }).catch((error: unknown) => {
+      this.#complain(error);
+      return [];
+    });
+    await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#complain(error));
+    const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
+    return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed };
+  }
+
+  /** Closes and removes a session's files; what fails is logged and left for the next start. */
+  async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
+    try {
+      if (files !== undefined) await closeSessionFiles(files);
+      await removeSessionFiles(this.#opened.root, session);
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  #complain(error: unknown): void {
+    this.#options.log.error("the storage could not be tidied up", { storage: this.name, error: String(error) });
+  }
+
+  /** Runs one change of the archives' directories after another. */
+  #change<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#lastChange.then(change);
+    this.#lastChange = done.catch(() => undefined); // Whoever asked for the change hears of it.
+    return done;
   }
 }

@@ -1,0 +1,118 @@
+/**
+ * From Finish to the intent: everything that arrived is counted, hashed to the end, compared with what the agent says and
+ * made durable. It commits nothing: it says what a commit would be.
+ */
+import { must } from "#base/assert.ts";
+import { type Clock, every } from "#base/clock.ts";
+import type { FileNumber } from "#base/chunk.ts";
+import { Failure } from "#base/errors.ts";
+import type { Durability } from "./durability.ts";
+import type { FileHash } from "./file-hash.ts";
+import { encodeDocument } from "./journal-format.ts";
+import type { FileLedger } from "./ledger.ts";
+import type { CommitIntent, JournalHead } from "./records.ts";
+import type { FileProof, PhaseListener, SessionProof } from "./session-types.ts";
+
+const PROGRESS_MS = 500;
+
+/** One file of the session. */
+export interface SessionFile {
+  readonly number: FileNumber;
+  readonly ledger: FileLedger;
+  readonly hash: FileHash;
+}
+
+export interface FinishParts {
+  readonly head: JournalHead;
+  readonly files: readonly SessionFile[];
+  readonly durability: Durability;
+  readonly clock: Clock;
+  readonly onPhase: PhaseListener;
+  /** Throws the session's failure if it has one. */
+  readonly check: () => void;
+}
+
+/** Rejects with E_PROTOCOL, E_MISMATCH, or what `check` throws. */
+export async function finishSession(
+  proof: SessionProof,
+  parts: FinishParts,
+): Promise<{ readonly intent: CommitIntent; readonly record: Uint8Array }> {
+  checkProof(proof);
+  for (const file of parts.files) checkCounts(file, proof.files[file.number]);
+  parts.durability.hurry();
+  await hashToTheEnd(parts);
+  parts.check();
+  for (const said of proof.files) checkDigests(must(parts.files[said.file], `file ${said.file}`), said);
+  await parts.durability.settle();
+  parts.check();
+  const { session, agent, backup, run, archive } = parts.head;
+  const intent: CommitIntent = {
+    ...{ session, agent, backup, run, archive },
+    files: proof.files.map((file) => ({ ...file, sha256: hex(file.sha256), root: hex(file.root) })),
+    entries: proof.entries,
+    rawBytes: proof.rawBytes,
+    problems: proof.problems,
+  };
+  return { intent, record: encodeDocument("intent", intent) };
+}
+
+function checkProof(proof: SessionProof): void {
+  const ordered = proof.files.every((file, index) => file.file === index);
+  const [archive] = proof.files;
+  if (ordered && archive !== undefined && archive.chunks > 0) return;
+  throw new Failure("E_PROTOCOL", "finish names no archive, an empty one, or files out of order");
+}
+
+function checkCounts(file: SessionFile, said: FileProof | undefined): void {
+  const { ledger, number } = file;
+  const [chunks, bytes] = [said?.chunks ?? 0, said?.bytes ?? 0];
+  if (ledger.claimedChunks > 0) {
+    throw new Failure("E_PROTOCOL", `finish while ${ledger.claimedChunks} chunks of file ${number} are on their way`);
+  }
+  if (!ledger.gapless) throw new Failure("E_PROTOCOL", `finish while chunks of file ${number} are missing`);
+  if (ledger.receivedChunks === chunks && ledger.receivedBytes === bytes) return;
+  throw new Failure(
+    "E_MISMATCH",
+    `file ${number}: ${ledger.receivedChunks} chunks of ${ledger.receivedBytes} bytes arrived, ${chunks} chunks of ${bytes} bytes were sent`,
+  );
+}
+
+async function hashToTheEnd(parts: FinishParts): Promise<void> {
+  const total = sum(parts.files, (file) => file.ledger.receivedBytes);
+  const report = (): void =>
+    parts.onPhase(
+      "hashing",
+      sum(parts.files, (file) => file.hash.hashedBytes),
+      total,
+    );
+  report();
+  const timer = every(parts.clock, PROGRESS_MS, report);
+  try {
+    await Promise.all(parts.files.map((file) => file.hash.hashed(file.ledger.receivedChunks)));
+  } finally {
+    timer.cancel();
+  }
+}
+
+function checkDigests(file: SessionFile, said: FileProof): void {
+  const here = file.hash.digests();
+  const what = !equal(here.root, said.root)
+    ? "list of chunks"
+    : !equal(here.sha256, said.sha256)
+      ? "SHA-256"
+      : undefined;
+  if (what === undefined) return;
+  throw new Failure("E_MISMATCH", `file ${file.number}: the ${what} of what arrived is not that of what was sent`);
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function sum(files: readonly SessionFile[], of: (file: SessionFile) => number): number {
+  return files.reduce((total, file) => total + of(file), 0);
+}

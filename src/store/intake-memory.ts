@@ -1,0 +1,102 @@
+/**
+ * The memory that one session's bytes take between the socket and the disk and the in-order hash. A piece of a chunk
+ * lives in one pooled buffer that both the write and the hash read. The backlog (not yet written) has marks at which
+ * reading pauses and goes on; what is written but not yet hashed is kept up to a limit, beyond it the hash reads it back
+ * from the file. It neither writes nor hashes.
+ */
+import { assert } from "#base/assert.ts";
+import { BUFFER_BYTES, type BufferPool } from "./buffer-pool.ts";
+
+/** Consecutive bytes of a chunk. */
+export interface Piece {
+  /** In the file. */
+  readonly offset: number;
+  /** Bytes filled so far. */
+  length: number;
+  /** Undefined once the bytes are only on the disk, or nowhere. */
+  buffer: Uint8Array | undefined;
+  /** The write has not returned yet. */
+  unwritten: boolean;
+  /** The hash has not had it yet. */
+  wanted: boolean;
+}
+
+export interface IntakeMarks {
+  /** Backlog at which the session is congested. */
+  readonly highBytes: number;
+  /** Backlog at which it no longer is. */
+  readonly lowBytes: number;
+  /** Most bytes kept for the hash alone. */
+  readonly pendingBytesMax: number;
+}
+
+export class IntakeMemory {
+  readonly #pool: BufferPool;
+  readonly #marks: IntakeMarks;
+  readonly #onRelief: () => void;
+  #backlogBytes = 0;
+  #pendingBytes = 0;
+  #congested = false;
+
+  constructor(pool: BufferPool, marks: IntakeMarks, onRelief: () => void) {
+    this.#pool = pool;
+    this.#marks = marks;
+    this.#onRelief = onRelief;
+  }
+
+  /** Memory of bytes that the disk has not taken yet, whole buffers. */
+  get backlogBytes(): number {
+    return this.#backlogBytes;
+  }
+
+  /** Memory of bytes kept for the hash alone, whole buffers. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  get congested(): boolean {
+    return this.#congested;
+  }
+
+  /** Half of what may be in the backlog is: half-filled buffers should be written rather than filled. */
+  get crowded(): boolean {
+    return this.#backlogBytes * 2 >= this.#marks.highBytes;
+  }
+
+  /** An empty piece with a buffer. Always succeeds: whoever brings bytes looks at `congested` and stops. */
+  begin(offset: number): Piece {
+    this.#backlogBytes += BUFFER_BYTES;
+    if (this.#backlogBytes >= this.#marks.highBytes) this.#congested = true;
+    return { offset, length: 0, buffer: this.#pool.take(), unwritten: true, wanted: true };
+  }
+
+  /** The write of the piece has returned, or will never start. */
+  written(piece: Piece): void {
+    assert(piece.unwritten, `the piece at ${piece.offset} was written twice`);
+    piece.unwritten = false;
+    this.#backlogBytes -= BUFFER_BYTES;
+    if (piece.wanted && this.#pendingBytes + BUFFER_BYTES <= this.#marks.pendingBytesMax) {
+      this.#pendingBytes += BUFFER_BYTES;
+    } else {
+      this.#give(piece);
+    }
+    if (this.#congested && this.#backlogBytes <= this.#marks.lowBytes) {
+      this.#congested = false;
+      this.#onRelief();
+    }
+  }
+
+  /** The hash has had the piece, or does not want it any more. May be called again. */
+  unwanted(piece: Piece): void {
+    if (!piece.wanted) return;
+    piece.wanted = false;
+    if (piece.unwritten || piece.buffer === undefined) return;
+    this.#pendingBytes -= BUFFER_BYTES;
+    this.#give(piece);
+  }
+
+  #give(piece: Piece): void {
+    if (piece.buffer !== undefined) this.#pool.give(piece.buffer);
+    piece.buffer = undefined;
+  }
+}

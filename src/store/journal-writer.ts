@@ -1,0 +1,42 @@
+/** Appends to a session's journal (journal-format.ts) and syncs it. One append at a time; it retries nothing. */
+import { assert } from "#base/assert.ts";
+import type { DiskFile } from "./disk.ts";
+import { JOURNAL_MAGIC } from "./journal-format.ts";
+
+export class JournalWriter {
+  readonly #file: DiskFile;
+  #length: number;
+  #busy = false;
+
+  /** `length`: where the next record goes. */
+  constructor(file: DiskFile, length: number) {
+    this.#file = file;
+    this.#length = length;
+  }
+
+  /** Bytes in the journal. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Writes the beginning of a new journal. */
+  static async begin(file: DiskFile, session: Uint8Array): Promise<JournalWriter> {
+    const journal = new JournalWriter(file, 0);
+    await journal.append(Buffer.concat([JOURNAL_MAGIC, session]));
+    return journal;
+  }
+
+  /** Resolves when the records are on the disk. After a rejection nothing may be appended any more. */
+  async append(records: Uint8Array): Promise<void> {
+    assert(!this.#busy, "two appends to one journal at a time, or one after a failure");
+    this.#busy = true;
+    await this.#file.write(records, this.#length);
+    await this.#file.fdatasync();
+    this.#length += records.length;
+    this.#busy = false;
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}

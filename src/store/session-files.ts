@@ -1,0 +1,90 @@
+/**
+ * The directory of one session, `.nbackup/sessions/<uuid>/`: the part files, the checksum in the making and the journal.
+ * Nothing of a session lies anywhere else until it is committed. This file makes and removes them, and writes no content.
+ */
+import { must } from "#base/assert.ts";
+import type { DiskFile } from "./disk.ts";
+import { encodeDocument } from "./journal-format.ts";
+import { JournalWriter } from "./journal-writer.ts";
+import type { JournalHead } from "./records.ts";
+import { ARCHIVE_MODE, CONTROL_DIRECTORY, PRIVATE_MODE, type StorageRoot } from "./storage-root.ts";
+
+export const SESSIONS_DIRECTORY = `${CONTROL_DIRECTORY}/sessions`;
+
+/** By file number. */
+const PART_NAMES = ["archive.part", "index.part"] as const;
+const CHECKSUM_NAME = "checksum.part";
+const JOURNAL_NAME = "journal";
+
+export interface SessionPaths {
+  readonly directory: string;
+  readonly archive: string;
+  readonly index: string;
+  readonly checksum: string;
+  readonly journal: string;
+}
+
+/** Relative to the base directory. */
+export function sessionPaths(session: string): SessionPaths {
+  const directory = `${SESSIONS_DIRECTORY}/${session}`;
+  return {
+    directory,
+    archive: `${directory}/${PART_NAMES[0]}`,
+    index: `${directory}/${PART_NAMES[1]}`,
+    checksum: `${directory}/${CHECKSUM_NAME}`,
+    journal: `${directory}/${JOURNAL_NAME}`,
+  };
+}
+
+/** The open files of a session. */
+export interface SessionFiles {
+  /** By file number: the archive and its index. */
+  readonly parts: readonly [DiskFile, DiskFile];
+  readonly journal: JournalWriter;
+}
+
+/**
+ * Makes the directory and its files; their names and the journal's head are on the disk when it resolves. Rejects with
+ * what the disk throws, after removing what it had made.
+ */
+export async function createSessionFiles(root: StorageRoot, head: JournalHead): Promise<SessionFiles> {
+  const paths = sessionPaths(head.session);
+  await root.makeDirectory(paths.directory, 0o700);
+  const opened: DiskFile[] = [];
+  try {
+    // The parts have the mode of archives from the start, so that nothing is left to do between the last sync and the
+    // commit; until then the directory above keeps everybody out.
+    opened.push(await root.createFile(paths.archive, ARCHIVE_MODE));
+    opened.push(await root.createFile(paths.index, ARCHIVE_MODE));
+    const journalFile = await root.createFile(paths.journal, PRIVATE_MODE);
+    opened.push(journalFile);
+    const journal = await JournalWriter.begin(journalFile, encodeDocument("session", head));
+    // A crash before this leaves a directory without a readable journal: nothing was acknowledged, it is removed.
+    await root.sync(paths.directory);
+    return { parts: [must(opened[0], "archive part"), must(opened[1], "index part")], journal };
+  } catch (error) {
+    for (const file of opened) await file.close();
+    await removeSessionFiles(root, head.session);
+    throw error;
+  }
+}
+
+/** Closes all; rejects with the first error after trying each. */
+export async function closeSessionFiles(files: SessionFiles): Promise<void> {
+  const results = await Promise.allSettled([...files.parts.map((part) => part.close()), files.journal.close()]);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+/**
+ * Removes the session's directory with everything in it. Nothing comes back when it has resolved. Rejects with what the
+ * disk throws; what is left is removed at the next start.
+ */
+export async function removeSessionFiles(root: StorageRoot, session: string): Promise<void> {
+  const paths = sessionPaths(session);
+  if (!(await root.isDirectory(paths.directory))) return;
+  // The journal goes first: a crash from here on leaves a directory that nobody can take for a session to go on with.
+  if (await root.unlink(paths.journal)) await root.sync(paths.directory);
+  for (const name of await root.list(paths.directory)) await root.unlink(`${paths.directory}/${name}`);
+  await root.rmdir(paths.directory);
+  await root.sync(SESSIONS_DIRECTORY);
+}

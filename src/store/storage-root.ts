@@ -1,0 +1,146 @@
+/**
+ * The base directory of a storage and how directories and files are made in it: never through a symbolic link, owned by
+ * the owner of the base directory, and known to the disk. Relative paths given here were built from checked names.
+ */
+import { errnoName, Failure } from "#base/errors.ts";
+import { type Disk, type DiskFile, type DiskStat, orMissing } from "./disk.ts";
+
+/** Unfinished work and the storage's own records; nobody but the server looks into it. */
+export const CONTROL_DIRECTORY = ".nbackup";
+const CONTROL_MODE = 0o700;
+/** Archives may be read by the group, so that a copying or monitoring job need not be root; by nobody else. */
+export const ARCHIVE_MODE = 0o640;
+export const ARCHIVE_DIRECTORY_MODE = 0o750;
+export const PRIVATE_MODE = 0o600;
+
+export class StorageRoot {
+  readonly disk: Disk;
+  /** Absolute, without symbolic links. */
+  readonly baseDir: string;
+  /** Who gets what is made here; undefined: whoever the process is. */
+  readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
+
+  private constructor(disk: Disk, baseDir: string, owner: { readonly uid: number; readonly gid: number } | undefined) {
+    this.disk = disk;
+    this.baseDir = baseDir;
+    this.#owner = owner;
+  }
+
+  /** Makes the base directory if it is missing, and its control directory. Rejects with what the disk throws or E_STORAGE_FAILED. */
+  static async open(disk: Disk, baseDir: string): Promise<StorageRoot> {
+    await makeParents(disk, baseDir);
+    // The administrator may have put a link where the base directory is; from here on links are an attack.
+    const real = await disk.realpath(baseDir);
+    const stat = await disk.lstat(real);
+    if (stat.type !== "directory") throw new Failure("E_STORAGE_FAILED", `${baseDir} is not a directory`);
+    const root = new StorageRoot(disk, real, disk.privileged ? { uid: stat.uid, gid: stat.gid } : undefined);
+    await root.makeDirectory(CONTROL_DIRECTORY, CONTROL_MODE);
+    await root.makeDirectory(`${CONTROL_DIRECTORY}/sessions`, CONTROL_MODE);
+    return root;
+  }
+
+  /** Absolute path of a relative one. */
+  path(relative: string): string {
+    return `${this.baseDir}/${relative}`;
+  }
+
+  /**
+   * Makes a directory unless it is there; true when it was made. Its name is on the disk when this resolves. Rejects with
+   * E_STORAGE_FAILED when something else has that name, a symbolic link to a directory included.
+   */
+  async makeDirectory(relative: string, mode: number): Promise<boolean> {
+    const path = this.path(relative);
+    try {
+      await this.disk.mkdir(path, mode);
+    } catch (error) {
+      if (errnoName(error) !== "EEXIST") throw error;
+      await this.isDirectory(relative);
+      return false;
+    }
+    if (this.#owner !== undefined) await this.disk.chown(path, this.#owner.uid, this.#owner.gid);
+    await this.disk.syncDirectory(parentOf(path));
+    return true;
+  }
+
+  /** False when there is nothing of that name. Rejects with E_STORAGE_FAILED when there is, but not a directory. */
+  async isDirectory(relative: string): Promise<boolean> {
+    const stat = await this.stat(relative);
+    if (stat === undefined) return false;
+    if (stat.type === "directory") return true;
+    throw new Failure("E_STORAGE_FAILED", `${this.path(relative)} is a ${stat.type}, not a directory`, {
+      hint: "nbackup writes through no link inside a storage: move away what lies there.",
+    });
+  }
+
+  /** Undefined when there is nothing of that name; does not follow a symbolic link. */
+  stat(relative: string): Promise<DiskStat | undefined> {
+    return orMissing(this.disk.lstat(this.path(relative)));
+  }
+
+  /** A new file that belongs to the owner. Its name is not synced. */
+  async createFile(relative: string, mode: number): Promise<DiskFile> {
+    const file = await this.disk.create(this.path(relative), mode);
+    try {
+      if (this.#owner !== undefined) await file.chown(this.#owner.uid, this.#owner.gid);
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  openFile(relative: string, access: "read" | "read-write"): Promise<DiskFile> {
+    return this.disk.open(this.path(relative), access);
+  }
+
+  /** Names in a directory, sorted. */
+  async list(relative: string): Promise<string[]> {
+    return (await this.disk.readdir(this.path(relative))).sort();
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return this.disk.link(this.path(from), this.path(to));
+  }
+
+  /** True when there was such a file. */
+  async unlink(relative: string): Promise<boolean> {
+    const gone = await orMissing(this.disk.unlink(this.path(relative)).then(() => true));
+    return gone === true;
+  }
+
+  rmdir(relative: string): Promise<void> {
+    return this.disk.rmdir(this.path(relative));
+  }
+
+  /** Removes a directory unless something lies in it, or it is gone. */
+  async removeIfEmpty(relative: string): Promise<void> {
+    try {
+      await this.rmdir(relative);
+    } catch (error) {
+      const errno = errnoName(error);
+      if (errno !== "ENOTEMPTY" && errno !== "EEXIST" && errno !== "ENOENT") throw error;
+    }
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.disk.rename(this.path(from), this.path(to));
+  }
+
+  /** Syncs the names in a directory; `""` is the base directory. */
+  sync(relative: string): Promise<void> {
+    return this.disk.syncDirectory(relative === "" ? this.baseDir : this.path(relative));
+  }
+}
+
+/** Makes `path` and what is missing above it, and has the disk know the names. */
+async function makeParents(disk: Disk, path: string): Promise<void> {
+  if (path === "/" || (await orMissing(disk.lstat(path))) !== undefined) return;
+  const parent = parentOf(path);
+  await makeParents(disk, parent);
+  await disk.mkdir(path, ARCHIVE_DIRECTORY_MODE);
+  await disk.syncDirectory(parent);
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(1, path.lastIndexOf("/")));
+}

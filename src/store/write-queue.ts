@@ -1,0 +1,116 @@
+/**
+ * The writes of one session, in the order in which they were queued, a few at a time: so that sessions share the disk
+ * fairly and none of them blocks the event loop. Two writes to the same place are never under way together, so the one
+ * queued later always wins. A write that fails ends the queue: nothing is retried.
+ */
+import { assert } from "#base/assert.ts";
+import type { FileNumber } from "#base/chunk.ts";
+import type { DiskFile } from "./disk.ts";
+
+/** One is copied by the kernel while the next is handed over; more gain nothing and cost fairness. */
+const WRITES_AT_ONCE = 2;
+
+export interface QueuedWrite {
+  readonly file: FileNumber;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  /** The bytes are not needed any more: if the write has not started it never will. */
+  cancelled: boolean;
+  /** Once: the write returned, failed or was dropped; the bytes may change. `written` says which. */
+  ended(written: boolean): void;
+}
+
+export class WriteQueue {
+  readonly #files: readonly DiskFile[];
+  readonly #onFailure: (error: unknown) => void;
+  #waiting: QueuedWrite[] = [];
+  #head = 0;
+  readonly #running = new Set<QueuedWrite>();
+  readonly #idle: (() => void)[] = [];
+  #stopped = false;
+
+  /** `files` by file number. `onFailure` is called once, with what the disk threw. */
+  constructor(files: readonly DiskFile[], onFailure: (error: unknown) => void) {
+    this.#files = files;
+    this.#onFailure = onFailure;
+  }
+
+  push(write: QueuedWrite): void {
+    if (this.#stopped) {
+      write.ended(false);
+      return;
+    }
+    this.#waiting.push(write);
+    this.#pump();
+  }
+
+  /** Drops what has not started. What runs goes on: wait for `idle`. */
+  stop(): void {
+    this.#stopped = true;
+    const dropped = this.#waiting.slice(this.#head);
+    this.#waiting = [];
+    this.#head = 0;
+    for (const write of dropped) write.ended(false);
+    this.#settle();
+  }
+
+  /** Resolves when no write is under way or waiting. */
+  idle(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle.push(resolve);
+    this.#settle();
+    return promise;
+  }
+
+  #pump(): void {
+    while (this.#running.size < WRITES_AT_ONCE) {
+      const write = this.#waiting[this.#head];
+      if (write === undefined || this.#overlaps(write)) break;
+      this.#head += 1;
+      if (write.cancelled) write.ended(false);
+      else this.#start(write);
+    }
+    // The array is cut now and then instead of shifted each time.
+    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    this.#settle();
+  }
+
+  #start(write: QueuedWrite): void {
+    const file = this.#files[write.file];
+    assert(file !== undefined, `file ${write.file} is not open`);
+    this.#running.add(write);
+    file.write(write.bytes, write.offset).then(
+      () => {
+        this.#running.delete(write);
+        write.ended(true);
+        this.#pump();
+      },
+      (error: unknown) => {
+        this.#running.delete(write);
+        write.ended(false);
+        const first = !this.#stopped;
+        this.stop();
+        if (first) this.#onFailure(error);
+      },
+    );
+  }
+
+  #overlaps(write: QueuedWrite): boolean {
+    for (const other of this.#running) {
+      const apart =
+        other.file !== write.file ||
+        other.offset + other.bytes.length <= write.offset ||
+        write.offset + write.bytes.length <= other.offset;
+      if (!apart) return true;
+    }
+    return false;
+  }
+
+  #settle(): void {
+    if (this.#running.size > 0 || this.#head < this.#waiting.length) return;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,110 @@
+/** An open file of memory-disk.ts. */
+import { assert } from "#base/assert.ts";
+import type { DiskFile } from "#store/disk.ts";
+import { type FileNode, grown, keepRange } from "./memory-nodes.ts";
+
+/** An error as the real disk throws it. */
+export function diskError(code: string, detail = ""): Error {
+  return Object.assign(new Error(`${code} ${detail}`), { code });
+}
+
+export interface MemoryFileHost {
+  /** Does `act` when the disk's hook lets it. */
+  call<T>(name: keyof DiskFile, act: () => T, at?: { offset?: number; length?: number }): Promise<T>;
+  /** The file grows by so many bytes (negative: shrinks); throws ENOSPC. */
+  grow(bytes: number): void;
+  closed(): void;
+}
+
+export class MemoryFile implements DiskFile {
+  readonly #node: FileNode;
+  readonly #path: string;
+  readonly #host: MemoryFileHost;
+  #open = true;
+  /** Calls that have not returned. */
+  #busy = 0;
+
+  constructor(node: FileNode, path: string, host: MemoryFileHost) {
+    this.#node = node;
+    this.#path = path;
+    this.#host = host;
+  }
+
+  write(bytes: Uint8Array, offset: number): Promise<void> {
+    const before = Bun.hash(bytes);
+    return this.#call("write", { offset, length: bytes.length }, () => {
+      assert(Bun.hash(bytes) === before, `bytes for ${this.#path} changed while they were written`);
+      const node = this.#node;
+      const end = offset + bytes.length;
+      this.#host.grow(Math.max(0, end - node.length));
+      node.bytes = grown(node.bytes, end);
+      if (offset > node.length) node.bytes.fill(0, node.length, offset);
+      node.bytes.set(bytes, offset);
+      node.length = Math.max(node.length, end);
+      node.dirty.push({ offset, length: bytes.length });
+    });
+  }
+
+  read(into: Uint8Array, offset: number): Promise<number> {
+    return this.#call("read", { offset, length: into.length }, () => {
+      const { bytes, length } = this.#node;
+      const part = bytes.subarray(Math.min(offset, length), Math.min(offset + into.length, length));
+      into.set(part);
+      return part.length;
+    });
+  }
+
+  fdatasync(): Promise<void> {
+    const node = this.#node;
+    const ranges = new Set(node.dirty);
+    const synced = this.#call("fdatasync", {}, () => {
+      for (const range of ranges) keepRange(node, range.offset, range.length);
+    });
+    return synced.finally(() => {
+      // Also when it failed: what a failed sync dropped stays lost.
+      node.dirty = node.dirty.filter((range) => !ranges.has(range));
+    });
+  }
+
+  size(): Promise<number> {
+    return this.#call("size", {}, () => this.#node.length);
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#call("truncate", {}, () => {
+      this.#host.grow(length - this.#node.length);
+      this.#node.length = length;
+      this.#node.syncedLength = Math.min(this.#node.syncedLength, length);
+    });
+  }
+
+  chmod(mode: number): Promise<void> {
+    return this.#call("chmod", {}, () => {
+      this.#node.mode = mode;
+    });
+  }
+
+  chown(uid: number, gid: number): Promise<void> {
+    return this.#call("chown", {}, () => {
+      Object.assign(this.#node, { uid, gid });
+    });
+  }
+
+  close(): Promise<void> {
+    assert(this.#busy === 0, `close of ${this.#path} with ${this.#busy} calls under way`);
+    return this.#call("close", {}, () => {
+      this.#open = false;
+      this.#host.closed();
+    });
+  }
+
+  async #call<T>(name: keyof DiskFile, at: { offset?: number; length?: number }, act: () => T): Promise<T> {
+    assert(this.#open, `${name} of ${this.#path}, which was closed`);
+    this.#busy += 1;
+    try {
+      return await this.#host.call(name, act, at);
+    } finally {
+      this.#busy -= 1;
+    }
+  }
+}

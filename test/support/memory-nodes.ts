@@ -1,0 +1,96 @@
+/** The files, directories and links of memory-disk.ts: what a process sees of each, and what a crash leaves. */
+import type { Random } from "#base/random.ts";
+
+export interface FileNode {
+  readonly kind: "file";
+  readonly id: number;
+  mode: number;
+  uid: number;
+  gid: number;
+  /** What a process sees. */
+  bytes: Buffer;
+  length: number;
+  /** What survives a crash. */
+  synced: Buffer;
+  syncedLength: number;
+  /** Written since the last sync, in order. */
+  dirty: { offset: number; length: number }[];
+  links: number;
+}
+
+export interface DirectoryNode {
+  readonly kind: "directory";
+  readonly id: number;
+  mode: number;
+  uid: number;
+  gid: number;
+  entries: Map<string, Node>;
+  synced: Map<string, Node>;
+}
+
+export interface LinkNode {
+  readonly kind: "symlink";
+  readonly id: number;
+  readonly target: string;
+}
+
+export type Node = FileNode | DirectoryNode | LinkNode;
+
+export function newFile(id: number, mode: number): FileNode {
+  const empty = { bytes: Buffer.alloc(0), length: 0, synced: Buffer.alloc(0), syncedLength: 0 };
+  return { kind: "file", id, mode, uid: 0, gid: 0, ...empty, dirty: [], links: 0 };
+}
+
+export function newDirectory(id: number, mode: number): DirectoryNode {
+  return { kind: "directory", id, mode, uid: 0, gid: 0, entries: new Map(), synced: new Map() };
+}
+
+/** The file as a crash leaves it: synced bytes, and of the others what chance keeps, each write perhaps in part. */
+export function survivingFile(node: FileNode, keep: Random | undefined): FileNode {
+  if (keep !== undefined) {
+    for (const range of node.dirty) {
+      const part = Math.floor(keep.unit() * 3);
+      if (part === 1) keepRange(node, range.offset, Math.floor(range.length * keep.unit()));
+      if (part === 2) keepRange(node, range.offset, range.length);
+    }
+  }
+  const bytes = Buffer.from(node.synced.subarray(0, node.syncedLength));
+  return {
+    ...node,
+    bytes,
+    length: bytes.length,
+    synced: Buffer.from(bytes),
+    syncedLength: bytes.length,
+    dirty: [],
+    links: 0,
+  };
+}
+
+/** Synced names, and of the changes since then those that chance keeps. */
+export function survivingEntries(node: DirectoryNode, keep: Random | undefined): Map<string, Node> {
+  const entries = new Map(node.synced);
+  if (keep === undefined) return entries;
+  for (const name of new Set([...node.synced.keys(), ...node.entries.keys()])) {
+    const now = node.entries.get(name);
+    if (now === node.synced.get(name) || keep.unit() < 0.5) continue;
+    if (now === undefined) entries.delete(name);
+    else entries.set(name, now);
+  }
+  return entries;
+}
+
+/** These bytes, as they are now, are on the disk. */
+export function keepRange(node: FileNode, offset: number, length: number): void {
+  const end = offset + length;
+  node.synced = grown(node.synced, end);
+  if (offset > node.syncedLength) node.synced.fill(0, node.syncedLength, offset);
+  node.bytes.copy(node.synced, offset, offset, end);
+  node.syncedLength = Math.max(node.syncedLength, end);
+}
+
+export function grown(buffer: Buffer, length: number): Buffer {
+  if (buffer.length >= length) return buffer;
+  const larger = Buffer.alloc(Math.max(length, buffer.length * 2, 4096));
+  buffer.copy(larger);
+  return larger;
+}
