@@ -31,6 +31,7 @@ export const BENCH_PACKAGES: readonly DebianPackage[] = [
   { name: "openssl", proof: "openssl" },
   { name: "restic", proof: "restic" },
   { name: "borgbackup", proof: "borg" },
+  { name: "time", proof: "time" },
 ];
 
 async function isThere(item: DebianPackage): Promise<boolean> {
@@ -39,7 +40,7 @@ async function isThere(item: DebianPackage): Promise<boolean> {
 }
 
 /** The packages of the list whose proof is absent. */
-export async function missingPackages(wanted: readonly DebianPackage[]): Promise<readonly string[]> {
+async function missingPackages(wanted: readonly DebianPackage[]): Promise<readonly string[]> {
   const there = await Promise.all(wanted.map(isThere));
   return wanted.filter((_, index) => there[index] === false).map((item) => item.name);
 }

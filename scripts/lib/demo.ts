@@ -4,8 +4,8 @@ import path from "node:path";
 import { stringify } from "yaml";
 import { mustRun } from "./run.ts";
 
-export const AGENT_NAME = "demo-agent";
-export const BACKUP_NAME = "tree";
+const AGENT_NAME = "demo-agent";
+const BACKUP_NAME = "tree";
 const STORAGE_NAME = "demo";
 
 export interface Demo {

@@ -52,7 +52,7 @@ const TEST_FOLDERS = ["unit", "property", "golden", "sim", "e2e", "ui", "support
 const LINES_MAX = 400;
 
 /** The domain of a path: `net` of src/net/dial.ts, `pki-tools` of pki-tools/issue.ts; undefined for the open folders. */
-export function domainOf(path: string): string | undefined {
+function domainOf(path: string): string | undefined {
   if (OPEN_FOLDERS.some((folder) => path.startsWith(folder))) return undefined;
   const parts = path.split("/");
   return parts[0] === "src" ? parts[1] : parts[0];
