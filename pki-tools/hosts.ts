@@ -5,7 +5,7 @@ import { quoted } from "#pki/printable.ts";
 import type { ServerHosts } from "./issue.ts";
 
 /** Alternative names of one certificate; every one of them travels in each handshake. */
-export const HOST_COUNT_MAX = 100;
+const HOST_COUNT_MAX = 100;
 
 /** RFC 1035: a name without its last dot. */
 const DNS_NAME_CHARACTERS_MAX = 253;

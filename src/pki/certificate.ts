@@ -8,7 +8,7 @@ import { type CertificateExtensions, readExtensions } from "./extensions.ts";
 import { printable } from "./printable.ts";
 
 /** Of a certificate's DER. Large ones (many names, RSA 4096) have about 4 kB. */
-export const CERTIFICATE_BYTES_MAX = 64 * 1024;
+const CERTIFICATE_BYTES_MAX = 64 * 1024;
 
 const NAME_ATTRIBUTE_COUNT_MAX = 64;
 

@@ -48,7 +48,7 @@ export function authorityProblem(certificate: Certificate): string | undefined {
   return undefined;
 }
 
-export function isSelfSigned(one: FileCertificate): boolean {
+function isSelfSigned(one: FileCertificate): boolean {
   return one.certificate.subjectHex === one.certificate.issuerHex && verifies(one, one);
 }
 

@@ -23,7 +23,7 @@ describe("an agent's certificate made by openssl", () => {
   test.each(["RSA 2048", "RSA 4096", "P-256", "P-384", "P-521", "Ed25519"])(
     "with a %s key is accepted, and so it is in TLS",
     async (key) => {
-      makeLeaf("one", { key: key, extensions: ["extendedKeyUsage=clientAuth"] });
+      makeLeaf("one", { key, extensions: ["extendedKeyUsage=clientAuth"] });
       const identity = load("one", "agent");
       expect(identity.warnings).toEqual([]);
       const { server, echoed } = await handshake(side(load("srv", "server")), side(identity));
@@ -39,7 +39,7 @@ describe("an agent's certificate made by openssl", () => {
     ["secp256k1", /one-key\.pem: the private key is damaged or of a kind that TLS here does not support/],
     ["Ed448", /one-key\.pem: the private key is damaged or of a kind that TLS here does not support/],
   ] as const)("with a %s key is refused in words", (key, message) => {
-    makeLeaf("one", { key: key, extensions: ["extendedKeyUsage=clientAuth"] });
+    makeLeaf("one", { key, extensions: ["extendedKeyUsage=clientAuth"] });
     expect(refusal("one", "agent")).toMatch(message);
   });
 
