@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const TASKS = { quickstart: "scripts/quickstart.ts", test: "scripts/test.ts" };
 const NODE_MAJOR_MIN = 20;
+const PARENT_WATCH_MS = 500;
 const OFFLINE = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH)\b/;
 
 /** An error whose message is all a person needs to see. */
@@ -138,7 +139,12 @@ function runToEnd(command, args) {
     const forward = (signal) => child.kill(signal);
     const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
     for (const signal of signals) process.on(signal, forward);
+    // npm passes on SIGINT and SIGTERM only, and nothing when it is killed: then its disappearance is the signal.
+    const parent = process.ppid;
+    const watch = setInterval(() => process.ppid !== parent && child.kill("SIGTERM"), PARENT_WATCH_MS);
+    if (process.env.npm_lifecycle_event === undefined) clearInterval(watch);
     const done = () => {
+      clearInterval(watch);
       for (const signal of signals) process.off(signal, forward);
     };
     child.on("error", (error) => {

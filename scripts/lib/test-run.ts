@@ -58,7 +58,8 @@ async function runOneByOne(files: readonly string[], timeoutMs: number): Promise
   for (const file of files) {
     const started = performance.now();
     const found = await runOnce([file], timeoutMs);
-    if (found === undefined) console.log(`${file}: the run ended before its end: a test exits, hangs or crashes.`);
+    if (found === undefined)
+      console.log(`${file}: it left no report: it does not load, or a test exits, hangs or crashes.`);
     const counted = found ?? { passed: 0, failed: 1, skipped: 0 };
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`${file}: ${counted.passed} passed, ${counted.failed} failed in ${seconds} s`);
