@@ -41,6 +41,8 @@ export interface AckResult {
   readonly durableBytes: number;
   /** Chunks that the server has now and had not said before (durable ones included). */
   readonly receivedChunks: number;
+  /** Summed over those chunks that were on their way: from being given to a stream until now. */
+  readonly tripMs: number;
   /** Chunks that must be sent again because the server lost them. */
   readonly requeuedChunks: number;
 }
@@ -68,6 +70,9 @@ export class SendWindow {
   #unreceived = 0;
   #resentBytes = 0;
   #resentChunks = 0;
+  /** Of the acknowledgement under way. */
+  #tripMs = 0;
+  #nowMs = 0;
   #boot = "";
   #generation = -1;
 
@@ -209,8 +214,10 @@ export class SendWindow {
   }
 
   /** Takes the server's word. Throws Failure E_PROTOCOL when it acknowledges what was never sent. */
-  acknowledge(ack: Acknowledgement): AckResult {
+  acknowledge(ack: Acknowledgement, nowMs: number): AckResult {
     const unreceivedBefore = this.#unreceived;
+    this.#tripMs = 0;
+    this.#nowMs = nowMs;
     let durableChunks = 0;
     let durableBytes = 0;
     let requeuedChunks = 0;
@@ -254,6 +261,7 @@ export class SendWindow {
       durableChunks,
       durableBytes,
       receivedChunks: Math.max(0, unreceivedBefore - this.#unreceived),
+      tripMs: this.#tripMs,
       requeuedChunks,
     };
   }
@@ -336,6 +344,7 @@ export class SendWindow {
 
   #markReceived(chunk: HeldChunk): void {
     if (chunk.state === "queued") this.#again.noLongerNeeded();
+    else this.#tripMs += this.#nowMs - chunk.sentAtMs;
     chunk.state = "received";
     this.#unreceived -= 1;
   }

@@ -12,7 +12,7 @@ const u8 = z.number().int().min(0).max(255);
 const text = z.string().max(MESSAGE_TEXT_CHARS_MAX);
 const name = z.string().refine(isName, "not a name");
 const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
-const digest = z.instanceof(Uint8Array).refine((b) => b.length === 32, "not 32 bytes");
+const digest = z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length === 32, "not 32 bytes");
 const fileNumber = z.union([z.literal(0), z.literal(1)]);
 const slot = u8.max(SLOTS_MAX - 1);
 

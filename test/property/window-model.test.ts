@@ -118,7 +118,7 @@ function run(steps: readonly Step[]): void {
     if (mine !== undefined) mine.everSent = true;
   }
   for (const c of model.chunks) c.server = "durable";
-  window.acknowledge(model.ack());
+  window.acknowledge(model.ack(), 0);
   expect(window.heldChunks).toBe(0);
   expect(window.usedBytes).toBe(0);
   expect(window.unreceivedChunks).toBe(0);
@@ -184,7 +184,7 @@ function apply(s: Step, window: SendWindow, model: Model): void {
       break;
     case "sack": {
       const ack = model.ack();
-      window.acknowledge(ack);
+      window.acknowledge(ack, 0);
       model.told(ack);
       break;
     }

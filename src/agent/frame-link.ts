@@ -1,0 +1,183 @@
+/**
+ * One framed connection to the server: sends messages and the frames of a data source, hands over what arrives, keeps
+ * the connection alive and notices when it is dead. It knows nothing of sessions; PROTOCOL.md "Liveness".
+ */
+import { every, type Clock, type Timer } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import { MiB } from "#base/units.ts";
+import type { Connection } from "#net/connection.ts";
+import { type DataSource, WriteQueue } from "#net/write-queue.ts";
+import { FrameDecoder } from "#wire/decoder.ts";
+import { encodeMessage } from "#wire/encode.ts";
+import { HEARTBEAT_MS, SILENCE_MAX_MS } from "#wire/limits.ts";
+import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
+import type { ReceiveState } from "#wire/states.ts";
+import { MovingAverage } from "./moving-average.ts";
+
+export interface FrameLinkHandlers {
+  message(message: AnyMessage): void;
+  /** Exactly once. No failure after an orderly end by either side. */
+  closed(failure: Failure | undefined): void;
+}
+
+/** What goes into a heartbeat Ping beside its id. */
+export type PingFacts = Omit<Message<"ping">, "id">;
+
+export interface FrameLinkOptions {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  /** For error messages: `session connection`, `stream 3`. */
+  readonly name: string;
+  readonly pingFacts?: () => PingFacts;
+}
+
+/** Control frames that may wait for a server that does not read. */
+const CONTROL_BYTES_MAX = MiB;
+
+export class FrameLink {
+  readonly rtt = new MovingAverage();
+  readonly #options: FrameLinkOptions;
+  readonly #queue: WriteQueue;
+  readonly #decoder: FrameDecoder;
+  readonly #heartbeat: Timer;
+  #handlers: FrameLinkHandlers | undefined;
+  #heardAtMs: number;
+  #generation = 0;
+  #pingId = 0;
+  #pingSentAtMs: number | undefined;
+  #closed = false;
+
+  constructor(options: FrameLinkOptions) {
+    this.#options = options;
+    this.#heardAtMs = options.clock.now();
+    this.#decoder = new FrameDecoder({
+      state: "agent/welcome",
+      handlers: {
+        message: (message) => this.#take(message),
+        dataStart: () => this.#unexpectedData(),
+        dataBytes: () => this.#unexpectedData(),
+        dataEnd: () => this.#unexpectedData(),
+      },
+      describe: () => options.name,
+    });
+    this.#queue = new WriteQueue(options.connection, { controlBytesMax: CONTROL_BYTES_MAX });
+    options.connection.attach({
+      data: (bytes) => this.#push(bytes),
+      drain: () => this.#queue.drain(),
+      closed: (failure) => this.#close(failure),
+    });
+    this.#heartbeat = every(options.clock, HEARTBEAT_MS, () => this.#beat());
+  }
+
+  get remoteAddress(): string {
+    return this.#options.connection.remoteAddress;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Who gets what arrives from now on. */
+  handle(handlers: FrameLinkHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  /** The session's generation, for the headers of control frames. */
+  setGeneration(generation: number): void {
+    this.#generation = generation;
+  }
+
+  /** What may arrive from now on: states.ts of the wire. */
+  enter(state: ReceiveState): void {
+    this.#decoder.enter(state);
+  }
+
+  /** Queues a control frame; a server that reads none of them loses the connection. */
+  send<T extends MessageType>(type: T, body: Message<T>): void {
+    if (this.#closed) return;
+    const frame = encodeMessage(type, body, { generation: this.#generation });
+    try {
+      this.#queue.control(frame);
+    } catch (error) {
+      this.destroy(toFailure(error));
+    }
+  }
+
+  /** Where Data frames come from. `wake` says that it may have something. */
+  carry(source: DataSource): void {
+    this.#queue.carry(source);
+  }
+
+  wake(): void {
+    if (!this.#closed) this.#queue.run();
+  }
+
+  /** Sends what is queued, then closes. */
+  end(): void {
+    if (this.#closed) return;
+    this.#queue.end();
+    this.#close(undefined);
+  }
+
+  /** Closes at once; `closed` gets the failure. */
+  destroy(failure: Failure | undefined): void {
+    if (this.#closed) return;
+    this.#options.connection.destroy();
+    this.#close(failure);
+  }
+
+  #push(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    this.#heardAtMs = this.#options.clock.now();
+    try {
+      this.#decoder.push(bytes);
+    } catch (error) {
+      this.destroy(toFailure(error));
+    }
+  }
+
+  #take(message: AnyMessage): void {
+    if (message.type === "ping") {
+      this.send("pong", { id: message.body.id });
+      return;
+    }
+    if (message.type === "pong") {
+      if (message.body.id === this.#pingId && this.#pingSentAtMs !== undefined) {
+        this.rtt.add(this.#options.clock.now() - this.#pingSentAtMs);
+        this.#pingSentAtMs = undefined;
+      }
+      return;
+    }
+    this.#handlers?.message(message);
+  }
+
+  #unexpectedData(): never {
+    throw new Failure("E_PROTOCOL", "the server sent a data frame");
+  }
+
+  #beat(): void {
+    const now = this.#options.clock.now();
+    const silenceMs = now - this.#heardAtMs;
+    if (silenceMs > SILENCE_MAX_MS) {
+      this.destroy(
+        new Failure(
+          "E_TIMEOUT",
+          `${this.#options.name}: nothing heard from the server for ${Math.round(silenceMs / 1000)} s`,
+        ),
+      );
+      return;
+    }
+    if (this.#decoder.state === "agent/welcome") return;
+    this.#pingId = (this.#pingId + 1) >>> 0;
+    this.#pingSentAtMs = now;
+    this.send("ping", { id: this.#pingId, ...this.#options.pingFacts?.() });
+  }
+
+  #close(failure: Failure | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#heartbeat.cancel();
+    this.#decoder.close();
+    this.#handlers?.closed(failure);
+  }
+}

@@ -1,0 +1,107 @@
+/** From nothing to a welcomed connection: dial, Hello, Welcome. PROTOCOL.md "A session". */
+import type { Clock } from "#base/clock.ts";
+import { isErrorCode } from "#base/catalogue.ts";
+import { Failure } from "#base/errors.ts";
+import type { Dialer } from "#net/connection.ts";
+import { HELLO_TIMEOUT_MS, PROBE_TIMEOUT_MS, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
+import type { Message } from "#wire/messages.ts";
+import { FrameLink, type PingFacts } from "./frame-link.ts";
+
+/** Who this agent is, the same in every Hello of a run. */
+export interface AgentIdentity {
+  readonly agent: string;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  /** UUID, made anew by every run of the process. */
+  readonly run: string;
+}
+
+export interface LinkTarget {
+  readonly role: "session" | "stream";
+  readonly session?: string;
+  readonly slot?: number;
+}
+
+export interface HandshakeDeps {
+  readonly clock: Clock;
+  readonly dialer: Dialer;
+  readonly identity: AgentIdentity;
+}
+
+export interface OpenedLink {
+  readonly link: FrameLink;
+  readonly welcome: Message<"welcome">;
+}
+
+/** An older connection may be probed before the answer comes. */
+const WELCOME_TIMEOUT_MS = HELLO_TIMEOUT_MS + PROBE_TIMEOUT_MS;
+
+/** What a Refused or Ended frame says, as a Failure of the same code. */
+export function failureOf(body: Message<"refused"> | Message<"ended">): Failure {
+  const hint = body.hint;
+  if (!isErrorCode(body.code)) return new Failure("E_PROTOCOL", `${body.message} (${body.code})`, { hint });
+  const options = body.retryAfterMs === undefined ? { hint } : { hint, retryAfterMs: body.retryAfterMs };
+  return new Failure(body.code, body.message, options);
+}
+
+export interface OpenOptions {
+  readonly name: string;
+  readonly pingFacts?: () => PingFacts;
+  readonly signal: AbortSignal;
+  /** Called in the turn in which Welcome arrived, because more may follow in it: must call `handle` and `enter`. */
+  readonly welcomed: (opened: OpenedLink) => void;
+}
+
+/**
+ * Opens a connection and introduces itself; resolves after `welcomed`. Rejects with the dialer's failure, the server's
+ * refusal, E_TIMEOUT, E_DISCONNECTED or E_INTERRUPTED.
+ */
+export async function openLink(deps: HandshakeDeps, target: LinkTarget, options: OpenOptions): Promise<OpenedLink> {
+  const connection = await deps.dialer.dial(options.signal);
+  if (options.signal.aborted) {
+    connection.destroy();
+    throw new Failure("E_INTERRUPTED", `${options.name}: interrupted while connecting`);
+  }
+  const link = new FrameLink({ connection, clock: deps.clock, ...options });
+  return new Promise((resolve, reject) => {
+    const timer = deps.clock.after(WELCOME_TIMEOUT_MS, () => {
+      link.destroy(
+        new Failure(
+          "E_TIMEOUT",
+          `${options.name}: the server did not answer Hello within ${WELCOME_TIMEOUT_MS / 1000} s`,
+        ),
+      );
+    });
+    const onAbort = (): void => link.destroy(new Failure("E_INTERRUPTED", `${options.name}: interrupted`));
+    const settle = (): void => {
+      timer.cancel();
+      options.signal.removeEventListener("abort", onAbort);
+    };
+    options.signal.addEventListener("abort", onAbort, { once: true });
+    link.handle({
+      message: (message) => {
+        if (message.type === "welcome") {
+          settle();
+          link.setGeneration(message.body.generation);
+          const opened = { link, welcome: message.body };
+          options.welcomed(opened);
+          resolve(opened);
+        } else if (message.type === "refused") {
+          link.destroy(failureOf(message.body));
+        }
+      },
+      closed: (failure) => {
+        settle();
+        reject(failure ?? new Failure("E_DISCONNECTED", `${options.name}: the server closed the connection`));
+      },
+    });
+    link.send("hello", {
+      role: target.role,
+      versionMin: PROTOCOL_VERSION_MIN,
+      versionMax: PROTOCOL_VERSION_MAX,
+      ...deps.identity,
+      session: target.session,
+      slot: target.slot,
+    });
+  });
+}

@@ -1,0 +1,38 @@
+/** The agent's pure decisions: how many streams and workers, and when a chunk is sent a second time. */
+import { expect, test } from "bun:test";
+import { MiB } from "#base/units.ts";
+import { workerCount } from "#agent/backup-run.ts";
+import { shouldRescue } from "#agent/rescue.ts";
+import { streamCount } from "#agent/stream-count.ts";
+
+test("no more streams are used than the window holds two chunks for, and parallels 0 stays 0", () => {
+  expect(streamCount(0, 256 * MiB, 2 * MiB)).toBe(0);
+  expect(streamCount(4, 256 * MiB, 2 * MiB)).toBe(4);
+  expect(streamCount(255, 256 * MiB, 2 * MiB)).toBe(64);
+  expect(streamCount(255, 10 * MiB, 17 * MiB)).toBe(1);
+});
+
+test("automatic workers are the cores, fewer when the window cannot feed them; a number asked for is kept or refused", () => {
+  expect(workerCount(0, 8, 256 * MiB, MiB)).toBe(8);
+  expect(workerCount(0, 8, 12 * MiB, MiB)).toBe(2);
+  expect(workerCount(2, 8, 12 * MiB, MiB)).toBe(2);
+  expect(() => workerCount(3, 8, 12 * MiB, MiB)).toThrow("14680064 are needed with 3 workers");
+  expect(() => workerCount(0, 8, 9 * MiB, MiB)).toThrow("10485760 are needed with 1 workers");
+});
+
+test("a chunk is rescued only when the run is about to wait for it and it is late", () => {
+  const late = {
+    windowUsedBytes: 80,
+    windowCapacityBytes: 100,
+    readingEnded: false,
+    waitedMs: 1001,
+    rttMs: 10,
+    usualMs: 100,
+  };
+  expect(shouldRescue(late)).toBe(true);
+  expect(shouldRescue({ ...late, windowUsedBytes: 74 })).toBe(false);
+  expect(shouldRescue({ ...late, windowUsedBytes: 0, readingEnded: true })).toBe(true);
+  expect(shouldRescue({ ...late, waitedMs: 1000 })).toBe(false);
+  expect(shouldRescue({ ...late, rttMs: 300 })).toBe(false);
+  expect(shouldRescue({ ...late, usualMs: 600 })).toBe(false);
+});
