@@ -36,7 +36,8 @@ export function planRotation<T extends RotationCandidate>(
   const removals: T[] = [];
   let goodNewer = 0;
   for (const archive of newestFirst) {
-    const old = nowMs - archive.timeMs >= rule.minAgeMs;
+    // Without a minimum age the clock does not matter: it may have been set back since the archive was named.
+    const old = rule.minAgeMs === 0 || nowMs - archive.timeMs >= rule.minAgeMs;
     if (goodNewer >= Math.max(1, rule.maxBackups) && old && !archive.pinned) removals.push(archive);
     if (!archive.damaged) goodNewer += 1;
   }
