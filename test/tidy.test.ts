@@ -137,6 +137,7 @@ const PLANTED: readonly Planted[] = [
   [checkBans, "src/net/a.ts", "setTimeout(f, 1);", "time is passed in"],
   [checkBans, "src/net/a.ts", "const r = Math.random();", "chance is passed in"],
   [checkBans, "src/net/a.ts", "const e = process.env;", "src/bin"],
+  [checkBans, "src/net/a.ts", "const a = process.arch;", undefined],
   [checkBans, "src/bin/a.ts", "process.exit(1);", undefined],
   [checkBans, "test/unit/a.test.ts", "process.exit(1);", "without a word"],
   [checkBans, "src/net/a.ts", "console.log(1);", "Logger"],

@@ -26,6 +26,8 @@ const ENTRY_POINTS: Record<Program, readonly string[]> = {
 const TARGETS: Record<Architecture, string> = { amd64: "bun-linux-x64-baseline", arm64: "bun-linux-arm64" };
 
 /**
+ * - bytecode: on 2 cores a program with our dependencies starts in 24 ms instead of 55 and holds 2 MB less, for 3 MB more
+ *   on disk. Stack traces, workers and arm64 work with it.
  * - minify with a source map: stack traces name our files and lines, and the executable parses less.
  * - no autoload: an executable run by root must not take a .env or bunfig.toml from the directory it is called in.
  */
@@ -33,6 +35,8 @@ const FLAGS: readonly string[] = [
   "--compile",
   "--minify",
   "--sourcemap",
+  "--bytecode",
+  "--format=esm",
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
 ];
