@@ -151,7 +151,11 @@ const CODE_BANS: readonly Ban[] = [
     why: CHANCE,
     allowed: [...RUNTIME, "pki-tools/"],
   },
-  { pattern: /\bprocess\s*\./, why: "arguments, environment, signals and exit belong to src/bin", allowed: RUNTIME },
+  {
+    pattern: /\bprocess\s*\.\s*(?!(?:arch|platform)\b)\w+/,
+    why: "arguments, environment, signals and exit belong to src/bin",
+    allowed: RUNTIME,
+  },
   {
     pattern: /\bBun\.(env|argv|main|stdin|stdout|stderr)\b/,
     why: "arguments, environment and standard streams belong to src/bin",
