@@ -22,9 +22,11 @@ export const CATALOGUE = {
 
   // The source.
   E_SOURCE_MISSING: row(1, false, "Mount or create the source, or mark it optional: true in the configuration."),
+  E_SOURCE_LINK: row(1, false, "Name the directory or file that the symbolic link points to."),
   E_SOURCE_NESTED: row(2, false, "Remove the source that lies inside the other one."),
 
   // Reaching the server.
+  E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(
     1,

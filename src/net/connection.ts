@@ -2,15 +2,18 @@
  * One connection of bytes to an authenticated peer, as everything above sees it: TLS over TCP in the executables,
  * simulated in tests. It knows no frames.
  */
-import type { PeerIdentity } from "#pki/peer-identity.ts";
 import type { Failure } from "#base/errors.ts";
+import type { PeerIdentity } from "#pki/peer-identity.ts";
 
 export interface ConnectionHandlers {
   /** Bytes arrived; the view is only valid during the call. */
   data(bytes: Uint8Array): void;
   /** After a short write: the connection takes bytes again. */
   drain(): void;
-  /** The peer ended its side or the connection broke; exactly once, nothing follows. No failure after an orderly end. */
+  /**
+   * The connection is over, whoever ended it: exactly once, nothing follows. No failure after an orderly end by either
+   * side or `destroy()`. Never called inside a call of this side (end, destroy, write), but after it.
+   */
   closed(failure: Failure | undefined): void;
 }
 
@@ -19,7 +22,10 @@ export interface Connection {
   readonly remoteAddress: string;
   /** Port on this side; flow rotation shows that it changed. */
   readonly localPort: number;
-  /** Checks the peer's certificate now (validity, usage, name) and says who it is; throws Failure E_TLS or E_IDENTITY. */
+  /**
+   * Checks the peer's certificate now (validity, usage, name) and says who it is; throws Failure E_TLS or E_IDENTITY.
+   * Also after the connection closed.
+   */
   peer(): PeerIdentity;
   /** Must be called once, in the same turn in which the connection was handed over. */
   attach(handlers: ConnectionHandlers): void;
@@ -28,14 +34,17 @@ export interface Connection {
   /** Stops `data` calls: back-pressure to the peer. A paused connection may not notice that the peer is gone. */
   pause(): void;
   resume(): void;
-  /** Sends what was taken, then closes. */
+  /**
+   * Sends what was taken, then closes: `closed` follows when the peer has closed too. Until then bytes may still arrive;
+   * a peer that does not close is cut off after a while.
+   */
   end(): void;
   /** Closes at once and drops what was taken but not sent. */
   destroy(): void;
 }
 
 export interface Dialer {
-  /** Resolves with an authenticated connection; rejects with Failure E_CONNECT, E_TLS, E_TIMEOUT. */
+  /** Resolves with an authenticated connection; rejects with Failure E_CONNECT, E_TLS, E_TIMEOUT, E_INTERRUPTED. */
   dial(signal?: AbortSignal): Promise<Connection>;
 }
 

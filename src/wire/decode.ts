@@ -116,8 +116,8 @@ export function decodeMessage(type: MessageType, payload: Uint8Array): AnyMessag
   let value: unknown;
   try {
     value = decode(payload);
-  } catch (cause) {
-    throw new Failure("E_PROTOCOL", `${type} payload is not msgpack`, { cause });
+  } catch (error) {
+    throw new Failure("E_PROTOCOL", `${type} payload is not msgpack`, { cause: error });
   }
   const parsed = MESSAGES[type].safeParse(value);
   if (!parsed.success) {

@@ -1,0 +1,234 @@
+/**
+ * Takes connections of agents: TLS 1.3 with a certificate of our CA, or nothing. Strangers cost a bounded number of
+ * sockets for a bounded time, and are counted. Names, roles and everything said on the connection are judged above.
+ *
+ * It does not share its port (SO_REUSEPORT), so that a second server on the same port is an error and not half of the
+ * connections. For new certificates on reload a second listener would be made on the port and the first one stopped;
+ * then both need it, and whoever builds that must find out first whether somebody else has the port.
+ */
+import type { Clock, Timer } from "#base/clock.ts";
+import { errnoName, Failure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { formatAddress, type HostPort } from "./address.ts";
+import type { Connection, Listener } from "./connection.ts";
+import { socketDescriptor, tuneSocket } from "./socket-options.ts";
+import { StrangerLog } from "./stranger-log.ts";
+import { TlsConnection } from "./tls-connection.ts";
+import { tlsFailure } from "./tls-failure.ts";
+import { TLS_VERSION_NAME, type TlsIdentity, tlsOptions } from "./tls-options.ts";
+
+/**
+ * Handshakes under way at once. When one more comes the oldest has to go: a real agent is through in a few round trips,
+ * whoever floods us waits longest.
+ */
+export const HANDSHAKES_MAX = 512;
+
+export interface TlsListenOptions {
+  /** Port 0: the system chooses. */
+  readonly address: HostPort;
+  readonly identity: TlsIdentity;
+  /** What ALPN must agree on: `nbackup/1`. */
+  readonly protocol: string;
+  readonly handshakeTimeoutMs: number;
+  /** Unless told HANDSHAKES_MAX. */
+  readonly handshakesMax?: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A verified peer; must `attach` in this call. What it throws closes the connection. */
+  readonly accept: (connection: Connection) => void;
+}
+
+export interface TlsListener extends Listener {
+  /** Connections that came to nothing so far. */
+  readonly strangerCount: number;
+  /** Handshakes under way. */
+  readonly handshakeCount: number;
+}
+
+/** Throws Failure E_LISTEN when the address cannot be had. */
+export function listenTls(options: TlsListenOptions): TlsListener {
+  const gate = new Gate(options);
+  try {
+    return gate.open();
+  } catch (error) {
+    throw listenFailure(error, options.address);
+  }
+}
+
+/** Undefined: refused at once, no event counts any more. */
+type Stage = Handshake | TlsConnection<Peer>;
+
+interface Peer {
+  stage: Stage | undefined;
+}
+
+interface Handshake {
+  readonly kind: "handshake";
+  readonly socket: Bun.Socket<Peer>;
+  readonly address: string;
+  readonly deadline: Timer;
+}
+
+class Gate {
+  readonly #options: TlsListenOptions;
+  readonly #strangers: StrangerLog;
+  /** In order of arrival. */
+  readonly #handshakes = new Set<Handshake>();
+
+  constructor(options: TlsListenOptions) {
+    this.#options = options;
+    this.#strangers = new StrangerLog(options.clock, options.log);
+  }
+
+  open(): TlsListener {
+    const { address, identity, protocol } = this.#options;
+    const listener = Bun.listen<Peer>({
+      hostname: address.host,
+      port: address.port,
+      tls: { ...tlsOptions(identity, protocol), requestCert: true },
+      socket: {
+        binaryType: "uint8array",
+        open: (socket) => this.#opened(socket),
+        handshake: (socket, success, error) => this.#handshaken(socket, success, error),
+        data: (socket, bytes) => connectionOf(socket)?.onData(bytes),
+        drain: (socket) => connectionOf(socket)?.onDrain(),
+        error: (socket, error) => this.#errored(socket, error),
+        close: (socket, error) => this.#closed(socket, error),
+      },
+    });
+    const gate = this;
+    return {
+      port: listener.port,
+      get strangerCount(): number {
+        return gate.#strangers.total;
+      },
+      get handshakeCount(): number {
+        return gate.#handshakes.size;
+      },
+      stop: () => {
+        listener.stop(false);
+        this.#stop();
+      },
+    };
+  }
+
+  #opened(socket: Bun.Socket<Peer>): void {
+    const { clock, handshakeTimeoutMs, handshakesMax = HANDSHAKES_MAX } = this.#options;
+    const [oldest] = this.#handshakes;
+    if (oldest !== undefined && this.#handshakes.size >= handshakesMax) {
+      this.#refuse(oldest, new Failure("E_LIMIT", `more than ${handshakesMax} handshakes under way`));
+    }
+    tuneSocket(socketDescriptor(socket));
+    const handshake: Handshake = {
+      kind: "handshake",
+      socket,
+      address: formatAddress({ host: socket.remoteAddress, port: socket.remotePort }),
+      deadline: clock.after(handshakeTimeoutMs, () => {
+        this.#refuse(handshake, new Failure("E_TIMEOUT", `no handshake within ${handshakeTimeoutMs / 1000} s`));
+      }),
+    };
+    socket.data = { stage: handshake };
+    this.#handshakes.add(handshake);
+  }
+
+  #handshaken(socket: Bun.Socket<Peer>, success: boolean, error: Error | null): void {
+    const handshake = handshakeOf(socket);
+    if (handshake === undefined) return;
+    const failure = this.#judge(handshake, success, error);
+    if (failure !== undefined) {
+      this.#refuse(handshake, failure);
+      return;
+    }
+    this.#finish(handshake);
+    const connection = new TlsConnection({ socket, role: "agent", clock: this.#options.clock });
+    socket.data.stage = connection;
+    try {
+      this.#options.accept(connection);
+    } catch (cause) {
+      this.#options.log.error("a new connection could not be taken", {
+        address: handshake.address,
+        reason: String(cause),
+      });
+      connection.destroy();
+    }
+  }
+
+  /** A handshake counts as a success for Bun even when the certificate was not verified. */
+  #judge(handshake: Handshake, success: boolean, error: Error | null): Failure | undefined {
+    const { socket, address } = handshake;
+    const { protocol } = this.#options;
+    if (error !== null && error !== undefined) return tlsFailure(error, address, undefined);
+    if (!success || !socket.authorized) return new Failure("E_TLS", `${address} could not be verified`);
+    if (socket.getTLSVersion() !== TLS_VERSION_NAME) {
+      return new Failure("E_TLS", `${address} speaks ${socket.getTLSVersion()}, expected ${TLS_VERSION_NAME}`);
+    }
+    if (socket.alpnProtocol !== protocol) return new Failure("E_TLS", `${address} did not ask for ${protocol}`);
+    return undefined;
+  }
+
+  #errored(socket: Bun.Socket<Peer>, error: unknown): void {
+    connectionOf(socket)?.onError(error);
+    const handshake = handshakeOf(socket);
+    if (handshake !== undefined) this.#refuse(handshake, tlsFailure(error, handshake.address, undefined));
+  }
+
+  #closed(socket: Bun.Socket<Peer>, error: unknown): void {
+    connectionOf(socket)?.onClose(error);
+    const handshake = handshakeOf(socket);
+    if (handshake === undefined) return;
+    const failure =
+      error === undefined || error === null
+        ? new Failure("E_DISCONNECTED", `${handshake.address} went away during the handshake`)
+        : tlsFailure(error, handshake.address, undefined);
+    this.#refuse(handshake, failure);
+  }
+
+  #refuse(handshake: Handshake, failure: Failure): void {
+    this.#finish(handshake);
+    this.#strangers.add(handshake.address, failure);
+    handshake.socket.data.stage = undefined;
+    handshake.socket.terminate();
+  }
+
+  #finish(handshake: Handshake): void {
+    handshake.deadline.cancel();
+    this.#handshakes.delete(handshake);
+  }
+
+  #stop(): void {
+    for (const handshake of [...this.#handshakes]) {
+      this.#finish(handshake);
+      handshake.socket.data.stage = undefined;
+      handshake.socket.terminate();
+    }
+    this.#strangers.stop();
+  }
+}
+
+function connectionOf(socket: Bun.Socket<Peer>): TlsConnection<Peer> | undefined {
+  // A socket whose `open` never ran has no data.
+  const stage = (socket.data as Peer | undefined)?.stage;
+  return stage instanceof TlsConnection ? stage : undefined;
+}
+
+function handshakeOf(socket: Bun.Socket<Peer>): Handshake | undefined {
+  const stage = (socket.data as Peer | undefined)?.stage;
+  return stage === undefined || stage instanceof TlsConnection ? undefined : stage;
+}
+
+function listenFailure(error: unknown, address: HostPort): Failure {
+  const errno = errnoName(error);
+  const where = formatAddress(address);
+  if (errno === undefined) {
+    const text = error instanceof Error ? error.message : String(error);
+    return new Failure("E_LISTEN", `cannot listen on ${where}: ${text}`, { cause: error });
+  }
+  const meaning = LISTEN_REASONS.get(errno);
+  return new Failure("E_LISTEN", `cannot listen on ${where}: ${meaning ?? "refused"} (${errno})`, { cause: error });
+}
+
+const LISTEN_REASONS: ReadonlyMap<string, string> = new Map([
+  ["EADDRINUSE", "another program has the port"],
+  ["EADDRNOTAVAIL", "this machine does not have the address"],
+  ["EACCES", "ports below 1024 need a privilege"],
+]);

@@ -1,0 +1,192 @@
+/**
+ * A TLS socket of Bun as a Connection. It begins when the handshake is over and the peer's certificate is verified;
+ * dial.ts and listen.ts lead there and forward the socket's events. Bytes go through as they come: it queues nothing
+ * but what arrives before its owner is attached.
+ */
+import { assert } from "#base/assert.ts";
+import type { Clock, Timer } from "#base/clock.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
+import { KiB } from "#base/units.ts";
+import { type PeerIdentity, peerIdentity } from "#pki/peer-identity.ts";
+import { formatAddress } from "./address.ts";
+import type { Connection, ConnectionHandlers } from "./connection.ts";
+import { brokenFailure, tlsFailure } from "./tls-failure.ts";
+
+/** After `end` the peer has so long to take the last bytes and to close its side. */
+export const LINGER_MS = 30_000;
+
+/** What may arrive in the turn between the handshake and `attach`: one read of the socket at most. */
+const EARLY_BYTES_MAX = 1024 * KiB;
+
+export interface TlsConnectionOptions<T> {
+  /** After its handshake. */
+  readonly socket: Bun.Socket<T>;
+  /** What the peer is. */
+  readonly role: "server" | "agent";
+  readonly clock: Clock;
+}
+
+/** Events of the socket, called by the handlers that Bun calls. */
+export interface SocketEvents {
+  onData(bytes: Uint8Array): void;
+  onDrain(): void;
+  onError(error: unknown): void;
+  onClose(error: unknown): void;
+}
+
+export class TlsConnection<T> implements Connection, SocketEvents {
+  readonly remoteAddress: string;
+  readonly localPort: number;
+  readonly #socket: Bun.Socket<T>;
+  readonly #role: "server" | "agent";
+  readonly #clock: Clock;
+  /** Kept, because a closed socket does not have it any more. */
+  readonly #certificateDer: Uint8Array | undefined;
+  #handlers: ConnectionHandlers | undefined;
+  #early: Uint8Array[] = [];
+  #earlyBytes = 0;
+  #heard = false;
+  #ending = false;
+  #destroyed = false;
+  #closed = false;
+  /** The first error reported: those that follow from it say less. */
+  #error: unknown;
+  #linger: Timer | undefined;
+
+  constructor(options: TlsConnectionOptions<T>) {
+    const { socket } = options;
+    this.#socket = socket;
+    this.#role = options.role;
+    this.#clock = options.clock;
+    this.remoteAddress = formatAddress({ host: socket.remoteAddress, port: socket.remotePort });
+    this.localPort = socket.localPort;
+    this.#certificateDer = socket.getPeerX509Certificate()?.raw;
+  }
+
+  peer(): PeerIdentity {
+    return peerIdentity(this.#certificateDer, this.#role, this.#clock.wall());
+  }
+
+  attach(handlers: ConnectionHandlers): void {
+    assert(this.#handlers === undefined, `connection to ${this.remoteAddress} was attached twice`);
+    this.#handlers = handlers;
+    // Later, as every event: the owner is not called while it is still setting itself up.
+    if (this.#earlyBytes > 0) queueMicrotask(() => this.#deliverEarly());
+    if (this.#closed) this.#tellClosed();
+  }
+
+  write(bytes: Uint8Array): number {
+    if (this.#over) return 0;
+    // -1 says that the socket is gone; its close event follows.
+    return Math.max(0, this.#socket.write(bytes as Uint8Array<ArrayBuffer>));
+  }
+
+  pause(): void {
+    if (!this.#closed) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#ending = true;
+    // Bun sends what it holds, closes our side, and goes on reading until the peer closes.
+    this.#socket.end();
+    if (!this.#closed) this.#linger = this.#clock.after(LINGER_MS, () => this.destroy());
+  }
+
+  destroy(): void {
+    if (this.#closed || this.#destroyed) return;
+    this.#destroyed = true;
+    this.#socket.terminate();
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.#closed || this.#destroyed || bytes.length === 0) return;
+    this.#heard = true;
+    if (this.#handlers === undefined || this.#earlyBytes > 0) this.#keepEarly(bytes);
+    else this.#call((handlers) => handlers.data(bytes));
+  }
+
+  onDrain(): void {
+    if (!this.#over) this.#call((handlers) => handlers.drain());
+  }
+
+  onError(error: unknown): void {
+    this.#error ??= error;
+  }
+
+  onClose(error: unknown): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#error ??= error;
+    this.#linger?.cancel();
+    this.#tellClosed();
+  }
+
+  /** Nothing more may be written. */
+  get #over(): boolean {
+    return this.#closed || this.#ending || this.#destroyed;
+  }
+
+  #keepEarly(bytes: Uint8Array): void {
+    this.#early.push(bytes.slice());
+    this.#earlyBytes += bytes.length;
+    if (this.#earlyBytes <= EARLY_BYTES_MAX) return;
+    this.onError(
+      new Failure("E_PROTOCOL", `${this.remoteAddress} sent ${this.#earlyBytes} bytes before they were wanted`),
+    );
+    this.#socket.terminate();
+  }
+
+  #deliverEarly(): void {
+    const early = this.#early;
+    this.#early = [];
+    this.#earlyBytes = 0;
+    for (const bytes of early) {
+      if (!this.#destroyed) this.#call((handlers) => handlers.data(bytes));
+    }
+  }
+
+  /** Calls the owner; what it throws is a bug of this side, which shall cost this connection and not the process. */
+  #call(event: (handlers: ConnectionHandlers) => void): void {
+    if (this.#handlers === undefined) return;
+    try {
+      event(this.#handlers);
+    } catch (error) {
+      this.onError(toFailure(error));
+      this.#socket.terminate();
+    }
+  }
+
+  /** In a turn of its own: the close event can come in the middle of a call of the owner. */
+  #tellClosed(): void {
+    const handlers = this.#handlers;
+    if (handlers === undefined) return;
+    queueMicrotask(() => {
+      this.#deliverEarly();
+      handlers.closed(this.#failure());
+    });
+  }
+
+  #failure(): Failure | undefined {
+    const error = this.#error;
+    if (error instanceof Failure) return error;
+    if (this.#destroyed) return undefined;
+    const peer = `the ${this.#role} ${this.remoteAddress}`;
+    if (error !== undefined && error !== null) {
+      const errno = errnoName(error);
+      if (errno === undefined || errno === "EPROTO") return tlsFailure(error, peer, undefined);
+      return brokenFailure(errno, peer, { cause: error });
+    }
+    if (this.#heard || this.#ending || this.#role === "agent") return undefined;
+    // A server that refuses our certificate closes without a word: in TLS 1.3 our side of the handshake is over by then.
+    // It may also have been stopped just now, so that trying again is right.
+    return new Failure("E_TLS", `${peer} closed the connection before it said anything`, {
+      hint: "If this happens again it does not accept this agent's certificate: its log says why.",
+      retry: true,
+    });
+  }
+}
