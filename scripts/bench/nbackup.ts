@@ -35,7 +35,7 @@ export interface RunningServer {
 const STORAGE = "bench";
 
 /** Name of the backup entry number `index`. */
-export function entryName(index: number): string {
+function entryName(index: number): string {
   return `entry-${index}`;
 }
 
