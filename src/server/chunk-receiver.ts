@@ -87,7 +87,10 @@ export class ChunkReceiver implements DataOwner {
     this.#header = undefined;
     this.#writer = undefined;
     try {
-      if (writer !== undefined) this.#fate = writer.finish(end.crcOk ? { ...end, payloadIntact: true } : DAMAGED_TAIL);
+      if (writer !== undefined) {
+        const result = writer.finish(end.crcOk ? { ...end, payloadIntact: true } : DAMAGED_TAIL);
+        this.#fate = result === "superseded" ? "duplicate" : result;
+      }
     } catch (error) {
       this.#host.fail(toFailure(error));
       return;

@@ -21,8 +21,6 @@ export interface IntakeHost {
   /** The intake has a half-filled piece (`flush` writes it), or no longer has one. */
   pieceOpened(intake: ChunkIntake): void;
   pieceClosed(intake: ChunkIntake): void;
-  /** Bytes were taken: time to look at the memory. */
-  took(): void;
   received(intake: ChunkIntake, record: ChunkRecord, pieces: readonly Piece[]): void;
   /** After `received`: all writes of the chunk have returned. */
   placed(record: ChunkRecord): void;
@@ -41,6 +39,7 @@ export class ChunkIntake implements ChunkWriter {
   /** The last of #pieces, while it is being filled. */
   #open: Piece | undefined;
   #over = false;
+  #superseded = false;
   #record: ChunkRecord | undefined;
 
   constructor(host: IntakeHost, place: ChunkPlace) {
@@ -69,11 +68,10 @@ export class ChunkIntake implements ChunkWriter {
       this.#taken += part.length;
       if (piece.length === BUFFER_BYTES) this.flush();
     }
-    this.#host.took();
   }
 
-  finish(tail: ChunkTail): "received" | "damaged" {
-    if (this.#over) return "damaged";
+  finish(tail: ChunkTail): "received" | "damaged" | "superseded" {
+    if (this.#over) return this.#superseded ? "superseded" : "damaged";
     const place = this.#place;
     assert(
       this.#taken === place.storedLength,
@@ -95,8 +93,18 @@ export class ChunkIntake implements ChunkWriter {
     this.#record = { ...place, rawLength: tail.rawLength, kind: tail.kind, crc: this.#crc, digest };
     this.#host.received(this, this.#record, this.#pieces);
     if (this.#queued.size === 0) this.#host.placed(this.#record);
-    this.#host.took();
     return "received";
+  }
+
+  carries(place: ChunkPlace): boolean {
+    return this.#place.file === place.file && this.#place.sequence === place.sequence;
+  }
+
+  /** A newer copy of the chunk takes over: what else comes is dropped. The claim is the newer one's. */
+  supersede(): void {
+    assert(!this.#over, `chunk ${this.#place.sequence} was superseded after its end`);
+    this.#superseded = true;
+    this.#drop();
   }
 
   abort(): void {

@@ -24,7 +24,7 @@ export interface Piece {
 export interface IntakeMarks {
   /** Backlog at which the session is congested. */
   readonly highBytes: number;
-  /** Backlog at which it no longer is. */
+  /** Backlog at which it no longer is; at least half of `highBytes`, which half-filled buffers may hold for long. */
   readonly lowBytes: number;
   /** Most bytes kept for the hash alone. */
   readonly pendingBytesMax: number;
@@ -39,6 +39,7 @@ export class IntakeMemory {
   #congested = false;
 
   constructor(pool: BufferPool, marks: IntakeMarks, onRelief: () => void) {
+    assert(marks.lowBytes * 2 >= marks.highBytes, "the low mark is below what half-filled buffers may hold");
     this.#pool = pool;
     this.#marks = marks;
     this.#onRelief = onRelief;

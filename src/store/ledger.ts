@@ -29,8 +29,8 @@ interface Chunk {
   readonly offset: number;
   readonly length: number;
   state: ChunkState;
-  /** Another copy came and was dropped while this one was on its way: if this one dies, nobody else will send it. */
-  copyDropped: boolean;
+  /** It took over from an older copy, whose bytes are dropped: if this one dies, nobody else will send it. */
+  tookOver: boolean;
 }
 
 export class FileLedger {
@@ -91,10 +91,11 @@ export class FileLedger {
   }
 
   /**
-   * A chunk announces itself. `new`: it is on its way now, to be ended by `release` or `receive`. `duplicate`: it is
-   * here or on its way already. Throws Failure E_PROTOCOL when it cannot belong there.
+   * A chunk announces itself. `new`: it is on its way now, to be ended by `release` or `receive`. `again`: it was on its
+   * way already and this copy takes over, because the agent sends twice only what is stuck. `duplicate`: it is here.
+   * Throws Failure E_PROTOCOL when it cannot belong there.
    */
-  claim(place: ChunkPlace): "new" | "duplicate" {
+  claim(place: ChunkPlace): "new" | "again" | "duplicate" {
     this.#checkAlone(place);
     if (place.sequence < this.#durableChunks) {
       this.#check(place.offset + place.storedLength <= this.#durableBytes, place, "reaches beyond the durable bytes");
@@ -104,24 +105,25 @@ export class FileLedger {
     if (known !== undefined) {
       const same = known.offset === place.offset && known.length === place.storedLength;
       this.#check(same, place, `was known as ${known.length} bytes at ${known.offset}`);
-      if (known.state === "claimed") known.copyDropped = true;
-      return "duplicate";
+      if (known.state !== "claimed") return "duplicate";
+      known.tookOver = true;
+      return "again";
     }
     this.#checkNeighbours(place);
     const { sequence, offset, storedLength: length } = place;
-    this.#chunks.set(sequence, { offset, length, state: "claimed", copyDropped: false });
+    this.#chunks.set(sequence, { offset, length, state: "claimed", tookOver: false });
     this.#known.add(sequence, offset, length);
     this.#checkInvariants();
     return "new";
   }
 
-  /** The claimed chunk died or was damaged: it may come again. True when another copy of it was dropped meanwhile. */
+  /** The claimed chunk died or was damaged: it may come again. True when it had taken over from an older copy. */
   release(sequence: number): boolean {
     const chunk = this.#claimed(sequence);
     this.#chunks.delete(sequence);
     this.#known.remove(sequence, chunk.offset, chunk.length);
     this.#checkInvariants();
-    return chunk.copyDropped;
+    return chunk.tookOver;
   }
 
   /** The claimed chunk arrived whole and right. */

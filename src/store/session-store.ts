@@ -116,7 +116,10 @@ export class SessionStore {
   beginChunk(place: ChunkPlace): Placing {
     this.#check();
     const { ledger } = this.#files[place.file];
-    if (ledger.claim(place) === "duplicate") return { verdict: "duplicate" };
+    const claim = ledger.claim(place);
+    if (claim === "duplicate") return { verdict: "duplicate" };
+    // The write queue lets the older copy's running writes return before the newer one's to the same place start.
+    if (claim === "again") this.#supersede(place);
     if (this.#state !== "open") {
       ledger.release(place.sequence);
       throw new Failure("E_PROTOCOL", `chunk ${place.sequence} of file ${place.file} comes after Finish`);
@@ -183,6 +186,13 @@ export class SessionStore {
   abort(reason: Failure): Promise<void> {
     this.#aborting ??= this.#abort(reason);
     return this.#aborting;
+  }
+
+  #supersede(place: ChunkPlace): void {
+    const carrier = [...this.#intakes].find((intake) => intake.carries(place));
+    const older = must(carrier, `intake of chunk ${place.sequence}`);
+    older.supersede();
+    this.#intakes.delete(older);
   }
 
   /** Throws the session's failure if it has one. */
@@ -266,7 +276,6 @@ export class SessionStore {
       checkTail: (place, tail) => this.#checkTail(place, tail),
       pieceOpened: (intake) => this.#pieceOpened(intake),
       pieceClosed: (intake) => this.#halfFilled.delete(intake),
-      took: () => this.#relieve(),
       received: (intake, record, pieces) => {
         ended(intake);
         this.#received(record, pieces);
@@ -280,8 +289,8 @@ export class SessionStore {
       },
       aborted: (intake, place) => {
         ended(intake);
-        const copyDropped = this.#files[place.file].ledger.release(place.sequence);
-        if (copyDropped && this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
+        const tookOver = this.#files[place.file].ledger.release(place.sequence);
+        if (tookOver && this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
       },
     };
   }
@@ -303,18 +312,15 @@ export class SessionStore {
     hash.add({ ...record, length: record.storedLength, pieces });
   }
 
-  /** Half-filled buffers of slow streams must not use up the backlog: the oldest is written as it is. */
+  /**
+   * Half-filled buffers of slow streams must not use up the backlog: the oldest is written as it is. So never more than
+   * half of the backlog waits to be filled, and a congested session is relieved whatever the streams do.
+   */
   #pieceOpened(intake: ChunkIntake): void {
     if (this.#memory.crowded) {
       const [oldest] = this.#halfFilled;
       oldest?.flush();
     }
     this.#halfFilled.add(intake);
-  }
-
-  /** While congested no buffer waits to be filled, so that the backlog falls whatever the streams do. */
-  #relieve(): void {
-    if (!this.#memory.congested) return;
-    for (const intake of [...this.#halfFilled]) intake.flush();
   }
 }

@@ -48,22 +48,22 @@ export interface ChunkWriter {
   write(segment: Uint8Array): void;
   /**
    * All stored bytes and the tail are here. `received`: digest and CRC were right; `damaged`: they were not, the chunk
-   * counts as lost (`events.lost` was called) and may come again. Throws Failure E_PROTOCOL when the tail says what
+   * counts as lost (`events.lost` was called) and may come again. `superseded`: a newer copy took over meanwhile. Throws Failure E_PROTOCOL when the tail says what
    * cannot be. After the session failed or was aborted it returns `damaged` and does nothing.
    */
-  finish(tail: ChunkTail): "received" | "damaged";
+  finish(tail: ChunkTail): "received" | "damaged" | "superseded";
   /** The connection died before the end: the chunk may come again on another one. May be called more than once. */
   abort(): void;
 }
 
-/** `duplicate`: the chunk is here already, or on its way on another slot: read it, check the frame and drop it. */
+/** `duplicate`: the chunk is here already: read it and drop it unchecked, PROTOCOL.md "Addressing and trust". */
 export type Placing = { readonly verdict: "new"; readonly writer: ChunkWriter } | { readonly verdict: "duplicate" };
 
 /** What the store tells the server. None of these may throw; all are called from a turn of the event loop of their own or from a writer's call. */
 export interface SessionEvents {
   /** The durable point of a file moved: time for a Sack. */
   durable(): void;
-  /** To be sent again: damaged, or its connection died after another copy of it was dropped as a duplicate. */
+  /** To be sent again: damaged, or its connection died after it had taken over from an older copy. */
   lost(file: FileNumber, sequence: number): void;
   /** `congested` became false. */
   relief(): void;

@@ -228,6 +228,16 @@ export class SendWindow {
       this.#boot = ack.boot;
       this.#generation = ack.generation;
     }
+    // What was lost may have arrived again since: then the same Sack calls it received, and that counts.
+    for (const [file, sequence] of stale ? [] : ack.lost) {
+      const chunk = this.#held(file, sequence);
+      if (chunk === undefined) continue;
+      if (chunk.state === "received") this.#unreceived += 1;
+      if (chunk.state === "queued") continue;
+      chunk.carriers.clear();
+      this.#again.add(chunk);
+      requeuedChunks += 1;
+    }
     for (const said of ack.files) {
       const state = this.#files[said.file];
       this.#checkDurable(said.file, state, said.durableChunks, fresh);
@@ -245,15 +255,6 @@ export class SendWindow {
         );
       }
       if (!stale) requeuedChunks += this.#applyReceived(said.file, state, said.received, fresh);
-    }
-    for (const [file, sequence] of stale ? [] : ack.lost) {
-      const chunk = this.#held(file, sequence);
-      if (chunk === undefined) continue;
-      if (chunk.state === "received") this.#unreceived += 1;
-      if (chunk.state === "queued") continue;
-      chunk.carriers.clear();
-      this.#again.add(chunk);
-      requeuedChunks += 1;
     }
     this.#free();
     this.#check();

@@ -8,7 +8,7 @@ interface ModelChunk {
   readonly offset: number;
   readonly length: number;
   state: "claimed" | "received" | "durable";
-  copyDropped: boolean;
+  tookOver: boolean;
 }
 
 /** Slow and plain. */
@@ -30,13 +30,14 @@ class Model {
     }
   }
 
-  claim(sequence: number, offset: number, length: number): "new" | "duplicate" | "refused" {
+  claim(sequence: number, offset: number, length: number): "new" | "again" | "duplicate" | "refused" {
     const known = this.chunks.get(sequence);
     if (known !== undefined && sequence >= this.durable.chunks) {
       if (offset + length > this.durable.bytes + this.windowBytes) return "refused";
       if (known.offset !== offset || known.length !== length) return "refused";
-      if (known.state === "claimed") known.copyDropped = true;
-      return "duplicate";
+      if (known.state !== "claimed") return "duplicate";
+      known.tookOver = true;
+      return "again";
     }
     if (sequence < this.durable.chunks) {
       const low = sequence === 0 ? offset === 0 : offset >= sequence;
@@ -51,7 +52,7 @@ class Model {
           : [other - sequence - 1, chunk.offset - offset - length];
       if (between === 0 ? gap !== 0 : gap < between) return "refused";
     }
-    this.chunks.set(sequence, { offset, length, state: "claimed", copyDropped: false });
+    this.chunks.set(sequence, { offset, length, state: "claimed", tookOver: false });
     return "new";
   }
 
@@ -63,7 +64,7 @@ class Model {
   }
 }
 
-function claim(ledger: FileLedger, sequence: number, offset: number, length: number): "new" | "duplicate" | "refused" {
+function claim(ledger: FileLedger, sequence: number, offset: number, length: number): ReturnType<Model["claim"]> {
   try {
     return ledger.claim({ file: 0, sequence, offset, storedLength: length });
   } catch (error) {
@@ -117,7 +118,7 @@ test("the ledger agrees with a naive model about every claim, release and arriva
             ledger.receive(step.at);
             known.state = "received";
           } else if (step.do === "release" && known?.state === "claimed") {
-            expect(ledger.release(step.at)).toBe(known.copyDropped);
+            expect(ledger.release(step.at)).toBe(known.tookOver);
             model.chunks.delete(step.at);
           } else if (step.do === "durable" && known?.state === "received") {
             ledger.makeDurable(step.at);

@@ -214,3 +214,14 @@ function apply(s: Step, window: SendWindow, model: Model): void {
 test("the window says the same as a naive list of chunks, whatever streams and server do", () => {
   fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 120 }), run), { numRuns: 400 });
 });
+
+test("regression: a chunk that was lost and came again before the Sack is received", () => {
+  run([
+    { kind: "append", file: 0, length: 1 },
+    { kind: "take", carrier: 0 },
+    { kind: "lose", pick: 0 },
+    { kind: "arrive", pick: 0 },
+    { kind: "sack" },
+    { kind: "take", carrier: 0 },
+  ]);
+});

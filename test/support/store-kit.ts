@@ -172,7 +172,7 @@ export function begin(store: SessionStore, chunk: TestChunk): ChunkWriter {
 }
 
 /** Ends a chunk whose bytes were all written. */
-export function end(writer: ChunkWriter, chunk: TestChunk): "received" | "damaged" {
+export function end(writer: ChunkWriter, chunk: TestChunk): ReturnType<ChunkWriter["finish"]> {
   const { kind, digest, bytes } = chunk;
   return writer.finish({ rawLength: bytes.length, kind, digest, payloadIntact: true });
 }
@@ -182,7 +182,7 @@ export function send(
   store: SessionStore,
   chunk: TestChunk,
   segmentBytes = 100_000,
-): "received" | "damaged" | "duplicate" {
+): ReturnType<ChunkWriter["finish"]> | "duplicate" {
   const { file, sequence, offset, bytes } = chunk;
   const placing = store.beginChunk({ file, sequence, offset, storedLength: bytes.length });
   if (placing.verdict === "duplicate") return "duplicate";

@@ -1,0 +1,205 @@
+/**
+ * The real agent against the real server in one process: simulated clock, connections in memory that the test cuts, a
+ * disk in memory, chunks made up by a producer that counts how often it was started. No threads, no files, no TLS.
+ */
+import { crc32 } from "node:zlib";
+import type { ChunkKind, Problem, SealedChunk } from "#base/chunk.ts";
+import { Failure } from "#base/errors.ts";
+import type { LogFields, Logger } from "#base/log.ts";
+import { MiB } from "#base/units.ts";
+import type { BackupDeps, BackupPlan, BackupStage } from "#agent/backup-run.ts";
+import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
+import type { Connection, Dialer } from "#net/connection.ts";
+import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
+import { seededRandom, type ServerWorld } from "./server-world.ts";
+import type { SimClock } from "./sim-clock.ts";
+
+export const AGENT_RUN = "00000000-0000-4000-8000-00000000000a";
+
+/** Connections to a server in memory; the network can be down, and what is open can be cut. */
+export class SimNetwork implements Dialer {
+  readonly #world: ServerWorld;
+  readonly #commonName: string;
+  #open: { readonly pipe: ScriptPipe; alive: boolean }[] = [];
+  #ports = 50_000;
+  down = false;
+  dialled = 0;
+
+  constructor(world: ServerWorld, commonName = "web-1") {
+    this.#world = world;
+    this.#commonName = commonName;
+  }
+
+  dial(): Promise<Connection> {
+    this.dialled += 1;
+    if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
+    this.#ports += 1;
+    const peer = { commonName: this.#commonName, fingerprint: "00".repeat(32), notAfterMs: 4e12, serial: "01" };
+    const pipe = scriptPipe(this.#world.clock, `192.0.2.7:${this.#ports}`, () => peer);
+    this.#world.server.accept(pipe.server);
+    this.#open.push({ pipe, alive: true });
+    return Promise.resolve(pipe.client);
+  }
+
+  /** Breaks every connection, or only the one at `index` of those that were opened and not cut. */
+  cut(index?: number): void {
+    const open = this.#open.filter((c) => c.alive);
+    for (const connection of index === undefined ? open : open.slice(index, index + 1)) {
+      connection.alive = false;
+      connection.pipe.cut();
+    }
+    this.#open = this.#open.filter((c) => c.alive);
+  }
+
+  /** One connection stops passing anything on, and nobody is told. */
+  stall(index: number): void {
+    this.#open[index]?.pipe.freeze();
+  }
+
+  /** Pulls the cable: nothing passes and nobody is told. */
+  freeze(): void {
+    for (const connection of this.#open) connection.pipe.freeze();
+    this.#open = [];
+  }
+
+  get openCount(): number {
+    return this.#open.length;
+  }
+}
+
+/** Makes `count` chunks of random bytes, as fast as there is room; keeps what it made, to compare. */
+export class MadeUpProducer implements Producer {
+  readonly made: Buffer[] = [];
+  started = 0;
+  stopped = 0;
+  readonly #clock: SimClock;
+  readonly #lengths: readonly number[];
+  readonly #everyMs: number;
+  readonly #problems: readonly Problem[];
+  #sink: ProducerSink | undefined;
+  #next = 0;
+  #pending = false;
+  #bytes = seededRandom(3);
+
+  /** One chunk of each length; the next one `everyMs` of simulated time after the last. */
+  constructor(clock: SimClock, lengths: readonly number[], everyMs = 1, problems: readonly Problem[] = []) {
+    this.#clock = clock;
+    this.#lengths = lengths;
+    this.#everyMs = everyMs;
+    this.#problems = problems;
+  }
+
+  start(sink: ProducerSink): void {
+    this.started += 1;
+    this.#sink = sink;
+    if (this.#problems.length > 0) sink.problems(this.#problems);
+    this.#later();
+  }
+
+  poke(): void {
+    this.#later();
+  }
+
+  progress(): ReadProgress {
+    return { entries: this.made.length, rawBytes: this.made.length, currentPath: new Uint8Array(0) };
+  }
+
+  stop(): Promise<void> {
+    this.stopped += 1;
+    this.#sink = undefined;
+    return Promise.resolve();
+  }
+
+  #later(): void {
+    if (this.#pending) return;
+    this.#pending = true;
+    this.#clock.after(this.#everyMs, () => {
+      this.#pending = false;
+      this.#make();
+    });
+  }
+
+  #make(): void {
+    const sink = this.#sink;
+    const length = this.#lengths[this.#next];
+    if (sink === undefined || length === undefined) return;
+    if (!sink.reserve(length)) return;
+    const last = this.#next === this.#lengths.length - 1;
+    const kind: ChunkKind = last ? "end" : "entries";
+    const stored = Buffer.alloc(length, this.#bytes.bytes(97));
+    this.made.push(stored);
+    const digest = new Uint8Array(new Bun.CryptoHasher("sha256").update(stored).digest());
+    const chunk: SealedChunk = {
+      file: 0,
+      sequence: this.#next,
+      kind,
+      rawLength: length,
+      stored,
+      crc: crc32(stored),
+      digest,
+    };
+    this.#next += 1;
+    sink.chunk(chunk);
+    if (!last) this.#later();
+    else sink.end({ entries: this.#next, rawBytes: this.#next, problemCount: this.#problems.length });
+  }
+}
+
+export function agentPlan(fields: { readonly parallels?: number; readonly windowBytes?: number } = {}): BackupPlan {
+  return {
+    entry: {
+      name: "home",
+      storage: "main",
+      schedule: undefined,
+      sources: [{ path: "/home", optional: false }],
+      exclude: [],
+      parallels: fields.parallels ?? 0,
+      autoScaler: { enabled: false, mode: "efficiency" },
+      bandwidthLimitBytesPerSecond: undefined,
+      dscp: undefined,
+      portRotation: { mode: "off" },
+    },
+    retry: { maxAttempts: 5, initialDelayMs: 1000, maxDelayMs: 300_000 },
+    resume: { bufferBytes: fields.windowBytes ?? 256 * MiB, chunkBytes: undefined, giveUpAfterMs: 86_400_000 },
+    workers: 2,
+  };
+}
+
+export interface AgentWorld {
+  readonly deps: BackupDeps;
+  readonly network: SimNetwork;
+  readonly logged: string[];
+  readonly stages: BackupStage[];
+}
+
+export function agentWorld(world: ServerWorld, producer: (attempt: number) => Producer): AgentWorld {
+  const logged: string[] = [];
+  const write =
+    (level: string) =>
+    (message: string, fields?: LogFields): void => {
+      logged.push(`${Math.round(world.clock.now())} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+    };
+  const log: Logger = {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: () => log,
+  };
+  const network = new SimNetwork(world);
+  let attempts = 0;
+  const deps: BackupDeps = {
+    clock: world.clock,
+    random: seededRandom(11),
+    dialer: network,
+    log,
+    identity: { agent: "web-1", software: "nbackup-agent 0.0.0", run: AGENT_RUN },
+    makeProducer: () => {
+      attempts += 1;
+      return producer(attempts);
+    },
+    checkSources: () => undefined,
+    cores: 2,
+  };
+  return { deps, network, logged, stages: [] };
+}
