@@ -2,7 +2,7 @@
  * The defaults of both configuration files as numbers, where code other than the schemas wants to name them. Their
  * reasons stand beside the keys in the schemas, where the reference is generated from.
  */
-import { GiB, MiB } from "#base/units.ts";
+import { GiB } from "#base/units.ts";
 import type { ResourcesConfig } from "./types.ts";
 
 export const DEFAULT_AGENT_CONFIG_FILE = "/etc/nbackup/agent.yaml";
@@ -12,8 +12,7 @@ export const DEFAULT_SERVER_CONFIG_FILE = "/etc/nbackup/server.yaml";
 export const DEFAULT_GZIP_LEVEL = 3;
 export const DEFAULT_ZST_LEVEL = 1;
 
-export const DEFAULT_SERVER_PORT = 9847;
-export const DEFAULT_BUFFER_BYTES = 256 * MiB;
+/** `reserve`: a full disk harms more than backups; 10 GB are room enough on disks where 5% would be a waste. */
 export const DEFAULT_RESERVE_PERCENT = 5;
 export const DEFAULT_RESERVE_BYTES_MAX = 10 * GiB;
 export const DEFAULT_NICE = 10;

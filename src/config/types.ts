@@ -140,8 +140,8 @@ export interface StorageConfig {
 
 export interface FlowRotationConfig {
   readonly enabled: boolean;
-  /** Megabytes (1024²) per second below which a stream counts as slow. */
-  readonly minBytesPerSecond: number;
+  /** As written: a stream below this rate counts as slow. */
+  readonly minMbps: number;
   readonly evalWindowMs: number;
   readonly cooldownMs: number;
 }

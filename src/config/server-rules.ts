@@ -1,0 +1,127 @@
+/** What must hold between keys of server.yaml. Like agent-rules.ts, each rule reads the keys it needs by itself. */
+import { isName, NAME_RULE } from "#base/names.ts";
+import { pick } from "./parts.ts";
+import { isWithin, type Places } from "./places.ts";
+import { entriesAt, memberOf, type RuleReport } from "./rules.ts";
+import { defaultStateDir, type Environment } from "./state-dir.ts";
+import { compressionModeOf, LEVEL_MAX } from "./storage-schema.ts";
+import { filePath, integer, word } from "./values.ts";
+import { webUiShape } from "./web-ui-schema.ts";
+
+export interface ServerRuleContext {
+  readonly places: Places;
+  readonly env: Environment;
+  /** `path` without symbolic links, as far as it exists. */
+  readonly realPath: (path: string) => string;
+}
+
+export function checkServerRules(content: unknown, context: ServerRuleContext, report: RuleReport): void {
+  const storages = entriesAt(content, "storages");
+  for (const [name, storage] of storages) checkStorage(name, storage, report);
+  checkBaseDirs(content, storages, context, report);
+  checkWebUi(memberOf(content, "web_ui"), report);
+}
+
+function checkStorage(name: string, storage: unknown, report: RuleReport): void {
+  if (!isName(name)) report(["storages", name], `found a storage of this name, allowed: a name: ${NAME_RULE}`);
+  const mode = pick(word(["gzip", "zst", "zstd"]), memberOf(storage, "compression_mode") ?? "gzip");
+  const level = pick(integer({ min: 1, max: LEVEL_MAX.zst }), memberOf(storage, "compression_level"));
+  if (mode === undefined || level === undefined) return;
+  const levelMax = LEVEL_MAX[compressionModeOf(mode)];
+  if (level > levelMax) {
+    report(
+      ["storages", name, "compression_level"],
+      `found ${level}, allowed with ${mode}: a whole number from 1 to ${levelMax}`,
+    );
+  }
+}
+
+interface BaseDir {
+  readonly storage: string;
+  readonly path: string;
+  /** Without symbolic links. */
+  readonly real: string;
+}
+
+/** Two storages in one tree would rotate, lock and count each other's archives. */
+function checkBaseDirs(
+  content: unknown,
+  storages: readonly (readonly [string, unknown])[],
+  context: ServerRuleContext,
+  report: RuleReport,
+): void {
+  const seen: BaseDir[] = [];
+  for (const [storage, raw] of storages) {
+    const written = pick(filePath(), memberOf(raw, "base_dir"));
+    if (written === undefined) continue;
+    const key = ["storages", storage, "base_dir"];
+    const path = context.places.absolute(written);
+    if (path === "/") {
+      report(key, 'found "/", allowed: a directory of its own');
+      continue;
+    }
+    const dir: BaseDir = { storage, path, real: context.realPath(path) };
+    const clash = seen.find((other) => overlap(path, other.path) || overlap(dir.real, other.real));
+    if (clash !== undefined) {
+      const hint = "Give each storage a directory of its own, none inside another.";
+      report(key, clashText(dir, clash), { hint });
+    }
+    seen.push(dir);
+  }
+  checkStateDir(content, seen, context, report);
+}
+
+function clashText(dir: BaseDir, other: BaseDir): string {
+  const asWritten = overlap(dir.path, other.path);
+  const [a, b] = asWritten ? [dir.path, other.path] : [dir.real, other.real];
+  const relation = a === b ? "is the directory of" : isWithin(a, b) ? "lies inside that of" : "holds that of";
+  const through = asWritten ? "which" : `which is ${JSON.stringify(a)} and`;
+  return `found ${JSON.stringify(dir.path)}, ${through} ${relation} storages.${other.storage} (${JSON.stringify(b)})`;
+}
+
+function overlap(a: string, b: string): boolean {
+  return isWithin(a, b) || isWithin(b, a);
+}
+
+/** Not an error, because it works until an agent has the name of that directory. */
+function checkStateDir(
+  content: unknown,
+  baseDirs: readonly BaseDir[],
+  context: ServerRuleContext,
+  report: RuleReport,
+): void {
+  const written = pick(filePath(), memberOf(memberOf(content, "server"), "state_dir"));
+  const stateDir =
+    written === undefined ? defaultStateDir(context.places.configFile, context.env) : context.places.absolute(written);
+  const around = baseDirs.find(({ path }) => isWithin(stateDir, path));
+  if (around === undefined) return;
+  report(
+    ["server", "state_dir"],
+    `is ${JSON.stringify(stateDir)}, inside the directory of storages.${around.storage}`,
+    {
+      hint: "Keep the state directory apart from the archives.",
+      warning: true,
+    },
+  );
+}
+
+function checkWebUi(web: unknown, report: RuleReport): void {
+  const enabled = pick(webUiShape.enabled, memberOf(web, "enabled"));
+  const origins = pick(webUiShape.allow_origins, memberOf(web, "allow_origins"));
+  if (enabled === true && origins?.length === 0) {
+    report(
+      ["web_ui", "allow_origins"],
+      "is missing, allowed while web_ui.enabled is true: a list of at least 1 address",
+      { hint: 'For this machine only: allow_origins: ["127.0.0.1", "::1"].' },
+    );
+  }
+  const downloads = pick(webUiShape.allow_download, memberOf(web, "allow_download"));
+  if (downloads === true && memberOf(web, "password_file") === undefined) {
+    report(["web_ui", "allow_download"], "found true, allowed only with web_ui.password_file");
+  }
+  const [cert, key] = [memberOf(web, "tls_cert"), memberOf(web, "tls_key")];
+  if ((cert === undefined) !== (key === undefined)) {
+    const [set, other] = cert === undefined ? ["tls_key", "tls_cert"] : ["tls_cert", "tls_key"];
+    report(["web_ui", set], `found without web_ui.${other}, allowed: both or neither`);
+  }
+}
