@@ -1,0 +1,83 @@
+/** The real things behind a backup run: sockets, files, threads. Made from a checked configuration; runs nothing itself. */
+import { readFileSync } from "node:fs";
+import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
+import { Pipeline } from "#agent/pipeline.ts";
+import { automaticWorkers } from "#agent/pipeline-cores.ts";
+import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { LinuxSource } from "#archive/linux-source.ts";
+import { checkSources, sourceRoots } from "#archive/source-roots.ts";
+import { errnoName } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { uuid } from "#base/random.ts";
+import { niceLevel } from "#config/defaults.ts";
+import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
+import { TlsDialer } from "#net/dial.ts";
+import type { Identity } from "#pki/identity.ts";
+import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+export interface AgentRuntime {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly log: Logger;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  /** Constructed in the entry file: a compiled executable finds its workers only from there. */
+  readonly spawn: SpawnWorker;
+  /** `--once` at a terminal: somebody waits for it. */
+  readonly atTerminal: boolean;
+}
+
+export function backupDeps(runtime: AgentRuntime): BackupDeps {
+  const { config, identity, log, software, spawn } = runtime;
+  const { ioClass } = config.resources;
+  const nice = niceLevel(config.resources, { once: true, terminal: runtime.atTerminal });
+  const priority = { nice, ioClass };
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
+    dialer: new TlsDialer({
+      address: config.server,
+      identity: () => identity,
+      protocol: ALPN_PROTOCOL,
+      timeoutMs: HELLO_TIMEOUT_MS,
+      clock: systemClock,
+    }),
+    cores: automaticWorkers(readTextFile),
+    checkSources: (entry) => void presentRoots(entry),
+    makeProducer: ({ entry, compression, chunkBytes, workers }) =>
+      new Pipeline({
+        roots: sourceRoots(entry.sources),
+        exclude: entry.exclude,
+        compression,
+        chunkBytes,
+        workers,
+        priority,
+        spawn,
+        clock: systemClock,
+      }),
+  };
+}
+
+/** One plan for each entry, in the order of the file. */
+export function backupPlans(config: AgentConfig, entries: readonly BackupEntryConfig[]): BackupPlan[] {
+  const { retry, resume, resources } = config;
+  return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers }));
+}
+
+function presentRoots(entry: BackupEntryConfig): void {
+  const roots = sourceRoots(entry.sources);
+  checkSources(new LinuxSource({ roots: roots.map((root) => root.path) }), roots);
+}
+
+function readTextFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    // Not every kernel and container has every one of these files.
+    if (errnoName(error) === undefined) throw error;
+    return undefined;
+  }
+}
