@@ -43,9 +43,14 @@ export class CommitLog {
   /** Reads the records and drops what is old or torn. Rejects with what the disk throws. */
   static async open(root: StorageRoot, log: Logger, nowWallMs: number): Promise<CommitLog> {
     const commits = new CommitLog(root, log);
-    const clean = await commits.#load(nowWallMs);
-    if (!clean) await commits.#rewrite();
-    return commits;
+    try {
+      const clean = await commits.#load(nowWallMs);
+      if (!clean) await commits.#rewrite();
+      return commits;
+    } catch (error) {
+      await commits.close();
+      throw error;
+    }
   }
 
   find(session: string): CommitRecord | undefined {
@@ -152,15 +157,22 @@ export class CommitLog {
     // A crash before the rename leaves the old file, and a new one that the next start removes here.
     await this.#root.unlink(NEW_FILE);
     const file = await this.#root.createFile(NEW_FILE, PRIVATE_MODE);
-    await file.write(bytes, 0);
-    await file.fdatasync();
-    await this.#root.rename(NEW_FILE, FILE);
-    // A crash here leaves one or the other; both are whole, and nothing was appended to the new one yet.
-    await this.#root.sync(CONTROL_DIRECTORY);
-    await this.#file?.close();
+    try {
+      await file.write(bytes, 0);
+      await file.fdatasync();
+      await this.#root.rename(NEW_FILE, FILE);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    // The name is the new file's, whatever happens below: appending to the old one would write into nothing.
+    const old = this.#file;
     this.#file = file;
     this.#length = bytes.length;
     this.#lines = lines.length;
+    await old?.close();
+    // A crash here leaves one or the other; both are whole, and nothing was appended to the new one yet.
+    await this.#root.sync(CONTROL_DIRECTORY);
   }
 }
 

@@ -137,7 +137,12 @@ async function makeParents(disk: Disk, path: string): Promise<void> {
   if (path === "/" || (await orMissing(disk.lstat(path))) !== undefined) return;
   const parent = parentOf(path);
   await makeParents(disk, parent);
-  await disk.mkdir(path, ARCHIVE_DIRECTORY_MODE);
+  try {
+    await disk.mkdir(path, ARCHIVE_DIRECTORY_MODE);
+  } catch (error) {
+    // Storages are opened side by side and may have a missing parent in common.
+    if (errnoName(error) !== "EEXIST") throw error;
+  }
   await disk.syncDirectory(parent);
 }
 

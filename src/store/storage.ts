@@ -88,13 +88,15 @@ export class Storage {
     const failed = unusable(`storage ${options.name}: ${baseDir} cannot be used`);
     const root = await StorageRoot.open(disk, baseDir).catch(failed);
     const lock = await takeLock(root, options.name).catch(failed);
+    let commits: CommitLog | undefined;
     try {
       await probe(root);
-      const commits = await CommitLog.open(root, log, clock.wall());
+      commits = await CommitLog.open(root, log, clock.wall());
       const storage = new Storage(options, { root, lock, commits });
       await recoverSessions(root, commits, log, (intent) => storage.#commit(intent, undefined));
       return storage;
     } catch (error) {
+      await commits?.close();
       await lock.release();
       return failed(error);
     }

@@ -4,7 +4,7 @@ import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import type { SessionProof } from "#store/session-types.ts";
 import { Storage } from "#store/storage.ts";
-import { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { settle, SimClock } from "#test/support/sim-clock.ts";
 import {
@@ -265,6 +265,8 @@ async function crashAt(call: number, seed: number | undefined): Promise<"before"
   // The old archive is whole as long as it is there, and nothing of a session is left.
   if (archives.includes(first)) expect(must(tree.get(first), "the first archive")).toHaveLength(1000);
   expect([...tree.keys()].filter((path) => path.startsWith(".nbackup/sessions/") && path.length > 18)).toEqual([]);
+  const bases = [...tree.keys()].filter((path) => path.startsWith(`${DIRECTORY}/`)).map((path) => path.split(".")[0]);
+  for (const base of bases.slice(1)) expect(archives).toContain(`${base}.tar.gz`);
   expect(log.lines.filter((line) => line.level === "error")).toEqual([]);
   expect(await storage.rotate("web-01", "home", { dryRun: false })).toEqual(archives.length > 1 ? [first] : []);
   await storage.close();
