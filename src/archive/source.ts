@@ -1,7 +1,7 @@
 /**
  * The files to back up, as the scan and the tar writer see them: synchronous, because they run in a thread of their
  * own. The real one (linux-source.ts) makes system calls; tests and the simulator pass their own. Paths are absolute
- * raw bytes without NUL. Failures are thrown as objects with an errno name in `code`.
+ * raw bytes without NUL, of any length. Failures are thrown as objects with an errno name in `code` (SourceError).
  */
 
 export type EntryType = "file" | "directory" | "symlink" | "fifo" | "char" | "block" | "socket";
@@ -36,14 +36,14 @@ export interface OpenFile {
   close(): void;
 }
 
+/** Gets a name as `bytes[start..end)`, valid during the call: no object per name. */
+export type OnName = (bytes: Uint8Array, start: number, end: number) => void;
+
 export interface FileSource {
   /** Without following a symbolic link. */
   lstat(path: Uint8Array): Stat;
-  /**
-   * Names in a directory, without `.` and `..`, in any order, handed over in batches of bounded size; `onName` gets a
-   * view that is only valid during the call.
-   */
-  names(path: Uint8Array, onName: (name: Uint8Array) => void): void;
+  /** Names in a directory, without `.` and `..`, in any order. `onName` must not use the source; it may end it by throwing. */
+  names(path: Uint8Array, onName: OnName): void;
   readlink(path: Uint8Array): Uint8Array;
   /** Opens with O_NOFOLLOW | O_NONBLOCK | O_NOCTTY (and O_NOATIME where allowed), then fstat. */
   open(path: Uint8Array): OpenFile;
@@ -52,4 +52,20 @@ export interface FileSource {
   /** Names of a user or group id; undefined when there is none. One snapshot per run. */
   userName(uid: number): string | undefined;
   groupName(gid: number): string | undefined;
+  /** Gives up what is held open; the source can still be used. */
+  close(): void;
+}
+
+/** A failed call on a source. `code` is an errno name: ENOENT, EACCES, EIO … */
+export class SourceError extends Error {
+  readonly code: string;
+  /** The system call that failed. */
+  readonly call: string;
+
+  constructor(code: string, call: string) {
+    super(`${call}: ${code}`);
+    this.name = "SourceError";
+    this.code = code;
+    this.call = call;
+  }
 }
