@@ -1,0 +1,141 @@
+/**
+ * Which paths a backup leaves out: the globs under `exclude`. The rules, which the configuration reference repeats:
+ *
+ * - A path is left out when any pattern matches it. A directory left out is not entered: everything below it goes too.
+ * - A pattern without a slash (`*.log`, `node_modules`) is matched against the last component of every path.
+ * - A pattern that begins with a slash (`/srv/tmp`) is matched against the whole absolute path.
+ * - Any other pattern with a slash in it (`*` + `/tmp/sess*`) is matched against the last components of the absolute path, at
+ *   any depth; the components above the source count too.
+ * - A slash at the end (`cache/`) makes the pattern match directories only, and is otherwise ignored.
+ * - `*` is any number of bytes within a component, also none, also a leading dot; `?` one byte; `[a-z]`, `[!a-z]` one byte of a
+ *   set or outside it; a backslash takes away the meaning of what follows it. Bytes, not characters; case counts.
+ * - `**` as a component is any number of components, also none; at the end of a pattern, one or more: `node_modules/**`
+ *   keeps the directory and leaves out all that is in it.
+ * - A source itself is never left out.
+ * - A pattern that begins with `!` is refused: negation comes with a later release. A name that begins with it is `\!name`.
+ */
+import { Failure } from "#base/errors.ts";
+import { SLASH } from "./bytes.ts";
+import { type Glob, parseGlob } from "./glob.ts";
+
+export const EXCLUDE_PATTERNS_MAX = 1000;
+export const EXCLUDE_PATTERN_BYTES_MAX = 4096;
+
+/** `if-directory`: only if the path turns out to be a directory. */
+export type Exclusion = "no" | "yes" | "if-directory";
+
+/** A component to match, or any number of components. */
+type Part = Glob | "any-depth";
+
+interface Pattern {
+  readonly parts: readonly Part[];
+  readonly directoriesOnly: boolean;
+  /** The last part, which a path must match whatever the others say; undefined behind a `**`. */
+  readonly last: Glob | undefined;
+  /** True when the last part alone decides. */
+  readonly nameOnly: boolean;
+}
+
+const ANY_NAME: Glob = { matches: () => true };
+
+/** The compiled patterns of one backup entry. Holds scratch memory: one walk at a time. */
+export class Excludes {
+  readonly #patterns: readonly Pattern[];
+  /** Starts of the components of the path being matched, and one end; valid as far as `#components`. */
+  readonly #starts: number[] = [];
+  #components = 0;
+
+  /** Throws Failure E_CONFIG that names the pattern and what is wrong with it. */
+  constructor(patterns: readonly string[]) {
+    if (patterns.length > EXCLUDE_PATTERNS_MAX) {
+      throw new Failure("E_CONFIG", `${patterns.length} exclude patterns, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
+    }
+    this.#patterns = patterns.map(parsePattern);
+  }
+
+  /** Asks for the absolute path in the first `end` bytes, whose last component begins at `nameStart`. */
+  match(path: Uint8Array, nameStart: number, end: number): Exclusion {
+    let answer: Exclusion = "no";
+    this.#components = -1;
+    for (const pattern of this.#patterns) {
+      if (pattern.last?.matches(path, nameStart, end) === false) continue;
+      if (!pattern.nameOnly && !this.#matchesParts(pattern.parts, path, end)) continue;
+      if (!pattern.directoriesOnly) return "yes";
+      answer = "if-directory";
+    }
+    return answer;
+  }
+
+  /** As for the bytes of a name (Tokens in glob.ts): only the last `**` ever has to take one component more. */
+  #matchesParts(parts: readonly Part[], path: Uint8Array, end: number): boolean {
+    if (this.#components < 0) this.#split(path, end);
+    let part = 0;
+    let at = 0;
+    let depthPart = -1;
+    let depthAt = 0;
+    while (at < this.#components) {
+      const current = parts[part];
+      if (current === "any-depth") {
+        depthPart = part;
+        depthAt = at;
+        part += 1;
+      } else if (current !== undefined && this.#matchesComponent(current, path, at)) {
+        part += 1;
+        at += 1;
+      } else if (depthPart >= 0) {
+        depthAt += 1;
+        at = depthAt;
+        part = depthPart + 1;
+      } else {
+        return false;
+      }
+    }
+    while (parts[part] === "any-depth") part += 1;
+    return part === parts.length;
+  }
+
+  #matchesComponent(glob: Glob, path: Uint8Array, component: number): boolean {
+    const start = this.#starts[component] ?? 0;
+    return glob.matches(path, start, (this.#starts[component + 1] ?? 0) - 1);
+  }
+
+  #split(path: Uint8Array, end: number): void {
+    let count = 0;
+    for (let i = 0; i < end; i += 1) {
+      if (path[i] !== SLASH) continue;
+      this.#starts[count] = i + 1;
+      count += 1;
+    }
+    this.#starts[count] = end + 1;
+    this.#components = count;
+  }
+}
+
+function parsePattern(text: string): Pattern {
+  const refuse = (what: string): never => {
+    throw new Failure("E_CONFIG", `exclude pattern "${text}": ${what}`);
+  };
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length > EXCLUDE_PATTERN_BYTES_MAX) refuse(`longer than ${EXCLUDE_PATTERN_BYTES_MAX} bytes`);
+  if (bytes.includes(0)) refuse("a NUL in it");
+  if (text.startsWith("!")) refuse("negation is not built yet; write \\! for a name that begins with !");
+  const directoriesOnly = text.endsWith("/");
+  const body = directoriesOnly ? text.replace(/\/+$/, "") : text;
+  if (body === "") refuse("it names nothing");
+  const names = body.split("/").filter((name) => name !== "");
+  const parts: Part[] = body.startsWith("/") ? [] : ["any-depth"];
+  for (const name of names) {
+    if (name === "." || name === "..") refuse(`a component that is ${name} never matches`);
+    if (name === "**") {
+      if (parts.at(-1) !== "any-depth") parts.push("any-depth");
+      continue;
+    }
+    const glob = parseGlob(new TextEncoder().encode(name));
+    parts.push(typeof glob === "string" ? refuse(glob) : glob);
+  }
+  // At the end, `**` stands for one component at least: the directory in front of it stays.
+  if (names.at(-1) === "**") parts.push(ANY_NAME);
+  const last = parts.at(-1);
+  const nameOnly = parts.length === 2 && parts[0] === "any-depth";
+  return { parts, directoriesOnly, last: last === "any-depth" ? undefined : last, nameOnly };
+}
