@@ -1,0 +1,198 @@
+/**
+ * Turns a tree into the chunks of its archive, one per call, in memory that the caller brings. Synchronous and without
+ * threads: the reader thread, the simulator and tests run the same code. Whatever happens to the files meanwhile, the
+ * result is a whole archive; what is not in it as it should be is reported by name. Compresses nothing.
+ */
+import { assert } from "#base/assert.ts";
+import type { ChunkKind } from "#base/chunk.ts";
+import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { KiB } from "#base/units.ts";
+import { cutData, fitsChunk, isLarge } from "./cutter.ts";
+import { type Prepared, prepareEntry } from "./entry.ts";
+import type { Excludes } from "./exclude.ts";
+import { type DataResult, readData } from "./file-data.ts";
+import { type LinkLimits, LinkTable } from "./links.ts";
+import { type Report, Scan } from "./scan.ts";
+import type { FileSource, OpenFile } from "./source.ts";
+import type { SourceRoot } from "./source-roots.ts";
+import { BLOCK_BYTES, blocks, END_BYTES } from "./tar-format.ts";
+import { TarWriter } from "./tar-writer.ts";
+
+/** For the byte that shows whether a file grew, and headers that turn out not to fit any more. */
+const SPARE_BYTES = 64 * KiB;
+
+/** What a buffer given to `next` must hold: the longest chunk, and room to work. */
+export function rawBufferBytes(chunkBytes: number): number {
+  return chunkBytes + CHUNK_RECORDS_BYTES_MAX + SPARE_BYTES;
+}
+
+/** What `next` wrote to the beginning of the buffer. */
+export interface RawChunk {
+  readonly kind: ChunkKind;
+  readonly rawLength: number;
+  /** Entries whose headers are in this chunk. */
+  readonly entries: number;
+}
+
+export interface ChunkReaderOptions {
+  readonly source: FileSource;
+  /** Sorted and not nested, as sourceRoots gives them. */
+  readonly roots: readonly SourceRoot[];
+  readonly excludes: Excludes;
+  readonly chunkBytes: number;
+  readonly report: Report;
+  readonly onPath?: (path: Uint8Array) => void;
+  readonly linkLimits?: LinkLimits;
+}
+
+/** A large file between two of its chunks. */
+interface Streaming {
+  readonly file: OpenFile;
+  readonly path: Uint8Array;
+  readonly size: number;
+  offset: number;
+  /** Shrunk or failed: only zeros come any more. */
+  broken: boolean;
+}
+
+export class ChunkReader {
+  readonly #options: ChunkReaderOptions;
+  readonly #scan: Scan;
+  readonly #tar: TarWriter;
+  readonly #links: LinkTable;
+  /** An entry that did not fit into the last chunk. */
+  #pending: Prepared | undefined;
+  #streaming: Streaming | undefined;
+  #ended = false;
+
+  constructor(options: ChunkReaderOptions) {
+    assert(options.chunkBytes % BLOCK_BYTES === 0 && options.chunkBytes > 0, "chunk size is not whole blocks");
+    this.#options = options;
+    this.#scan = new Scan(options);
+    this.#tar = new TarWriter(options.source);
+    this.#links = new LinkTable(options.linkLimits);
+  }
+
+  /**
+   * Writes the next chunk to the beginning of `into` (rawBufferBytes long) and says what it is; undefined after the last. Throws
+   * Failure E_SOURCE_MISSING when a source root is gone.
+   */
+  next(into: Uint8Array): RawChunk | undefined {
+    assert(into.length >= rawBufferBytes(this.#options.chunkBytes), "the buffer is too short for a chunk");
+    if (this.#streaming !== undefined) return this.#data(into, this.#streaming);
+    return this.#entries(into) ?? this.#end(into);
+  }
+
+  /** Closes what is open. Nothing may be read afterwards. */
+  close(): void {
+    this.#pending?.file?.close();
+    this.#pending = undefined;
+    this.#streaming?.file.close();
+    this.#streaming = undefined;
+    this.#ended = true;
+    this.#options.source.close();
+  }
+
+  /** Gathers small entries until the chunk is full, or gives the headers of a large one; undefined when none are left. */
+  #entries(into: Uint8Array): RawChunk | undefined {
+    let length = 0;
+    let entries = 0;
+    for (let entry = this.#take(); entry !== undefined; entry = this.#take()) {
+      const large = isLarge(entry.size, this.#options.chunkBytes);
+      if (large && length > 0) {
+        this.#pending = entry;
+        break;
+      }
+      const dataAt = this.#tar.write(into, length, entry);
+      if (large) return this.#startLarge(entry, dataAt);
+      const end = dataAt + blocks(entry.size);
+      if (!fitsChunk(length, end - length, this.#options.chunkBytes)) {
+        this.#pending = entry;
+        break;
+      }
+      if (!this.#smallData(into, dataAt, entry)) continue;
+      into.fill(0, dataAt + entry.size, end);
+      this.#remember(entry);
+      length = end;
+      entries += 1;
+    }
+    return length === 0 ? undefined : { kind: "entries", rawLength: length, entries };
+  }
+
+  /** The entry left over from the last chunk, or the next one of the scan that can be archived. */
+  #take(): Prepared | undefined {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) return pending;
+    const { source, report } = this.#options;
+    for (let found = this.#scan.next(); found !== undefined; found = this.#scan.next()) {
+      const prepared = prepareEntry(found, source, this.#links, report);
+      if (prepared !== undefined) return prepared;
+    }
+    return undefined;
+  }
+
+  /**
+   * Reads a small file's data and closes it. False when not a byte of it could be read: its header has not left this
+   * buffer yet, so it is left out, which is more honest than a file of zeros.
+   */
+  #smallData(into: Uint8Array, at: number, entry: Prepared): boolean {
+    if (entry.file === undefined) return true;
+    try {
+      const result = readData(entry.file, into, at, entry.size, 0, true);
+      if (result.outcome === "read-error" && result.gotBytes === 0) {
+        this.#options.report(entry.sourcePath, "unreadable", result.errno);
+        return false;
+      }
+      this.#reportData(entry.sourcePath, result);
+      return true;
+    } finally {
+      entry.file.close();
+    }
+  }
+
+  #startLarge(entry: Prepared, rawLength: number): RawChunk {
+    assert(entry.file !== undefined, "a large entry without a file");
+    // The scan goes on only after the last chunk of the file, so its view of the path stays valid.
+    this.#streaming = { file: entry.file, path: entry.sourcePath, size: entry.size, offset: 0, broken: false };
+    this.#remember(entry);
+    return { kind: "headers", rawLength, entries: 1 };
+  }
+
+  #data(into: Uint8Array, streaming: Streaming): RawChunk {
+    const { dataBytes, rawBytes, last } = cutData(streaming.offset, streaming.size, this.#options.chunkBytes);
+    if (streaming.broken) {
+      into.fill(0, 0, dataBytes);
+    } else {
+      const result = readData(streaming.file, into, 0, dataBytes, streaming.offset, last);
+      this.#reportData(streaming.path, result);
+      streaming.broken = result.outcome === "shrank" || result.outcome === "read-error";
+    }
+    into.fill(0, dataBytes, rawBytes);
+    streaming.offset += dataBytes;
+    if (last) {
+      streaming.file.close();
+      this.#streaming = undefined;
+    }
+    return { kind: "data", rawLength: rawBytes, entries: 0 };
+  }
+
+  #reportData(path: Uint8Array, result: DataResult): void {
+    if (result.outcome === "whole") return;
+    const errno = result.outcome === "read-error" ? result.errno : undefined;
+    this.#options.report(path, result.outcome, errno);
+  }
+
+  /** Only what is really in the archive may be linked to. */
+  #remember(entry: Prepared): void {
+    if (entry.type === "hardlink" || entry.type === "directory" || entry.stat.nlink < 2) return;
+    if (!this.#links.add(entry.stat, entry.path)) this.#options.report(entry.sourcePath, "links-forgotten");
+  }
+
+  #end(into: Uint8Array): RawChunk | undefined {
+    if (this.#ended) return undefined;
+    this.#ended = true;
+    into.fill(0, 0, END_BYTES);
+    return { kind: "end", rawLength: END_BYTES, entries: 0 };
+  }
+}

@@ -1,0 +1,100 @@
+/** The pax records of one entry, gathered in memory that is used again for the next. Their order is the caller's. */
+import { assert } from "#base/assert.ts";
+import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { decimalDigits, paxRecordLength, writeDecimal } from "./tar-format.ts";
+
+/** All headers of one entry together: other readers refuse more, and a chunk may be this much longer because of them. */
+export const HEADER_BYTES_MAX = CHUNK_RECORDS_BYTES_MAX;
+
+const INITIAL_BYTES = 4096;
+const SPACE = 0x20;
+const EQUALS = 0x3d;
+const NEWLINE = 0x0a;
+const DOT = 0x2e;
+
+/** Keys are ASCII. */
+export class PaxRecords {
+  #buffer = new Uint8Array(INITIAL_BYTES);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  clear(): void {
+    this.#length = 0;
+  }
+
+  /** The records, valid until the next change. */
+  view(): Uint8Array {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  bytes(key: string, value: Uint8Array): void {
+    const at = this.#begin(key, value.length);
+    this.#buffer.set(value, at);
+    this.#end(at + value.length);
+  }
+
+  /** A safe integer of 0 or more. */
+  number(key: string, value: number): void {
+    const at = this.#begin(key, decimalDigits(value));
+    this.#end(writeDecimal(this.#buffer, at, value));
+  }
+
+  /**
+   * A time, if the header cannot hold it: nanoseconds without zeros at the end; before 1970 whole seconds only, because
+   * readers disagree about negative fractions.
+   */
+  time(key: string, seconds: number, nanos: number): void {
+    if (seconds < 0) {
+      const at = this.#begin(key, 1 + decimalDigits(-seconds));
+      this.#end(writeDecimal(this.#buffer, at, seconds));
+      return;
+    }
+    if (nanos === 0) {
+      if (seconds > 0o77777777777) this.number(key, seconds);
+      return;
+    }
+    let digits = 9;
+    let fraction = nanos;
+    while (fraction % 10 === 0) {
+      fraction /= 10;
+      digits -= 1;
+    }
+    let at = writeDecimal(this.#buffer, this.#begin(key, decimalDigits(seconds) + 1 + digits), seconds);
+    this.#buffer[at] = DOT;
+    at += 1;
+    for (let i = at + digits - 1; i >= at; i -= 1) {
+      this.#buffer[i] = 0x30 + (fraction % 10);
+      fraction = Math.floor(fraction / 10);
+    }
+    this.#end(at + digits);
+  }
+
+  /** Writes the record up to its value and gives the value's place. */
+  #begin(key: string, valueLength: number): number {
+    const length = paxRecordLength(key.length, valueLength);
+    this.#grow(this.#length + length);
+    let at = writeDecimal(this.#buffer, this.#length, length);
+    this.#buffer[at] = SPACE;
+    at += 1;
+    for (let i = 0; i < key.length; i += 1) this.#buffer[at + i] = key.charCodeAt(i);
+    at += key.length;
+    this.#buffer[at] = EQUALS;
+    return at + 1;
+  }
+
+  #end(at: number): void {
+    this.#buffer[at] = NEWLINE;
+    this.#length = at + 1;
+  }
+
+  #grow(length: number): void {
+    assert(length < HEADER_BYTES_MAX, "the pax records of an entry are too long");
+    if (length <= this.#buffer.length) return;
+    const longer = new Uint8Array(Math.max(length, this.#buffer.length * 2));
+    longer.set(this.#buffer.subarray(0, this.#length));
+    this.#buffer = longer;
+  }
+}
