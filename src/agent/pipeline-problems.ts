@@ -1,0 +1,38 @@
+/**
+ * Gathers what could not be backed up as it is, in batches: a million unreadable files cost neither a million messages nor the
+ * memory for a million names. Names beyond the limit are only counted.
+ */
+import type { Problem, ProblemReason } from "#base/chunk.ts";
+
+/** Nobody reads more names than this; the count says how many there were. */
+export const PROBLEMS_KEPT_MAX = 10_000;
+const BATCH_MAX = 256;
+
+export class ProblemBatches {
+  readonly #post: (problems: readonly Problem[]) => void;
+  #batch: Problem[] = [];
+  #keptCount = 0;
+  /** All, also those whose names were not kept. */
+  count = 0;
+
+  constructor(post: (problems: readonly Problem[]) => void) {
+    this.#post = post;
+  }
+
+  /** `path` may be a view: it is copied. */
+  add(path: Uint8Array, reason: ProblemReason, errno?: string): void {
+    this.count += 1;
+    if (this.#keptCount === PROBLEMS_KEPT_MAX) return;
+    this.#keptCount += 1;
+    const copy = path.slice();
+    this.#batch.push(errno === undefined ? { path: copy, reason } : { path: copy, reason, errno });
+    if (this.#batch.length === BATCH_MAX) this.flush();
+  }
+
+  flush(): void {
+    if (this.#batch.length === 0) return;
+    const batch = this.#batch;
+    this.#batch = [];
+    this.#post(batch);
+  }
+}

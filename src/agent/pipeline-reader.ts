@@ -1,0 +1,65 @@
+/**
+ * What the reader thread does: fills one slab after another with raw chunks until the tree is read, the run is stopped, or
+ * something breaks. One loop without awaiting: in this thread nothing else happens. Sends one message per chunk.
+ */
+import { ChunkReader } from "#archive/chunk-reader.ts";
+import { Excludes } from "#archive/exclude.ts";
+import { LinuxSource } from "#archive/linux-source.ts";
+import type { FileSource } from "#archive/source.ts";
+import { must } from "#base/assert.ts";
+import { toFailure } from "#base/errors.ts";
+import type { FromReader, ReaderStart } from "./pipeline-messages.ts";
+import { applyPriority } from "./pipeline-priority.ts";
+import { ProblemBatches } from "./pipeline-problems.ts";
+import { SlabControl } from "./pipeline-slabs.ts";
+
+/**
+ * Each entry leaves a few hundred bytes of garbage, and the collector lets tens of megabytes of it gather before it begins. A
+ * collection takes a few milliseconds, because hardly anything is alive.
+ */
+const ENTRIES_PER_COLLECTION = 4_000;
+
+export type Post = (message: FromReader) => void;
+
+/** Runs to the end of the tree; every outcome is a message. `source` is for tests. */
+export function runReader(start: ReaderStart, post: Post, source?: FileSource): void {
+  try {
+    applyPriority(start.priority);
+    readAll(start, post, source ?? new LinuxSource({ roots: start.roots.map((root) => root.path) }));
+  } catch (error) {
+    const failure = toFailure(error);
+    post({ type: "failed", code: failure.code, message: failure.message, hint: failure.hint });
+  }
+}
+
+function readAll(start: ReaderStart, post: Post, source: FileSource): void {
+  const control = new SlabControl(start.memory);
+  const slabs = start.memory.slabs.map((slab) => new Uint8Array(slab));
+  const problems = new ProblemBatches((batch) => post({ type: "problems", problems: batch }));
+  const reader = new ChunkReader({
+    source,
+    roots: start.roots,
+    excludes: new Excludes(start.exclude),
+    chunkBytes: start.chunkBytes,
+    report: (path, reason, errno) => problems.add(path, reason, errno),
+    onPath: (path) => control.publishPath(path),
+  });
+  try {
+    let uncollected = 0;
+    for (let slab = control.take(); slab !== undefined; slab = control.take()) {
+      const chunk = reader.next(must(slabs[slab], "a slab"));
+      problems.flush();
+      if (chunk === undefined) {
+        post({ type: "end", problemCount: problems.count });
+        return;
+      }
+      post({ type: "chunk", slab, kind: chunk.kind, rawLength: chunk.rawLength, entries: chunk.entries });
+      uncollected += chunk.entries;
+      if (uncollected < ENTRIES_PER_COLLECTION) continue;
+      uncollected = 0;
+      Bun.gc(true);
+    }
+  } finally {
+    reader.close();
+  }
+}
