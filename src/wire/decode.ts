@@ -113,12 +113,7 @@ export function describeDataHeader(bytes: Uint8Array, at: number): string | unde
  */
 export function decodeMessage(type: MessageType, payload: Uint8Array): AnyMessage {
   guardMsgpack(payload);
-  let value: unknown;
-  try {
-    value = decode(payload);
-  } catch (error) {
-    throw new Failure("E_PROTOCOL", `${type} payload is not msgpack`, { cause: error });
-  }
+  const value = unpack(type, payload);
   const parsed = MESSAGES[type].safeParse(value);
   if (!parsed.success) {
     const issue = must(parsed.error.issues[0], "issue of a failed parse");
@@ -127,6 +122,18 @@ export function decodeMessage(type: MessageType, payload: Uint8Array): AnyMessag
   }
   // The schema was taken by the same type.
   return { type, body: parsed.data } as AnyMessage;
+}
+
+function unpack(type: MessageType, payload: Uint8Array): unknown {
+  try {
+    return decode(payload);
+  } catch (error) {
+    throw notMsgpack(type, error);
+  }
+}
+
+function notMsgpack(type: MessageType, cause: unknown): Failure {
+  return new Failure("E_PROTOCOL", `${type} payload is not msgpack`, { cause });
 }
 
 /** The 40 bytes of a chunk tail at `at`; the digest is a copy. Throws Failure E_PROTOCOL. */
