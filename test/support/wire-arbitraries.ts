@@ -1,0 +1,166 @@
+/** Any message, Data frame and stream of frames that the protocol allows, for property tests. */
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import fc from "fast-check";
+import { CHUNK_KINDS } from "#base/chunk.ts";
+import { encodeDataFrame, encodeMessage } from "#wire/encode.ts";
+import { CHUNK_RAW_BYTES_MAX } from "#wire/limits.ts";
+import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
+
+const u8 = fc.integer({ min: 0, max: 255 });
+const u32 = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: 0xffff_ffff }));
+const uint = fc.oneof(fc.nat(1000), fc.maxSafeNat());
+const text = fc.oneof(fc.string({ maxLength: 40 }), fc.string({ unit: "grapheme", maxLength: 300 }));
+const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
+const id = fc.uuid();
+const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const file = fc.constantFrom<0 | 1>(0, 1);
+const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(arbitrary, { nil: undefined });
+
+const failure = { code: text, message: text, hint: text, retry: fc.boolean(), retryAfterMs: optional(uint) };
+
+export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
+  hello: fc.record({
+    role: fc.constantFrom("control", "session", "stream", "health", "read"),
+    versionMin: u32,
+    versionMax: u32,
+    agent: name,
+    software: text,
+    run: id,
+    session: optional(id),
+    slot: optional(fc.nat(254)),
+  }),
+  welcome: fc.record({ version: u32, software: text, boot: id, generation: u32, slotGeneration: u32 }),
+  refused: fc.record(failure),
+  begin: fc.record({
+    backup: name,
+    storage: name,
+    estimateBytes: uint,
+    chunkBytes: uint,
+    windowBytes: uint,
+    parallels: u8,
+  }),
+  queued: fc.record({ position: u32 }),
+  admitted: fc.record({
+    session: id,
+    generation: u32,
+    slotGeneration: u32,
+    compression: fc.record({ mode: fc.constantFrom("gzip", "zst"), level: u8 }),
+    chunkBytes: uint,
+    archive: text,
+    lastEntries: uint,
+    lastRawBytes: uint,
+  }),
+  sack: fc.record({
+    boot: id,
+    generation: u32,
+    files: fc.array(
+      fc.record({
+        file,
+        durableChunks: u32,
+        durableBytes: uint,
+        received: fc.array(fc.tuple(u32, u32), { maxLength: 40 }),
+      }),
+      { maxLength: 2 },
+    ),
+    lost: fc.array(fc.tuple(file, u32), { maxLength: 40 }),
+    stalled: fc.boolean(),
+  }),
+  finish: fc.record({
+    files: fc.array(fc.record({ file, chunks: u32, bytes: uint, sha256: digest, root: digest }), {
+      minLength: 1,
+      maxLength: 2,
+    }),
+    entries: uint,
+    rawBytes: uint,
+    problems: uint,
+  }),
+  phase: fc.record({ phase: fc.constantFrom("assembling", "hashing", "committing"), done: uint, total: uint }),
+  committed: fc.record({
+    session: id,
+    archive: text,
+    bytes: uint,
+    sha256: digest,
+    removed: fc.array(text, { maxLength: 5 }),
+  }),
+  ended: fc.record({ session: id, ...failure }),
+  disown: fc.record({ code: text, message: text }),
+  ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
+  pong: fc.record({ id: u32 }),
+  goodbye: fc.constant({}),
+};
+
+/** A message of one of the types, with its frame. */
+export function anyFrame(...types: readonly MessageType[]): fc.Arbitrary<Uint8Array> {
+  return fc
+    .constantFrom(...types)
+    .chain((type) => fc.tuple(messageOf(type), u32))
+    .map(([message, generation]) => frameOf(message, generation));
+}
+
+function messageOf(type: MessageType): fc.Arbitrary<AnyMessage> {
+  const bodies: fc.Arbitrary<AnyMessage["body"]> = anyBody[type];
+  // The body was made for the type.
+  return bodies.map((body) => ({ type, body }) as AnyMessage);
+}
+
+function frameOf({ type, body }: AnyMessage, generation: number): Uint8Array {
+  return encodeMessage(type, body, { generation });
+}
+
+/** A Data frame; `damage` of some of them: their payload does not match. */
+export const anyDataFrame: fc.Arbitrary<Uint8Array> = fc
+  .record({
+    stored: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    slot: fc.nat(254),
+    generation: u32,
+    file,
+    sequence: u32,
+    offset: fc.oneof(
+      fc.nat(1000),
+      fc.maxSafeNat().map((n) => Math.max(0, n - 2 ** 25)),
+    ),
+    rawLength: fc.nat(CHUNK_RAW_BYTES_MAX),
+    kind: fc.constantFrom(...CHUNK_KINDS),
+    push: fc.boolean(),
+    damage: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.nat(1000) }),
+  })
+  .map(({ stored, damage, ...fields }) => {
+    const digestOfStored = new Uint8Array(createHash("sha256").update(stored).digest());
+    const { head, tail } = encodeDataFrame({
+      ...fields,
+      digest: digestOfStored,
+      storedLength: stored.length,
+      storedCrc: crc32(stored),
+    });
+    const frame = new Uint8Array(Buffer.concat([head, stored, tail]));
+    if (damage !== undefined) flip(frame, head.length + (damage % (stored.length + tail.length)));
+    return frame;
+  });
+
+function flip(bytes: Uint8Array, at: number): void {
+  bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+}
+
+/** What a server may hear on a stream, up to a Goodbye. */
+export const anyStream: fc.Arbitrary<Uint8Array> = fc
+  .tuple(
+    fc.array(fc.oneof({ weight: 3, arbitrary: anyDataFrame }, { weight: 1, arbitrary: anyFrame("ping", "pong") }), {
+      maxLength: 8,
+    }),
+    fc.option(anyFrame("goodbye"), { nil: new Uint8Array(0) }),
+  )
+  .map(([frames, last]) => new Uint8Array(Buffer.concat([...frames, last])));
+
+/** What an agent may hear on a session connection. */
+export const anyAnswers: fc.Arbitrary<Uint8Array> = fc
+  .array(anyFrame("sack", "phase", "committed", "ping", "pong"), { maxLength: 6 })
+  .map((frames) => new Uint8Array(Buffer.concat(frames)));
+
+/** `stream` in pieces: the cuts may fall anywhere, on each other too. */
+export function cutAt(stream: Uint8Array, cuts: readonly number[]): Uint8Array[] {
+  const places = cuts.map((cut) => cut % (stream.length + 1)).sort((a, b) => a - b);
+  const edges = [0, ...places, stream.length];
+  return edges.slice(1).map((end, i) => stream.subarray(edges[i] ?? 0, end));
+}

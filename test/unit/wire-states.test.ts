@@ -1,0 +1,153 @@
+/** Who may say what when: the tables of states.ts, walked through as PROTOCOL.md tells it. */
+import { describe, expect, test } from "bun:test";
+import { AssertionError } from "#base/assert.ts";
+import { Failure } from "#base/errors.ts";
+import { FRAME_TYPES, type FrameType } from "#wire/frame.ts";
+import {
+  expectedFrames,
+  RECEIVE_STATES,
+  type ReceiveState,
+  SESSION_TRANSITIONS,
+  type SessionEvent,
+  type SessionState,
+  stateAfterEnter,
+  stateAfterFrame,
+  transition,
+} from "#wire/states.ts";
+
+const STATES = Object.keys(RECEIVE_STATES) as ReceiveState[];
+const TYPES = Object.keys(FRAME_TYPES) as FrameType[];
+const SESSION_STATES = Object.keys(SESSION_TRANSITIONS) as SessionState[];
+const SESSION_EVENTS: readonly SessionEvent[] = ["admit", "connect", "disconnect", "finish", "commit", "end"];
+
+/** PROTOCOL.md "Messages", column "way". */
+const FROM_AGENT: readonly FrameType[] = ["hello", "begin", "data", "finish", "disown", "goodbye"];
+const FROM_SERVER: readonly FrameType[] = [
+  "welcome",
+  "refused",
+  "queued",
+  "admitted",
+  "sack",
+  "phase",
+  "committed",
+  "ended",
+];
+
+function statesTaking(type: FrameType): readonly ReceiveState[] {
+  return STATES.filter((state) => stateAfterFrame(state, type) !== undefined);
+}
+
+describe("receive states", () => {
+  test("no side takes what only it may send, and nobody takes Copy", () => {
+    for (const state of STATES) {
+      const wrong = state.startsWith("server/") ? FROM_SERVER : FROM_AGENT;
+      for (const type of wrong) expect([state, type, stateAfterFrame(state, type)]).toEqual([state, type, undefined]);
+    }
+    expect(statesTaking("copy")).toEqual([]);
+  });
+
+  test("every type but Copy is taken somewhere", () => {
+    expect(TYPES.filter((type) => statesTaking(type).length === 0)).toEqual(["copy"]);
+  });
+
+  test("before Hello only Hello may come, after it nothing until Welcome was sent", () => {
+    expect(statesTaking("hello")).toEqual(["server/hello"]);
+    expect(Object.keys(RECEIVE_STATES["server/hello"].takes)).toEqual(["hello"]);
+    expect(stateAfterFrame("server/hello", "hello")).toBe("server/welcoming");
+    expect(RECEIVE_STATES["server/welcoming"].takes).toEqual({});
+  });
+
+  test("data comes only on a stream, or on an admitted session connection without streams", () => {
+    expect(statesTaking("data")).toEqual(["server/session-data", "server/stream"]);
+  });
+
+  test("after Finish no data comes, and Finish may come again", () => {
+    expect(stateAfterFrame("server/session-data", "finish")).toBe("server/finishing");
+    expect(stateAfterFrame("server/finishing", "data")).toBeUndefined();
+    expect(stateAfterFrame("server/finishing", "finish")).toBe("server/finishing");
+  });
+
+  test("Ping and Pong come in every state after Welcome in which anything may come", () => {
+    const after = STATES.filter(
+      (s) => !["server/hello", "server/welcoming", "agent/welcome", "agent/welcomed", "closed"].includes(s),
+    );
+    expect([...statesTaking("ping")]).toEqual(after);
+    expect([...statesTaking("pong")]).toEqual(after);
+  });
+
+  test("last frames close: Refused, Ended, Disown, Goodbye", () => {
+    for (const type of ["refused", "ended", "disown", "goodbye"] as const) {
+      for (const state of statesTaking(type))
+        expect([state, type, stateAfterFrame(state, type)]).toEqual([state, type, "closed"]);
+    }
+  });
+
+  test("every state can be reached from the first of its side", () => {
+    const reached = new Set<ReceiveState>(["server/hello", "agent/welcome"]);
+    for (let size = 0; size < reached.size;) {
+      size = reached.size;
+      for (const state of [...reached]) {
+        const row = RECEIVE_STATES[state];
+        for (const next of [...Object.values(row.takes), ...row.enters]) reached.add(next);
+      }
+    }
+    expect([...reached].sort()).toEqual([...STATES].sort());
+  });
+
+  test("a state that the table does not lead to is entered only by mistake", () => {
+    expect(stateAfterEnter("server/welcoming", "server/stream")).toBe("server/stream");
+    expect(stateAfterEnter("server/stream", "closed")).toBe("closed");
+    expect(() => stateAfterEnter("server/hello", "server/stream")).toThrow(AssertionError);
+    expect(() => stateAfterEnter("server/begin", "server/session")).toThrow(
+      "receive state is server/begin but server/session may be entered only from server/welcoming, server/queued",
+    );
+  });
+
+  test("what is expected is said in words", () => {
+    expect(expectedFrames("server/hello")).toBe("hello");
+    expect(expectedFrames("server/welcoming")).toBe("nothing");
+    expect(expectedFrames("server/queued")).toBe("ping, pong or disown");
+  });
+});
+
+describe("session states", () => {
+  test("a session goes from the queue over receiving and finishing to its commit", () => {
+    const events: readonly SessionEvent[] = ["admit", "connect", "finish", "commit"];
+    expect(events.reduce<SessionState>(transition, "queued")).toBe("committed");
+  });
+
+  test("a session that lost its connections is parked, and any connection takes it up again", () => {
+    expect(transition("receiving", "disconnect")).toBe("parked");
+    expect(transition("parked", "connect")).toBe("receiving");
+  });
+
+  test("a finishing session goes on without connections", () => {
+    expect(transition("finishing", "disconnect")).toBe("finishing");
+  });
+
+  test("committed and ended are final, whatever comes", () => {
+    for (const state of ["committed", "ended"] as const) {
+      for (const next of Object.values(SESSION_TRANSITIONS[state])) expect(next).toBe(state);
+    }
+  });
+
+  test("every session can still end from every state that is not final", () => {
+    for (const state of SESSION_STATES) {
+      if (state === "committed" || state === "ended") continue;
+      expect(transition(state, "end")).toBe("ended");
+    }
+  });
+
+  test("an event that may not happen names the state and what was expected", () => {
+    const wrong = SESSION_STATES.flatMap((state) =>
+      SESSION_EVENTS.filter((event) => SESSION_TRANSITIONS[state][event] === undefined).map(
+        (event) => [state, event] as const,
+      ),
+    );
+    expect(wrong.length).toBeGreaterThan(10);
+    for (const [state, event] of wrong) expect(() => transition(state, event)).toThrow(Failure);
+    expect(() => transition("queued", "finish")).toThrow(
+      "session is queued: finish came but expected admit, disconnect, end",
+    );
+  });
+});
