@@ -1,4 +1,4 @@
-/** `--once`: backup entries one after another, and what the process says with its exit status. */
+/** `--once`: backup entries one after another. What the process says and exits with is the caller's part. */
 import { type BackupDeps, type BackupPlan, type BackupStage, runBackup } from "./backup-run.ts";
 import type { BackupResult } from "./result.ts";
 
@@ -22,19 +22,4 @@ export async function runOnce(
     events.finished(plan, result);
   }
   return results;
-}
-
-/** Exit status of one result: 0 done, 3 done but some source files could not be handled, else the failure's. */
-export function resultExitCode(result: BackupResult): number {
-  if (result.failure !== undefined) return result.failure.exitCode;
-  return result.problemCount > 0 ? 3 : 0;
-}
-
-/** Worst first. */
-const SEVERITY: readonly number[] = [130, 1, 2, 3, 0];
-
-/** The exit status of them all: the worst. */
-export function onceExitCode(results: readonly BackupResult[]): number {
-  const codes = results.map(resultExitCode);
-  return SEVERITY.find((code) => codes.includes(code)) ?? 1;
 }

@@ -1,0 +1,155 @@
+/**
+ * nbackup-agent: arguments, configuration, certificates, the run, its report, the exit status. The only place of the
+ * agent that knows the process it runs in.
+ */
+import { runOnce } from "#agent/once.ts";
+import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
+import { checkJson, type CheckResult, checkText } from "#cli/check-report.ts";
+import { EXIT, worstExit } from "#cli/exit-codes.ts";
+import { failureText, warningsText } from "#cli/failure-text.ts";
+import { onceExit, onceJson, onceText, problemsText } from "#cli/once-report.ts";
+import { selectBackups } from "#cli/select-backups.ts";
+import { linuxConfigDisk } from "#config/disk.ts";
+import { type Loaded, loadAgentConfig } from "#config/load.ts";
+import type { AgentConfig, LoggingConfig } from "#config/types.ts";
+import { createLogger } from "#observe/log.ts";
+import { openLogFile } from "#observe/log-file.ts";
+import pkg from "#package.json" with { type: "json" };
+import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { backupDeps, backupPlans } from "./agent-backup.ts";
+import { OnceDisplay } from "./once-display.ts";
+import { systemClock } from "./system.ts";
+
+const SOFTWARE = `nbackup-agent ${pkg.version}`;
+
+/** After the end of a run: how long connections may take to say goodbye before the process ends all the same. */
+const LINGER_MS = 3000;
+
+// A compiled executable finds its workers only when they are constructed here, in the entry file.
+const spawn: SpawnWorker = (kind) => {
+  const url =
+    kind === "reader"
+      ? new URL("./reader-worker.ts", import.meta.url)
+      : new URL("./compress-worker.ts", import.meta.url);
+  return new Worker(url.href);
+};
+
+process.exitCode = await main(process.argv.slice(2));
+// Connections close in their own time, but a thread that hangs in the kernel must not keep the process.
+setTimeout(() => process.exit(), LINGER_MS).unref();
+
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const command = parseAgentCommand(argv, pkg.version);
+    switch (command.command) {
+      case "print":
+        process.stdout.write(command.text);
+        return EXIT.done;
+      case "check-config":
+        return checkConfig(command.configFile, command.json);
+      case "once":
+        return await once(command);
+    }
+  } catch (error) {
+    process.stderr.write(failureText(error));
+    return toFailure(error).exitCode;
+  }
+}
+
+function load(file: string): Loaded<AgentConfig> {
+  return loadAgentConfig(file, { disk: linuxConfigDisk, env: process.env, workingDir: process.cwd() });
+}
+
+/** Certificates as the configuration names them; the CN must be the agent's name, or the server would refuse us. */
+function identityOf(config: AgentConfig): Identity {
+  const { caCertFile, clientCertFile, clientKeyFile } = config.tls;
+  const identity = loadIdentity({
+    ...{ caPath: caCertFile, certPath: clientCertFile, keyPath: clientKeyFile },
+    role: "agent",
+    nowMs: systemClock.wall(),
+  });
+  if (identity.commonName === config.agent.name) return identity;
+  throw new Failure(
+    "E_IDENTITY",
+    `agent.name is ${config.agent.name}, the certificate ${clientCertFile} is for ${identity.commonName}`,
+  );
+}
+
+function checkConfig(file: string, json: boolean): number {
+  let result: CheckResult;
+  try {
+    const { config, warnings } = load(file);
+    const notes = identityOf(config).warnings.map((message) => ({
+      file,
+      line: undefined,
+      key: "tls",
+      message,
+      hint: undefined,
+    }));
+    result = { file, warnings: [...warnings, ...notes], failure: undefined };
+  } catch (error) {
+    const failure = toFailure(error);
+    if (failure.code === "E_INTERNAL") throw error;
+    result = { file, warnings: [], failure };
+  }
+  const failed = result.failure !== undefined;
+  if (json) process.stdout.write(checkJson(result));
+  else (failed ? process.stderr : process.stdout).write(checkText(result));
+  return failed ? EXIT.usage : EXIT.done;
+}
+
+async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {
+  const { config, warnings } = load(command.configFile);
+  process.stderr.write(warningsText(warnings));
+  const entries = selectBackups(config.backups, command.backup);
+  const identity = identityOf(config);
+  const display = new OnceDisplay({ clock: systemClock, stderr: process.stderr, progress: command.progress });
+  const log = loggerOf(config.logging, display);
+  for (const warning of identity.warnings) log.warn(warning);
+  const stop = interruption(display);
+  const deps = backupDeps({ config, identity, log, software: SOFTWARE, spawn, atTerminal: process.stderr.isTTY });
+  const results = await runOnce(deps, backupPlans(config, entries), stop, {
+    stage: (_plan, stage) => display.stage(stage),
+    finished: (_plan, result) => {
+      display.finish();
+      process.stderr.write(problemsText(result));
+      process.stdout.write(command.json ? onceJson(result) : onceText(result));
+    },
+  });
+  return worstExit(results.map(onceExit));
+}
+
+/** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */
+function interruption(display: OnceDisplay): AbortSignal {
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(EXIT.interrupted);
+    display.note("interrupted: giving the session up; once more to stop at once\n");
+    stop.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  return stop.signal;
+}
+
+/**
+ * With `logging.file` everything goes there. Without, standard error belongs to a person or a cron mail: only warnings,
+ * unless debug was asked for.
+ */
+function loggerOf(logging: LoggingConfig, display: OnceDisplay): Logger {
+  const { level, format, file } = logging;
+  if (file !== undefined) {
+    const sink = openLogFile(file, (failure) => display.note(failureText(failure)));
+    return createLogger({ level, format, sink, clock: systemClock });
+  }
+  const loud = level === "debug" || level === "error" ? level : "warn";
+  return createLogger({
+    level: loud,
+    format: process.stderr.isTTY ? "text" : format,
+    sink: { write: (line) => display.note(line) },
+    clock: systemClock,
+  });
+}
