@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { assert } from "#base/assert.ts";
+import type { FileNumber } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import { BUFFER_BYTES } from "./buffer-pool.ts";
 import type { IntakeMemory, Piece } from "./intake-memory.ts";
@@ -18,6 +19,8 @@ export interface IntakeHost {
   readonly writes: WriteQueue;
   /** What is wrong with the tail, if it says what cannot be. */
   checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined;
+  /** So many bytes of a file were taken. */
+  took(file: FileNumber, bytes: number): void;
   /** The intake has a half-filled piece (`flush` writes it), or no longer has one. */
   pieceOpened(intake: ChunkIntake): void;
   pieceClosed(intake: ChunkIntake): void;
@@ -68,6 +71,7 @@ export class ChunkIntake implements ChunkWriter {
       this.#taken += part.length;
       if (piece.length === BUFFER_BYTES) this.flush();
     }
+    this.#host.took(this.#place.file, segment.length);
   }
 
   finish(tail: ChunkTail): "received" | "damaged" | "superseded" {

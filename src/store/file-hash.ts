@@ -1,13 +1,17 @@
 /**
  * The two proofs of one file, made while it arrives: the SHA-256 of its bytes in order, and the root over the list of
  * its chunks (PROTOCOL.md "Integrity"). Chunks come in any order; each is hashed when all before it were, from memory
- * while it is there and read back from the file otherwise, one read at a time.
+ * while it is there, else read back from the file a little ahead.
  */
 import { createHash } from "node:crypto";
+import { RootHasher } from "#base/root-hash.ts";
 import type { Piece, IntakeMemory } from "./intake-memory.ts";
-import { BUFFER_BYTES, type BufferPool } from "./buffer-pool.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { DiskFile } from "./disk.ts";
 import { HASH_SLICE_BYTES, type HashTurns, type HashWork } from "./hash-turns.ts";
+
+/** Pieces that are read back at once: the disk is asked for the next ones while one is hashed. */
+const READS_AT_ONCE = 4;
 
 /** A chunk that was received. */
 export interface HashItem {
@@ -37,7 +41,7 @@ export interface FileHashParts {
 export class FileHash implements HashWork {
   readonly #parts: FileHashParts;
   readonly #flat = createHash("sha256");
-  readonly #root = createHash("sha256");
+  readonly #root = new RootHasher();
   /** Received, not yet hashed, by sequence number. */
   readonly #waiting = new Map<number, HashItem>();
   #hashedChunks = 0;
@@ -46,8 +50,8 @@ export class FileHash implements HashWork {
   #piece = 0;
   /** Bytes of that piece that were hashed already. */
   #within = 0;
-  /** A read is under way: its memory and the promise of its end. */
-  #reading: Promise<void> | undefined;
+  /** Reads under way. */
+  readonly #reads = new Set<Promise<void>>();
   readonly #waiters: { readonly chunks: number; readonly resolve: () => void }[] = [];
   #digests: FileDigests | undefined;
   #stopped = false;
@@ -61,16 +65,14 @@ export class FileHash implements HashWork {
     return this.#hashedBytes;
   }
 
-  /** Takes the chunk; hashes a slice at once when it is its turn. */
+  /** Takes the chunk. It is hashed by `step`: from turns of its own, and with every bytes that arrive. */
   add(item: HashItem): void {
     if (this.#stopped) {
       for (const piece of item.pieces) this.#parts.memory.unwanted(piece);
       return;
     }
     this.#waiting.set(item.sequence, item);
-    if (item.sequence === this.#hashedChunks && this.#reading === undefined && this.step(HASH_SLICE_BYTES)) {
-      this.#parts.turns.ask(this);
-    }
+    if (item.sequence === this.#hashedChunks) this.#parts.turns.ask(this);
   }
 
   /** Resolves when that many chunks were hashed, or when stopped. */
@@ -83,7 +85,7 @@ export class FileHash implements HashWork {
 
   /** The proofs of all that was hashed. Nothing can be added afterwards. */
   digests(): FileDigests {
-    this.#digests ??= { sha256: this.#flat.digest(), root: this.#root.digest() };
+    this.#digests ??= { sha256: this.#flat.digest(), root: this.#root.root() };
     return this.#digests;
   }
 
@@ -96,27 +98,29 @@ export class FileHash implements HashWork {
     }
     this.#waiting.clear();
     this.#wake();
-    await this.#reading;
+    await Promise.all(this.#reads);
   }
 
   step(bytesMax: number): boolean {
     let left = bytesMax;
-    while (!this.#stopped && this.#reading === undefined) {
+    while (!this.#stopped) {
       const item = this.#waiting.get(this.#hashedChunks);
-      if (item === undefined) return false;
-      const piece = item.pieces[this.#piece];
-      if (piece === undefined) {
+      const piece = item?.pieces[this.#piece];
+      if (item !== undefined && piece === undefined) {
         this.#endChunk(item);
         continue;
       }
-      if (left <= 0) return true;
-      if (piece.buffer === undefined) {
-        this.#readBack(piece);
-      } else {
-        left -= piece.length - this.#within;
-        this.#take(piece, piece.buffer.subarray(this.#within, piece.length));
+      if (piece?.buffer === undefined) {
+        // Nothing is at hand: the next chunk has not come, or has to be read back.
+        if (piece !== undefined) this.#readAhead();
+        break;
       }
+      if (left <= 0) return true;
+      const end = Math.min(piece.length, this.#within + left);
+      left -= end - this.#within;
+      this.#take(piece, piece.buffer.subarray(this.#within, end));
     }
+    this.#parts.turns.forget(this);
     return false;
   }
 
@@ -131,35 +135,47 @@ export class FileHash implements HashWork {
   }
 
   #endChunk(item: HashItem): void {
-    const entry = Buffer.alloc(12);
-    entry.writeBigUInt64BE(BigInt(item.offset), 0);
-    entry.writeUInt32BE(item.length, 8);
-    this.#root.update(entry).update(item.digest);
+    this.#root.add(item.offset, item.length, item.digest);
     this.#waiting.delete(item.sequence);
     this.#hashedChunks += 1;
     this.#piece = 0;
     this.#wake();
   }
 
-  /** A piece has no buffer only once its write has returned, so the file has it. */
+  /** Reads back the next pieces that are not in memory. Only pieces whose write has returned have no buffer. */
+  #readAhead(): void {
+    let index = this.#piece;
+    for (let sequence = this.#hashedChunks; ; sequence += 1) {
+      const item = this.#waiting.get(sequence);
+      if (item === undefined) return;
+      for (; index < item.pieces.length; index += 1) {
+        if (this.#reads.size >= READS_AT_ONCE) return;
+        const piece = item.pieces[index];
+        if (piece?.buffer === undefined && piece?.reading === false) this.#readBack(piece);
+      }
+      index = 0;
+    }
+  }
+
   #readBack(piece: Piece): void {
-    const buffer = this.#parts.pool.take();
-    const length = Math.min(BUFFER_BYTES, piece.length - this.#within);
-    const into = buffer.subarray(0, length);
-    this.#reading = this.#parts.file.read(into, piece.offset + this.#within).then(
+    const { pool, memory, file, turns } = this.#parts;
+    const buffer = pool.take();
+    piece.reading = true;
+    const read: Promise<void> = file.read(buffer.subarray(0, piece.length), piece.offset).then(
       (got) => {
-        this.#reading = undefined;
-        if (got === length && !this.#stopped) this.#take(piece, into);
-        this.#parts.pool.give(buffer);
-        if (got !== length) this.#fail(new Error(`read ${got} bytes of ${length} at ${piece.offset}`));
-        else if (this.step(HASH_SLICE_BYTES)) this.#parts.turns.ask(this);
+        this.#reads.delete(read);
+        piece.reading = false;
+        memory.restored(piece, buffer);
+        if (got !== piece.length) this.#fail(new Error(`read ${got} bytes of ${piece.length} at ${piece.offset}`));
+        else if (this.step(HASH_SLICE_BYTES)) turns.ask(this);
       },
       (error: unknown) => {
-        this.#reading = undefined;
-        this.#parts.pool.give(buffer);
+        this.#reads.delete(read);
+        pool.give(buffer);
         this.#fail(error);
       },
     );
+    this.#reads.add(read);
   }
 
   #fail(error: unknown): void {

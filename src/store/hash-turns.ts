@@ -2,7 +2,7 @@
  * Hashing in slices, one slice per turn of the event loop, session after session: so that no session's backlog holds up
  * the sockets or the other sessions. Shared by the sessions of a storage.
  */
-import type { Clock } from "#base/clock.ts";
+import type { Clock, Timer } from "#base/clock.ts";
 import { MiB } from "#base/units.ts";
 
 /** About 0.6 ms of SHA-256. */
@@ -17,7 +17,7 @@ export class HashTurns {
   readonly #clock: Clock;
   /** In order of their turn. */
   readonly #queue = new Set<HashWork>();
-  #scheduled = false;
+  #timer: Timer | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,18 +26,19 @@ export class HashTurns {
   /** `work` gets a turn until its step says that nothing is at hand. */
   ask(work: HashWork): void {
     this.#queue.add(work);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    this.#clock.after(0, () => this.#turn());
+    this.#timer ??= this.#clock.after(0, () => this.#turn());
   }
 
   /** `work` gets no more turns. */
   forget(work: HashWork): void {
     this.#queue.delete(work);
+    if (this.#queue.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 
   #turn(): void {
-    this.#scheduled = false;
+    this.#timer = undefined;
     for (const work of this.#queue) {
       this.#queue.delete(work);
       if (work.step(HASH_SLICE_BYTES)) this.#queue.add(work);

@@ -19,6 +19,8 @@ export interface Piece {
   unwritten: boolean;
   /** The hash has not had it yet. */
   wanted: boolean;
+  /** It is being read back from the file. */
+  reading: boolean;
 }
 
 export interface IntakeMarks {
@@ -35,7 +37,8 @@ export class IntakeMemory {
   readonly #marks: IntakeMarks;
   readonly #onRelief: () => void;
   #backlogBytes = 0;
-  #pendingBytes = 0;
+  /** Written, and kept for the hash. */
+  readonly #kept = new Set<Piece>();
   #congested = false;
 
   constructor(pool: BufferPool, marks: IntakeMarks, onRelief: () => void) {
@@ -52,7 +55,7 @@ export class IntakeMemory {
 
   /** Memory of bytes kept for the hash alone, whole buffers. */
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#kept.size * BUFFER_BYTES;
   }
 
   get congested(): boolean {
@@ -68,7 +71,7 @@ export class IntakeMemory {
   begin(offset: number): Piece {
     this.#backlogBytes += BUFFER_BYTES;
     if (this.#backlogBytes >= this.#marks.highBytes) this.#congested = true;
-    return { offset, length: 0, buffer: this.#pool.take(), unwritten: true, wanted: true };
+    return { offset, length: 0, buffer: this.#pool.take(), unwritten: true, wanted: true, reading: false };
   }
 
   /** The write of the piece has returned, or will never start. */
@@ -76,27 +79,39 @@ export class IntakeMemory {
     assert(piece.unwritten, `the piece at ${piece.offset} was written twice`);
     piece.unwritten = false;
     this.#backlogBytes -= BUFFER_BYTES;
-    if (piece.wanted && this.#pendingBytes + BUFFER_BYTES <= this.#marks.pendingBytesMax) {
-      this.#pendingBytes += BUFFER_BYTES;
-    } else {
-      this.#give(piece);
-    }
+    if (piece.wanted) this.#keep(piece);
+    else this.#give(piece);
     if (this.#congested && this.#backlogBytes <= this.#marks.lowBytes) {
       this.#congested = false;
       this.#onRelief();
     }
   }
 
+  /** The bytes of a piece that the file alone had were read back into a buffer of the pool, and the hash will have them next. */
+  restored(piece: Piece, buffer: Uint8Array): void {
+    assert(piece.buffer === undefined && !piece.unwritten, `the piece at ${piece.offset} was read back for nothing`);
+    piece.buffer = buffer;
+    if (piece.wanted) this.#kept.add(piece);
+    else this.#give(piece);
+  }
+
   /** The hash has had the piece, or does not want it any more. May be called again. */
   unwanted(piece: Piece): void {
-    if (!piece.wanted) return;
     piece.wanted = false;
-    if (piece.unwritten || piece.buffer === undefined) return;
-    this.#pendingBytes -= BUFFER_BYTES;
-    this.#give(piece);
+    if (!piece.unwritten) this.#give(piece);
+  }
+
+  /** Of all that could be kept, what stands first in the file will be hashed first; the rest is read back later. */
+  #keep(piece: Piece): void {
+    this.#kept.add(piece);
+    if (this.pendingBytes <= this.#marks.pendingBytesMax) return;
+    let last = piece;
+    for (const other of this.#kept) if (other.offset > last.offset) last = other;
+    this.#give(last);
   }
 
   #give(piece: Piece): void {
+    this.#kept.delete(piece);
     if (piece.buffer !== undefined) this.#pool.give(piece.buffer);
     piece.buffer = undefined;
   }

@@ -274,6 +274,8 @@ export class SessionStore {
       memory: this.#memory,
       writes: this.#writes,
       checkTail: (place, tail) => this.#checkTail(place, tail),
+      // For every byte that comes one is hashed, if any is at hand: so the hash is never far behind, nor in the way.
+      took: (file, bytes) => this.#files[file].hash.step(bytes),
       pieceOpened: (intake) => this.#pieceOpened(intake),
       pieceClosed: (intake) => this.#halfFilled.delete(intake),
       received: (intake, record, pieces) => {

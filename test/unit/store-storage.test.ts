@@ -329,6 +329,6 @@ test("storages whose base directories lack the same parent can be opened side by
   const open = (name: string): Promise<Storage> =>
     Storage.open(storageOptions({ disk, name, baseDir: `/srv/new/${name}` }));
   const storages = await Promise.all([open("a"), open("b"), open("c")]);
+  for (const name of ["a", "b", "c"]) expect((await disk.lstat(`/srv/new/${name}/.nbackup`)).type).toBe("directory");
   for (const storage of storages) await storage.close();
-  expect([...disk.tree("/srv/new").keys()].filter((path) => !path.includes("/")).sort()).toEqual(["a", "b", "c"]);
 });
