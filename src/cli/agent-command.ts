@@ -1,0 +1,73 @@
+/** The command line of nbackup-agent. */
+import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
+import { helpText } from "./help.ts";
+import { parseArguments, usage } from "./parse.ts";
+import { configOption, type ProgramSpec } from "./program.ts";
+
+export type AgentCommand =
+  /** Print the text to standard output, exit 0. */
+  | { readonly command: "print"; readonly text: string }
+  | {
+      readonly command: "once";
+      readonly configFile: string;
+      /** undefined: all entries in the order of the file. */
+      readonly backup: string | undefined;
+      readonly progress: boolean;
+      readonly json: boolean;
+    }
+  | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean };
+
+const CONFIG = configOption(DEFAULT_AGENT_CONFIG_FILE);
+
+export const AGENT_PROGRAM: ProgramSpec = {
+  name: "nbackup-agent",
+  what: "backs up this machine to an nbackup-server",
+  commands: [
+    {
+      name: "",
+      what: "Back up now and exit.",
+      options: [
+        CONFIG,
+        { name: "once", what: "Run the backup entries of the configuration once, in its order." },
+        { name: "backup", value: "NAME", what: "Only this entry." },
+        { name: "progress", what: "Show progress on standard error: a bar on a terminal, lines otherwise." },
+        {
+          name: "json",
+          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, skipped[] and durationMs.",
+        },
+      ],
+      positionals: [],
+      details: [],
+    },
+    {
+      name: "check-config",
+      what: "Read the configuration and say everything that is wrong with it, without starting anything.",
+      options: [CONFIG, { name: "json", what: "Print one JSON object: file, ok, problems[] and warnings[]." }],
+      positionals: [],
+      details: [
+        "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
+      ],
+    },
+  ],
+  footer: [
+    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
+    "In paths, bytes that are not UTF-8 are printed as \\xNN, control characters as \\n, \\t or \\xNN, a backslash as two.",
+  ],
+};
+
+/** What the arguments (without the program's own name) ask for. Throws Failure E_USAGE. */
+export function parseAgentCommand(argv: readonly string[], version: string): AgentCommand {
+  const parsed = parseArguments(AGENT_PROGRAM, argv);
+  if (parsed.kind === "help") return { command: "print", text: helpText(AGENT_PROGRAM, parsed.command) };
+  if (parsed.kind === "version") return { command: "print", text: `${AGENT_PROGRAM.name} ${version}\n` };
+  const { flags, values } = parsed;
+  const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
+  const json = flags.has("json");
+  if (parsed.command === "check-config") return { command: "check-config", configFile, json };
+  if (!flags.has("once")) {
+    const alone = ["progress", "json"].find((flag) => flags.has(flag)) ?? (values.has("backup") ? "backup" : undefined);
+    if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
+    throw usage("--once is required in this version", "Add --once, and run it from a systemd timer or cron.");
+  }
+  return { command: "once", configFile, backup: values.get("backup"), progress: flags.has("progress"), json };
+}

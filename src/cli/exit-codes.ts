@@ -1,0 +1,23 @@
+/** Exit statuses, which scripts rely on. Codes of errors have theirs in the catalogue. */
+
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  /** Wrong usage or configuration. */
+  usage: 2,
+  /** Done, but some files could not be handled; their names were printed. */
+  partial: 3,
+  interrupted: 130,
+} as const;
+
+/** From the least to the worst. */
+const SEVERITY: readonly number[] = [EXIT.done, EXIT.partial, EXIT.failed, EXIT.usage, EXIT.interrupted];
+
+/** The worst of several: an unknown one counts as failed. 0 for none. */
+export function worstExit(codes: readonly number[]): number {
+  const rank = (code: number): number => {
+    const at = SEVERITY.indexOf(code);
+    return at < 0 ? SEVERITY.indexOf(EXIT.failed) : at;
+  };
+  return codes.reduce((worst, code) => (rank(code) > rank(worst) ? code : worst), EXIT.done);
+}

@@ -1,0 +1,46 @@
+/** What a program's command line consists of, as a table. parse.ts reads arguments by it, help.ts prints it. */
+
+export interface OptionSpec {
+  /** Without the dashes. */
+  readonly name: string;
+  /** What its value is called in the help, for instance FILE; an option without one is a flag. */
+  readonly value?: string;
+  readonly what: string;
+}
+
+export interface PositionalSpec {
+  readonly name: string;
+  readonly what: string;
+  readonly required: boolean;
+}
+
+export interface CommandSpec {
+  /** The word on the command line; empty for what the program does without one. */
+  readonly name: string;
+  readonly what: string;
+  /** Paragraphs of its own help. */
+  readonly details: readonly string[];
+  readonly options: readonly OptionSpec[];
+  readonly positionals: readonly PositionalSpec[];
+  /** Everything after the command's name goes to it unread, `--help` included. */
+  readonly passThrough?: boolean;
+}
+
+export interface ProgramSpec {
+  readonly name: string;
+  readonly what: string;
+  readonly commands: readonly CommandSpec[];
+  /** Paragraphs at the end of the whole help. */
+  readonly footer: readonly string[];
+}
+
+export const HELP_OPTION: OptionSpec = { name: "help", what: "Print this and exit." };
+export const VERSION_OPTION: OptionSpec = { name: "version", what: "Print the version and exit." };
+
+export function commandNamed(program: ProgramSpec, name: string): CommandSpec | undefined {
+  return program.commands.find((command) => command.name === name);
+}
+
+export function configOption(defaultFile: string): OptionSpec {
+  return { name: "config", value: "FILE", what: `The configuration file; without it ${defaultFile}.` };
+}
