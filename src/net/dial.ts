@@ -144,7 +144,8 @@ class Attempt {
   }
 
   #connectFailure(error: unknown): Failure {
-    if (errnoName(error) !== undefined) {
+    const errno = errnoName(error);
+    if (errno !== undefined && !errno.startsWith("ERR_")) {
       return connectFailure(error, this.#server, this.#options.address.host);
     }
     // Not the network: an identity that TLS does not take.

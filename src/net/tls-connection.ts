@@ -1,7 +1,7 @@
 /**
  * A TLS socket of Bun as a Connection. It begins when the handshake is over and the peer's certificate is verified;
  * dial.ts and listen.ts lead there and forward the socket's events. Bytes go through as they come: it queues nothing
- * but what arrives before its owner is attached.
+ * but what has been read already when its owner pauses it.
  */
 import { assert } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
@@ -15,8 +15,11 @@ import { brokenFailure, tlsFailure } from "./tls-failure.ts";
 /** After `end` the peer has so long to take the last bytes and to close its side. */
 export const LINGER_MS = 30_000;
 
-/** What may arrive in the turn between the handshake and `attach`: one read of the socket at most. */
-const EARLY_BYTES_MAX = 1024 * KiB;
+/**
+ * What may arrive while nobody wants it: in the turn between the handshake and `attach`, or after `pause` out of the
+ * read under way, of which Bun hands over 512 KiB and then a rest.
+ */
+const HELD_BYTES_MAX = 1024 * KiB;
 
 export interface TlsConnectionOptions<T> {
   /** After its handshake. */
@@ -43,8 +46,9 @@ export class TlsConnection<T> implements Connection, SocketEvents {
   /** Kept, because a closed socket does not have it any more. */
   readonly #certificateDer: Uint8Array | undefined;
   #handlers: ConnectionHandlers | undefined;
-  #early: Uint8Array[] = [];
-  #earlyBytes = 0;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #paused = false;
   #heard = false;
   #ending = false;
   #destroyed = false;
@@ -71,7 +75,7 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     assert(this.#handlers === undefined, `connection to ${this.remoteAddress} was attached twice`);
     this.#handlers = handlers;
     // Later, as every event: the owner is not called while it is still setting itself up.
-    if (this.#earlyBytes > 0) queueMicrotask(() => this.#deliverEarly());
+    this.#deliverHeldLater();
     if (this.#closed) this.#tellClosed();
   }
 
@@ -82,11 +86,16 @@ export class TlsConnection<T> implements Connection, SocketEvents {
   }
 
   pause(): void {
-    if (!this.#closed) this.#socket.pause();
+    if (this.#paused || this.#closed) return;
+    this.#paused = true;
+    this.#socket.pause();
   }
 
   resume(): void {
-    if (!this.#closed) this.#socket.resume();
+    if (!this.#paused || this.#closed) return;
+    this.#paused = false;
+    this.#socket.resume();
+    this.#deliverHeldLater();
   }
 
   end(): void {
@@ -106,7 +115,7 @@ export class TlsConnection<T> implements Connection, SocketEvents {
   onData(bytes: Uint8Array): void {
     if (this.#closed || this.#destroyed || bytes.length === 0) return;
     this.#heard = true;
-    if (this.#handlers === undefined || this.#earlyBytes > 0) this.#keepEarly(bytes);
+    if (this.#handlers === undefined || this.#paused || this.#heldBytes > 0) this.#hold(bytes);
     else this.#call((handlers) => handlers.data(bytes));
   }
 
@@ -131,22 +140,24 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     return this.#closed || this.#ending || this.#destroyed;
   }
 
-  #keepEarly(bytes: Uint8Array): void {
-    this.#early.push(bytes.slice());
-    this.#earlyBytes += bytes.length;
-    if (this.#earlyBytes <= EARLY_BYTES_MAX) return;
-    this.onError(
-      new Failure("E_PROTOCOL", `${this.remoteAddress} sent ${this.#earlyBytes} bytes before they were wanted`),
-    );
+  #hold(bytes: Uint8Array): void {
+    this.#held.push(bytes.slice());
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes <= HELD_BYTES_MAX) return;
+    this.onError(new Failure("E_INTERNAL", `${this.remoteAddress} was read for ${this.#heldBytes} bytes while paused`));
     this.#socket.terminate();
   }
 
-  #deliverEarly(): void {
-    const early = this.#early;
-    this.#early = [];
-    this.#earlyBytes = 0;
-    for (const bytes of early) {
-      if (!this.#destroyed) this.#call((handlers) => handlers.data(bytes));
+  #deliverHeldLater(): void {
+    if (this.#heldBytes > 0) queueMicrotask(() => this.#deliverHeld());
+  }
+
+  #deliverHeld(): void {
+    while (!this.#paused && !this.#destroyed) {
+      const bytes = this.#held.shift();
+      if (bytes === undefined) return;
+      this.#heldBytes -= bytes.length;
+      this.#call((handlers) => handlers.data(bytes));
     }
   }
 
@@ -166,7 +177,7 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     const handlers = this.#handlers;
     if (handlers === undefined) return;
     queueMicrotask(() => {
-      this.#deliverEarly();
+      this.#deliverHeld();
       handlers.closed(this.#failure());
     });
   }
@@ -176,17 +187,28 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     if (error instanceof Failure) return error;
     if (this.#destroyed) return undefined;
     const peer = `the ${this.#role} ${this.remoteAddress}`;
-    if (error !== undefined && error !== null) {
-      const errno = errnoName(error);
-      if (errno === undefined || errno === "EPROTO") return tlsFailure(error, peer, undefined);
-      return brokenFailure(errno, peer, { cause: error });
-    }
-    if (this.#heard || this.#ending || this.#role === "agent") return undefined;
-    // A server that refuses our certificate closes without a word: in TLS 1.3 our side of the handshake is over by then.
-    // It may also have been stopped just now, so that trying again is right.
-    return new Failure("E_TLS", `${peer} closed the connection before it said anything`, {
-      hint: "If this happens again it does not accept this agent's certificate: its log says why.",
-      retry: true,
-    });
+    const errno = errnoName(error);
+    if (this.#role === "server" && !this.#heard && !this.#ending && isPeerEnd(error, errno))
+      return refusedSilently(peer, error);
+    if (error === undefined || error === null) return undefined;
+    if (errno === undefined || errno === "EPROTO") return tlsFailure(error, peer, undefined);
+    return brokenFailure(errno, peer, { cause: error });
   }
+}
+
+/** The peer closed, orderly or not; nothing broke on the way. */
+function isPeerEnd(error: unknown, errno: string | undefined): boolean {
+  return error === undefined || error === null || errno === "ECONNRESET" || errno === "EPIPE";
+}
+
+/**
+ * A server that refuses our certificate closes without a word: in TLS 1.3 our side of the handshake is over by then. It
+ * may also have been stopped just now, so that trying again is right.
+ */
+function refusedSilently(peer: string, cause: unknown): Failure {
+  return new Failure("E_TLS", `${peer} closed the connection before it said anything`, {
+    hint: "If this happens again it does not accept this agent's certificate: its log says why.",
+    retry: true,
+    cause,
+  });
 }
