@@ -26,6 +26,7 @@ export const CATALOGUE = {
   E_SOURCE_NESTED: row(2, false, "Remove the source that lies inside the other one."),
 
   // Reaching the server.
+  E_STATE_DIR: row(1, false, "Let the user that nbackup-server runs as write server.state_dir, or name another one."),
   E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(

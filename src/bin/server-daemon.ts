@@ -1,0 +1,106 @@
+/** The real things around the server: disk, sockets, log, locks. Starts it, and stops it when told to. */
+import { mkdir, stat } from "node:fs/promises";
+import { errnoName, Failure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { ServerConfig, StorageConfig } from "#config/types.ts";
+import { formatAddress } from "#net/address.ts";
+import type { Listener } from "#net/connection.ts";
+import { listenTls } from "#net/listen.ts";
+import { logEvents } from "#observe/events.ts";
+import type { Identity } from "#pki/identity.ts";
+import { Server } from "#server/server.ts";
+import type { DiskLock } from "#store/disk.ts";
+import { LinuxDisk } from "#store/linux-disk.ts";
+import { Storage } from "#store/storage.ts";
+import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+export interface ServerRuntime {
+  readonly config: ServerConfig;
+  readonly identity: Identity;
+  readonly log: Logger;
+  /** `nbackup-server 0.1.0` */
+  readonly software: string;
+  readonly privileged: boolean;
+}
+
+export interface Daemon {
+  /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
+export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
+  const { config, identity, log, software, privileged } = runtime;
+  const disk = new LinuxDisk({ privileged });
+  const lock = await lockStateDir(disk, config.server.stateDir);
+  const server = new Server({
+    config,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    events: logEvents(log),
+    software,
+    openStorage: (storage) => openStorage(storage, disk, log),
+    diskKey: async (baseDir) => String((await stat(baseDir)).dev),
+  });
+  await server.start();
+  try {
+    const listener = listenTls({
+      address: config.server.listen,
+      identity,
+      protocol: ALPN_PROTOCOL,
+      handshakeTimeoutMs: HELLO_TIMEOUT_MS,
+      clock: systemClock,
+      log,
+      accept: (connection) => server.accept(connection),
+    });
+    log.info("listening", {
+      address: formatAddress({ host: config.server.listen.host, port: listener.port }),
+      software,
+    });
+    let stopping: Promise<void> | undefined;
+    return {
+      stop(): Promise<void> {
+        if (stopping !== undefined) void server.shutdown();
+        stopping ??= stopAll(listener, server, lock);
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await server.shutdown();
+    await lock.release();
+    throw error;
+  }
+}
+
+async function stopAll(listener: Listener, server: Server, lock: DiskLock): Promise<void> {
+  listener.stop();
+  await server.shutdown();
+  await lock.release();
+}
+
+function openStorage(config: StorageConfig, disk: LinuxDisk, log: Logger): Promise<Storage> {
+  const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+  const pendingBytesMax = assembler.pendingMemBytesMax;
+  return Storage.open({ name, baseDir, maxBackups, minAgeMs, reserve, pendingBytesMax, disk, clock: systemClock, log });
+}
+
+/** One server per state directory: its records must not be written by two. */
+async function lockStateDir(disk: LinuxDisk, stateDir: string): Promise<DiskLock> {
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    return await disk.lock(`${stateDir}/lock`);
+  } catch (error) {
+    throw stateDirFailure(error, stateDir);
+  }
+}
+
+function stateDirFailure(cause: unknown, stateDir: string): Failure {
+  const errno = errnoName(cause);
+  if (errno === "EWOULDBLOCK")
+    return new Failure("E_LOCKED", `${stateDir} is in use by another nbackup-server`, { cause });
+  return new Failure("E_STATE_DIR", `server.state_dir ${stateDir} cannot be used: ${errno ?? String(cause)}`, {
+    cause,
+  });
+}

@@ -1,0 +1,88 @@
+/** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
+import { toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { EXIT } from "#cli/exit-codes.ts";
+import { failureText, warningsText } from "#cli/failure-text.ts";
+import { parseServerCommand } from "#cli/server-command.ts";
+import { linuxConfigDisk } from "#config/disk.ts";
+import { type Loaded, loadServerConfig } from "#config/load.ts";
+import type { LoggingConfig, ServerConfig } from "#config/types.ts";
+import { createLogger } from "#observe/log.ts";
+import { openLogFile } from "#observe/log-file.ts";
+import pkg from "#package.json" with { type: "json" };
+import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { runPki } from "#pki-tools/pki.ts";
+import { checkConfig } from "./check-config.ts";
+import { startDaemon } from "./server-daemon.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+const stdout = (text: string): void => void process.stdout.write(text);
+const stderr = (text: string): void => void process.stderr.write(text);
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const command = parseServerCommand(argv, pkg.version);
+    switch (command.command) {
+      case "print":
+        stdout(command.text);
+        return EXIT.done;
+      case "pki":
+        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom });
+      case "check-config":
+        return checkConfig(command.configFile, command.json, {
+          load: () => load(command.configFile),
+          identity: identityOf,
+        });
+      case "serve":
+        return await serve(command.configFile);
+    }
+  } catch (error) {
+    stderr(failureText(error));
+    return toFailure(error).exitCode;
+  }
+}
+
+function load(file: string): Loaded<ServerConfig> {
+  return loadServerConfig(file, { disk: linuxConfigDisk, env: process.env, workingDir: process.cwd() });
+}
+
+function identityOf(config: ServerConfig): Identity {
+  const { caCertFile: caPath, serverCertFile: certPath, serverKeyFile: keyPath } = config.tls;
+  return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
+}
+
+/** Serves until SIGTERM or SIGINT; a second one does not wait for sessions. */
+async function serve(file: string): Promise<number> {
+  const { config, warnings } = load(file);
+  stderr(warningsText(warnings));
+  const identity = identityOf(config);
+  const log = loggerOf(config.logging);
+  for (const warning of identity.warnings) log.warn(warning);
+  const told = Promise.withResolvers<void>();
+  let stop = (): void => told.resolve();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    log.info("stopping", { signal });
+    stop();
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  const daemon = await startDaemon({
+    ...{ config, identity, log },
+    software: `nbackup-server ${pkg.version}`,
+    privileged: process.getuid?.() === 0,
+  });
+  await told.promise;
+  const stopped = daemon.stop();
+  stop = () => void daemon.stop();
+  await stopped;
+  log.info("stopped");
+  return EXIT.done;
+}
+
+/** To `logging.file`, else to standard error, where systemd's journal takes it. */
+function loggerOf({ level, format, file }: LoggingConfig): Logger {
+  const sink = file === undefined ? { write: stderr } : openLogFile(file, (failure) => stderr(failureText(failure)));
+  return createLogger({ level, format, sink, clock: systemClock });
+}
