@@ -21,7 +21,7 @@ import { TLS_VERSION_NAME, type TlsIdentity, tlsOptions } from "./tls-options.ts
  * Handshakes under way at once. When one more comes the oldest has to go: a real agent is through in a few round trips,
  * whoever floods us waits longest.
  */
-export const HANDSHAKES_MAX = 512;
+const HANDSHAKES_MAX = 512;
 
 export interface TlsListenOptions {
   /** Port 0: the system chooses. */

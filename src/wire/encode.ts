@@ -20,7 +20,7 @@ import {
 import { type Message, MESSAGES, type MessageType } from "./messages.ts";
 
 /** Writes the 32 bytes of PROTOCOL.md "Frames" to `into` at `at`. */
-export function encodeHeader(header: FrameHeader, into: Uint8Array, at: number): void {
+function encodeHeader(header: FrameHeader, into: Uint8Array, at: number): void {
   const view = new DataView(into.buffer, into.byteOffset + at, FRAME_HEADER_BYTES);
   view.setUint32(0, FRAME_MAGIC);
   view.setUint8(4, FRAME_TYPES[header.type]);
@@ -78,7 +78,7 @@ export interface ChunkTail {
 }
 
 /** Writes the 40 bytes of a chunk tail to `into` at `at`. */
-export function encodeChunkTail(tail: ChunkTail, into: Uint8Array, at: number): void {
+function encodeChunkTail(tail: ChunkTail, into: Uint8Array, at: number): void {
   const kind = CHUNK_KINDS.indexOf(tail.kind);
   assert(kind >= 0, `unknown chunk kind ${tail.kind}`);
   assert(tail.digest.length === DIGEST_BYTES, `digest of ${tail.digest.length} bytes`);

@@ -7,7 +7,7 @@ export interface VersionRange {
   readonly versionMax: number;
 }
 
-export const OWN_VERSIONS: VersionRange = { versionMin: PROTOCOL_VERSION_MIN, versionMax: PROTOCOL_VERSION_MAX };
+const OWN_VERSIONS: VersionRange = { versionMin: PROTOCOL_VERSION_MIN, versionMax: PROTOCOL_VERSION_MAX };
 
 /** The highest common version; throws Failure E_VERSION that names both ranges when there is none. */
 export function chooseVersion(peer: VersionRange, own: VersionRange = OWN_VERSIONS): number {

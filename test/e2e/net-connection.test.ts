@@ -1,8 +1,9 @@
 /** The contract of connection.ts over real TLS on loopback. Refusals are in net-dial and net-strangers. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { systemClock } from "#bin/system.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { UNSENT_BYTES_MAX } from "#net/socket-options.ts";
-import { makeNetPki, NetEnd, type NetPki, NetServer } from "#test/support/net-kit.ts";
+import { makeNetPki, type NetEnd, type NetPki, NetServer } from "#test/support/net-kit.ts";
 
 let pki: NetPki;
 let server: NetServer;
@@ -62,6 +63,17 @@ describe("a TLS connection", () => {
     client.connection.destroy();
     await end.closed();
     expect(end.connection.peer().commonName).toBe("web-1");
+  });
+
+  test("judges the peer's certificate by the clock at every question, long after the handshake", async () => {
+    let wallMs = Date.now();
+    const clock = { ...systemClock, wall: () => wallMs };
+    const late = new NetServer(pki.server, { clock });
+    const { server: end } = await late.connect(pki.agent);
+    expect(end.connection.peer().commonName).toBe("web-1");
+    wallMs += 365 * 86_400_000;
+    expect(() => end.connection.peer()).toThrow(/the certificate of agent "?web-1"?: /);
+    late.stop();
   });
 
   test("delivers every byte in order whatever is written after a short write, in both directions at once", async () => {

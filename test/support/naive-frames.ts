@@ -25,7 +25,7 @@ export interface NaiveResult {
   readonly broken: boolean;
 }
 
-export function crcBitByBit(bytes: Uint8Array): number {
+function crcBitByBit(bytes: Uint8Array): number {
   let crc = 0xffff_ffff;
   for (const byte of bytes) {
     crc ^= byte;

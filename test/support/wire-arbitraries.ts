@@ -92,7 +92,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
 };
 
 /** A message of one of the types, with its frame. */
-export function anyFrame(...types: readonly MessageType[]): fc.Arbitrary<Uint8Array> {
+function anyFrame(...types: readonly MessageType[]): fc.Arbitrary<Uint8Array> {
   return fc
     .constantFrom(...types)
     .chain((type) => fc.tuple(messageOf(type), u32))
@@ -110,7 +110,7 @@ function frameOf({ type, body }: AnyMessage, generation: number): Uint8Array {
 }
 
 /** A Data frame; `damage` of some of them: their payload does not match. */
-export const anyDataFrame: fc.Arbitrary<Uint8Array> = fc
+const anyDataFrame: fc.Arbitrary<Uint8Array> = fc
   .record({
     stored: fc.uint8Array({ minLength: 1, maxLength: 300 }),
     slot: fc.nat(254),
