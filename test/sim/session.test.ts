@@ -85,13 +85,13 @@ test("a full window stops the producer until the server can be reached again", a
   const world = await ServerWorld.start();
   const producer = new MadeUpProducer(
     world.clock,
-    Array.from({ length: 200 }, () => MiB),
+    Array.from({ length: 40 }, () => MiB),
     1,
   );
   const agent = agentWorld(world, () => producer);
   const run = runBackup(
     agent.deps,
-    agentPlan({ parallels: 2, windowBytes: 32 * MiB }),
+    agentPlan({ parallels: 2, windowBytes: 12 * MiB }),
     new AbortController().signal,
     () => undefined,
   );
