@@ -67,7 +67,7 @@ describe("a tar header", () => {
     expected.write("users", 297);
     expected.write("0000000\0", 329);
     expected.write("0000000\0", 337);
-    const stat = { mtimeSeconds: Number.parseInt("14524767200", 8) };
+    const stat = { mtimeSeconds: 0o14524767200 };
     expect(Buffer.from(headers({ path: Buffer.from("srv/a.txt"), size: 10, stat }))).toEqual(expected);
   });
   test("keeps setuid, setgid and sticky bits, and nothing above them", () => {
@@ -128,7 +128,7 @@ describe("a name", () => {
     (length) => {
       const kinds = {
         plain: "n".repeat(length),
-        deep: "ab/cd".repeat(length).slice(0, length - 1) + "x",
+        deep: `${"ab/cd".repeat(length).slice(0, length - 1)}x`,
         utf8: (length % 2 === 1 ? "x" : "") + Buffer.from("é".repeat(length / 2)).toString("latin1"),
         raw: "\xff".repeat(length),
         newline: "\n".repeat(length),
