@@ -24,7 +24,8 @@ export class ProblemBatches {
     this.count += 1;
     if (this.#keptCount === PROBLEMS_KEPT_MAX) return;
     this.#keptCount += 1;
-    const copy = path.slice();
+    // Not slice(): of a Buffer that is a view.
+    const copy = new Uint8Array(path);
     this.#batch.push(errno === undefined ? { path: copy, reason } : { path: copy, reason, errno });
     if (this.#batch.length === BATCH_MAX) this.flush();
   }
