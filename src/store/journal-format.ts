@@ -38,10 +38,10 @@ const RECORD_HEADER_BYTES = 8;
 const CRC_BYTES = 4;
 const CHUNK_PAYLOAD_BYTES = 60;
 /** session and intent are a few hundred bytes; a reader takes no more. */
-export const JOURNAL_PAYLOAD_BYTES_MAX = 16 * KiB;
+const JOURNAL_PAYLOAD_BYTES_MAX = 16 * KiB;
 /** No record is longer. */
 export const JOURNAL_RECORD_BYTES_MAX = RECORD_HEADER_BYTES + JOURNAL_PAYLOAD_BYTES_MAX + CRC_BYTES;
-export const CHUNK_RECORD_BYTES = RECORD_HEADER_BYTES + CHUNK_PAYLOAD_BYTES + CRC_BYTES;
+const CHUNK_RECORD_BYTES = RECORD_HEADER_BYTES + CHUNK_PAYLOAD_BYTES + CRC_BYTES;
 
 /** One chunk that is on the disk. */
 export interface ChunkRecord {

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Failure } from "#base/errors.ts";
-import { FileLedger } from "#store/ledger.ts";
+import { CHUNKS_ABOVE_DURABLE_MAX, FileLedger } from "#store/ledger.ts";
 
 interface ModelChunk {
   readonly offset: number;
@@ -178,4 +178,20 @@ test("whatever a header says, the ledger answers or refuses with E_PROTOCOL", ()
       expect(ledger.durableBytes).toBe(0);
     }),
   );
+});
+
+test("chunks too many numbers above the durable point are refused, so that tiny ones cannot fill the memory", () => {
+  const ledger = new FileLedger(0, 2 ** 30, { chunks: 10, bytes: 1000 });
+  const last = 10 + CHUNKS_ABOVE_DURABLE_MAX - 1;
+  expect(claim(ledger, last, 1000 + last - 10, 1)).toBe("new");
+  expect(claim(ledger, last + 1, 1000 + last - 9, 1)).toBe("refused");
+});
+
+test("a file that begins at a durable point goes on from there", () => {
+  const ledger = new FileLedger(0, 100, { chunks: 2, bytes: 50 });
+  expect(claim(ledger, 1, 30, 20)).toBe("duplicate");
+  expect(claim(ledger, 1, 30, 21)).toBe("refused");
+  expect(claim(ledger, 2, 51, 10)).toBe("refused");
+  expect(claim(ledger, 2, 50, 10)).toBe("new");
+  expect([ledger.receivedChunks, ledger.receivedBytes, ledger.claimedChunks, ledger.gapless]).toEqual([2, 50, 1, true]);
 });

@@ -11,7 +11,10 @@ const archives = fc
     maxLength: 20,
   })
   .map((list) => list.map((archive): RotationCandidate => ({ ...archive, archive: `a/b/${archive.timeMs}` })));
-const rule = fc.record({ maxBackups: fc.integer({ min: 1, max: 6 }), minAgeMs: fc.oneof(fc.constant(0), fc.nat(NOW_MS)) });
+const rule = fc.record({
+  maxBackups: fc.integer({ min: 1, max: 6 }),
+  minAgeMs: fc.oneof(fc.constant(0), fc.nat(NOW_MS)),
+});
 
 const newer = (a: RotationCandidate, b: RotationCandidate): boolean => a.timeMs > b.timeMs;
 

@@ -213,6 +213,26 @@ test("an error at any step of the commit takes it back, or the archive stands wh
   expect(outcomes.committed).toBeGreaterThan(5);
 });
 
+test("a commit that was recorded is not carried out again by the next start, whatever became of its archive", async () => {
+  const kit = await openKit();
+  const store = await kit.storage.createSession(request(), listen().events);
+  for (const chunk of archiveFile.chunks) send(store, chunk);
+  const crashed = Promise.withResolvers<void>();
+  kit.disk.hook = ({ call, path }) => {
+    if (call !== "unlink" || !path.endsWith("journal")) return;
+    kit.disk.crash();
+    crashed.resolve();
+  };
+  void store.finish(proofOf(archiveFile), quiet);
+  await kit.clock.until(crashed.promise, 10_000);
+  const disk = kit.disk.reboot();
+  await disk.unlink(`/srv/backup/${DIRECTORY}/${NAME}.tar.gz`);
+  const after = await openKit({ disk });
+  expect(after.storage.commitRecord(SESSION_A)?.bytes).toBe(archiveFile.bytes.length);
+  expect(await after.storage.archives("web-01", "home")).toEqual([]);
+  expect([...disk.tree("/srv/backup/.nbackup/sessions").keys()]).toEqual([]);
+});
+
 /** A whole life of a storage: one archive is there, a second one is made and rotates the first away. */
 async function life(disk: MemoryDisk, answered: () => void): Promise<void> {
   const clock = new SimClock();

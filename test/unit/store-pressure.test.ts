@@ -111,6 +111,45 @@ test("what is hashed out of order is kept in memory up to the limit and read bac
   expect(reads).toEqual(Array.from({ length: 8 }, () => `${PART} ${256 * KiB}`));
 });
 
+test("what stands first in the file is kept, in whatever order it came, and at most four pieces are read at once", async () => {
+  const file = testFile(seededRandom(22), even(20, 256 * KiB));
+  const { store, clock, disk } = await openSession({}, { pendingBytesMax: MiB });
+  for (const chunk of file.chunks.slice(1).reverse()) send(store, chunk);
+  await settle();
+  const offsets: number[] = [];
+  let [running, most] = [0, 0];
+  disk.hook = async ({ call, offset }) => {
+    if (call !== "read") return;
+    offsets.push(offset ?? -1);
+    running += 1;
+    most = Math.max(most, running);
+    await settle();
+    running -= 1;
+  };
+  send(store, chunkAt(file, 0));
+  await clock.advance(0);
+  for (let turn = 0; turn < 100; turn += 1) await settle();
+  disk.hook = () => undefined;
+  await clock.until(
+    store.finish(proofOf(file), () => undefined),
+    10_000,
+  );
+  expect(Math.min(...offsets)).toBe(4 * 256 * KiB);
+  expect(most).toBe(4);
+});
+
+test("bytes that arrive in order are hashed as others come, without waiting for a turn", async () => {
+  const file = testFile(seededRandom(23), even(10, 256 * KiB));
+  const { store, clock } = await openSession();
+  for (const chunk of file.chunks) send(store, chunk);
+  const hashed: number[] = [];
+  await clock.until(
+    store.finish(proofOf(file), (_, done) => hashed.push(done)),
+    10_000,
+  );
+  expect(hashed[0]).toBe(9 * 256 * KiB);
+});
+
 test("hashing a backlog takes many turns of the event loop, shared with other sessions", async () => {
   const file = testFile(seededRandom(17), even(24, 256 * KiB));
   const { store, storage, clock } = await openSession();
