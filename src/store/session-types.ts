@@ -47,9 +47,9 @@ export interface ChunkWriter {
   /** The next stored bytes; the view is only read during the call. Never blocks: look at `SessionStore.congested`. */
   write(segment: Uint8Array): void;
   /**
-   * All stored bytes and the tail are here. `received`: digest and CRC were right; `damaged`: they were not, the chunk
-   * counts as lost (`events.lost` was called) and may come again. `superseded`: a newer copy took over meanwhile. Throws Failure E_PROTOCOL when the tail says what
-   * cannot be. After the session failed or was aborted it returns `damaged` and does nothing.
+   * All stored bytes and the tail are here. `received`: digest and CRC were right. `damaged`: they were not, the chunk
+   * counts as lost (`events.lost` was called) and may come again; also returned, without more, once the session failed or
+   * was aborted. `superseded`: a newer copy took over meanwhile. Throws Failure E_PROTOCOL when the tail says what cannot be.
    */
   finish(tail: ChunkTail): "received" | "damaged" | "superseded";
   /** The connection died before the end: the chunk may come again on another one. May be called more than once. */
@@ -59,7 +59,10 @@ export interface ChunkWriter {
 /** `duplicate`: the chunk is here already: read it and drop it unchecked, PROTOCOL.md "Addressing and trust". */
 export type Placing = { readonly verdict: "new"; readonly writer: ChunkWriter } | { readonly verdict: "duplicate" };
 
-/** What the store tells the server. None of these may throw; all are called from a turn of the event loop of their own or from a writer's call. */
+/**
+ * What the store tells the server. None of these may throw. `lost` and `relief` may be called from within a writer's or
+ * `beginChunk`'s call, the others come in a turn of their own.
+ */
 export interface SessionEvents {
   /** The durable point of a file moved: time for a Sack. */
   durable(): void;

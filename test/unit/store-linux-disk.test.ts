@@ -4,6 +4,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Failure } from "#base/errors.ts";
+import { systemClock } from "#bin/system.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage } from "#store/storage.ts";
 import {
@@ -39,15 +40,6 @@ function code(attempt: Promise<unknown>): Promise<unknown> {
     (error: unknown) => (typeof error === "object" && error !== null && "code" in error ? error.code : error),
   );
 }
-
-const realClock = {
-  now: () => performance.now(),
-  wall: () => Date.now(),
-  after: (delayMs: number, fn: () => void) => {
-    const timer = setTimeout(fn, delayMs);
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
 
 test("a file is written and read at any place, and reads short only at its end", async () => {
   const directory = temporary();
@@ -124,7 +116,8 @@ test("a lock is held by one, in this process too, and a fifo in its place does n
 test("a session on a real disk leaves the three files, checked by sha256sum, and nothing else", async () => {
   const baseDir = temporary();
   const disk = new LinuxDisk({ privileged });
-  const options = storageOptions({ baseDir, disk, clock: realClock, pendingBytesMax: 1 << 20 });
+  if (privileged) fs.chownSync(baseDir, 1234, 1235);
+  const options = storageOptions({ baseDir, disk, clock: systemClock, pendingBytesMax: 1 << 20 });
   const storage = await Storage.open(options);
   expect(await code(Storage.open(options))).toBe("E_LOCKED");
   const random = seededRandom(5);
@@ -144,6 +137,11 @@ test("a session on a real disk leaves the three files, checked by sha256sum, and
   expect(fs.readFileSync(`${baseDir}/${answer.archive}`).equals(archive.bytes)).toBeTrue();
   expect(fs.readFileSync(`${directory}/${name}.idx`).equals(index.bytes)).toBeTrue();
   expect(fs.statSync(`${baseDir}/${answer.archive}`).mode & 0o777).toBe(0o640);
+  const owner = fs.statSync(baseDir);
+  for (const made of ["web-01", "web-01/home", answer.archive, `${answer.archive}.sha256`, ".nbackup/commits.jsonl"]) {
+    const stat = fs.statSync(`${baseDir}/${made}`);
+    expect([made, stat.uid, stat.gid]).toEqual([made, owner.uid, owner.gid]);
+  }
   const check = Bun.spawnSync(["sha256sum", "-c", `${name}.tar.gz.sha256`], { cwd: directory });
   expect([check.exitCode, check.stdout.toString()]).toEqual([0, `${name}.tar.gz: OK\n`]);
   expect(fs.readdirSync(`${baseDir}/.nbackup/sessions`)).toEqual([]);
@@ -156,7 +154,7 @@ test("a session on a real disk leaves the three files, checked by sha256sum, and
 test("an aborted session on a real disk leaves nothing", async () => {
   const baseDir = temporary();
   const storage = await Storage.open(
-    storageOptions({ baseDir, disk: new LinuxDisk({ privileged }), clock: realClock }),
+    storageOptions({ baseDir, disk: new LinuxDisk({ privileged }), clock: systemClock }),
   );
   const file = testFile(seededRandom(6), [500_000, 500_000]);
   const store = await storage.createSession(request(), listen().events);
