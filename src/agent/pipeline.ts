@@ -46,9 +46,9 @@ interface InWork extends Raw {
 
 export class Pipeline implements Producer {
   readonly #options: PipelineOptions;
-  readonly #memory: SharedMemory;
+  #memory: SharedMemory;
   readonly #control: SlabControl;
-  readonly #slabs: readonly Uint8Array[];
+  #slabs: readonly Uint8Array[];
   readonly #threads: Threads;
   #sink: ProducerSink | undefined;
   /** In sequence order: first those without room, then those with room, compressed or not. */
@@ -64,6 +64,7 @@ export class Pipeline implements Producer {
   #advancing = false;
   #advanceAgain = false;
   #over = false;
+  #stopping: Promise<void> | undefined;
 
   constructor(options: PipelineOptions) {
     assert(options.workers >= 1, "a pipeline without compress threads");
@@ -100,7 +101,15 @@ export class Pipeline implements Producer {
   stop(): Promise<void> {
     this.#over = true;
     this.#control.stop();
-    return this.#threads.stop();
+    this.#stopping ??= this.#threads.stop().then(() => this.#release());
+    return this.#stopping;
+  }
+
+  /** Lets go of the slabs now: a daemon's next run makes new ones, and the collector sees only small objects here. */
+  #release(): void {
+    this.#memory = { control: this.#memory.control, slabs: [] };
+    this.#slabs = [];
+    Bun.gc(true);
   }
 
   #onReader(message: FromReader): void {
