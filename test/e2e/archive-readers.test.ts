@@ -139,7 +139,9 @@ describe("other readers", () => {
     expectSame(target, tree, kept);
   });
   test.skipIf(Bun.which("busybox") === null)("busybox restores the parts without long names to the second", () => {
-    for (const part of ["sizes", "special", "times"].map((name) => path.join(tree, name))) {
+    // To others than root it gives neither setuid nor what the umask takes.
+    const parts = ["sizes", "times", ...(isRoot ? ["special"] : [])];
+    for (const part of parts.map((name) => path.join(tree, name))) {
       const target = freshDir("busybox");
       const plain = path.join(dir, "plain.tar");
       fs.writeFileSync(plain, readFiles([part]).tar);
