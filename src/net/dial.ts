@@ -105,8 +105,9 @@ class Attempt {
       this.#fail(failure);
       return;
     }
-    this.#settle();
+    // Made first: were it to throw after the attempt was settled, nobody would ever hear of the attempt again.
     this.#connection = new TlsConnection({ socket, role: "server", clock: this.#options.clock });
+    this.#settle();
     this.#resolve(this.#connection);
   }
 

@@ -9,7 +9,7 @@
 import type { Clock, Timer } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { formatAddress, type HostPort } from "./address.ts";
+import { formatAddress, type HostPort, remoteAddressOf } from "./address.ts";
 import type { Connection, Listener } from "./connection.ts";
 import { socketDescriptor, tuneSocket } from "./socket-options.ts";
 import { StrangerLog } from "./stranger-log.ts";
@@ -122,7 +122,7 @@ class Gate {
     const handshake: Handshake = {
       kind: "handshake",
       socket,
-      address: formatAddress({ host: socket.remoteAddress, port: socket.remotePort }),
+      address: remoteAddressOf(socket),
       deadline: clock.after(handshakeTimeoutMs, () => {
         this.#refuse(handshake, new Failure("E_TIMEOUT", `no handshake within ${handshakeTimeoutMs / 1000} s`));
       }),

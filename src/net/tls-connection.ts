@@ -8,7 +8,7 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import { KiB } from "#base/units.ts";
 import { type PeerIdentity, peerIdentity } from "#pki/peer-identity.ts";
-import { formatAddress } from "./address.ts";
+import { remoteAddressOf } from "./address.ts";
 import type { Connection, ConnectionHandlers } from "./connection.ts";
 import { brokenFailure, tlsFailure } from "./tls-failure.ts";
 
@@ -62,7 +62,7 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     this.#socket = socket;
     this.#role = options.role;
     this.#clock = options.clock;
-    this.remoteAddress = formatAddress({ host: socket.remoteAddress, port: socket.remotePort });
+    this.remoteAddress = remoteAddressOf(socket);
     this.localPort = socket.localPort;
     this.#certificateDer = socket.getPeerX509Certificate()?.raw;
   }
