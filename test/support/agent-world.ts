@@ -4,10 +4,11 @@
  */
 import { crc32 } from "node:zlib";
 import type { ChunkKind, Problem, SealedChunk } from "#base/chunk.ts";
+import type { Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
-import type { BackupDeps, BackupPlan, BackupStage } from "#agent/backup-run.ts";
+import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
@@ -78,7 +79,7 @@ export class MadeUpProducer implements Producer {
   readonly #problems: readonly Problem[];
   #sink: ProducerSink | undefined;
   #next = 0;
-  #pending = false;
+  #timer: Timer | undefined;
   #bytes = seededRandom(3);
 
   /** One chunk of each length; the next one `everyMs` of simulated time after the last. */
@@ -106,15 +107,15 @@ export class MadeUpProducer implements Producer {
 
   stop(): Promise<void> {
     this.stopped += 1;
+    this.#timer?.cancel();
     this.#sink = undefined;
     return Promise.resolve();
   }
 
   #later(): void {
-    if (this.#pending) return;
-    this.#pending = true;
-    this.#clock.after(this.#everyMs, () => {
-      this.#pending = false;
+    if (this.#sink === undefined || this.#next === this.#lengths.length) return;
+    this.#timer ??= this.#clock.after(this.#everyMs, () => {
+      this.#timer = undefined;
       this.#make();
     });
   }
@@ -145,7 +146,14 @@ export class MadeUpProducer implements Producer {
   }
 }
 
-export function agentPlan(fields: { readonly parallels?: number; readonly windowBytes?: number } = {}): BackupPlan {
+export interface PlanFields {
+  readonly parallels?: number;
+  readonly windowBytes?: number;
+  readonly limitBytesPerSecond?: number;
+  readonly giveUpAfterMs?: number;
+}
+
+export function agentPlan(fields: PlanFields = {}): BackupPlan {
   return {
     entry: {
       name: "home",
@@ -155,29 +163,32 @@ export function agentPlan(fields: { readonly parallels?: number; readonly window
       exclude: [],
       parallels: fields.parallels ?? 0,
       autoScaler: { enabled: false, mode: "efficiency" },
-      bandwidthLimitBytesPerSecond: undefined,
+      bandwidthLimitBytesPerSecond: fields.limitBytesPerSecond,
       dscp: undefined,
       portRotation: { mode: "off" },
     },
     retry: { maxAttempts: 5, initialDelayMs: 1000, maxDelayMs: 300_000 },
-    resume: { bufferBytes: fields.windowBytes ?? 256 * MiB, chunkBytes: undefined, giveUpAfterMs: 86_400_000 },
+    resume: {
+      bufferBytes: fields.windowBytes ?? 256 * MiB,
+      chunkBytes: undefined,
+      giveUpAfterMs: fields.giveUpAfterMs ?? 86_400_000,
+    },
     workers: 2,
   };
 }
 
-export interface AgentWorld {
+export interface AgentParts {
   readonly deps: BackupDeps;
-  readonly network: SimNetwork;
   readonly logged: string[];
-  readonly stages: BackupStage[];
 }
 
-export function agentWorld(world: ServerWorld, producer: (attempt: number) => Producer): AgentWorld {
+/** An agent on a simulated clock; `producer` is asked for each session. */
+export function agentParts(clock: SimClock, dialer: Dialer, producer: (attempt: number) => Producer): AgentParts {
   const logged: string[] = [];
   const write =
     (level: string) =>
     (message: string, fields?: LogFields): void => {
-      logged.push(`${Math.round(world.clock.now())} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      logged.push(`${Math.round(clock.now())} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
     };
   const log: Logger = {
     debug: write("debug"),
@@ -186,12 +197,11 @@ export function agentWorld(world: ServerWorld, producer: (attempt: number) => Pr
     error: write("error"),
     child: () => log,
   };
-  const network = new SimNetwork(world);
   let attempts = 0;
   const deps: BackupDeps = {
-    clock: world.clock,
+    clock,
     random: seededRandom(11),
-    dialer: network,
+    dialer,
     log,
     identity: { agent: "web-1", software: "nbackup-agent 0.0.0", run: AGENT_RUN },
     makeProducer: () => {
@@ -201,5 +211,14 @@ export function agentWorld(world: ServerWorld, producer: (attempt: number) => Pr
     checkSources: () => undefined,
     cores: 2,
   };
-  return { deps, network, logged, stages: [] };
+  return { deps, logged };
+}
+
+export interface AgentWorld extends AgentParts {
+  readonly network: SimNetwork;
+}
+
+export function agentWorld(world: ServerWorld, producer: (attempt: number) => Producer): AgentWorld {
+  const network = new SimNetwork(world);
+  return { ...agentParts(world.clock, network, producer), network };
 }

@@ -34,6 +34,11 @@ export class SimClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
+  /** The process stands still: time passes and nothing happens, and then all that became due happens late. */
+  stall(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     const pending: Pending = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order, fn };
     this.#order += 1;
