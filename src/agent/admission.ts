@@ -2,14 +2,16 @@
  * From a backup entry to an admitted session: connects, asks, waits in the server's queue, and tries again with backoff
  * as `retry` says. A place in the queue is not a failed attempt.
  */
-import { type BackoffLimits, backoffDelayMs } from "#base/backoff.ts";
+import type { BackoffLimits } from "#base/backoff.ts";
 import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import type { Message } from "#wire/messages.ts";
+import { failureFromFields, wireText } from "#wire/failure.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { FrameLink } from "./frame-link.ts";
-import { failureOf, type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
+import { type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
+import { retryDelayMs } from "./retry-delay.ts";
 
 export interface AdmissionDeps extends HandshakeDeps {
   readonly random: Random;
@@ -26,7 +28,7 @@ export interface AdmissionEvents {
   readonly queued: (position: number) => void;
   /** An attempt failed and another one follows after `delayMs`. */
   readonly retrying: (failure: Failure, delayMs: number) => void;
-  /** In the turn in which Admitted arrived; must call `handle` on the link. */
+  /** In the turn in which Admitted arrived; must call `handle` on the link. What it throws gives the session up. */
   readonly admitted: (link: FrameLink, admitted: Message<"admitted">) => void;
 }
 
@@ -37,6 +39,8 @@ export async function requestSession(
   events: AdmissionEvents,
   link: Pick<OpenOptions, "pingFacts" | "signal">,
 ): Promise<void> {
+  const interrupted = (cause: Failure): Failure =>
+    new Failure("E_INTERRUPTED", "interrupted before the session began", { cause });
   for (let attempt = 0; ; attempt += 1) {
     try {
       await askOnce(deps, request.begin, events, link, () => {
@@ -45,12 +49,12 @@ export async function requestSession(
       return;
     } catch (error) {
       const failure = toFailure(error);
-      if (link.signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted before the session began");
+      if (link.signal.aborted) throw interrupted(failure);
       if (!failure.retryable || attempt + 1 >= request.retry.attemptsMax) throw failure;
-      const delayMs = failure.retryAfterMs ?? backoffDelayMs(request.retry, attempt, deps.random.unit());
+      const delayMs = retryDelayMs(request.retry, failure, attempt, deps.random.unit());
       events.retrying(failure, delayMs);
       await sleep(deps.clock, delayMs, link.signal);
-      if (link.signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted before the session began");
+      if (link.signal.aborted) throw interrupted(failure);
     }
   }
 }
@@ -68,34 +72,41 @@ function askOnce(
       const onAbort = (): void => link.destroy(new Failure("E_INTERRUPTED", "interrupted before the session began"));
       const settle = (): void => options.signal.removeEventListener("abort", onAbort);
       options.signal.addEventListener("abort", onAbort, { once: true });
-      link.handle({
-        message: (message) => {
-          if (message.type === "queued") {
-            waiting();
-            events.queued(message.body.position);
-          } else if (message.type === "refused") {
-            link.destroy(failureOf(message.body));
-          } else if (message.type === "admitted") {
-            settle();
-            link.setGeneration(message.body.generation);
-            events.admitted(link, message.body);
-            resolve();
-          }
-        },
-        closed: (failure) => {
+      const message = (said: AnyMessage): void => {
+        if (said.type === "queued") {
+          waiting();
+          events.queued(said.body.position);
+        } else if (said.type === "refused") {
+          link.destroy(failureFromFields(said.body));
+        } else if (said.type === "admitted") {
           settle();
-          reject(
-            failure ?? new Failure("E_DISCONNECTED", "the server closed the connection before it admitted the session"),
-          );
-        },
-      });
+          handOver(link, said.body, events).then(resolve, reject);
+        }
+      };
+      const closed = (failure: Failure | undefined): void => {
+        settle();
+        const text = "the server closed the connection before it admitted the session";
+        reject(failure ?? new Failure("E_DISCONNECTED", text));
+      };
+      link.handle({ message, closed });
       link.enter("agent/admission");
       link.send("begin", begin);
     };
-    openLink(
-      deps,
-      { role: "session" },
-      { ...options, name: "session connection", welcomed: (opened) => ask(opened.link) },
-    ).catch(reject);
+    const welcomed: OpenOptions["welcomed"] = (opened) => ask(opened.link);
+    openLink(deps, { role: "session" }, { ...options, name: "session connection", welcomed }).catch(reject);
   });
+}
+
+/** Calls `events.admitted` before anything else happens; if it throws, the server hears that nothing will come. */
+async function handOver(link: FrameLink, admitted: Message<"admitted">, events: AdmissionEvents): Promise<void> {
+  link.setGeneration(admitted.generation);
+  try {
+    events.admitted(link, admitted);
+  } catch (error) {
+    const { code, message } = toFailure(error);
+    link.handle({ message: () => undefined, closed: () => undefined });
+    link.send("disown", { code, message: wireText(message) });
+    link.end();
+    throw error;
+  }
 }

@@ -2,10 +2,16 @@
  * One run of one backup entry: sources checked, session asked for, session run, and begun anew as often as `retry` allows
  * when the server lost it. Always ends in a BackupResult, never throws for a fault of the environment.
  */
-import { bufferBytesMin, CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import {
+  bufferBytesMin,
+  CHUNK_BYTES_MAX,
+  CHUNK_BYTES_MIN,
+  CHUNK_BYTES_STEP,
+  CHUNK_RECORDS_BYTES_MAX,
+} from "#base/chunk-size.ts";
+import { must } from "#base/assert.ts";
 import type { Compression, Problem } from "#base/chunk.ts";
 import { sleep } from "#base/clock.ts";
-import { backoffDelayMs } from "#base/backoff.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig, ResumeConfig, RetryConfig } from "#config/types.ts";
 import type { Message } from "#wire/messages.ts";
@@ -13,7 +19,9 @@ import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
-import { AgentSession, type SessionEnd, type SessionProgress } from "./session.ts";
+import { AgentSession } from "./session.ts";
+import type { SessionEnd, SessionProgress } from "./session-progress.ts";
+import { retryDelayMs } from "./retry-delay.ts";
 import { streamCount } from "./stream-count.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -109,22 +117,29 @@ async function runSessions(
   for (let attempt = 0; ; attempt += 1) {
     tally.problems = [];
     tally.problemCount = 0;
-    const session = await admittedSession(deps, plan, tally, signal, onStage);
-    tally.session = session.session.id;
-    try {
-      return await session.run;
-    } catch (error) {
-      const failure = toFailure(error);
-      if (signal.aborted || !failure.retryable || attempt + 1 >= plan.retry.maxAttempts) throw failure;
-      const delayMs = failure.retryAfterMs ?? backoffDelayMs(plan.retry, attempt, deps.random.unit());
-      deps.log.warn("session lost, the backup begins again", { code: failure.code, reason: failure.message, delayMs });
-      onStage({ stage: "retrying", failure, delayMs });
-      await sleep(deps.clock, delayMs, signal);
-      if (signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted");
-    } finally {
-      tally.last = session.session.progress();
-      await session.producer.stop();
-    }
+    const running = await admittedSession(deps, plan, tally, signal, onStage);
+    const failure = await sessionEnd(running, tally);
+    if (!(failure instanceof Failure)) return failure;
+    if (signal.aborted || !failure.retryable || attempt + 1 >= plan.retry.maxAttempts) throw failure;
+    const delayMs = retryDelayMs(plan.retry, failure, attempt, deps.random.unit());
+    const { code, message } = failure;
+    deps.log.warn("session lost, the backup begins again", { code, reason: message, delayMs: Math.round(delayMs) });
+    onStage({ stage: "retrying", failure, delayMs });
+    await sleep(deps.clock, delayMs, signal);
+    if (signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted");
+  }
+}
+
+/** How the session ended; its threads are gone by then. */
+async function sessionEnd({ session, run, producer }: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
+  tally.session = session.id;
+  try {
+    return await run;
+  } catch (error) {
+    return toFailure(error);
+  } finally {
+    tally.last = session.progress();
+    await producer.stop();
   }
 }
 
@@ -142,8 +157,7 @@ async function admittedSession(
   onStage: (stage: BackupStage) => void,
 ): Promise<RunningSession> {
   const { entry, resume, retry } = plan;
-  let running: RunningSession | undefined;
-  let refused: unknown;
+  let started: RunningSession | undefined;
   onStage({ stage: "connecting" });
   await requestSession(
     deps,
@@ -173,26 +187,16 @@ async function admittedSession(
         onStage({ stage: "retrying", failure, delayMs });
       },
       admitted: (link, admitted) => {
-        try {
-          running = startSession(deps, plan, tally, link, admitted, signal);
-        } catch (error) {
-          refused = error;
-          const failure = toFailure(error);
-          link.send("disown", { code: failure.code, message: failure.message });
-          link.end();
-        }
+        started = startSession(deps, plan, tally, link, admitted, signal);
       },
     },
     { signal },
   );
-  if (running === undefined) throw refused;
+  const running = must(started, "session that was admitted");
   const { session } = running;
-  onStage({ stage: "running", ...lastTotals(session), progress: () => session.progress() });
+  const { lastEntries, lastRawBytes } = session.admitted;
+  onStage({ stage: "running", lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
-}
-
-function lastTotals(session: AgentSession): { lastEntries: number; lastRawBytes: number } {
-  return { lastEntries: session.admitted.lastEntries, lastRawBytes: session.admitted.lastRawBytes };
 }
 
 function startSession(
@@ -204,6 +208,7 @@ function startSession(
   signal: AbortSignal,
 ): RunningSession {
   const { entry, resume } = plan;
+  checkChunkBytes(resume.chunkBytes, admitted.chunkBytes);
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
   const producer = deps.makeProducer({
@@ -239,6 +244,14 @@ function startSession(
   // It is awaited a few turns later; until then a rejection must not count as unhandled.
   run.catch(() => undefined);
   return { session, run, producer };
+}
+
+/** What was asked for holds; where nothing was, the server's choice must be one that the configuration could have made. */
+function checkChunkBytes(asked: number | undefined, answered: number): void {
+  const possible = answered >= CHUNK_BYTES_MIN && answered <= CHUNK_BYTES_MAX && answered % CHUNK_BYTES_STEP === 0;
+  if (possible && (asked === undefined || asked === answered)) return;
+  const wanted = asked === undefined ? "a multiple of 64 KiB up to 16 MiB" : `the ${asked} asked for`;
+  throw new Failure("E_PROTOCOL", `the server admits chunks of ${answered} bytes, expected ${wanted}`);
 }
 
 /** Compress threads: what was asked for, which must fit the window; else the cores, as many as the window can feed. */

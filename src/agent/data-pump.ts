@@ -43,7 +43,7 @@ export class DataPump implements DataSource {
   #current: Current | undefined;
   /** To be sent next, before what the window has queued. */
   #offered: WindowChunk | undefined;
-  #chunkCount = 0;
+  #stopped = false;
   #scratch: Uint8Array | undefined;
 
   constructor(options: DataPumpOptions) {
@@ -55,12 +55,12 @@ export class DataPump implements DataSource {
     return this.#current === undefined && this.#offered === undefined && !this.#options.window.hasQueued;
   }
 
-  /** Chunks begun on this connection. */
-  get chunkCount(): number {
-    return this.#chunkCount;
+  /** Begins no chunk any more; the one that has begun goes out whole. */
+  stop(): void {
+    this.#stopped = true;
   }
 
-  /** Sends `chunk`, which another stream carries, as well. Only when idle; the owner wakes the connection. */
+  /** Sends `chunk` as well, although a stream carries it. Only when idle; the owner wakes the connection. */
   offer(chunk: WindowChunk): void {
     this.#options.window.sendAlso(chunk, this.#options.slot, this.#options.clock.now());
     this.#offered = chunk;
@@ -79,6 +79,7 @@ export class DataPump implements DataSource {
   }
 
   #begin(): Current | undefined {
+    if (this.#stopped) return undefined;
     const { window, slot, generation, clock } = this.#options;
     const offered = this.#offered;
     this.#offered = undefined;
@@ -97,7 +98,6 @@ export class DataPump implements DataSource {
       digest: chunk.digest,
       push: chunk.kind === "end",
     });
-    this.#chunkCount += 1;
     this.#current = { chunk, head: frame.head, tail: frame.tail, sentBytes: 0 };
     return this.#current;
   }

@@ -34,12 +34,20 @@ export interface FrameLinkOptions {
 /** Control frames that may wait for a server that does not read. */
 const CONTROL_BYTES_MAX = MiB;
 
+/** After `end` the last words have so long to get out, and the server to close its side: a stalled network takes neither. */
+const LAST_WORDS_MS = 10_000;
+
+/** A heartbeat later than this shows that the whole process stood still: nothing could be heard meanwhile. */
+const LATE_MS_MAX = 1_000;
+
 export class FrameLink {
   readonly rtt = new MovingAverage();
   readonly #options: FrameLinkOptions;
   readonly #queue: WriteQueue;
   readonly #decoder: FrameDecoder;
   readonly #heartbeat: Timer;
+  #beatAtMs: number;
+  #lastWords: Timer | undefined;
   #handlers: FrameLinkHandlers | undefined;
   #heardAtMs: number;
   #generation = 0;
@@ -50,6 +58,7 @@ export class FrameLink {
   constructor(options: FrameLinkOptions) {
     this.#options = options;
     this.#heardAtMs = options.clock.now();
+    this.#beatAtMs = this.#heardAtMs;
     this.#decoder = new FrameDecoder({
       state: "agent/welcome",
       handlers: {
@@ -64,17 +73,17 @@ export class FrameLink {
     options.connection.attach({
       data: (bytes) => this.#push(bytes),
       drain: () => this.#queue.drain(),
-      closed: (failure) => this.#close(failure),
+      closed: (failure) => {
+        this.#lastWords?.cancel();
+        this.#close(failure);
+      },
     });
     this.#heartbeat = every(options.clock, HEARTBEAT_MS, () => this.#beat());
   }
 
-  get remoteAddress(): string {
-    return this.#options.connection.remoteAddress;
-  }
-
-  get closed(): boolean {
-    return this.#closed;
+  /** The socket takes nothing now: what is queued waits. */
+  get blocked(): boolean {
+    return this.#queue.blocked;
   }
 
   /** Who gets what arrives from now on. */
@@ -112,18 +121,17 @@ export class FrameLink {
     if (!this.#closed) this.#queue.run();
   }
 
-  /** Sends what is queued, then closes. */
+  /** Sends what is queued, then closes; a server that does not take it is cut off after a while. */
   end(): void {
     if (this.#closed) return;
-    this.#queue.end();
-    this.#close(undefined);
+    const { clock, connection } = this.#options;
+    this.#lastWords = clock.after(LAST_WORDS_MS, () => connection.destroy());
+    this.#close(undefined, () => this.#queue.end());
   }
 
   /** Closes at once; `closed` gets the failure. */
   destroy(failure: Failure | undefined): void {
-    if (this.#closed) return;
-    this.#options.connection.destroy();
-    this.#close(failure);
+    this.#close(failure, () => this.#options.connection.destroy());
   }
 
   #push(bytes: Uint8Array): void {
@@ -157,6 +165,8 @@ export class FrameLink {
 
   #beat(): void {
     const now = this.#options.clock.now();
+    if (now - this.#beatAtMs > HEARTBEAT_MS + LATE_MS_MAX) this.#heardAtMs = now;
+    this.#beatAtMs = now;
     const silenceMs = now - this.#heardAtMs;
     if (silenceMs > SILENCE_MAX_MS) {
       this.destroy(
@@ -173,11 +183,13 @@ export class FrameLink {
     this.send("ping", { id: this.#pingId, ...this.#options.pingFacts?.() });
   }
 
-  #close(failure: Failure | undefined): void {
+  /** `how` closes the connection, if that is not what happened. */
+  #close(failure: Failure | undefined, how?: () => void): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#heartbeat.cancel();
     this.#decoder.close();
+    how?.();
     this.#handlers?.closed(failure);
   }
 }

@@ -1,8 +1,8 @@
 /** From nothing to a welcomed connection: dial, Hello, Welcome. PROTOCOL.md "A session". */
 import type { Clock } from "#base/clock.ts";
-import { isErrorCode } from "#base/catalogue.ts";
 import { Failure } from "#base/errors.ts";
 import type { Dialer } from "#net/connection.ts";
+import { failureFromFields } from "#wire/failure.ts";
 import { HELLO_TIMEOUT_MS, PROBE_TIMEOUT_MS, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { FrameLink, type PingFacts } from "./frame-link.ts";
@@ -35,14 +35,6 @@ export interface OpenedLink {
 
 /** An older connection may be probed before the answer comes. */
 const WELCOME_TIMEOUT_MS = HELLO_TIMEOUT_MS + PROBE_TIMEOUT_MS;
-
-/** What a Refused or Ended frame says, as a Failure of the same code. */
-export function failureOf(body: Message<"refused"> | Message<"ended">): Failure {
-  const hint = body.hint;
-  if (!isErrorCode(body.code)) return new Failure("E_PROTOCOL", `${body.message} (${body.code})`, { hint });
-  const options = body.retryAfterMs === undefined ? { hint } : { hint, retryAfterMs: body.retryAfterMs };
-  return new Failure(body.code, body.message, options);
-}
 
 export interface OpenOptions {
   readonly name: string;
@@ -87,7 +79,7 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
           options.welcomed(opened);
           resolve(opened);
         } else if (message.type === "refused") {
-          link.destroy(failureOf(message.body));
+          link.destroy(failureFromFields(message.body));
         }
       },
       closed: (failure) => {

@@ -1,26 +1,15 @@
 /**
  * Keeps one connection of a running session up: opens it, and opens it again with backoff whenever it breaks. The counter
- * goes back only when the session made progress, so that a server that accepts and drops at once is not hammered.
+ * goes back only when the session made progress while this connection was up, so that a server that refuses one, or
+ * accepts and drops it at once, is not hammered however well the others do.
  */
-import { type BackoffLimits, backoffDelayMs } from "#base/backoff.ts";
+import type { BackoffLimits } from "#base/backoff.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { Timer } from "#base/clock.ts";
 import { type Failure, toFailure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { type HandshakeDeps, type LinkTarget, openLink, type OpenedLink, type OpenOptions } from "./handshake.ts";
-
-/** Failures that trying again cannot mend; everything else is tried until `resume.give_up_after`. */
-const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "E_SESSION_GONE",
-  "E_SESSION_EXPIRED",
-  "E_SUPERSEDED",
-  "E_IDENTITY",
-  "E_VERSION",
-  "E_PROTOCOL",
-  "E_FRAME_TOO_LARGE",
-  "E_ABORTED",
-  "E_INTERNAL",
-]);
+import { retryDelayMs } from "./retry-delay.ts";
 
 /** The first new attempt comes almost at once: most breaks are short. Up to so much, by chance. */
 const FIRST_DELAY_MS_MAX = 200;
@@ -30,9 +19,11 @@ export interface ReconnectorOptions {
   readonly target: LinkTarget;
   readonly link: Pick<OpenOptions, "name" | "pingFacts">;
   readonly backoff: BackoffLimits;
+  /** Failures that trying again cannot mend; everything else is tried until it is stopped. */
+  readonly final: ReadonlySet<ErrorCode>;
   /** In the turn of Welcome: must call `handle` (with `closed` telling `lost`) and `enter`. */
   readonly up: (opened: OpenedLink) => void;
-  /** The connection could not be opened; another attempt follows after `delayMs`. */
+  /** The connection broke or could not be opened; another attempt follows after `delayMs`. */
   readonly retrying: (failure: Failure, delayMs: number) => void;
   /** No attempt follows. */
   readonly gaveUp: (failure: Failure) => void;
@@ -41,12 +32,15 @@ export interface ReconnectorOptions {
 export class Reconnector {
   readonly #options: ReconnectorOptions;
   readonly #stop = new AbortController();
+  /** Failures since the last progress. */
   #attempt = 0;
   #timer: Timer | undefined;
-  #opening = false;
+  #up: boolean;
 
-  constructor(options: ReconnectorOptions) {
+  /** `up`: whether the connection was opened by somebody else already; else `start` opens it. */
+  constructor(options: ReconnectorOptions, up: boolean) {
     this.#options = options;
+    this.#up = up;
   }
 
   /** Opens the connection for the first time. */
@@ -56,12 +50,13 @@ export class Reconnector {
 
   /** The connection that `up` handed over is gone. */
   lost(failure: Failure): void {
+    this.#up = false;
     this.#again(failure);
   }
 
   /** The session made progress. */
   progressed(): void {
-    this.#attempt = 0;
+    if (this.#up) this.#attempt = 0;
   }
 
   /** Something suggests that the server can be reached: does not wait for the timer. */
@@ -80,33 +75,31 @@ export class Reconnector {
   }
 
   #open(): void {
-    if (this.#stop.signal.aborted || this.#opening) return;
-    this.#opening = true;
     const { deps, target, link, up } = this.#options;
     const welcomed = (opened: OpenedLink): void => {
-      this.#opening = false;
+      this.#up = true;
       up(opened);
     };
     openLink(deps, target, { ...link, signal: this.#stop.signal, welcomed }).catch((error: unknown) => {
-      this.#opening = false;
       this.#again(toFailure(error));
     });
   }
 
   #again(failure: Failure): void {
-    if (this.#stop.signal.aborted || this.#timer !== undefined) return;
-    if (FINAL.has(failure.code)) {
-      this.#options.gaveUp(failure);
+    if (this.#stop.signal.aborted) return;
+    const { deps, backoff, final, retrying, gaveUp } = this.#options;
+    if (final.has(failure.code)) {
+      gaveUp(failure);
       return;
     }
-    const unit = this.#options.deps.random.unit();
-    const delayMs =
-      this.#attempt === 0 ? unit * FIRST_DELAY_MS_MAX : backoffDelayMs(this.#options.backoff, this.#attempt - 1, unit);
+    const unit = deps.random.unit();
+    const soon = this.#attempt === 0 && failure.retryAfterMs === undefined;
+    const delayMs = soon ? unit * FIRST_DELAY_MS_MAX : retryDelayMs(backoff, failure, this.#attempt - 1, unit);
     this.#attempt += 1;
-    this.#options.retrying(failure, delayMs);
-    this.#timer = this.#options.deps.clock.after(failure.retryAfterMs ?? delayMs, () => {
+    this.#timer = deps.clock.after(delayMs, () => {
       this.#timer = undefined;
       this.#open();
     });
+    retrying(failure, delayMs);
   }
 }

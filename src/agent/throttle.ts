@@ -8,11 +8,11 @@ const PIECE_BYTES_MIN = 4 * KiB;
 
 export class Throttle {
   readonly #clock: Clock;
-  readonly #bucket: TokenBucket | undefined;
-  /** First come, first served, so that no stream starves. */
-  readonly #waiting = new Set<() => void>();
   /** The longest piece to ask for at once. */
   readonly pieceBytesMax: number;
+  /** First come, first served, so that no stream starves. */
+  readonly #waiting = new Set<() => void>();
+  #bucket: TokenBucket | undefined;
   #timer: Timer | undefined;
 
   /** `bytesPerSecond` undefined: nothing is held back. */
@@ -34,7 +34,12 @@ export class Throttle {
     return false;
   }
 
+  /**
+   * Nothing is held back any more, so that what has begun can go out, and the last words of a session behind it. Nobody
+   * is called again.
+   */
   stop(): void {
+    this.#bucket = undefined;
     this.#timer?.cancel();
     this.#waiting.clear();
   }

@@ -69,7 +69,6 @@ export class SendWindow {
   #nextOrder = 0;
   #unreceived = 0;
   #resentBytes = 0;
-  #resentChunks = 0;
   /** Of the acknowledgement under way. */
   #tripMs = 0;
   #nowMs = 0;
@@ -101,19 +100,9 @@ export class SendWindow {
     return this.#resentBytes;
   }
 
-  get resentChunks(): number {
-    return this.#resentChunks;
-  }
-
   /** Whether `next` would return a chunk. */
   get hasQueued(): boolean {
     return this.#again.length > 0 || this.#freshIndex < this.#fifo.length;
-  }
-
-  /** Sequence number after the last chunk appended, and the bytes of the file so far. */
-  fileEnd(file: FileNumber): { readonly chunks: number; readonly bytes: number } {
-    const state = this.#files[file];
-    return { chunks: state.chunks.next, bytes: state.nextOffset };
   }
 
   /** Promises room for the next chunk, at most `storedBytesMax` long. False: not now. Never more than the capacity. */
@@ -170,13 +159,10 @@ export class SendWindow {
     return chunk;
   }
 
-  /** Gives a chunk that another stream carries to `carrier` as well: one slow stream must not hold up the rest. */
+  /** Gives a chunk that streams carry already to `carrier` as well: one slow stream must not hold up the rest. */
   sendAlso(chunk: WindowChunk, carrier: number, nowMs: number): void {
     const held = must(this.#held(chunk.file, chunk.sequence), "chunk to send also");
-    assert(
-      held.state === "sent" && !held.carriers.has(carrier),
-      `chunk ${chunk.sequence} is ${held.state}, not to be sent by ${carrier}`,
-    );
+    assert(held.state === "sent", `chunk ${chunk.sequence} is ${held.state}, not to be sent by ${carrier} as well`);
     this.#give(held, carrier, nowMs);
   }
 
@@ -335,7 +321,6 @@ export class SendWindow {
   #give(chunk: HeldChunk, carrier: number, nowMs: number): void {
     if (chunk.everSent) {
       this.#resentBytes += chunk.storedLength;
-      this.#resentChunks += 1;
     }
     chunk.everSent = true;
     chunk.state = "sent";

@@ -1,0 +1,216 @@
+/**
+ * The connections of one session: its session connection and its streams, opened, watched, opened again when they break,
+ * and closed at the end. It knows which connection feeds which slot, and not what is sent or acknowledged.
+ */
+import type { BackoffLimits } from "#base/backoff.ts";
+import type { ErrorCode } from "#base/catalogue.ts";
+import { Failure } from "#base/errors.ts";
+import { failureFromFields } from "#wire/failure.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { AdmissionDeps } from "./admission.ts";
+import type { DataSlot } from "./data-slot.ts";
+import type { FrameLink, PingFacts } from "./frame-link.ts";
+import type { LinkTarget, OpenedLink } from "./handshake.ts";
+import { Reconnector } from "./reconnector.ts";
+
+export interface SessionLinksOptions {
+  readonly deps: AdmissionDeps;
+  readonly session: string;
+  readonly slots: readonly DataSlot[];
+  /** The session connection carries the data, as slot 0; else each slot has a stream of its own. */
+  readonly dataOnSession: boolean;
+  readonly backoff: BackoffLimits;
+  readonly pingFacts: () => PingFacts;
+  /** What the server says of the session, on any connection. */
+  readonly message: (message: AnyMessage) => void;
+  /** The server ended the session, does not know it, or cannot be talked to. */
+  readonly over: (failure: Failure) => void;
+}
+
+/** Neither side can mend this by trying again. */
+const BROKEN: readonly ErrorCode[] = ["E_PROTOCOL", "E_FRAME_TOO_LARGE", "E_VERSION"];
+
+/** What the server says to a session connection about a session that is no more, or no longer this agent's. */
+const OVER: readonly ErrorCode[] = [
+  "E_SESSION_GONE",
+  "E_SESSION_EXPIRED",
+  "E_SUPERSEDED",
+  "E_IDENTITY",
+  "E_ABORTED",
+  "E_INTERNAL",
+];
+
+const SESSION_FINAL: ReadonlySet<ErrorCode> = new Set([...BROKEN, ...OVER]);
+/** What became of the session is said on the session connection only: a stream that is refused tries again. */
+const STREAM_FINAL: ReadonlySet<ErrorCode> = new Set(BROKEN);
+
+export class SessionLinks {
+  readonly #options: SessionLinksOptions;
+  readonly #reconnector: Reconnector;
+  readonly #streamReconnectors: Reconnector[] = [];
+  /** By slot, from Welcome on. */
+  readonly #streams = new Map<number, FrameLink>();
+  #link: FrameLink | undefined;
+  #lostCount = 0;
+  #closed = false;
+
+  constructor(options: SessionLinksOptions) {
+    this.#options = options;
+    const { session } = options;
+    const up = (opened: OpenedLink): void => this.#resumed(opened);
+    this.#reconnector = this.#makeReconnector({ role: "session", session }, "session connection", up, true);
+  }
+
+  /** The session connection, while it is up. */
+  get session(): FrameLink | undefined {
+    return this.#link;
+  }
+
+  /** Connections lost so far. */
+  get lostCount(): number {
+    return this.#lostCount;
+  }
+
+  /** In the turn of Admitted: `link` is the connection on which it came. */
+  start(link: FrameLink, slotGeneration: number): void {
+    const { slots, dataOnSession } = this.#options;
+    this.#adopt(link, () => undefined);
+    if (dataOnSession) slots[0]?.up(link, slotGeneration);
+    else for (const slot of slots) this.#startStream(slot);
+  }
+
+  /** A chunk was acknowledged. */
+  progressed(): void {
+    this.#reconnector.progressed();
+    for (const reconnector of this.#streamReconnectors) reconnector.progressed();
+  }
+
+  wake(): void {
+    for (const slot of this.#options.slots) slot.wake();
+  }
+
+  /** The end: nothing is opened or reported any more. After an orderly one the server hears that the streams go on purpose. */
+  close(orderly: boolean): void {
+    this.#closed = true;
+    for (const reconnector of [this.#reconnector, ...this.#streamReconnectors]) reconnector.stop();
+    for (const stream of [...this.#streams.values()]) {
+      if (orderly) stream.send("goodbye", {});
+      if (orderly) stream.end();
+      else stream.destroy(undefined);
+    }
+    this.#link?.end();
+  }
+
+  #resumed({ link, welcome }: OpenedLink): void {
+    const { deps, session, slots, dataOnSession } = this.#options;
+    link.enter("agent/session");
+    deps.log.info("session resumed", { session, generation: welcome.generation });
+    this.#adopt(link, () => {
+      if (dataOnSession) slots[0]?.up(link, welcome.slotGeneration);
+    });
+    for (const reconnector of this.#streamReconnectors) reconnector.nudge();
+  }
+
+  /** Makes `link` the session connection. */
+  #adopt(link: FrameLink, firstSack: () => void): void {
+    this.#link = link;
+    link.handle({
+      message: this.#messagesOf(link, firstSack),
+      closed: (failure) => {
+        if (this.#link !== link) return;
+        this.#link = undefined;
+        if (this.#closed) return;
+        if (this.#options.dataOnSession) this.#options.slots[0]?.down();
+        this.#lostCount += 1;
+        this.#reconnector.lost(failure ?? new Failure("E_DISCONNECTED", "the server closed the session connection"));
+      },
+    });
+  }
+
+  #startStream(slot: DataSlot): void {
+    const name = `stream ${slot.slot}`;
+    const target: LinkTarget = { role: "stream", session: this.#options.session, slot: slot.slot };
+    const reconnector = this.#makeReconnector(
+      target,
+      name,
+      (opened) => this.#joined(slot, name, opened, reconnector),
+      false,
+    );
+    this.#streamReconnectors.push(reconnector);
+    reconnector.start();
+  }
+
+  #joined(slot: DataSlot, name: string, { link, welcome }: OpenedLink, reconnector: Reconnector): void {
+    link.enter("agent/stream");
+    this.#streams.set(slot.slot, link);
+    link.handle({
+      message: this.#messagesOf(link, () => slot.up(link, welcome.slotGeneration)),
+      closed: (failure) => {
+        this.#streams.delete(slot.slot);
+        if (this.#closed) return;
+        const requeued = slot.down();
+        this.#lostCount += 1;
+        const reason = failure ?? new Failure("E_DISCONNECTED", `the server closed ${name}`);
+        const { code, message } = reason;
+        this.#options.deps.log.warn("stream lost", { slot: slot.slot, requeued, code, reason: message });
+        this.wake();
+        reconnector.lost(reason);
+      },
+    });
+    this.#reconnector.nudge();
+  }
+
+  /**
+   * No Data goes out on a new connection before the Sack that follows Welcome has said what the server holds: else all
+   * that was under way when the last one broke would be sent again.
+   */
+  #messagesOf(link: FrameLink, firstSack: () => void): (message: AnyMessage) => void {
+    let waiting = true;
+    return (message) => {
+      if (message.type === "refused" || message.type === "ended") {
+        this.#lastWord(link, message.type, message.body);
+        return;
+      }
+      this.#options.message(message);
+      if (!waiting || message.type !== "sack" || this.#closed) return;
+      waiting = false;
+      firstSack();
+    };
+  }
+
+  /** Ended on the session connection ends the session; all else is the end of that connection, and it is asked again. */
+  #lastWord(link: FrameLink, type: "refused" | "ended", body: Message<"refused"> | Message<"ended">): void {
+    const failure = failureFromFields(body);
+    if (type === "refused" || link !== this.#link) {
+      link.destroy(failure);
+      return;
+    }
+    this.#link = undefined;
+    link.end();
+    this.#options.over(failure);
+  }
+
+  #makeReconnector(target: LinkTarget, name: string, up: (opened: OpenedLink) => void, isUp: boolean): Reconnector {
+    const { deps, backoff, pingFacts, over } = this.#options;
+    const isStream = target.role === "stream";
+    return new Reconnector(
+      {
+        deps,
+        target,
+        backoff,
+        final: isStream ? STREAM_FINAL : SESSION_FINAL,
+        link: { name, pingFacts },
+        up,
+        retrying: (failure, delayMs) => {
+          const { code, message } = failure;
+          const fields = { connection: name, code, reason: message, delayMs: Math.round(delayMs) };
+          deps.log.warn("connection lost, trying again", fields);
+          // The server answers, and knows of an end that the session connection has not heard of.
+          if (isStream && OVER.includes(code)) this.#reconnector.nudge();
+        },
+        gaveUp: over,
+      },
+      isUp,
+    );
+  }
+}
