@@ -209,6 +209,7 @@ function startSession(
 ): RunningSession {
   const { entry, resume } = plan;
   checkChunkBytes(resume.chunkBytes, admitted.chunkBytes);
+  const limitBytesPerSecond = entry.bandwidthLimitBytesPerSecond;
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
   const producer = deps.makeProducer({
@@ -222,9 +223,9 @@ function startSession(
     admitted,
     link,
     producer,
-    throttle: new Throttle(deps.clock, entry.bandwidthLimitBytesPerSecond),
+    throttle: new Throttle(deps.clock, limitBytesPerSecond),
     windowBytes: resume.bufferBytes,
-    streams: streamCount(entry.parallels, resume.bufferBytes, chunkBytesMax),
+    streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
     onProblems: (problems) => {

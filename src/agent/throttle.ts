@@ -1,4 +1,7 @@
-/** Holds the sum of a session's streams to `bandwidth_limit`: who is refused is called again when its turn comes. */
+/**
+ * Holds the sum of a session's streams to `bandwidth_limit`: they take turns, a piece each, so that none falls silent in
+ * the middle of a frame. Who is refused is called again when its turn comes.
+ */
 import type { Clock, Timer } from "#base/clock.ts";
 import { KiB } from "#base/units.ts";
 import { TokenBucket } from "#net/token-bucket.ts";
@@ -6,14 +9,19 @@ import { WRITE_BYTES_MAX } from "#wire/limits.ts";
 
 const PIECE_BYTES_MIN = 4 * KiB;
 
+/** In #turn: whose turn it was has had its piece. */
+const SERVED = (): void => undefined;
+
 export class Throttle {
   readonly #clock: Clock;
   /** The longest piece to ask for at once. */
   readonly pieceBytesMax: number;
-  /** First come, first served, so that no stream starves. */
+  /** First come, first served. While somebody waits a timer is set. */
   readonly #waiting = new Set<() => void>();
   #bucket: TokenBucket | undefined;
   #timer: Timer | undefined;
+  /** Who is being called because its turn has come. */
+  #turn: (() => void) | undefined;
 
   /** `bytesPerSecond` undefined: nothing is held back. */
   constructor(clock: Clock, bytesPerSecond: number | undefined) {
@@ -24,13 +32,19 @@ export class Throttle {
     this.pieceBytesMax = Math.min(WRITE_BYTES_MAX, smooth);
   }
 
-  /** True: `bytes` may be sent now. False: `wake` is called once when it is worth asking again. */
+  /** True: `bytes` may be sent now. False: `wake`, the same function at each call, is called once when it is worth asking again. */
   take(bytes: number, wake: () => void): boolean {
     if (this.#bucket === undefined) return true;
-    const waitMs = this.#bucket.take(bytes, this.#clock.now());
-    if (waitMs === 0) return true;
+    const mayGo = this.#turn === undefined ? this.#waiting.size === 0 : this.#turn === wake;
+    const waitMs = mayGo ? this.#bucket.take(bytes, this.#clock.now()) : undefined;
+    if (waitMs === 0) {
+      this.#waiting.delete(wake);
+      if (this.#turn !== undefined) this.#turn = SERVED;
+      return true;
+    }
+    // Who waits already keeps its place.
     this.#waiting.add(wake);
-    this.#timer ??= this.#clock.after(waitMs, () => this.#wakeAll());
+    if (waitMs !== undefined) this.#timer ??= this.#clock.after(waitMs, () => this.#serve());
     return false;
   }
 
@@ -44,10 +58,19 @@ export class Throttle {
     this.#waiting.clear();
   }
 
-  #wakeAll(): void {
+  /** Calls one after another until one of them is refused, which sets the timer anew. */
+  #serve(): void {
     this.#timer = undefined;
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const wake of waiting) wake();
+    for (let first = this.#first(); first !== undefined && this.#timer === undefined; first = this.#first()) {
+      this.#turn = first;
+      first();
+      // Its connection is gone or takes nothing now: it asks again when that changes.
+      if (this.#turn === first && this.#timer === undefined) this.#waiting.delete(first);
+      this.#turn = undefined;
+    }
+  }
+
+  #first(): (() => void) | undefined {
+    return this.#waiting.values().next().value;
   }
 }

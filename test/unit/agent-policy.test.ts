@@ -1,15 +1,23 @@
 /** The agent's pure decisions: how many streams and workers, and when a chunk is sent a second time. */
 import { expect, test } from "bun:test";
-import { MiB } from "#base/units.ts";
+import { KiB, MiB } from "#base/units.ts";
 import { workerCount } from "#agent/backup-run.ts";
 import { shouldRescue } from "#agent/rescue.ts";
 import { streamCount } from "#agent/stream-count.ts";
 
 test("no more streams are used than the window holds two chunks for, and parallels 0 stays 0", () => {
-  expect(streamCount(0, 256 * MiB, 2 * MiB)).toBe(0);
-  expect(streamCount(4, 256 * MiB, 2 * MiB)).toBe(4);
-  expect(streamCount(255, 256 * MiB, 2 * MiB)).toBe(64);
-  expect(streamCount(255, 10 * MiB, 17 * MiB)).toBe(1);
+  const supply = { windowBytes: 256 * MiB, chunkBytesMax: 2 * MiB, limitBytesPerSecond: undefined };
+  expect(streamCount(0, supply)).toBe(0);
+  expect(streamCount(4, supply)).toBe(4);
+  expect(streamCount(255, supply)).toBe(64);
+  expect(streamCount(255, { ...supply, windowBytes: 10 * MiB, chunkBytesMax: 17 * MiB })).toBe(1);
+});
+
+test("no more streams are used than a bandwidth limit leaves 1 kB/s each", () => {
+  const supply = { windowBytes: 4096 * MiB, chunkBytesMax: 2 * MiB, limitBytesPerSecond: 64 * KiB };
+  expect(streamCount(255, supply)).toBe(64);
+  expect(streamCount(16, supply)).toBe(16);
+  expect(streamCount(255, { ...supply, limitBytesPerSecond: MiB })).toBe(255);
 });
 
 test("automatic workers are the cores, fewer when the window cannot feed them; a number asked for is kept or refused", () => {
