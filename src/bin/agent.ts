@@ -119,7 +119,9 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
       process.stdout.write(command.json ? onceJson(result) : onceText(result));
     },
   });
-  return worstExit(results.map(onceExit));
+  // The interruption may have come too late for the entry that was running, and still kept the next ones from it.
+  const kept = results.length < entries.length ? [EXIT.interrupted] : [];
+  return worstExit([...results.map(onceExit), ...kept]);
 }
 
 /** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */
