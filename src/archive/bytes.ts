@@ -1,12 +1,6 @@
 /** Helpers for names and paths, which are raw bytes here: never decoded, compared byte by byte. */
 
 export const SLASH = 0x2f;
-export const NUL = 0;
-
-/** Less than 0, 0 or more than 0, as memcmp with the shorter one first. */
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  return Buffer.compare(a, b);
-}
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0;

@@ -12,8 +12,8 @@ import { SLASH } from "./bytes.ts";
 import type { Stat } from "./source.ts";
 
 /** About 70 MB with usual names. Beyond it the names of further inodes are stored as files of their own. */
-export const LINK_INODES_MAX = 1_000_000;
-export const LINK_NAMES_BYTES_MAX = 64 * MiB;
+const LINK_INODES_MAX = 1_000_000;
+const LINK_NAMES_BYTES_MAX = 64 * MiB;
 
 export interface LinkLimits {
   readonly inodesMax: number;

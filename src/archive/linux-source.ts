@@ -10,6 +10,7 @@ import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
   AT_SYMLINK_NOFOLLOW,
+  errnoText,
   type Libc,
   libc,
   O_CLOEXEC,
@@ -101,7 +102,7 @@ export class LinuxSource implements FileSource {
     const fd = this.#openName(path, this.#c.numbers.O_DIRECTORY);
     const failed = this.#c.fstatfs(fd, this.#statfs.pointer) < 0 ? this.#c.errno() : 0;
     this.#c.close(fd);
-    if (failed !== 0) throw new SourceError(`E${failed}`, "fstatfs");
+    if (failed !== 0) throw new SourceError(errnoText(failed), "fstatfs");
     return isPseudoMagic(new DataView(this.#statfs.bytes.buffer).getUint32(0, true));
   }
 

@@ -12,7 +12,7 @@ export function sortNames(bytes: Uint8Array, starts: Uint32Array, from: number, 
 }
 
 /** Less than 0, 0 or more than 0: the names at `a` and `b`, whose first `depth` bytes are known to be equal. */
-export function compareNames(bytes: Uint8Array, a: number, b: number, depth: number): number {
+function compareNames(bytes: Uint8Array, a: number, b: number, depth: number): number {
   for (let i = depth; ; i += 1) {
     const x = bytes[a + i] ?? 0;
     const y = bytes[b + i] ?? 0;

@@ -10,8 +10,8 @@ import { sortNames } from "./name-sort.ts";
 import type { OnName } from "./source.ts";
 
 /** A million names of 15 bytes in one go; a larger directory is listed more than once. */
-export const NAMES_BYTES_MAX = 16 * MiB;
-export const NAMES_COUNT_MAX = MiB;
+const NAMES_BYTES_MAX = 16 * MiB;
+const NAMES_COUNT_MAX = MiB;
 
 /** Calls `onName` for each name of a directory, in any order. */
 export type Lister = (onName: OnName) => void;

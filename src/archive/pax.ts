@@ -4,7 +4,7 @@ import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import { decimalDigits, paxRecordLength, writeDecimal } from "./tar-format.ts";
 
 /** All headers of one entry together: other readers refuse more, and a chunk may be this much longer because of them. */
-export const HEADER_BYTES_MAX = CHUNK_RECORDS_BYTES_MAX;
+const HEADER_BYTES_MAX = CHUNK_RECORDS_BYTES_MAX;
 
 const INITIAL_BYTES = 4096;
 const SPACE = 0x20;

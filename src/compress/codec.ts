@@ -7,7 +7,7 @@ import type { Compression, CompressionMode } from "#base/chunk.ts";
 import { KiB } from "#base/units.ts";
 
 /** gzip: what libdeflate has beyond zlib's 9 is slow, but a setting. zst: beyond 19 the memory of a worker explodes. */
-export const LEVEL_MAX: Readonly<Record<CompressionMode, number>> = { gzip: 12, zst: 19 };
+const LEVEL_MAX: Readonly<Record<CompressionMode, number>> = { gzip: 12, zst: 19 };
 
 const GZIP_HEADER_BYTES = 10;
 const GZIP_TRAILER_BYTES = 8;

@@ -169,7 +169,7 @@ function makeSpecial(at: At, dir: string): void {
 }
 
 /** Times that every filesystem in use holds (ext4 with 256-byte inodes ends in 2446). */
-export const TIMES = [
+const TIMES = [
   "@0",
   "@1.000000001",
   "@1700000000.123456789",

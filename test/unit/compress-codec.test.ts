@@ -14,7 +14,6 @@ const ALL: readonly Compression[] = [
   { mode: "gzip", level: 12 },
   { mode: "zst", level: 1 },
   { mode: "zst", level: 3 },
-  { mode: "zst", level: 19 },
 ];
 
 function decompress(stored: Uint8Array, { mode }: Compression): Buffer {
