@@ -4,9 +4,10 @@ import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import { Pipeline } from "#agent/pipeline.ts";
 import { automaticWorkers } from "#agent/pipeline-cores.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { Excludes } from "#archive/exclude.ts";
 import { LinuxSource } from "#archive/linux-source.ts";
 import { checkSources, sourceRoots } from "#archive/source-roots.ts";
-import { errnoName } from "#base/errors.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { uuid } from "#base/random.ts";
 import { niceLevel } from "#config/defaults.ts";
@@ -65,6 +66,22 @@ export function backupDeps(runtime: AgentRuntime): BackupDeps {
 export function backupPlans(config: AgentConfig, entries: readonly BackupEntryConfig[]): BackupPlan[] {
   const { retry, resume, resources } = config;
   return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers }));
+}
+
+/** Throws Failure E_CONFIG that names the entry and the pattern: better at the start than at two in the morning. */
+export function checkExcludes(config: AgentConfig): void {
+  for (const entry of config.backups) {
+    try {
+      new Excludes(entry.exclude);
+    } catch (error) {
+      throw excludeFailure(config, entry, toFailure(error));
+    }
+  }
+}
+
+function excludeFailure(config: AgentConfig, entry: BackupEntryConfig, cause: Failure): Failure {
+  const message = `${config.configFile}: backups entry ${entry.name}: exclude: ${cause.message}`;
+  return new Failure(cause.code, message, { cause, hint: cause.hint });
 }
 
 function presentRoots(entry: BackupEntryConfig): void {

@@ -7,7 +7,6 @@ import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
-import { checkJson, type CheckResult, checkText } from "#cli/check-report.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import { onceExit, onceJson, onceText, problemsText } from "#cli/once-report.ts";
@@ -19,7 +18,8 @@ import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
-import { backupDeps, backupPlans } from "./agent-backup.ts";
+import { backupDeps, backupPlans, checkExcludes } from "./agent-backup.ts";
+import { checkConfig } from "./check-config.ts";
 import { OnceDisplay } from "./once-display.ts";
 import { systemClock } from "./system.ts";
 
@@ -50,7 +50,10 @@ async function main(argv: readonly string[]): Promise<number> {
         process.stdout.write(command.text);
         return EXIT.done;
       case "check-config":
-        return checkConfig(command.configFile, command.json);
+        return checkConfig(command.configFile, command.json, {
+          load: () => load(command.configFile),
+          identity: identityOf,
+        });
       case "once":
         return await once(command);
     }
@@ -61,7 +64,9 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 function load(file: string): Loaded<AgentConfig> {
-  return loadAgentConfig(file, { disk: linuxConfigDisk, env: process.env, workingDir: process.cwd() });
+  const loaded = loadAgentConfig(file, { disk: linuxConfigDisk, env: process.env, workingDir: process.cwd() });
+  checkExcludes(loaded.config);
+  return loaded;
 }
 
 /** Certificates as the configuration names them; the CN must be the agent's name, or the server would refuse us. */
@@ -77,29 +82,6 @@ function identityOf(config: AgentConfig): Identity {
     "E_IDENTITY",
     `agent.name is ${config.agent.name}, the certificate ${clientCertFile} is for ${identity.commonName}`,
   );
-}
-
-function checkConfig(file: string, json: boolean): number {
-  let result: CheckResult;
-  try {
-    const { config, warnings } = load(file);
-    const notes = identityOf(config).warnings.map((message) => ({
-      file,
-      line: undefined,
-      key: "tls",
-      message,
-      hint: undefined,
-    }));
-    result = { file, warnings: [...warnings, ...notes], failure: undefined };
-  } catch (error) {
-    const failure = toFailure(error);
-    if (failure.code === "E_INTERNAL") throw error;
-    result = { file, warnings: [], failure };
-  }
-  const failed = result.failure !== undefined;
-  if (json) process.stdout.write(checkJson(result));
-  else (failed ? process.stderr : process.stdout).write(checkText(result));
-  return failed ? EXIT.usage : EXIT.done;
 }
 
 async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {

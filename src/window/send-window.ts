@@ -20,6 +20,8 @@ import { ByteRing } from "./ring.ts";
  * bookkeeping is memory too. The smallest chunk_size is 64 KiB, so a window full of those is always allowed.
  */
 const WINDOW_CHUNKS_MIN = 16_384;
+/** The server takes no more above the durable point: PROTOCOL.md "Limits". */
+const WINDOW_CHUNKS_MAX = 131_072;
 
 /** Shaped like the Sack message, without depending on the wire. */
 export interface Acknowledgement {
@@ -77,7 +79,8 @@ export class SendWindow {
 
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
-    this.#chunksMax = Math.max(WINDOW_CHUNKS_MIN, Math.floor(capacityBytes / (64 * KiB)));
+    const full = Math.floor(capacityBytes / (64 * KiB));
+    this.#chunksMax = Math.min(WINDOW_CHUNKS_MAX, Math.max(WINDOW_CHUNKS_MIN, full));
     this.#ring = new ByteRing(capacityBytes);
   }
 
