@@ -121,7 +121,9 @@ export class Durability {
   async #run(records: readonly ChunkRecord[]): Promise<void> {
     const numbers = new Set(records.map((record) => record.file));
     // A crash here loses what was not synced: no record names it, the agent still has it and sends it again.
-    await Promise.all([...numbers].map((number) => must(this.#parts.files[number], `file ${number}`).fdatasync()));
+    const syncs = [...numbers].map((number) => must(this.#parts.files[number], `file ${number}`).fdatasync());
+    // When one fails the other is waited for: who stops the session closes the files next.
+    for (const result of await Promise.allSettled(syncs)) if (result.status === "rejected") throw result.reason;
     // A crash here leaves bytes that no record names, or a torn record: as above.
     await this.#parts.journal.append(encodeChunks(records));
     // From here on the chunks are durable; a crash before the Sack makes the agent send them again, as duplicates.

@@ -6,6 +6,7 @@ import { must } from "#base/assert.ts";
 import { type Clock, every } from "#base/clock.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
+import type { DiskFile } from "./disk.ts";
 import type { Durability } from "./durability.ts";
 import type { FileHash } from "./file-hash.ts";
 import { encodeDocument } from "./journal-format.ts";
@@ -18,6 +19,7 @@ const PROGRESS_MS = 500;
 /** One file of the session. */
 export interface SessionFile {
   readonly number: FileNumber;
+  readonly part: DiskFile;
   readonly ledger: FileLedger;
   readonly hash: FileHash;
 }
@@ -26,13 +28,15 @@ export interface FinishParts {
   readonly head: JournalHead;
   readonly files: readonly SessionFile[];
   readonly durability: Durability;
+  /** Resolves when no write is under way. */
+  readonly written: () => Promise<void>;
   readonly clock: Clock;
   readonly onPhase: PhaseListener;
   /** Throws the session's failure if it has one. */
   readonly check: () => void;
 }
 
-/** Rejects with E_PROTOCOL, E_MISMATCH, or what `check` throws. */
+/** Rejects with E_PROTOCOL, E_MISMATCH, E_DISK, what the disk throws, or what `check` throws. */
 export async function finishSession(
   proof: SessionProof,
   parts: FinishParts,
@@ -44,6 +48,13 @@ export async function finishSession(
   parts.check();
   for (const said of proof.files) checkDigests(must(parts.files[said.file], `file ${said.file}`), said);
   await parts.durability.settle();
+  parts.check();
+  // Of chunks that were given up a write may still be under way; no new one can begin, since none is claimed any more.
+  await parts.written();
+  for (const file of parts.files) {
+    parts.check();
+    await fitLength(file);
+  }
   parts.check();
   const { session, agent, backup, run, archive } = parts.head;
   const intent: CommitIntent = {
@@ -92,6 +103,21 @@ async function hashToTheEnd(parts: FinishParts): Promise<void> {
   } finally {
     timer.cancel();
   }
+}
+
+/**
+ * The part must be as long as the proof says. A chunk that was given up and never came again may have left bytes behind
+ * the end, which are cut off; a shorter one has lost what the disk had taken.
+ */
+async function fitLength({ number, part, ledger }: SessionFile): Promise<void> {
+  const size = await part.size();
+  const expected = ledger.receivedBytes;
+  if (size < expected) {
+    throw new Failure("E_DISK", `file ${number} has ${size} bytes on the disk, expected ${expected}`);
+  }
+  if (size === expected) return;
+  await part.truncate(expected);
+  await part.fdatasync();
 }
 
 function checkDigests(file: SessionFile, said: FileProof): void {

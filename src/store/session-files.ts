@@ -3,6 +3,7 @@
  * Nothing of a session lies anywhere else until it is committed. This file makes and removes them, and writes no content.
  */
 import { must } from "#base/assert.ts";
+import { Failure } from "#base/errors.ts";
 import type { DiskFile } from "./disk.ts";
 import { encodeDocument } from "./journal-format.ts";
 import { JournalWriter } from "./journal-writer.ts";
@@ -45,11 +46,14 @@ export interface SessionFiles {
 
 /**
  * Makes the directory and its files; their names and the journal's head are on the disk when it resolves. Rejects with
- * what the disk throws, after removing what it had made.
+ * what the disk throws, after removing what it had made, or with E_STORAGE_FAILED when the directory is there already.
  */
 export async function createSessionFiles(root: StorageRoot, head: JournalHead): Promise<SessionFiles> {
   const paths = sessionPaths(head.session);
-  await root.makeDirectory(paths.directory, 0o700);
+  // Another session's directory must not be taken for ours, least of all by the cleaning up below.
+  if (!(await root.makeDirectory(paths.directory, 0o700))) {
+    throw new Failure("E_STORAGE_FAILED", `${root.path(paths.directory)} exists already`);
+  }
   const opened: DiskFile[] = [];
   try {
     // The parts have the mode of archives from the start, so that nothing is left to do between the last sync and the

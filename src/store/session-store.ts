@@ -7,7 +7,7 @@ import { assert, must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import type { Clock } from "#base/clock.ts";
-import { Failure, toFailure } from "#base/errors.ts";
+import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
 import type { BufferPool } from "./buffer-pool.ts";
@@ -92,6 +92,7 @@ export class SessionStore {
     const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
     const open = (number: FileNumber): SessionFile => ({
       number,
+      part: files.parts[number],
       ledger: new FileLedger(number, parts.head.windowBytes),
       hash: new FileHash({
         ...{ file: files.parts[number], memory: this.#memory, pool, turns },
@@ -209,6 +210,7 @@ export class SessionStore {
         head: this.#parts.head,
         files: this.#files,
         durability: this.#durability,
+        written: () => this.#writes.idle(),
         clock: this.#parts.clock,
         onPhase: (phase, done, total) => this.#onPhase(phase, done, total),
         check: () => this.#check(),
@@ -230,16 +232,15 @@ export class SessionStore {
   }
 
   async #abort(reason: Failure): Promise<void> {
-    if (this.#state === "committing") {
-      await this.#finishing?.catch((error: unknown) => {
-        this.#parts.log.info("the commit that the abort waited for failed", { error: toFailure(error).toString() });
-      });
-    }
+    // Whoever asked for the commit hears how it ended.
+    if (this.#state === "committing") await Promise.allSettled([this.#finishing]);
     if (this.#state === "committed") return;
     this.#state = "aborted";
     this.#failure ??= reason;
     await this.#stop();
-    // No write is under way any more: only now are the files closed and unlinked.
+    // A Finish that was under way hears of the end at its next step, and uses the files until then.
+    await Promise.allSettled([this.#finishing]);
+    // No call is under way any more: only now are the files closed and unlinked.
     await this.#parts.discard();
   }
 
