@@ -8,6 +8,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { type Random, uuid } from "#base/random.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { SessionRequest } from "#store/session-types.ts";
 import { SLOTS_MAX } from "#wire/limits.ts";
 import { agreeChunkBytes, assertFits, expectedBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
@@ -186,10 +187,7 @@ export class AdmissionDesk implements ApplicantDesk {
       });
       // Nothing was awaited since the disk was looked at: the next one sees this promise.
       share.promise(diskKey, neededBytes, () => session.storedBytes);
-      const store = await storage.createSession(
-        { ...plan, session: plan.id, generation: session.generation, compression: plan.compression.mode },
-        session.storeEvents(),
-      );
+      const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
       if (applicant.over) {
         await store.abort(new Failure("E_DISCONNECTED", "the agent left while its session was opened"));
         return;
@@ -215,8 +213,12 @@ export class AdmissionDesk implements ApplicantDesk {
   /** Throws Failure E_FULL when what the applicant will store does not fit beside reserve and running sessions. */
   async #checkDisk(applicant: Applicant, config: StorageConfig): Promise<{ diskKey: string; neededBytes: number }> {
     const storage = await this.#options.storages.open(config.name);
-    const last = storage.lastCommitted(applicant.agent, applicant.request.backup);
-    const neededBytes = expectedBytes(last?.bytes ?? 0, applicant.request.estimateBytes);
+    const { agent, request } = applicant;
+    // Archives that were copied into place have no commit record, but their size counts as well.
+    const lastBytes =
+      storage.lastCommitted(agent, request.backup)?.bytes ??
+      (await storage.archives(agent, request.backup)).at(-1)?.bytes;
+    const neededBytes = expectedBytes(lastBytes ?? 0, request.estimateBytes);
     const diskKey = await this.#options.diskKey(config.baseDir);
     const space = await storage.space();
     assertFits(config.name, { ...space, promisedBytes: this.#shares.promisedOn(diskKey) }, neededBytes);
@@ -283,6 +285,13 @@ export class AdmissionDesk implements ApplicantDesk {
     const place = { agent, run, remote: link.remoteAddress, ...asked };
     this.#options.events.emit({ kind, level: "info", message, fields: { ...place, ...fields } });
   }
+}
+
+/** What the store keeps of the plan in its journal, and no more. */
+function requestOf(plan: SessionPlan, generation: number): SessionRequest {
+  const { id, agent, backup, run, compression, chunkBytes, windowBytes, startWallMs } = plan;
+  const fixed = { agent, backup, run, chunkBytes, windowBytes, startWallMs };
+  return { session: id, generation, compression: compression.mode, ...fixed };
 }
 
 function busy(applicant: Applicant): Failure {

@@ -167,6 +167,8 @@ export class Session implements Occupant {
     const slotGeneration = this.#connections.attachStream(link, slot);
     this.#connected();
     this.#welcome(link, slotGeneration);
+    // The agent sends no Data before it knows what is here already.
+    this.#acks.beat(link);
     this.#acks.drained();
   }
 
@@ -319,7 +321,8 @@ export class Session implements Occupant {
   }
 
   #fate(fate: ChunkFate, storedLength: number, push: boolean): void {
-    if (fate === "dropped") return;
+    // After the store failed every chunk is "damaged"; that is told as the failure it is.
+    if (fate === "dropped" || this.#ending !== undefined) return;
     if (fate === "damaged") {
       this.#damaged();
       return;

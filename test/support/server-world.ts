@@ -1,0 +1,274 @@
+/**
+ * A whole server in memory for one test: simulated clock and disk, connections by script, its events kept. `close` shuts
+ * it down and checks that nothing is left: no session, no open file, no unfinished work on the disk.
+ */
+import { expect } from "bun:test";
+import { Failure } from "#base/errors.ts";
+import type { LogFields, Logger } from "#base/log.ts";
+import type { Random } from "#base/random.ts";
+import { GiB, MiB } from "#base/units.ts";
+import type { StorageConfig } from "#config/types.ts";
+import type { ObservedEvent } from "#observe/events.ts";
+import type { PeerIdentity } from "#pki/peer-identity.ts";
+import { Server } from "#server/server.ts";
+import { Storage } from "#store/storage.ts";
+import type { Message } from "#wire/messages.ts";
+import { MemoryDisk } from "./memory-disk.ts";
+import { ScriptLink } from "./script-client.ts";
+import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
+import { settle, SimClock } from "./sim-clock.ts";
+
+export const RUN = "00000000-0000-4000-8000-000000000001";
+export const OTHER_RUN = "00000000-0000-4000-8000-000000000002";
+export const BASE_DIR = "/srv/backups";
+
+/** Simulated time that anything a test waits for may take. */
+const WAIT_MS = 120_000;
+
+export interface WorldOptions {
+  readonly sessionsMax?: number;
+  readonly memoryBytesMax?: number;
+  readonly sessionIdleTimeoutMs?: number;
+  readonly shutdownTimeoutMs?: number;
+  readonly storages?: readonly StorageConfig[];
+  readonly disk?: MemoryDisk;
+  readonly clock?: SimClock;
+}
+
+/** A connection of the script, and how to break it. */
+export interface ScriptConnection {
+  readonly link: ScriptLink;
+  readonly pipe: ScriptPipe;
+}
+
+export interface OpenSession extends ScriptConnection {
+  readonly admitted: Message<"admitted">;
+}
+
+export function storageConfig(fields: Partial<StorageConfig> = {}): StorageConfig {
+  return {
+    name: "main",
+    baseDir: BASE_DIR,
+    maxBackups: 3,
+    compression: { mode: "gzip", level: 3 },
+    reserve: { percent: 5, bytesMax: 10 * GiB },
+    allowAgents: undefined,
+    minAgeMs: 0,
+    assembler: { mode: "eager", pendingMemBytesMax: 8 * MiB, chunkShardLevels: 1, chunkFsync: true },
+    verifyIntegrity: false,
+    ...fields,
+  };
+}
+
+export class ServerWorld {
+  readonly clock: SimClock;
+  readonly disk: MemoryDisk;
+  readonly server: Server;
+  readonly events: ObservedEvent[] = [];
+  readonly logged: string[] = [];
+  #ports = 40_000;
+
+  private constructor(options: WorldOptions) {
+    this.clock = options.clock ?? new SimClock();
+    this.disk = options.disk ?? new MemoryDisk();
+    this.server = new Server({
+      config: {
+        server: {
+          listen: { host: "0.0.0.0", port: 9847 },
+          stateDir: "/var/lib/nbackup",
+          sessionsMax: options.sessionsMax ?? 32,
+          memoryBytesMax: options.memoryBytesMax ?? GiB,
+          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs ?? 86_400_000,
+          shutdownTimeoutMs: options.shutdownTimeoutMs ?? 60_000,
+        },
+        storages: options.storages ?? [storageConfig()],
+      },
+      clock: this.clock,
+      random: seededRandom(7),
+      log: this.#log(),
+      events: { emit: (event) => void this.events.push(event) },
+      software: "nbackup-server 0.0.0",
+      openStorage: (config) => this.openStorage(config),
+      diskKey: () => Promise.resolve("the only disk"),
+    });
+  }
+
+  static async start(options: WorldOptions = {}): Promise<ServerWorld> {
+    const world = new ServerWorld(options);
+    await world.wait(makeDirectories(world.disk, BASE_DIR));
+    await world.wait(world.server.start());
+    return world;
+  }
+
+  openStorage(config: StorageConfig): Promise<Storage> {
+    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+    return Storage.open({
+      ...{ name, baseDir, maxBackups, minAgeMs, reserve },
+      pendingBytesMax: assembler.pendingMemBytesMax,
+      disk: this.disk,
+      clock: this.clock,
+      log: this.#log(),
+    });
+  }
+
+  /** Lets simulated time pass until it settles. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    return this.clock.until(promise, WAIT_MS);
+  }
+
+  /** A new connection of an agent whose certificate says `commonName`. */
+  connect(commonName = "web-1"): ScriptConnection {
+    this.#ports += 1;
+    const peer: PeerIdentity = { commonName, fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+    return this.connectAs(() => peer);
+  }
+
+  connectAs(peer: () => PeerIdentity): ScriptConnection {
+    const pipe = scriptPipe(this.clock, `192.0.2.7:${this.#ports}`, peer);
+    const link = new ScriptLink(pipe.client);
+    this.server.accept(pipe.server);
+    return { link, pipe };
+  }
+
+  /** A connection whose session Hello was welcomed. */
+  async hello(agent = "web-1", run = RUN): Promise<ScriptConnection> {
+    const connection = this.connect(agent);
+    connection.link.send("hello", helloOf({ agent, run }));
+    await this.wait(connection.link.expect("welcome"));
+    return connection;
+  }
+
+  /** A session of its own, admitted. */
+  async session(
+    fields: Partial<Message<"begin">> = {},
+    { agent = "web-1", run = RUN }: { readonly agent?: string; readonly run?: string } = {},
+  ): Promise<OpenSession> {
+    const connection = await this.hello(agent, run);
+    connection.link.send("begin", beginOf(fields));
+    const admitted = await this.wait(connection.link.expect("admitted"));
+    return { ...connection, admitted };
+  }
+
+  /** A session connection that asks to resume; its answer is the script's to read. */
+  resume(session: string, { agent = "web-1", run = RUN } = {}): ScriptConnection {
+    const connection = this.connect(agent);
+    connection.link.send("hello", helloOf({ agent, run, session }));
+    return connection;
+  }
+
+  /** A stream that asks for a slot. */
+  stream(session: string, slot: number, { agent = "web-1", run = RUN } = {}): ScriptConnection {
+    const connection = this.connect(agent);
+    connection.link.send("hello", helloOf({ role: "stream", agent, run, session, slot }));
+    return connection;
+  }
+
+  /** The events of a kind. */
+  eventsOf(kind: string): ObservedEvent[] {
+    return this.events.filter((event) => event.kind === kind);
+  }
+
+  /** Every path below the storage, with what is in it. */
+  tree(): ReadonlyMap<string, string | Uint8Array> {
+    return this.disk.tree(BASE_DIR);
+  }
+
+  /** The bytes of a file below the storage. */
+  content(path: string): Buffer {
+    const found = this.tree().get(path);
+    if (!(found instanceof Uint8Array)) throw new Error(`${path} is not a file`);
+    return Buffer.from(found);
+  }
+
+  /** Paths of unfinished sessions: none when all is clean. */
+  unfinished(): string[] {
+    return [...this.tree().keys()].filter((path) => /^\.nbackup\/sessions\/./.test(path));
+  }
+
+  /** Stops the server at once and checks that it left nothing behind. */
+  async close(): Promise<void> {
+    const first = this.server.shutdown();
+    await this.wait(Promise.all([first, this.server.shutdown()]));
+    await this.clock.advance(10_000);
+    await settle();
+    expect(this.server.view()).toEqual({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+    expect(this.unfinished()).toEqual([]);
+    expect(this.disk.openFiles).toBe(0);
+    expect(this.clock.pendingCount).toBe(0);
+  }
+
+  #log(): Logger {
+    const write =
+      (level: string) =>
+      (message: string, fields?: LogFields): void => {
+        this.logged.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      };
+    const log: Logger = {
+      debug: write("debug"),
+      info: write("info"),
+      warn: write("warn"),
+      error: write("error"),
+      child: () => log,
+    };
+    return log;
+  }
+}
+
+export function helloOf(fields: Partial<Message<"hello">>): Message<"hello"> {
+  return {
+    role: "session",
+    versionMin: 1,
+    versionMax: 1,
+    agent: "web-1",
+    software: "nbackup-agent 0.0.0",
+    run: RUN,
+    ...fields,
+  };
+}
+
+export function beginOf(fields: Partial<Message<"begin">> = {}): Message<"begin"> {
+  return {
+    backup: "home",
+    storage: "main",
+    estimateBytes: 0,
+    chunkBytes: 65_536,
+    windowBytes: 64 * MiB,
+    parallels: 0,
+    ...fields,
+  };
+}
+
+async function makeDirectories(disk: MemoryDisk, path: string): Promise<void> {
+  let at = "";
+  for (const name of path.split("/").filter((part) => part !== "")) {
+    at = `${at}/${name}`;
+    try {
+      await disk.mkdir(at, 0o755);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith("EEXIST")) throw error;
+    }
+  }
+}
+
+/** mulberry32: small, and the same on every machine. */
+export function seededRandom(seed: number): Random {
+  let state = seed;
+  const unit = (): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return { unit, bytes: (length) => Uint8Array.from({ length }, () => Math.floor(unit() * 256)) };
+}
+
+/** The failure that a promise rejects with. */
+export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error("it did not fail");
+}
