@@ -15,7 +15,7 @@ import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom, type ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
-export const AGENT_RUN = "00000000-0000-4000-8000-00000000000a";
+const AGENT_RUN = "00000000-0000-4000-8000-00000000000a";
 
 /** Connections to a server in memory; the network can be down, and what is open can be cut. */
 export class SimNetwork implements Dialer {
