@@ -7,8 +7,7 @@ import { crc32 } from "node:zlib";
 import { assert } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
-import { BUFFER_BYTES } from "./buffer-pool.ts";
-import type { IntakeMemory, Piece } from "./intake-memory.ts";
+import { costOf, type IntakeMemory, type Piece } from "./intake-memory.ts";
 import type { ChunkRecord } from "./journal-format.ts";
 import type { ChunkPlace, ChunkTail, ChunkWriter } from "./session-types.ts";
 import type { QueuedWrite, WriteQueue } from "./write-queue.ts";
@@ -50,6 +49,11 @@ export class ChunkIntake implements ChunkWriter {
     this.#place = place;
   }
 
+  /** Memory that the half-filled piece takes. */
+  get openBytes(): number {
+    return costOf(this.#open?.buffer);
+  }
+
   write(segment: Uint8Array): void {
     if (this.#over) return;
     const end = this.#taken + segment.length;
@@ -64,12 +68,12 @@ export class ChunkIntake implements ChunkWriter {
       const piece = this.#open ?? this.#begin();
       const buffer = piece.buffer;
       assert(buffer !== undefined, "a piece that is being filled has no buffer");
-      const part = segment.subarray(at, at + BUFFER_BYTES - piece.length);
+      const part = segment.subarray(at, at + buffer.length - piece.length);
       buffer.set(part, piece.length);
       piece.length += part.length;
       at += part.length;
       this.#taken += part.length;
-      if (piece.length === BUFFER_BYTES) this.flush();
+      if (piece.length === buffer.length) this.flush();
     }
     this.#host.took(this.#place.file, segment.length);
   }
@@ -139,7 +143,8 @@ export class ChunkIntake implements ChunkWriter {
   }
 
   #begin(): Piece {
-    const piece = this.#host.memory.begin(this.#place.offset + this.#taken);
+    const { offset, storedLength } = this.#place;
+    const piece = this.#host.memory.begin(offset + this.#taken, storedLength - this.#taken);
     this.#pieces.push(piece);
     this.#open = piece;
     this.#host.pieceOpened(this);

@@ -12,6 +12,8 @@ import { HASH_SLICE_BYTES, type HashTurns, type HashWork } from "./hash-turns.ts
 
 /** Pieces that are read back at once: the disk is asked for the next ones while one is hashed. */
 const READS_AT_ONCE = 4;
+/** Of so many pieces, the next ones to be hashed: what is read back early waits in memory that nothing else limits. */
+const READ_AHEAD_PIECES = 8;
 
 /** A chunk that was received. */
 export interface HashItem {
@@ -142,24 +144,27 @@ export class FileHash implements HashWork {
     this.#wake();
   }
 
-  /** Reads back the next pieces that are not in memory. Only pieces whose write has returned have no buffer. */
+  /** Reads back those of the next pieces that are not in memory. Only pieces whose write has returned have no buffer. */
   #readAhead(): void {
-    let index = this.#piece;
-    for (let sequence = this.#hashedChunks; ; sequence += 1) {
+    let [sequence, index] = [this.#hashedChunks, this.#piece];
+    for (let seen = 0; seen < READ_AHEAD_PIECES && this.#reads.size < READS_AT_ONCE;) {
       const item = this.#waiting.get(sequence);
       if (item === undefined) return;
-      for (; index < item.pieces.length; index += 1) {
-        if (this.#reads.size >= READS_AT_ONCE) return;
-        const piece = item.pieces[index];
-        if (piece?.buffer === undefined && piece?.reading === false) this.#readBack(piece);
+      const piece = item.pieces[index];
+      if (piece === undefined) {
+        sequence += 1;
+        index = 0;
+        continue;
       }
-      index = 0;
+      if (piece.buffer === undefined && !piece.reading) this.#readBack(piece);
+      index += 1;
+      seen += 1;
     }
   }
 
   #readBack(piece: Piece): void {
     const { pool, memory, file, turns } = this.#parts;
-    const buffer = pool.take();
+    const buffer = pool.take(piece.length);
     piece.reading = true;
     const read: Promise<void> = file.read(buffer.subarray(0, piece.length), piece.offset).then(
       (got) => {

@@ -1,11 +1,15 @@
 /**
  * The memory that one session's bytes take between the socket and the disk and the in-order hash. A piece of a chunk
- * lives in one pooled buffer that both the write and the hash read. The backlog (not yet written) has marks at which
+ * lives in one buffer of the pool that both the write and the hash read. The backlog (not yet written) has marks at which
  * reading pauses and goes on; what is written but not yet hashed is kept up to a limit, beyond it the hash reads it back
  * from the file. It neither writes nor hashes.
  */
-import { assert } from "#base/assert.ts";
-import { BUFFER_BYTES, type BufferPool } from "./buffer-pool.ts";
+import { assert, must } from "#base/assert.ts";
+import { KiB } from "#base/units.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+
+/** What the smallest piece counts: bookkeeping is memory too. */
+const PIECE_BYTES_MIN = 4 * KiB;
 
 /** Consecutive bytes of a chunk. */
 export interface Piece {
@@ -32,6 +36,11 @@ export interface IntakeMarks {
   readonly pendingBytesMax: number;
 }
 
+/** What a buffer counts, full or not. */
+export function costOf(buffer: Uint8Array | undefined): number {
+  return buffer === undefined ? 0 : Math.max(PIECE_BYTES_MIN, buffer.length);
+}
+
 export class IntakeMemory {
   readonly #pool: BufferPool;
   readonly #marks: IntakeMarks;
@@ -39,6 +48,7 @@ export class IntakeMemory {
   #backlogBytes = 0;
   /** Written, and kept for the hash. */
   readonly #kept = new Set<Piece>();
+  #keptBytes = 0;
   #congested = false;
 
   constructor(pool: BufferPool, marks: IntakeMarks, onRelief: () => void) {
@@ -53,11 +63,6 @@ export class IntakeMemory {
     return this.#backlogBytes;
   }
 
-  /** Memory of bytes kept for the hash alone, whole buffers. */
-  get pendingBytes(): number {
-    return this.#kept.size * BUFFER_BYTES;
-  }
-
   get congested(): boolean {
     return this.#congested;
   }
@@ -67,18 +72,22 @@ export class IntakeMemory {
     return this.#backlogBytes * 2 >= this.#marks.highBytes;
   }
 
-  /** An empty piece with a buffer. Always succeeds: whoever brings bytes looks at `congested` and stops. */
-  begin(offset: number): Piece {
-    this.#backlogBytes += BUFFER_BYTES;
+  /**
+   * An empty piece with a buffer for at most `bytesMax` bytes. Always succeeds: whoever brings bytes looks at `congested`
+   * and stops.
+   */
+  begin(offset: number, bytesMax: number): Piece {
+    const buffer = this.#pool.take(bytesMax);
+    this.#backlogBytes += costOf(buffer);
     if (this.#backlogBytes >= this.#marks.highBytes) this.#congested = true;
-    return { offset, length: 0, buffer: this.#pool.take(), unwritten: true, wanted: true, reading: false };
+    return { offset, length: 0, buffer, unwritten: true, wanted: true, reading: false };
   }
 
   /** The write of the piece has returned, or will never start. */
   written(piece: Piece): void {
     assert(piece.unwritten, `the piece at ${piece.offset} was written twice`);
     piece.unwritten = false;
-    this.#backlogBytes -= BUFFER_BYTES;
+    this.#backlogBytes -= costOf(piece.buffer);
     if (piece.wanted) this.#keep(piece);
     else this.#give(piece);
     if (this.#congested && this.#backlogBytes <= this.#marks.lowBytes) {
@@ -87,12 +96,14 @@ export class IntakeMemory {
     }
   }
 
-  /** The bytes of a piece that the file alone had were read back into a buffer of the pool, and the hash will have them next. */
+  /**
+   * The bytes of a piece that the file alone had were read back into a buffer of the pool. The hash has them next, so they
+   * are not counted: it reads few ahead.
+   */
   restored(piece: Piece, buffer: Uint8Array): void {
     assert(piece.buffer === undefined && !piece.unwritten, `the piece at ${piece.offset} was read back for nothing`);
     piece.buffer = buffer;
-    if (piece.wanted) this.#kept.add(piece);
-    else this.#give(piece);
+    if (!piece.wanted) this.#give(piece);
   }
 
   /** The hash has had the piece, or does not want it any more. May be called again. */
@@ -104,14 +115,16 @@ export class IntakeMemory {
   /** Of all that could be kept, what stands first in the file will be hashed first; the rest is read back later. */
   #keep(piece: Piece): void {
     this.#kept.add(piece);
-    if (this.pendingBytes <= this.#marks.pendingBytesMax) return;
-    let last = piece;
-    for (const other of this.#kept) if (other.offset > last.offset) last = other;
-    this.#give(last);
+    this.#keptBytes += costOf(piece.buffer);
+    while (this.#keptBytes > this.#marks.pendingBytesMax) {
+      let last: Piece | undefined;
+      for (const other of this.#kept) if (last === undefined || other.offset > last.offset) last = other;
+      this.#give(must(last, "a piece that is kept"));
+    }
   }
 
   #give(piece: Piece): void {
-    this.#kept.delete(piece);
+    if (this.#kept.delete(piece)) this.#keptBytes -= costOf(piece.buffer);
     if (piece.buffer !== undefined) this.#pool.give(piece.buffer);
     piece.buffer = undefined;
   }

@@ -316,13 +316,16 @@ export class SessionStore {
   }
 
   /**
-   * Half-filled buffers of slow streams must not use up the backlog: the oldest is written as it is. So never more than
-   * half of the backlog waits to be filled, and a congested session is relieved whatever the streams do.
+   * Half-filled buffers of slow streams must not use up the backlog: the oldest are written as they are, as much as the
+   * new one takes. So never more than half of the backlog waits to be filled, and a congested session is relieved
+   * whatever the streams do.
    */
   #pieceOpened(intake: ChunkIntake): void {
-    if (this.#memory.crowded) {
-      const [oldest] = this.#halfFilled;
-      oldest?.flush();
+    let excess = this.#memory.crowded ? intake.openBytes : 0;
+    for (const older of this.#halfFilled) {
+      if (excess <= 0) break;
+      excess -= older.openBytes;
+      older.flush();
     }
     this.#halfFilled.add(intake);
   }

@@ -7,6 +7,7 @@ import type { SessionStore } from "#store/session-store.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { settle } from "#test/support/sim-clock.ts";
 import {
+  begin,
   chunkAt,
   type Heard,
   type Kit,
@@ -24,8 +25,10 @@ import {
 const SESSION = `/srv/backup/.nbackup/sessions/${SESSION_A}`;
 const ABORTED = new Failure("E_ABORTED", "by the test");
 
-async function openSession(): Promise<Kit & { readonly store: SessionStore; readonly heard: Heard }> {
-  const kit = await openKit();
+async function openSession(
+  options: Parameters<typeof openKit>[0] = {},
+): Promise<Kit & { readonly store: SessionStore; readonly heard: Heard }> {
+  const kit = await openKit(options);
   const { heard, events } = listen();
   return { ...kit, store: await kit.storage.createSession(request(), events), heard };
 }
@@ -145,4 +148,68 @@ test("a session id that is taken is refused, and the session that has it goes on
   expect(disk.tree("/srv/backup").get(answer.archive)).toEqual(file.bytes);
   const other = await storage.createSession(request({ session: SESSION_B, agent: "web-02" }), listen().events);
   await other.abort(ABORTED);
+});
+
+test("tiny chunks take memory by their size, not a whole buffer each", async () => {
+  const file = testFile(
+    seededRandom(37),
+    Array.from({ length: 1000 }, () => 3),
+  );
+  const { store, disk, clock } = await openSession();
+  const gate = Promise.withResolvers<void>();
+  disk.hook = ({ call }) => (call === "write" ? gate.promise : undefined);
+  // All of them fit into one read of a socket, in the middle of which nobody can stop it.
+  for (const chunk of file.chunks.slice(1)) send(store, chunk);
+  expect([store.congested, store.backlogBytes < 5 * MiB]).toEqual([false, true]);
+  gate.resolve();
+  await settle();
+  expect(store.backlogBytes).toBe(0);
+  send(store, chunkAt(file, 0));
+  const answer = await clock.until(
+    store.finish(proofOf(file), () => undefined),
+    10_000,
+  );
+  expect(disk.tree("/srv/backup").get(answer.archive)).toEqual(file.bytes);
+});
+
+test("half-filled buffers of all lengths, large after tiny, take at most half of the backlog", async () => {
+  const lengths = [...Array.from({ length: 100 }, () => 5000), ...Array.from({ length: 100 }, () => 300_000)];
+  const file = testFile(seededRandom(38), lengths);
+  const { store } = await openSession();
+  for (const chunk of file.chunks) begin(store, chunk).write(chunk.bytes.subarray(0, 500));
+  await settle();
+  expect(store.backlogBytes).toBeLessThanOrEqual(4 * MiB);
+  expect(store.congested).toBeFalse();
+});
+
+test("while one read back is slow, few others are read ahead of it", async () => {
+  const file = testFile(
+    seededRandom(39),
+    Array.from({ length: 60 }, () => 256 * KiB),
+  );
+  const { store, disk, clock } = await openSession({ pendingBytesMax: 0 });
+  for (const chunk of file.chunks.slice(2, 50)) send(store, chunk);
+  await settle();
+  const gate = Promise.withResolvers<void>();
+  let reads = 0;
+  disk.hook = ({ call, offset }) => {
+    if (call !== "read") return undefined;
+    reads += 1;
+    return offset === 2 * 256 * KiB ? gate.promise : undefined;
+  };
+  send(store, chunkAt(file, 0));
+  send(store, chunkAt(file, 1));
+  await clock.advance(0);
+  for (const chunk of file.chunks.slice(50)) {
+    send(store, chunk);
+    await settle();
+  }
+  // The slow one, seven behind it, and the two that were hashed before.
+  expect(reads).toBeLessThanOrEqual(10);
+  gate.resolve();
+  const answer = await clock.until(
+    store.finish(proofOf(file), () => undefined),
+    10_000,
+  );
+  expect(disk.tree("/srv/backup").get(answer.archive)?.length).toBe(file.bytes.length);
 });
