@@ -75,8 +75,9 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
 }
 
 async function stopAll(listener: Listener, server: Server, lock: DiskLock): Promise<void> {
-  listener.stop();
+  // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
+  listener.stop();
   await lock.release();
 }
 
