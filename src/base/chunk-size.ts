@@ -23,3 +23,18 @@ export const DEFAULT_CHUNK_BYTES: Readonly<Record<CompressionMode, number>> = { 
 export function bufferBytesMin(workers: number, chunkBytes: number): number {
   return (workers + 4) * (chunkBytes + CHUNK_RECORDS_BYTES_MAX);
 }
+
+/**
+ * Highly compressible data makes tiny chunks: without a limit on their number 256 MB could hold millions, whose
+ * bookkeeping is memory on both sides.
+ */
+const WINDOW_CHUNKS_MIN = 16_384;
+const WINDOW_CHUNKS_MAX = 131_072;
+
+/**
+ * The most chunks that may be sent and not yet durable, both files together; the agent keeps to it and the server refuses
+ * more: as many as the smallest chunk_size fits into the window, within bounds. PROTOCOL.md "Limits".
+ */
+export function windowChunksMax(windowBytes: number): number {
+  return Math.min(WINDOW_CHUNKS_MAX, Math.max(WINDOW_CHUNKS_MIN, Math.floor(windowBytes / CHUNK_BYTES_MIN)));
+}

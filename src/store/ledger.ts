@@ -5,7 +5,7 @@
  */
 import { assert, must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import { CHUNK_BYTES_MAX, CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { CHUNK_BYTES_MAX, CHUNK_RECORDS_BYTES_MAX, windowChunksMax } from "#base/chunk-size.ts";
 import { Failure } from "#base/errors.ts";
 import { KiB } from "#base/units.ts";
 import { RunSet } from "./runs.ts";
@@ -13,12 +13,6 @@ import type { ChunkPlace } from "./session-types.ts";
 
 /** Stored bytes of one chunk: as PROTOCOL.md "Limits". */
 const STORED_BYTES_MAX = CHUNK_BYTES_MAX + CHUNK_RECORDS_BYTES_MAX + 256 * KiB;
-
-/**
- * Chunks that may stand above the durable point. Bytes are bounded by the window, but chunks of a few bytes would make
- * any number of them; each costs about 300 bytes here. 131,072 chunks are 128 GiB of zeros read within one second.
- */
-export const CHUNKS_ABOVE_DURABLE_MAX = 131_072;
 
 /** A sequence number is 32 bits wide on the wire and in the journal. */
 const SEQUENCE_MAX = 0xffff_ffff;
@@ -36,6 +30,8 @@ interface Chunk {
 export class FileLedger {
   readonly #file: FileNumber;
   readonly #windowBytes: number;
+  /** Chunks that may stand above the durable point: a few bytes each would make any number of them in the window. */
+  readonly #chunksMax: number;
   /** Chunks at and above the durable point. */
   readonly #chunks = new Map<number, Chunk>();
   /** All of #chunks. */
@@ -51,6 +47,7 @@ export class FileLedger {
   constructor(file: FileNumber, windowBytes: number, durable = { chunks: 0, bytes: 0 }) {
     this.#file = file;
     this.#windowBytes = windowBytes;
+    this.#chunksMax = windowChunksMax(windowBytes);
     this.#durableChunks = durable.chunks;
     this.#durableBytes = durable.bytes;
     this.#receivedChunks = durable.chunks;
@@ -170,7 +167,7 @@ export class FileLedger {
     this.#check(sequence === 0 ? offset === 0 : offset >= sequence, place, "stands too low for its number");
     const windowEnd = this.#durableBytes + this.#windowBytes;
     this.#check(offset + storedLength <= windowEnd, place, `reaches beyond the window, which ends at ${windowEnd}`);
-    const numbersEnd = this.#durableChunks + CHUNKS_ABOVE_DURABLE_MAX;
+    const numbersEnd = this.#durableChunks + this.#chunksMax;
     this.#check(sequence < numbersEnd, place, `has a number beyond ${numbersEnd}, too far above the durable point`);
   }
 
@@ -207,7 +204,7 @@ export class FileLedger {
     const counts = this.#durableChunks <= this.#receivedChunks && this.#durableBytes <= this.#receivedBytes;
     assert(counts, `file ${this.#file}: durable is above received`);
     assert(this.claimedChunks >= 0, `file ${this.#file}: ${this.claimedChunks} chunks claimed`);
-    assert(this.#chunks.size <= CHUNKS_ABOVE_DURABLE_MAX, `file ${this.#file}: ${this.#chunks.size} chunks known`);
+    assert(this.#chunks.size <= this.#chunksMax, `file ${this.#file}: ${this.#chunks.size} chunks known`);
     const lowest = this.#known.runs[0];
     const above = lowest === undefined || lowest.first >= this.#durableChunks;
     assert(above, `file ${this.#file}: chunk ${lowest?.first} is below the durable point`);

@@ -7,21 +7,13 @@
  * only when the server says so: another boot or generation, or `lost`.
  */
 import { assert, must } from "#base/assert.ts";
+import { windowChunksMax } from "#base/chunk-size.ts";
 import type { FileNumber, SealedChunk } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
-import { KiB } from "#base/units.ts";
 import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
-
-/**
- * Highly compressible data makes tiny chunks: without a limit on their number 256 MB could hold millions, whose
- * bookkeeping is memory too. The smallest chunk_size is 64 KiB, so a window full of those is always allowed.
- */
-const WINDOW_CHUNKS_MIN = 16_384;
-/** The server takes no more above the durable point: PROTOCOL.md "Limits". */
-const WINDOW_CHUNKS_MAX = 131_072;
 
 /** Shaped like the Sack message, without depending on the wire. */
 export interface Acknowledgement {
@@ -79,8 +71,7 @@ export class SendWindow {
 
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
-    const full = Math.floor(capacityBytes / (64 * KiB));
-    this.#chunksMax = Math.min(WINDOW_CHUNKS_MAX, Math.max(WINDOW_CHUNKS_MIN, full));
+    this.#chunksMax = windowChunksMax(capacityBytes);
     this.#ring = new ByteRing(capacityBytes);
   }
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Failure } from "#base/errors.ts";
-import { CHUNKS_ABOVE_DURABLE_MAX, FileLedger } from "#store/ledger.ts";
+import { FileLedger } from "#store/ledger.ts";
 
 interface ModelChunk {
   readonly offset: number;
@@ -181,10 +181,17 @@ test("whatever a header says, the ledger answers or refuses with E_PROTOCOL", ()
 });
 
 test("chunks too many numbers above the durable point are refused, so that tiny ones cannot fill the memory", () => {
-  const ledger = new FileLedger(0, 2 ** 30, { chunks: 10, bytes: 1000 });
-  const last = 10 + CHUNKS_ABOVE_DURABLE_MAX - 1;
-  expect(claim(ledger, last, 1000 + last - 10, 1)).toBe("new");
-  expect(claim(ledger, last + 1, 1000 + last - 9, 1)).toBe("refused");
+  for (const [windowBytes, chunksMax] of [
+    [2 ** 20, 16_384],
+    [2 ** 30, 16_384],
+    [2 ** 32, 65_536],
+    [2 ** 34, 131_072],
+  ] as const) {
+    const ledger = new FileLedger(0, windowBytes, { chunks: 10, bytes: 1000 });
+    const last = 10 + chunksMax - 1;
+    expect(claim(ledger, last, 1000 + last - 10, 1)).toBe("new");
+    expect(claim(ledger, last + 1, 1000 + last - 9, 1)).toBe("refused");
+  }
 });
 
 test("a file that begins at a durable point goes on from there", () => {
