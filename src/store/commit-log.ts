@@ -5,7 +5,7 @@
  */
 import { must } from "#base/assert.ts";
 import type { Logger } from "#base/log.ts";
-import { type DiskFile, orMissing } from "./disk.ts";
+import { type DiskFile, isDiskFull, orMissing } from "./disk.ts";
 import { type CommitIntent, type CommitLine, type CommitRecord, fromHex, parseCommitLine } from "./records.ts";
 import { CONTROL_DIRECTORY, PRIVATE_MODE, type StorageRoot } from "./storage-root.ts";
 
@@ -45,7 +45,7 @@ export class CommitLog {
     const commits = new CommitLog(root, log);
     try {
       const clean = await commits.#load(nowWallMs);
-      if (!clean) await commits.#rewrite();
+      if (!clean) await commits.#tidy();
       return commits;
     } catch (error) {
       await commits.close();
@@ -121,6 +121,8 @@ export class CommitLog {
     this.#length = await file.read(bytes, 0);
     const texts = bytes.subarray(0, this.#length).toString("utf8").split("\n");
     let dropped = texts.pop() === "" ? 0 : 1;
+    // A torn line at the end is overwritten by the next one.
+    this.#length = bytes.lastIndexOf("\n", this.#length) + 1;
     this.#lines = texts.length;
     for (const [index, text] of texts.entries()) {
       const line = parseCommitLine(text);
@@ -140,6 +142,16 @@ export class CommitLog {
       dropped += 1;
     }
     return dropped === 0 && this.#lines < LINES_MAX;
+  }
+
+  /** As `#rewrite`, but a full disk must not keep the storage shut: what is there can be appended to as well. */
+  async #tidy(): Promise<void> {
+    try {
+      await this.#rewrite();
+    } catch (error) {
+      if (this.#file === undefined || !isDiskFull(error)) throw error;
+      this.#log.warn("the commit records could not be tidied up: the disk is full", { file: FILE });
+    }
   }
 
   /** Writes what is kept to a new file and puts it in the place of the old one. */

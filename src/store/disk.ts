@@ -4,7 +4,8 @@
  * was not synced. Paths are absolute text. What goes wrong is thrown as an object with the errno name in `code`.
  * This file decides nothing about when to sync: that is the caller's business.
  */
-import { errnoName, Failure } from "#base/errors.ts";
+import { AssertionError } from "#base/assert.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
 
 export type DiskEntryType = "file" | "directory" | "symlink" | "other";
 
@@ -80,11 +81,26 @@ export interface Disk {
   lock(path: string): Promise<DiskLock>;
 }
 
-/** What the error of a file call means for a session: E_DISK_FULL when space ran out, else E_DISK. */
-export function diskFailure(error: unknown, doing: string): Failure {
-  if (error instanceof Failure) return error;
+/** Not a fault of the disk but of what stands, or does not stand, in the directory's place: it may be well again later. */
+const UNUSABLE: ReadonlySet<string> = new Set([
+  ...["EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "ELOOP", "ENODEV", "ENXIO", "ESTALE", "EMFILE", "ENFILE"],
+]);
+
+/** Space ran out. */
+export function isDiskFull(error: unknown): boolean {
   const errno = errnoName(error);
-  const code = errno === "ENOSPC" || errno === "EDQUOT" ? "E_DISK_FULL" : "E_DISK";
+  return errno === "ENOSPC" || errno === "EDQUOT";
+}
+
+/**
+ * What the error of a file call means for a session: E_DISK_FULL when space ran out, E_STORAGE_FAILED when the directory
+ * cannot be used, else E_DISK. A bug stays one.
+ */
+export function diskFailure(error: unknown, doing: string): Failure {
+  if (error instanceof Failure || error instanceof AssertionError) return toFailure(error);
+  const errno = errnoName(error);
+  const unusable = errno !== undefined && UNUSABLE.has(errno);
+  const code = isDiskFull(error) ? "E_DISK_FULL" : unusable ? "E_STORAGE_FAILED" : "E_DISK";
   return new Failure(code, `${doing}: ${errno ?? String(error)}`, { cause: error });
 }
 

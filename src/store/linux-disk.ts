@@ -102,7 +102,13 @@ export class LinuxDisk implements Disk {
 
   async mkdir(path: string, mode: number): Promise<void> {
     await fs.mkdir(path, { mode, recursive: false });
-    await fs.chmod(path, mode);
+    // Not by its path: who may write above it could have put a link in its place by now.
+    const handle = await openDirectory(path);
+    try {
+      await handle.chmod(mode);
+    } finally {
+      await handle.close();
+    }
   }
 
   rmdir(path: string): Promise<void> {
@@ -153,7 +159,7 @@ export class LinuxDisk implements Disk {
   }
 
   async syncDirectory(path: string): Promise<void> {
-    const handle = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    const handle = await openDirectory(path);
     try {
       await handle.sync();
     } finally {
@@ -171,6 +177,10 @@ export class LinuxDisk implements Disk {
       return { release: () => handle.close() };
     });
   }
+}
+
+function openDirectory(path: string): Promise<FileHandle> {
+  return fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
 }
 
 async function closeOnFailure<T>(handle: FileHandle, use: () => Promise<T>): Promise<T> {

@@ -34,6 +34,8 @@ export class StorageRoot {
     const stat = await disk.lstat(real);
     if (stat.type !== "directory") throw new Failure("E_STORAGE_FAILED", `${baseDir} is not a directory`);
     const root = new StorageRoot(disk, real, disk.privileged ? { uid: stat.uid, gid: stat.gid } : undefined);
+    // Used for the first time: the names above are made sure of now, since a process that made them may have been killed.
+    if (!(await root.isDirectory(CONTROL_DIRECTORY))) await syncAbove(disk, real);
     await root.makeDirectory(CONTROL_DIRECTORY, CONTROL_MODE);
     await root.makeDirectory(`${CONTROL_DIRECTORY}/sessions`, CONTROL_MODE);
     return root;
@@ -55,11 +57,18 @@ export class StorageRoot {
     } catch (error) {
       if (errnoName(error) !== "EEXIST") throw error;
       await this.isDirectory(relative);
+      // Whoever made it may have been killed before it was synced.
+      await this.disk.syncDirectory(parentOf(path));
       return false;
     }
-    if (this.#owner !== undefined) await this.disk.chown(path, this.#owner.uid, this.#owner.gid);
+    await this.own(relative);
     await this.disk.syncDirectory(parentOf(path));
     return true;
+  }
+
+  /** Gives what was made there to the owner of the base directory; nothing to do unless the process is root. */
+  async own(relative: string): Promise<void> {
+    if (this.#owner !== undefined) await this.disk.chown(this.path(relative), this.#owner.uid, this.#owner.gid);
   }
 
   /** False when there is nothing of that name. Rejects with E_STORAGE_FAILED when there is, but not a directory. */
@@ -132,18 +141,28 @@ export class StorageRoot {
   }
 }
 
-/** Makes `path` and what is missing above it, and has the disk know the names. */
+/** Makes `path` and what is missing above it; `syncAbove` has the disk know the names. */
 async function makeParents(disk: Disk, path: string): Promise<void> {
   if (path === "/" || (await orMissing(disk.lstat(path))) !== undefined) return;
-  const parent = parentOf(path);
-  await makeParents(disk, parent);
+  await makeParents(disk, parentOf(path));
   try {
     await disk.mkdir(path, ARCHIVE_DIRECTORY_MODE);
   } catch (error) {
     // Storages are opened side by side and may have a missing parent in common.
     if (errnoName(error) !== "EEXIST") throw error;
   }
-  await disk.syncDirectory(parent);
+}
+
+/** Syncs every directory above `path`. One that this process may not read or write holds no name that it made. */
+async function syncAbove(disk: Disk, path: string): Promise<void> {
+  const parent = parentOf(path);
+  try {
+    await disk.syncDirectory(parent);
+  } catch (error) {
+    const errno = errnoName(error);
+    if (errno !== "EACCES" && errno !== "EROFS" && errno !== "EINVAL") throw error;
+  }
+  if (parent !== "/") await syncAbove(disk, parent);
 }
 
 function parentOf(path: string): string {

@@ -96,8 +96,11 @@ export class Storage {
       await recoverSessions(root, commits, log, (intent) => storage.#commit(intent, undefined));
       return storage;
     } catch (error) {
-      await commits?.close();
-      await lock.release();
+      try {
+        await commits?.close();
+      } finally {
+        await lock.release();
+      }
       return failed(error);
     }
   }
@@ -157,8 +160,11 @@ export class Storage {
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
     await this.#lastChange;
-    await this.#opened.commits.close();
-    await this.#opened.lock.release();
+    try {
+      await this.#opened.commits.close();
+    } finally {
+      await this.#opened.lock.release();
+    }
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {

@@ -79,6 +79,14 @@ export class MemoryDisk implements Disk {
     this.#crashed = true;
   }
 
+  /** The process died and the machine did not: all it wrote is there, synced or not, and its locks are gone. */
+  restart(): void {
+    this.#crashed = false;
+    this.#locks.clear();
+    this.#openFiles = 0;
+    this.hook = () => undefined;
+  }
+
   /**
    * The disk after the crash: what was synced, and of the rest what `keep` says (nothing without it): each name and each
    * write that was not synced is kept or lost by its own chance, a write possibly in part.

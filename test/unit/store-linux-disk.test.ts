@@ -62,7 +62,7 @@ test("a file is written and read at any place, and reads short only at its end",
 test("modes are what was asked for, whatever the umask says", async () => {
   const directory = temporary();
   const disk = new LinuxDisk({ privileged });
-  const umask = process.umask(0o777);
+  const umask = process.umask(0o077);
   try {
     await (await disk.create(`${directory}/f`, 0o640)).close();
     await disk.mkdir(`${directory}/d`, 0o750);

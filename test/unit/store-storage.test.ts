@@ -58,7 +58,7 @@ test("a directory that cannot be used is E_STORAGE_FAILED with the reason, and l
   const disk = new MemoryDisk();
   for (const [call, errno] of [
     ["mkdir", "EROFS"],
-    ["create", "ENOSPC"],
+    ["create", "EIO"],
     ["link", "EPERM"],
     ["readdir", "EIO"],
   ] as const) {
