@@ -1,0 +1,103 @@
+/** Who gets a session, who waits, who is refused: Begin told to a whole server in memory. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { finishOf, makeChunks, type ScriptChunk, type ScriptLink } from "#test/support/script-client.ts";
+import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+
+let world: ServerWorld | undefined;
+
+async function start(options: WorldOptions = {}): Promise<ServerWorld> {
+  world = await ServerWorld.start(options);
+  return world;
+}
+
+afterEach(async () => {
+  await world?.close();
+  world = undefined;
+});
+
+function sendAll(link: ScriptLink, chunks: readonly ScriptChunk[], generation: number): void {
+  for (const chunk of chunks) link.data(chunk, { generation });
+}
+
+describe("admission", () => {
+  test("beyond max_sessions agents wait in order of arrival, hear their position, and move up", async () => {
+    const w = await start({ sessionsMax: 1 });
+    const running = await w.session();
+    const waiting = await Promise.all(
+      ["web-2", "web-3", "web-4"].map(async (agent) => {
+        const { link, pipe } = await w.hello(agent);
+        link.send("begin", beginOf());
+        return { link, pipe };
+      }),
+    );
+    const [second, third, fourth] = waiting.map((one) => one.link);
+    const positions = await w.wait(
+      Promise.all(waiting.map(async ({ link }) => (await link.expect("queued")).position)),
+    );
+    expect(positions).toEqual([1, 2, 3]);
+    must(waiting[1], "third agent").pipe.cut();
+    const moved = await w.wait(must(fourth, "fourth").expect("queued"));
+    expect(moved.position).toBe(2);
+    running.link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    await w.wait(must(second, "second").expect("admitted"));
+    expect((await w.wait(must(fourth, "fourth").expect("queued"))).position).toBe(1);
+    expect(must(third, "third").received.map((message) => message.type)).not.toContain("admitted");
+  });
+
+  test("memory_limit makes agents wait as well, but never the first", async () => {
+    const w = await start({ memoryBytesMax: 1 });
+    await w.session();
+    const { link } = await w.hello("web-2");
+    link.send("begin", beginOf());
+    expect((await w.wait(link.expect("queued"))).position).toBe(1);
+  });
+
+  test("an agent that gives up waiting frees its place and its entry", async () => {
+    const w = await start({ sessionsMax: 1 });
+    await w.session({}, { agent: "web-2" });
+    const { link } = await w.hello();
+    link.send("begin", beginOf());
+    await w.wait(link.expect("queued"));
+    link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    await w.wait(link.closed());
+    expect(w.server.view().waitingCount).toBe(0);
+    const again = await w.hello();
+    again.link.send("begin", beginOf());
+    expect((await w.wait(again.link.expect("queued"))).position).toBe(1);
+  });
+
+  test("a session that does not fit beside reserve and running ones is refused with the missing bytes", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 100 * 1024 * 1024 });
+    const w = await start({ disk, storages: [storageConfig({ reserve: { percent: 10, bytesMax: 2 ** 40 } })] });
+    await w.session({ estimateBytes: 50 * 1024 * 1024 }, { agent: "web-2" });
+    const { link } = await w.hello();
+    link.send("begin", beginOf({ estimateBytes: 60 * 1024 * 1024 }));
+    const refused = await w.wait(link.expect("refused"));
+    expect(refused).toMatchObject({ code: "E_FULL", retry: false });
+    expect(refused.hint).toMatch(/^Free \d+ more bytes \(20\.\d MB\) .*nbackup-server prune/);
+    await w.wait(link.closed());
+  });
+
+  test("the size of the last archive counts when the agent announces less", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 10_000 });
+    const w = await start({ disk, storages: [storageConfig({ reserve: { percent: 0, bytesMax: 0 } })] });
+    const { link } = await w.session();
+    const chunks = makeChunks(1, 6_000);
+    sendAll(link, chunks, 1);
+    link.send("finish", finishOf(chunks), 1);
+    await w.wait(link.expect("committed"));
+    const next = await w.hello();
+    next.link.send("begin", beginOf({ estimateBytes: 1 }));
+    expect((await w.wait(next.link.expect("refused"))).code).toBe("E_FULL");
+  });
+
+  test("two entries of one agent run beside each other", async () => {
+    const w = await start();
+    const home = await w.session({ backup: "home" });
+    const etc = await w.session({ backup: "etc" });
+    expect(home.admitted.session).not.toBe(etc.admitted.session);
+    expect(w.server.view().sessionCount).toBe(2);
+  });
+});
