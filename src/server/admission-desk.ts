@@ -188,8 +188,11 @@ export class AdmissionDesk implements ApplicantDesk {
       // Nothing was awaited since the disk was looked at: the next one sees this promise.
       share.promise(diskKey, neededBytes, () => session.storedBytes);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
-      if (applicant.over) {
-        await store.abort(new Failure("E_DISCONNECTED", "the agent left while its session was opened"));
+      // A server that is stopping has told those who run already, and would wait for this one for ever.
+      if (applicant.over || this.#closed !== undefined) {
+        const left = new Failure("E_DISCONNECTED", "the agent left while its session was opened");
+        await store.abort(this.#closed ?? left);
+        if (this.#closed !== undefined) throw this.#closed;
         return;
       }
       running = true;

@@ -60,12 +60,14 @@ export class Reception {
       clock,
       log,
       onClosed: () => {
+        newcomer.closed();
         this.#forget(link);
         this.#count.closed(agent);
       },
     });
+    const newcomer = new Newcomer(link, this.#options, () => this.#count.spoke(agent));
     this.#links.add(link);
-    link.open(new Newcomer(link, this.#options, () => this.#count.spoke(agent)));
+    link.open(newcomer);
   }
 
   /** No connection comes in any more; those that are left hear why and are closed. Resolves when the last one is. */
@@ -99,7 +101,7 @@ export class Reception {
   }
 }
 
-/** A connection until its Hello was accepted. */
+/** A connection until its Hello was accepted; after that it only hears that the connection is closed. */
 class Newcomer implements LinkOwner {
   readonly #link: Link;
   readonly #options: ReceptionOptions;
@@ -137,6 +139,11 @@ class Newcomer implements LinkOwner {
   }
 
   gone(): void {
+    this.#spoke();
+  }
+
+  /** Its connection is closed, by this side too: nothing is waited for any more. */
+  closed(): void {
     this.#spoke();
   }
 

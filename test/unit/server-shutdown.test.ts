@@ -1,0 +1,145 @@
+/** How a server stops, in whatever it is doing: nothing hangs, nothing is left, and everyone hears why. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { finishOf, makeChunks } from "#test/support/script-client.ts";
+import { beginOf, ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
+
+let world: ServerWorld | undefined;
+
+async function start(options: WorldOptions = {}): Promise<ServerWorld> {
+  world = await ServerWorld.start(options);
+  return world;
+}
+
+afterEach(async () => {
+  await world?.close();
+  world = undefined;
+});
+
+/** Holds every call of the disk that `matches` until it is let go. */
+function hold(disk: MemoryDisk, matches: (call: string, path: string) => boolean): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  disk.hook = (event) => (matches(event.call, event.path) ? promise : undefined);
+  return () => {
+    disk.hook = () => undefined;
+    resolve();
+  };
+}
+
+describe("shutdown", () => {
+  test("waits for a session that finishes within shutdown_timeout, whose archive stays", async () => {
+    const w = await start();
+    const { link, admitted } = await w.session();
+    const stopped = w.server.shutdown();
+    await w.clock.advance(1_000);
+    const chunks = makeChunks(3, 400);
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    link.send("finish", finishOf(chunks), 1);
+    await w.wait(link.expect("committed"));
+    await w.wait(stopped);
+    expect(w.clock.now()).toBeLessThan(20_000);
+    expect(w.content(admitted.archive)).toHaveLength(1200);
+  });
+
+  test("ends what still runs after shutdown_timeout with E_SHUTDOWN, which the agent retries", async () => {
+    const w = await start({ shutdownTimeoutMs: 10_000 });
+    const { link } = await w.session({ parallels: 1 });
+    const stopped = w.server.shutdown();
+    const ended = await w.wait(link.expect("ended"));
+    expect(ended).toMatchObject({ code: "E_SHUTDOWN", retry: true, retryAfterMs: 5_000 });
+    expect(w.clock.now()).toBeWithin(10_000, 10_100);
+    await w.wait(stopped);
+    expect(w.unfinished()).toEqual([]);
+    expect(w.eventsOf("session.ended")[0]?.fields).toMatchObject({ code: "E_SHUTDOWN" });
+  });
+
+  test("lets a broken session come back while it waits, and admits nobody new", async () => {
+    const w = await start();
+    const { pipe, admitted } = await w.session();
+    const stopped = w.server.shutdown();
+    pipe.cut();
+    await w.clock.advance(1_000);
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    const other = await w.hello("web-2");
+    other.link.send("begin", beginOf());
+    expect((await w.wait(other.link.expect("refused"))).code).toBe("E_SHUTDOWN");
+    void w.server.shutdown();
+    await w.wait(stopped);
+  });
+
+  test("refuses those in line at once", async () => {
+    const w = await start({ sessionsMax: 1 });
+    await w.session({}, { agent: "web-2" });
+    const { link } = await w.hello();
+    link.send("begin", beginOf());
+    await w.wait(link.expect("queued"));
+    void w.server.shutdown();
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_SHUTDOWN");
+  });
+
+  test("refuses an agent whose session is just being opened, and does not wait for it", async () => {
+    const disk = new MemoryDisk();
+    const w = await start({ disk });
+    const release = hold(disk, (_call, path) => path.includes(".nbackup/sessions/"));
+    const { link } = await w.hello();
+    link.send("begin", beginOf());
+    await w.clock.advance(100);
+    expect(link.received.map((message) => message.type)).toEqual(["welcome"]);
+    const stopped = w.server.shutdown();
+    void w.server.shutdown();
+    await w.clock.advance(100);
+    release();
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_SHUTDOWN");
+    await w.wait(stopped);
+    expect(w.server.view().sessionCount).toBe(0);
+  });
+
+  test("a commit that has begun is waited for and wins", async () => {
+    const disk = new MemoryDisk();
+    const w = await start({ disk, shutdownTimeoutMs: 1_000 });
+    const { link, admitted } = await w.session();
+    const chunks = makeChunks(2, 300);
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    const release = hold(disk, (call) => call === "link");
+    link.send("finish", finishOf(chunks), 1);
+    await w.clock.advance(500);
+    const stopped = w.server.shutdown();
+    await w.clock.advance(5_000);
+    expect(w.eventsOf("session.ended")).toEqual([]);
+    release();
+    await w.wait(link.expect("committed"));
+    await w.wait(stopped);
+    expect(w.content(admitted.archive)).toHaveLength(600);
+  });
+
+  test("of a server whose only connection has said nothing leaves no timer behind", async () => {
+    const w = await start();
+    const { link } = w.connect();
+    await w.clock.advance(10);
+    await w.wait(w.server.shutdown());
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_SHUTDOWN");
+    expect(w.clock.now()).toBeLessThan(5_000);
+    await w.clock.advance(10);
+    expect(w.clock.pendingCount).toBe(0);
+  });
+});
+
+test("an agent whose session was opened while it left leaves nothing on the disk, and its entry is free", async () => {
+  const disk = new MemoryDisk();
+  const w = await start({ disk });
+  const release = hold(disk, (_call, path) => path.includes(".nbackup/sessions/"));
+  const { link, pipe } = await w.hello();
+  link.send("begin", beginOf());
+  await w.clock.advance(100);
+  pipe.cut();
+  await w.clock.advance(10);
+  release();
+  await w.clock.advance(100);
+  expect(w.unfinished()).toEqual([]);
+  expect(w.eventsOf("admission.left")).toHaveLength(1);
+  const again = await w.session();
+  expect(must(again.admitted.archive, "archive")).toStartWith("web-1/home/");
+});
