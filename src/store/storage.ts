@@ -69,8 +69,8 @@ export class Storage {
   readonly #turns: HashTurns;
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
-  /** Commits and rotations change directories that sessions share: one after another. */
-  #lastChange: Promise<unknown> = Promise.resolve();
+  /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
+  readonly #changes = new Map<string, Promise<unknown>>();
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -147,7 +147,7 @@ export class Storage {
   /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). Rejects as `archives` does. */
   rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
     const directory = entryDirectory(agent, backup);
-    return this.#change(async () => {
+    return this.#change(agent, async () => {
       const archives = await this.archives(agent, backup);
       const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
       const plan = planRotation(candidates, this.#options, this.#options.clock.wall());
@@ -159,7 +159,7 @@ export class Storage {
 
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
-    await this.#lastChange;
+    await Promise.all(this.#changes.values());
     try {
       await this.#opened.commits.close();
     } finally {
@@ -215,7 +215,7 @@ export class Storage {
   async #commit(intent: CommitIntent, files: SessionFiles | undefined): Promise<CommitAnswer> {
     const { root, commits } = this.#opened;
     const { log, clock } = this.#options;
-    await this.#change(() => placeArchive(root, intent, log));
+    await this.#change(intent.agent, () => placeArchive(root, intent, log));
     // The archive stands: nothing below may fail the session any more.
     try {
       await commits.add(intent, clock.wall());
@@ -249,10 +249,14 @@ export class Storage {
     this.#options.log.error("the storage could not be tidied up", { storage: this.name, error: String(error) });
   }
 
-  /** Runs one change of the archives' directories after another. */
-  #change<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#lastChange.then(change);
-    this.#lastChange = done.catch(() => undefined); // Whoever asked for the change hears of it.
+  /** Runs one change of an agent's directories after another. Those of others need not wait for large files to be removed. */
+  #change<T>(agent: string, change: () => Promise<T>): Promise<T> {
+    const done = (this.#changes.get(agent) ?? Promise.resolve()).then(change);
+    const forget = (): void => {
+      if (this.#changes.get(agent) === settled) this.#changes.delete(agent);
+    };
+    const settled = done.then(forget, forget); // Whoever asked for the change hears how it went.
+    this.#changes.set(agent, settled);
     return done;
   }
 }

@@ -146,6 +146,25 @@ test("rotation keeps the newest, removes the others with their companions, and t
   expect(again.storage.commitRecord(sessionId(0))?.archive).toBe(String(made[0]));
 });
 
+test("the commit of one agent does not wait until a large archive of another is removed", async () => {
+  const kit = await openKit({ maxBackups: 1 });
+  await backup(kit, {});
+  const gate = Promise.withResolvers<void>();
+  const removing = Promise.withResolvers<void>();
+  kit.disk.hook = ({ call, path }) => {
+    if (call !== "unlink" || !path.endsWith(`web-01/home/${NAME}`)) return undefined;
+    removing.resolve();
+    return gate.promise;
+  };
+  const slow = backup(kit, { session: SESSION_B, startWallMs: Date.UTC(2026, 1, 13) });
+  await removing.promise;
+  const other = await backup(kit, { session: sessionId(3), agent: "web-02" });
+  expect(other.archive).toBe(`web-02/home/${NAME}`);
+  gate.resolve();
+  expect((await slow).removed).toEqual([`web-01/home/${NAME}`]);
+  await kit.storage.close();
+});
+
 test("an archive that cannot be removed does not fail the backup, and goes with the next rotation", async () => {
   const kit = await openKit({ maxBackups: 1 });
   await backup(kit, { session: sessionId(1) });
