@@ -10,9 +10,10 @@ import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionRequest } from "#store/session-types.ts";
 import { SLOTS_MAX } from "#wire/limits.ts";
-import { agreeChunkBytes, assertFits, expectedBytes, hasRoom, type RoomLimits } from "./admission.ts";
+import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
+import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { anyAlive, type Occupant } from "./occupant.ts";
@@ -31,14 +32,14 @@ export interface AdmissionDeskOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventSink;
-  /** Which disk a base directory lies on: storages that give the same text share their free space. */
-  readonly diskKey: (baseDir: string) => Promise<string>;
+  readonly diskKey: DiskRoomOptions["diskKey"];
   readonly session: Omit<SessionHost, "over">;
 }
 
 export class AdmissionDesk implements ApplicantDesk {
   readonly #options: AdmissionDeskOptions;
   readonly #shares = new Shares();
+  readonly #diskRoom: DiskRoom;
   readonly #line = new WaitingLine<Applicant>();
   /** Occupants that are being asked whether they live. */
   readonly #probed = new Set<Occupant>();
@@ -49,6 +50,8 @@ export class AdmissionDesk implements ApplicantDesk {
 
   constructor(options: AdmissionDeskOptions) {
     this.#options = options;
+    const { storages, diskKey } = options;
+    this.#diskRoom = new DiskRoom({ storages, shares: this.#shares, diskKey });
   }
 
   /** Who answers a session connection that has been welcomed and has no session. */
@@ -170,7 +173,7 @@ export class AdmissionDesk implements ApplicantDesk {
     let running = false;
     try {
       const storage = await storages.open(config.name);
-      const { diskKey, neededBytes } = await this.#checkDisk(applicant, config);
+      const neededBytes = await this.#checkDisk(applicant, config, share);
       if (applicant.over) return;
       const plan = this.#plan(
         applicant,
@@ -185,8 +188,7 @@ export class AdmissionDesk implements ApplicantDesk {
           this.#giveBack(share);
         },
       });
-      // Nothing was awaited since the disk was looked at: the next one sees this promise.
-      share.promise(diskKey, neededBytes, () => session.storedBytes);
+      share.fill(() => session.storedBytes);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
       // A server that is stopping has told those who run already, and would wait for this one for ever.
       if (applicant.over || this.#closed !== undefined) {
@@ -213,19 +215,9 @@ export class AdmissionDesk implements ApplicantDesk {
     }
   }
 
-  /** Throws Failure E_FULL when what the applicant will store does not fit beside reserve and running sessions. */
-  async #checkDisk(applicant: Applicant, config: StorageConfig): Promise<{ diskKey: string; neededBytes: number }> {
-    const storage = await this.#options.storages.open(config.name);
-    const { agent, request } = applicant;
-    // Archives that were copied into place have no commit record, but their size counts as well.
-    const lastBytes =
-      storage.lastCommitted(agent, request.backup)?.bytes ??
-      (await storage.archives(agent, request.backup)).at(-1)?.bytes;
-    const neededBytes = expectedBytes(lastBytes ?? 0, request.estimateBytes);
-    const diskKey = await this.#options.diskKey(config.baseDir);
-    const space = await storage.space();
-    assertFits(config.name, { ...space, promisedBytes: this.#shares.promisedOn(diskKey) }, neededBytes);
-    return { diskKey, neededBytes };
+  #checkDisk({ agent, request }: Applicant, config: StorageConfig, share?: Share): Promise<number> {
+    const { backup, estimateBytes } = request;
+    return this.#diskRoom.check({ agent, backup, estimateBytes }, config, share);
   }
 
   #plan(

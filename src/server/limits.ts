@@ -26,7 +26,7 @@ export const AGENT_PRE_HELLO_CONNECTIONS_MAX = SLOTS_MAX + 45;
 /** Agents that wait for a session: more than the largest installation meant here has. */
 export const WAITING_MAX = 2_048;
 
-/** Backup entries of one agent in one storage: each becomes a directory, and a client could invent names for ever. */
+/** Backup entries of one agent that run or wait at once: one that invents names must not fill the line by itself. */
 export const AGENT_ENTRIES_MAX = 256;
 
 /** Ended sessions remembered by reason, so that a resume learns why; the oldest is forgotten first. About 500 bytes each. */

@@ -2,8 +2,9 @@
  * Who is here: running sessions by id, who holds each agent's backup entry, and how the last sessions ended. It judges
  * nothing and ends nobody.
  */
-import { assert } from "#base/assert.ts";
-import { ENDED_SESSIONS_MAX } from "./limits.ts";
+import { assert, must } from "#base/assert.ts";
+import { Failure } from "#base/errors.ts";
+import { AGENT_ENTRIES_MAX, ENDED_SESSIONS_MAX, LIMIT_RETRY_MS } from "./limits.ts";
 import type { Occupant } from "./occupant.ts";
 import type { Session } from "./session.ts";
 import type { PastSession } from "./session-types.ts";
@@ -11,6 +12,8 @@ import type { PastSession } from "./session-types.ts";
 export class Registry {
   readonly #sessions = new Map<string, Session>();
   readonly #entries = new Map<string, Occupant>();
+  /** How many entries each agent holds. */
+  readonly #held = new Map<string, number>();
   /** In order of their end. */
   readonly #past = new Map<string, PastSession>();
 
@@ -34,11 +37,19 @@ export class Registry {
     return this.#entries.get(entryKey(agent, backup));
   }
 
-  /** The entry must be free. */
+  /** The entry must be free. Throws Failure E_LIMIT when the agent holds AGENT_ENTRIES_MAX. */
   occupy(agent: string, backup: string, occupant: Occupant): void {
     const key = entryKey(agent, backup);
     assert(!this.#entries.has(key), `entry ${key} is held already`);
+    const held = this.#held.get(agent) ?? 0;
+    if (held >= AGENT_ENTRIES_MAX) {
+      throw new Failure("E_LIMIT", `${held} backups of agent ${agent} run or wait already`, {
+        hint: "Look for an agent that invents backup names, or let its backups run after one another.",
+        retryAfterMs: LIMIT_RETRY_MS,
+      });
+    }
     this.#entries.set(key, occupant);
+    this.#held.set(agent, held + 1);
   }
 
   /** The applicant's session takes over what the applicant held. */
@@ -52,7 +63,11 @@ export class Registry {
   /** Gives the entry back if this one holds it. */
   vacate(agent: string, backup: string, occupant: Occupant): void {
     const key = entryKey(agent, backup);
-    if (this.#entries.get(key) === occupant) this.#entries.delete(key);
+    if (this.#entries.get(key) !== occupant) return;
+    this.#entries.delete(key);
+    const left = must(this.#held.get(agent), `entries of agent ${agent}`) - 1;
+    if (left === 0) this.#held.delete(agent);
+    else this.#held.set(agent, left);
   }
 
   /** A session is over: its entry is free, its end is remembered. */

@@ -14,10 +14,14 @@ export class Share {
     this.memoryBytes = memoryBytes;
   }
 
-  /** Room on a disk is promised: `expectedBytes`, less what `storedBytes` says is there already. */
-  promise(diskKey: string, expectedBytes: number, storedBytes: () => number): void {
+  /** Room on a disk is promised: `expectedBytes`, less what `fill` says is there already. */
+  promise(diskKey: string, expectedBytes: number): void {
     this.#diskKey = diskKey;
     this.#expectedBytes = expectedBytes;
+  }
+
+  /** The session runs: `storedBytes` says how much of the promised room it has filled. */
+  fill(storedBytes: () => number): void {
     this.#storedBytes = storedBytes;
   }
 

@@ -3,7 +3,6 @@
  * it down and checks that nothing is left: no session, no open file, no unfinished work on the disk.
  */
 import { expect } from "bun:test";
-import { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import { GiB, MiB } from "#base/units.ts";
@@ -20,7 +19,7 @@ import { settle, SimClock } from "./sim-clock.ts";
 
 export const RUN = "00000000-0000-4000-8000-000000000001";
 export const OTHER_RUN = "00000000-0000-4000-8000-000000000002";
-export const BASE_DIR = "/srv/backups";
+const BASE_DIR = "/srv/backups";
 
 /** Simulated time that anything a test waits for may take. */
 const WAIT_MS = 120_000;
@@ -33,6 +32,8 @@ export interface WorldOptions {
   readonly storages?: readonly StorageConfig[];
   readonly disk?: MemoryDisk;
   readonly clock?: SimClock;
+  /** Which disk a base directory lies on; there is one unless told. */
+  readonly diskKey?: (baseDir: string) => Promise<string>;
 }
 
 /** A connection of the script, and how to break it. */
@@ -89,13 +90,15 @@ export class ServerWorld {
       events: { emit: (event) => void this.events.push(event) },
       software: "nbackup-server 0.0.0",
       openStorage: (config) => this.openStorage(config),
-      diskKey: () => Promise.resolve("the only disk"),
+      diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
     });
   }
 
   static async start(options: WorldOptions = {}): Promise<ServerWorld> {
     const world = new ServerWorld(options);
-    await world.wait(makeDirectories(world.disk, BASE_DIR));
+    for (const { baseDir } of options.storages ?? [storageConfig()]) {
+      await world.wait(makeDirectories(world.disk, baseDir));
+    }
     await world.wait(world.server.start());
     return world;
   }
@@ -260,15 +263,4 @@ export function seededRandom(seed: number): Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
   return { unit, bytes: (length) => Uint8Array.from({ length }, () => Math.floor(unit() * 256)) };
-}
-
-/** The failure that a promise rejects with. */
-export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
 }

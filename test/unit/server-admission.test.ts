@@ -85,8 +85,9 @@ describe("room for a session", () => {
     const first = shares.take(10);
     const second = shares.take(20);
     let stored = 0;
-    first.promise("disk-a", 100, () => stored);
-    second.promise("disk-b", 1000, () => 0);
+    first.promise("disk-a", 100);
+    first.fill(() => stored);
+    second.promise("disk-b", 1000);
     expect(shares.taken).toEqual({ sessionCount: 2, memoryBytes: 30 });
     stored = 40;
     expect(shares.promisedOn("disk-a")).toBe(60);

@@ -1,6 +1,7 @@
 /** Who gets a session, who waits, who is refused: Begin told to a whole server in memory. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
+import { AGENT_ENTRIES_MAX } from "#server/limits.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { finishOf, makeChunks, type ScriptChunk, type ScriptLink } from "#test/support/script-client.ts";
 import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
@@ -99,5 +100,77 @@ describe("admission", () => {
     const etc = await w.session({ backup: "etc" });
     expect(home.admitted.session).not.toBe(etc.admitted.session);
     expect(w.server.view().sessionCount).toBe(2);
+  });
+
+  test("two that ask at the same moment do not both get the room that only one has", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 100 * 1024 * 1024 });
+    const w = await start({ disk, storages: [storageConfig({ reserve: { percent: 0, bytesMax: 0 } })] });
+    const agents = await Promise.all(["web-1", "web-2", "web-3"].map((agent) => w.hello(agent)));
+    // All three hear at once how much is free.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    disk.hook = (event) => (event.call === "space" ? promise : undefined);
+    for (const { link } of agents) link.send("begin", beginOf({ estimateBytes: 60 * 1024 * 1024 }));
+    await w.clock.advance(100);
+    resolve();
+    const answers = await w.wait(Promise.all(agents.map(({ link }) => link.next())));
+    expect(answers.map((answer) => answer.type).sort()).toEqual(["admitted", "refused", "refused"]);
+  });
+
+  test("sessions of two storages on one disk share its room, those on another do not", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 100 * 1024 * 1024 });
+    const none = { percent: 0, bytesMax: 0 };
+    const storages = ["backups", "also", "else"].map((name) =>
+      storageConfig({ name, baseDir: `/srv/${name}`, reserve: none }),
+    );
+    const w = await start({
+      ...{ disk, storages },
+      diskKey: (baseDir) => Promise.resolve(baseDir === "/srv/else" ? "second disk" : "first disk"),
+    });
+    const estimateBytes = 60 * 1024 * 1024;
+    await w.session({ estimateBytes, storage: "backups" });
+    const { link } = await w.hello("web-2");
+    link.send("begin", beginOf({ estimateBytes, storage: "also" }));
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_FULL");
+    await w.session({ estimateBytes, storage: "else" }, { agent: "web-3" });
+  });
+
+  test("a session that was refused or ended gives back the room that it was promised", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 100 * 1024 * 1024 });
+    const w = await start({ disk, storages: [storageConfig({ reserve: { percent: 0, bytesMax: 0 } })] });
+    const estimateBytes = 90 * 1024 * 1024;
+    const { link } = await w.session({ estimateBytes });
+    link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    await w.wait(link.expect("ended"));
+    await w.session({ estimateBytes }, { agent: "web-2" });
+  });
+
+  test("a disk that cannot be looked at is the storage's failure, which the agent retries, and no bug", async () => {
+    const w = await start({ diskKey: () => Promise.reject(new Error("ENOENT: no such directory")) });
+    const { link } = await w.hello();
+    link.send("begin", beginOf());
+    expect(await w.wait(link.expect("refused"))).toMatchObject({ code: "E_STORAGE_FAILED", retry: true });
+  });
+
+  test("one agent holds a limited number of entries at once, running or in line", async () => {
+    const w = await start({ sessionsMax: 1 });
+    await w.session({ backup: "entry-0" });
+    const links: ScriptLink[] = [];
+    for (let entry = 1; entry < AGENT_ENTRIES_MAX; entry += 1) {
+      const { link } = await w.hello();
+      link.send("begin", beginOf({ backup: `entry-${entry}` }));
+      links.push(link);
+    }
+    await w.wait(must(links.at(-1), "last").expect("queued"));
+    const more = await w.hello();
+    more.link.send("begin", beginOf({ backup: "one-too-many" }));
+    expect(await w.wait(more.link.expect("refused"))).toMatchObject({ code: "E_LIMIT", retry: true });
+    const other = await w.hello("web-2");
+    other.link.send("begin", beginOf());
+    expect((await w.wait(other.link.expect("queued"))).position).toBe(AGENT_ENTRIES_MAX);
+    must(links[0], "first").destroy();
+    await w.clock.advance(100);
+    const again = await w.hello();
+    again.link.send("begin", beginOf({ backup: "now-it-fits" }));
+    await w.wait(again.link.expect("queued"));
   });
 });

@@ -1,0 +1,60 @@
+/**
+ * Whether what a session will store fits on its storage's disk, beside the reserve and what running sessions have yet to
+ * store there. It asks the disk and judges by admission.ts; who is admitted or refused is the desk's.
+ */
+import { Failure, toFailure } from "#base/errors.ts";
+import type { StorageConfig } from "#config/types.ts";
+import { assertFits, expectedBytes } from "./admission.ts";
+import type { Share, Shares } from "./shares.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+
+export interface DiskRoomOptions {
+  readonly storages: StorageShelf;
+  readonly shares: Shares;
+  /** Which disk a base directory lies on: storages that give the same text share their free space. */
+  readonly diskKey: (baseDir: string) => Promise<string>;
+}
+
+/** Who asks, and for what. */
+export interface RoomRequest {
+  readonly agent: string;
+  readonly backup: string;
+  readonly estimateBytes: number;
+}
+
+export class DiskRoom {
+  readonly #options: DiskRoomOptions;
+
+  constructor(options: DiskRoomOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Bytes that the session will store as far as anyone knows. With a `share` they are promised to it, in the very turn in
+   * which they were found to fit: of two that ask at once the second sees what the first was promised. Rejects with
+   * Failure E_FULL, E_STORAGE_FAILED.
+   */
+  async check(request: RoomRequest, config: StorageConfig, share?: Share): Promise<number> {
+    const { storages, shares } = this.#options;
+    const { agent, backup, estimateBytes } = request;
+    const storage = await storages.open(config.name);
+    // Archives that were copied into place have no commit record, but their size counts as well.
+    const lastBytes =
+      storage.lastCommitted(agent, backup)?.bytes ?? (await storage.archives(agent, backup)).at(-1)?.bytes;
+    const neededBytes = expectedBytes(lastBytes ?? 0, estimateBytes);
+    const diskKey = await this.#diskKey(config);
+    const space = await storage.space();
+    assertFits(config.name, { ...space, promisedBytes: shares.promisedOn(diskKey) }, neededBytes);
+    share?.promise(diskKey, neededBytes);
+    return neededBytes;
+  }
+
+  async #diskKey(config: StorageConfig): Promise<string> {
+    try {
+      return await this.#options.diskKey(config.baseDir);
+    } catch (cause) {
+      const text = `storage ${config.name}: ${config.baseDir} cannot be looked at: ${toFailure(cause).message}`;
+      throw new Failure("E_STORAGE_FAILED", text, { cause });
+    }
+  }
+}
