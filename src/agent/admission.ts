@@ -69,7 +69,11 @@ function askOnce(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const ask = (link: FrameLink): void => {
-      const onAbort = (): void => link.destroy(new Failure("E_INTERRUPTED", "interrupted before the session began"));
+      const onAbort = (): void => {
+        // Admitted may be on its way: without a word the server would keep that session until it expires.
+        link.send("disown", { code: "E_INTERRUPTED", message: "interrupted before the session began" });
+        link.end();
+      };
       const settle = (): void => options.signal.removeEventListener("abort", onAbort);
       options.signal.addEventListener("abort", onAbort, { once: true });
       const message = (said: AnyMessage): void => {

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { mustRun } from "#scripts/lib/run.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
-import { agentEnd, AGENT, archivesIn, Site, STORAGE } from "#test/support/site.ts";
+import { agentEnd, AGENT, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
 import { patternBytes } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -150,7 +150,8 @@ describe("--once for people", () => {
     const end = agentEnd(await agent.end());
     expect(end.exitCode).toBe(130);
     expect(end.reports.map(({ backup, result }) => `${backup} ${result}`)).toEqual(["interrupted failed"]);
-    await server.printed(/session\.ended[^\n]*E_DISOWNED|E_DISOWNED[^\n]*session\.ended/);
+    await server.printed(/session\.ended[^\n]*"interrupted"[^\n]*E_DISOWNED/);
+    expect(leftoversIn(site.storage())).toEqual([]);
     expect(archivesIn(site.storage()).filter((file) => file.startsWith(`${AGENT}/interrupted/`))).toEqual([]);
   });
 });
