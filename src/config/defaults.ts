@@ -8,8 +8,12 @@ import type { ResourcesConfig } from "./types.ts";
 export const DEFAULT_AGENT_CONFIG_FILE = "/etc/nbackup/agent.yaml";
 export const DEFAULT_SERVER_CONFIG_FILE = "/etc/nbackup/server.yaml";
 
-/** compression_level where it is not set, by measurement (docs/benchmarks.md). */
-export const DEFAULT_GZIP_LEVEL = 3;
+/**
+ * compression_level where it is not set, by measurement (docs/benchmarks.md). gzip 5 is the fastest level whose archives are
+ * not larger than those of `gzip -6`, which people compare with. zst 1 makes archives smaller than `zstd -1` does and is the
+ * fastest of all; who has time for more sets it.
+ */
+export const DEFAULT_GZIP_LEVEL = 5;
 export const DEFAULT_ZST_LEVEL = 1;
 
 /** `reserve`: a full disk harms more than backups; 10 GB are room enough on disks where 5% would be a waste. */
