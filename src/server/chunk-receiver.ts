@@ -7,7 +7,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { ChunkTail, ChunkWriter } from "#store/session-types.ts";
 import type { DataEnd } from "#wire/decoder.ts";
-import { FLAG_PUSH, type FrameHeader } from "#wire/frame.ts";
+import type { FrameHeader } from "#wire/frame.ts";
 import { CHUNK_TAIL_BYTES } from "#wire/limits.ts";
 import type { DataOwner } from "./link.ts";
 
@@ -21,7 +21,7 @@ export interface ReceiverHost {
   fail(failure: Failure): void;
   /** Bytes were handed over: time to look at `store.congested`. */
   fed(): void;
-  fate(fate: ChunkFate, storedLength: number, push: boolean): void;
+  fate(fate: ChunkFate, header: FrameHeader): void;
 }
 
 /** What the tail of a damaged frame says is not believed: the writer only learns that it was damaged. */
@@ -96,7 +96,7 @@ export class ChunkReceiver implements DataOwner {
       return;
     }
     this.#host.fed();
-    this.#host.fate(this.#fate, storedLengthOf(header), (header.flags & FLAG_PUSH) !== 0);
+    this.#host.fate(this.#fate, header);
   }
 
   /** The connection is gone: a chunk that has not arrived whole may come again on another one. */
@@ -107,6 +107,7 @@ export class ChunkReceiver implements DataOwner {
   }
 }
 
-function storedLengthOf(header: FrameHeader): number {
+/** Bytes of the chunk that a Data frame carries. */
+export function storedLengthOf(header: FrameHeader): number {
   return header.length - CHUNK_TAIL_BYTES;
 }

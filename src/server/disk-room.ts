@@ -53,8 +53,12 @@ export class DiskRoom {
     try {
       return await this.#options.diskKey(config.baseDir);
     } catch (cause) {
-      const text = `storage ${config.name}: ${config.baseDir} cannot be looked at: ${toFailure(cause).message}`;
-      throw new Failure("E_STORAGE_FAILED", text, { cause });
+      throw unusable(config, cause);
     }
   }
+}
+
+function unusable({ name, baseDir }: StorageConfig, cause: unknown): Failure {
+  const text = `storage ${name}: ${baseDir} cannot be looked at: ${toFailure(cause).message}`;
+  return new Failure("E_STORAGE_FAILED", text, { cause });
 }

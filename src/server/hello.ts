@@ -1,7 +1,6 @@
-/** Whether a Hello is acceptable, as functions of values. PROTOCOL.md "Transport" and "Versions". */
+/** Whether a Hello is acceptable, as functions of values. PROTOCOL.md "Transport". */
 import { Failure } from "#base/errors.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
-import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 
 type Hello = Message<"hello">;
@@ -18,17 +17,6 @@ export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
   throw new Failure(
     "E_IDENTITY",
     `the agent calls itself ${hello.agent} but its certificate is for ${peer.commonName}`,
-  );
-}
-
-/** The highest version that both sides speak; throws Failure E_VERSION that names both ranges. */
-export function agreeVersion(hello: Hello): number {
-  const version = Math.min(hello.versionMax, PROTOCOL_VERSION_MAX);
-  if (version >= Math.max(hello.versionMin, PROTOCOL_VERSION_MIN)) return version;
-  throw new Failure(
-    "E_VERSION",
-    `the agent speaks protocol versions ${hello.versionMin} to ${hello.versionMax}, ` +
-      `this server ${PROTOCOL_VERSION_MIN} to ${PROTOCOL_VERSION_MAX}`,
   );
 }
 

@@ -23,6 +23,9 @@ export const PRE_HELLO_CONNECTIONS_MAX = 1_024;
 /** Of those, so many may be one certificate's: all streams of a session come at once, and leave room for others. */
 export const AGENT_PRE_HELLO_CONNECTIONS_MAX = SLOTS_MAX + 45;
 
+/** Connections that were refused at the door and are given time to hear why; further ones are closed at once. */
+export const TURNED_AWAY_MAX = 256;
+
 /** Agents that wait for a session: more than the largest installation meant here has. */
 export const WAITING_MAX = 2_048;
 
@@ -47,6 +50,12 @@ export const CONTROL_FRAMES_PER_SECOND = 32;
 
 /** Control bytes queued for a peer that does not read: more than this and the connection is closed. */
 export const CONTROL_QUEUE_BYTES_MAX = 256 * KiB;
+
+/**
+ * Two Sacks of a session are at least so far apart: else every tiny chunk with PUSH would be answered with a Sack a
+ * hundred times its size. Little beside any round trip.
+ */
+export const SACK_GAP_MS = 5;
 
 /** Phase messages during Finish come at least this often. */
 export const PHASE_PERIOD_MS = 5_000;

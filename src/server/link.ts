@@ -8,24 +8,24 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Connection } from "#net/connection.ts";
+import { WriteQueue } from "#net/write-queue.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
 import { encodeMessage } from "#wire/encode.ts";
+import { failureFields } from "#wire/failure.ts";
 import type { FrameHeader } from "#wire/frame.ts";
 import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
 import type { ReceiveState } from "#wire/states.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { CONTROL_QUEUE_BYTES_MAX, LINGER_MS, PEER_CHECK_PERIOD_MS } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
-import { Outbox } from "./outbox.ts";
-import { refusalOf } from "./refusal.ts";
 
 export interface LinkOwner {
   /** Every message but Pong; Pings after they were answered. */
   message(message: AnyMessage, header: FrameHeader): void;
   /** Nothing was sent for HEARTBEAT_MS. */
   beat(): void;
-  /** The outbox is empty again after `send` found it full of frames: see `Link.blocked`. */
+  /** The connection takes frames again: see `Link.blocked`. */
   drained(): void;
   /** The connection is gone without this side having ended it; exactly once, nothing follows. */
   gone(failure: Failure | undefined): void;
@@ -53,7 +53,7 @@ export class Link {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onClosed: (link: Link) => void;
-  readonly #outbox: Outbox;
+  readonly #queue: WriteQueue;
   readonly #decoder: FrameDecoder;
   readonly #liveness: Liveness;
   readonly #budget: FrameBudget;
@@ -65,6 +65,7 @@ export class Link {
   #pingId = 0;
   /** Who and where, for log lines and errors; set when Hello was accepted. */
   #label: string;
+  #generation = 0;
 
   constructor(options: LinkOptions) {
     this.#connection = options.connection;
@@ -73,7 +74,7 @@ export class Link {
     this.#log = options.log;
     this.#onClosed = options.onClosed;
     this.#label = `peer ${this.remoteAddress}`;
-    this.#outbox = new Outbox(options.connection);
+    this.#queue = new WriteQueue(options.connection, { controlBytesMax: CONTROL_QUEUE_BYTES_MAX });
     this.#budget = new FrameBudget(options.clock.now());
     this.#peerCheckedAtMs = options.clock.now();
     this.#decoder = new FrameDecoder({
@@ -87,7 +88,8 @@ export class Link {
       },
     });
     this.#liveness = new Liveness(options.clock, {
-      beat: () => this.#beat(),
+      tick: () => this.#checkPeer(),
+      beat: () => this.#owner?.beat(),
       silent: () => this.#broke(new Failure("E_TIMEOUT", `nothing was heard of ${this.#label} for too long`)),
     });
   }
@@ -119,6 +121,11 @@ export class Link {
     this.#decoder.enter(state);
   }
 
+  /** The session's generation, for the headers of what is sent from now on; 0 before there is a session. */
+  setGeneration(generation: number): void {
+    this.#generation = generation;
+  }
+
   /** Closed, or being closed by this side. */
   get over(): boolean {
     return this.#closed || this.#ending;
@@ -126,18 +133,17 @@ export class Link {
 
   /** Frames wait for the peer to read: a Sack sent now would only stand behind an older one. */
   get blocked(): boolean {
-    return this.#outbox.queuedBytes > 0;
+    return this.#queue.blocked;
   }
 
   /** Sends a control frame; nothing when the connection is over. */
-  send<T extends MessageType>(type: T, body: Message<T>, generation = 0): void {
+  send<T extends MessageType>(type: T, body: Message<T>): void {
     if (this.over) return;
-    this.#outbox.push(encodeMessage(type, body, { generation }));
-    if (type !== "pong") this.#liveness.said();
-    if (this.#outbox.queuedBytes > CONTROL_QUEUE_BYTES_MAX) {
-      this.#broke(
-        new Failure("E_LIMIT", `${this.#label} does not read: ${this.#outbox.queuedBytes} bytes wait for it`),
-      );
+    try {
+      this.#queue.control(encodeMessage(type, body, { generation: this.#generation }));
+      if (type !== "pong") this.#liveness.said();
+    } catch (error) {
+      this.#broke(toFailure(error));
     }
   }
 
@@ -168,7 +174,7 @@ export class Link {
 
   /** Says Refused as the last frame and closes. The owner is not told. */
   refuse(failure: Failure): void {
-    this.send("refused", refusalOf(failure));
+    this.send("refused", failureFields(failure));
     this.end();
   }
 
@@ -189,7 +195,7 @@ export class Link {
     this.#lingerTimer = this.#clock.after(LINGER_MS, () => this.#connection.destroy());
     // A paused connection might not notice that the peer is gone.
     this.#connection.resume();
-    if (!this.blocked) this.#connection.end();
+    this.#queue.end();
   }
 
   /** Nothing more is to be said: the peer may close, and if it does not this side will. The owner stays. */
@@ -252,23 +258,21 @@ export class Link {
     return data;
   }
 
-  #beat(): void {
-    if (this.#clock.now() - this.#peerCheckedAtMs >= PEER_CHECK_PERIOD_MS) {
-      this.#peerCheckedAtMs = this.#clock.now();
-      try {
-        this.#connection.peer();
-      } catch (error) {
-        this.#violation(toFailure(error));
-        return;
-      }
+  /** What stays open for hours is open to the same certificate only as long as that is good. */
+  #checkPeer(): void {
+    if (this.#clock.now() - this.#peerCheckedAtMs < PEER_CHECK_PERIOD_MS) return;
+    this.#peerCheckedAtMs = this.#clock.now();
+    try {
+      this.#connection.peer();
+    } catch (error) {
+      this.#violation(toFailure(error));
     }
-    this.#owner?.beat();
   }
 
   #drain(): void {
-    if (this.#closed || !this.#outbox.flush()) return;
-    if (this.#ending) this.#connection.end();
-    else this.#owner?.drained();
+    if (this.#closed) return;
+    this.#queue.drain();
+    if (!this.blocked) this.#owner?.drained();
   }
 
   #over(failure: Failure | undefined): void {

@@ -7,6 +7,8 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { HEARTBEAT_MS, PROBE_TIMEOUT_MS, SILENCE_MAX_MS } from "#wire/limits.ts";
 
 export interface LivenessEvents {
+  /** At least every HEARTBEAT_MS, however much is said and heard. */
+  tick(): void;
   /** Nothing was said for HEARTBEAT_MS: say something. */
   beat(): void;
   /** Nothing was heard for SILENCE_MAX_MS of reading. */
@@ -94,6 +96,17 @@ export class Liveness {
     for (const probe of probes) probe.answer(false);
   }
 
+  /** So much of the time since the timer was due was no time of reading. What came before this timer did was heard now. */
+  #stoodStill(lateMs: number): void {
+    this.#pausedTotalMs += lateMs;
+    const readingMs = this.#readingMs();
+    this.#heardAtMs = Math.min(this.#heardAtMs, readingMs);
+    this.#probes = this.#probes.map((probe) => ({
+      ...probe,
+      sinceReadingMs: Math.min(probe.sinceReadingMs, readingMs),
+    }));
+  }
+
   /** Milliseconds spent reading, from the clock's origin. */
   #readingMs(): number {
     return (this.#pausedSinceMs ?? this.#clock.now()) - this.#pausedTotalMs;
@@ -116,7 +129,9 @@ export class Liveness {
 
   #fire(): void {
     const lateMs = this.#clock.now() - this.#dueAtMs;
-    if (lateMs > LATE_MS_MAX && this.#pausedSinceMs === undefined) this.#pausedTotalMs += lateMs;
+    if (lateMs > LATE_MS_MAX && this.#pausedSinceMs === undefined) this.#stoodStill(lateMs);
+    this.#events.tick();
+    if (this.#stopped) return;
     if (this.#pausedSinceMs === undefined) {
       const readingMs = this.#readingMs();
       if (readingMs - this.#heardAtMs >= SILENCE_MAX_MS) {

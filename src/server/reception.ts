@@ -5,14 +5,16 @@
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { safeText } from "#base/safe-text.ts";
 import type { Connection } from "#net/connection.ts";
 import { HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
+import { chooseVersion } from "#wire/version.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ConnectionCount } from "./connection-count.ts";
-import { agreeVersion, checkIdentity, purposeOf } from "./hello.ts";
+import { checkIdentity, purposeOf } from "./hello.ts";
+import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
-import { plainText } from "./refusal.ts";
 import type { SessionDoor } from "./session-door.ts";
 
 export interface ReceptionOptions {
@@ -28,6 +30,8 @@ export class Reception {
   readonly #options: ReceptionOptions;
   readonly #count = new ConnectionCount();
   readonly #links = new Set<Link>();
+  /** Links that are refused at the door and not yet closed. */
+  #turnedAway = 0;
   #closed = false;
   #onEmpty: (() => void) | undefined;
 
@@ -94,7 +98,16 @@ export class Reception {
   #turnAway(connection: Connection, failure: Failure): void {
     const { clock, log } = this.#options;
     log.warn(`connection refused: ${failure.message}`, { code: failure.code, remote: connection.remoteAddress });
-    const link = new Link({ connection, clock, log, onClosed: () => this.#forget(link) });
+    if (this.#turnedAway >= TURNED_AWAY_MAX) {
+      connection.destroy();
+      return;
+    }
+    this.#turnedAway += 1;
+    const onClosed = (): void => {
+      this.#turnedAway -= 1;
+      this.#forget(link);
+    };
+    const link = new Link({ connection, clock, log, onClosed });
     this.#links.add(link);
     link.open(NOBODY);
     link.refuse(failure);
@@ -150,7 +163,7 @@ class Newcomer implements LinkOwner {
   #welcome(hello: Message<"hello">): void {
     const { desk, sessions, boot, software } = this.#options;
     checkIdentity(hello, this.#link.peer());
-    const version = agreeVersion(hello);
+    const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
     const { agent, run } = hello;
     switch (purpose.kind) {
@@ -168,7 +181,7 @@ class Newcomer implements LinkOwner {
   }
 
   #refuse(failure: Failure): void {
-    this.#options.log.warn(`connection refused: ${plainText(failure.message)}`, {
+    this.#options.log.warn(`connection refused: ${safeText(failure.message)}`, {
       code: failure.code,
       remote: this.#link.remoteAddress,
     });

@@ -5,11 +5,11 @@
  */
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { failureFields } from "#wire/failure.ts";
 import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
 import type { AnyMessage } from "#wire/messages.ts";
 import { BUSY_RETRY_MS } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
-import { refusalOf } from "./refusal.ts";
 import type { Registry } from "./registry.ts";
 import type { Session } from "./session.ts";
 import { committedOf } from "./session-events.ts";
@@ -126,7 +126,7 @@ export class SessionDoor {
       link.send("committed", committedOf(outcome.answer));
       link.linger();
     } else {
-      link.send("ended", { session: past.id, ...refusalOf(outcome.failure) });
+      link.send("ended", { session: past.id, ...failureFields(outcome.failure) });
       link.end();
     }
   }

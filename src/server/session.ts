@@ -6,18 +6,20 @@
 import { must } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
+import { failureFields } from "#wire/failure.ts";
+import { FLAG_PUSH, type FrameHeader } from "#wire/frame.ts";
 import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
 import { Acknowledger } from "./acknowledger.ts";
-import type { ChunkFate } from "./chunk-receiver.ts";
+import { type ChunkFate, storedLengthOf } from "./chunk-receiver.ts";
 import { Finishing } from "./finishing.ts";
 import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
 import type { Link } from "./link.ts";
-import { plainText, refusalOf } from "./refusal.ts";
 import type { Occupant } from "./occupant.ts";
 import { SessionConnections } from "./session-connections.ts";
 import { committedOf, sessionEnded, sessionEvent } from "./session-events.ts";
@@ -68,10 +70,10 @@ export class Session implements Occupant {
       store: () => (this.#state === "receiving" && this.#ending === undefined ? this.#store : undefined),
       fail: (failure) => void this.end(failure),
       fed: () => this.#fed(),
-      fate: (fate, storedLength, push) => this.#fate(fate, storedLength, push),
+      fate: (fate, header) => this.#fate(fate, header),
       message: (message, link) => this.#message(message, link),
       beat: (link) => this.#beat(link),
-      drained: () => this.#acks.drained(),
+      drained: () => this.#acks.moved(),
       gone: (what, failure) => this.#gone(what, failure),
     });
     this.#acks = new Acknowledger(host.clock, {
@@ -130,46 +132,39 @@ export class Session implements Occupant {
     this.#store = store;
     this.#become("admit");
     const slotGeneration = this.#connections.attachMain(link, false);
+    link.setGeneration(this.#generation);
     const { compression, chunkBytes, id } = this.plan;
-    link.send(
-      "admitted",
-      {
-        session: id,
-        generation: this.#generation,
-        slotGeneration,
-        compression,
-        chunkBytes,
-        archive: store.archive,
-        lastEntries: this.plan.lastEntries,
-        lastRawBytes: this.plan.lastRawBytes,
-      },
-      this.#generation,
-    );
+    link.send("admitted", {
+      session: id,
+      generation: this.#generation,
+      slotGeneration,
+      compression,
+      chunkBytes,
+      archive: store.archive,
+      lastEntries: this.plan.lastEntries,
+      lastRawBytes: this.plan.lastRawBytes,
+    });
   }
 
   /** A session connection of the same run comes back; the caller has made sure that the older one is dead. */
   resume(link: Link): void {
-    const older = this.#connections.main;
-    if (older !== undefined) this.#connections.replace(older);
+    this.#replace(this.#connections.main, "session connection");
     this.#connected();
     this.#generation += 1;
     const slotGeneration = this.#connections.attachMain(link, this.#state === "finishing");
+    for (const one of this.links()) one.setGeneration(this.#generation);
     this.#welcome(link, slotGeneration);
-    this.#acks.renew();
     this.#finishing?.tell(link);
     this.#emit("session.resumed", "session connection is back", {});
   }
 
   /** A stream takes its slot; the caller has made sure that an older one is dead. Throws Failure E_PROTOCOL, E_LIMIT. */
   joinStream(link: Link, slot: number): void {
-    const older = this.#connections.stream(slot);
-    if (older !== undefined) this.#connections.replace(older);
+    this.#replace(this.#connections.stream(slot), `stream ${slot}`);
     const slotGeneration = this.#connections.attachStream(link, slot);
     this.#connected();
     this.#welcome(link, slotGeneration);
-    // The agent sends no Data before it knows what is here already.
-    this.#acks.beat(link);
-    this.#acks.drained();
+    this.#acks.moved();
   }
 
   /**
@@ -198,6 +193,14 @@ export class Session implements Occupant {
     this.#become("connect");
   }
 
+  /** The older connection in the same place did not answer its probe. */
+  #replace(older: Link | undefined, what: string): void {
+    if (older === undefined) return;
+    this.#connections.replace(older);
+    this.#totals.breaks += 1;
+    this.#emit("session.disconnected", `${what} is replaced`, { reason: "E_TIMEOUT: it did not answer a probe" });
+  }
+
   #gone(what: string, failure: Failure | undefined): void {
     if (failure !== undefined) this.#totals.breaks += 1;
     if (this.#state !== "receiving" || this.#ending !== undefined) return;
@@ -206,7 +209,7 @@ export class Session implements Occupant {
     });
     if (!this.#connections.none) {
       // What the session connection had to say goes on a stream now.
-      this.#acks.drained();
+      this.#acks.moved();
       return;
     }
     this.#become("disconnect");
@@ -224,11 +227,13 @@ export class Session implements Occupant {
 
   #welcome(link: Link, slotGeneration: number): void {
     const { boot, software } = this.#host;
-    link.send(
-      "welcome",
-      { version: PROTOCOL_VERSION_MAX, software, boot, generation: this.#generation, slotGeneration },
-      this.#generation,
-    );
+    link.setGeneration(this.#generation);
+    link.send("welcome", {
+      ...{ version: PROTOCOL_VERSION_MAX, software, boot },
+      ...{ generation: this.#generation, slotGeneration },
+    });
+    // The agent sends no Data before it knows what is here already.
+    this.#acks.greet(link);
   }
 
   #message(message: AnyMessage, link: Link): void {
@@ -242,9 +247,7 @@ export class Session implements Occupant {
         return;
       case "disown": {
         const { code, message: text } = message.body;
-        void this.end(
-          new Failure("E_DISOWNED", `the agent gave the session up: ${plainText(code)}: ${plainText(text)}`),
-        );
+        void this.end(new Failure("E_DISOWNED", `the agent gave the session up: ${safeText(code)}: ${safeText(text)}`));
         return;
       }
       default:
@@ -283,7 +286,7 @@ export class Session implements Occupant {
   }
 
   #sendCommitted(link: Link, answer: CommitAnswer): void {
-    link.send("committed", committedOf(answer), this.#generation);
+    link.send("committed", committedOf(answer));
   }
 
   async #end(failure: Failure): Promise<void> {
@@ -297,7 +300,7 @@ export class Session implements Occupant {
     }
     this.#become("end");
     for (const link of this.#connections.release()) {
-      link.send("ended", { session: this.plan.id, ...refusalOf(failure) }, this.#generation);
+      link.send("ended", { session: this.plan.id, ...failureFields(failure) });
       link.end();
     }
     this.#over({ kind: "ended", failure });
@@ -320,24 +323,23 @@ export class Session implements Occupant {
     if (this.#stallTold) this.#acks.urgent();
   }
 
-  #fate(fate: ChunkFate, storedLength: number, push: boolean): void {
+  #fate(fate: ChunkFate, header: FrameHeader): void {
     // After the store failed every chunk is "damaged"; that is told as the failure it is.
     if (fate === "dropped" || this.#ending !== undefined) return;
     if (fate === "damaged") {
       this.#damaged();
       return;
     }
+    const storedLength = storedLengthOf(header);
     if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
     else {
       this.#totals.chunks += 1;
       this.#totals.bytes += storedLength;
     }
-    if (push) {
-      this.#store?.push();
-      this.#acks.urgent();
-    } else {
-      this.#acks.received();
-    }
+    this.#acks.received(header.file, header.sequence);
+    if ((header.flags & FLAG_PUSH) === 0) return;
+    this.#store?.push();
+    this.#acks.urgent();
   }
 
   #damaged(): void {

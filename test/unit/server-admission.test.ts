@@ -6,7 +6,6 @@ import { agreeChunkBytes, assertFits, expectedBytes, hasRoom, missingBytes, prom
 import { agentAllowed, globMatches } from "#server/agent-globs.ts";
 import { FrameBudget } from "#server/frame-budget.ts";
 import { CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND } from "#server/limits.ts";
-import { plainText, refusalOf } from "#server/refusal.ts";
 import { Shares } from "#server/shares.ts";
 import { SlotTable } from "#server/slots.ts";
 import { WaitingLine } from "#server/waiting-line.ts";
@@ -202,22 +201,5 @@ describe("limits on what a peer may say", () => {
     let taken = 0;
     for (let ms = 1; ms <= 10_000; ms += 1) if (budget.take(ms)) taken += 1;
     expect(taken).toBe(10 * CONTROL_FRAMES_PER_SECOND);
-  });
-
-  test("a refusal carries code, sentence, hint and whether to come again, cut to what a message holds", () => {
-    const refusal = refusalOf(new Failure("E_BUSY", "x".repeat(5000), { hint: "wait", retryAfterMs: 10.4 }));
-    expect(refusal.message.length).toBe(2048);
-    expect({ ...refusal, message: "" }).toEqual({
-      code: "E_BUSY",
-      message: "",
-      hint: "wait",
-      retry: true,
-      retryAfterMs: 10,
-    });
-    expect(refusalOf(new Failure("E_FULL", "no")).retry).toBe(false);
-  });
-
-  test("a peer's text reaches the log on one line and without control characters", () => {
-    expect(plainText("a\nb\u001b[31mc\u2028d")).toBe("a\u{fffd}b\u{fffd}[31mc\u{fffd}d");
   });
 });

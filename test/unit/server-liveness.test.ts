@@ -7,6 +7,7 @@ function make(): { clock: SimClock; live: Liveness; seen: string[] } {
   const clock = new SimClock();
   const seen: string[] = [];
   const live = new Liveness(clock, {
+    tick: () => undefined,
     beat: () => seen.push(`beat ${clock.now()}`),
     silent: () => {
       seen.push(`silent ${clock.now()}`);
@@ -62,11 +63,25 @@ describe("liveness", () => {
           return { cancel: () => undefined };
         },
       },
-      { beat: () => seen.push("beat"), silent: () => seen.push("silent") },
+      { tick: () => undefined, beat: () => seen.push("beat"), silent: () => seen.push("silent") },
     );
     nowMs = 60_000;
     fire();
     expect(seen).toEqual(["beat"]);
+    // Bytes that were waiting may be read before the late timer runs: heard when it runs, and no later.
+    nowMs = 120_000;
+    live.heard();
+    fire();
+    nowMs = 125_000;
+    fire();
+    nowMs = 130_000;
+    fire();
+    nowMs = 135_000;
+    fire();
+    expect(seen).not.toContain("silent");
+    nowMs = 140_000;
+    fire();
+    expect(seen.at(-1)).toBe("silent");
     live.stop();
   });
 });

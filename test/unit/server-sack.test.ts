@@ -112,6 +112,69 @@ describe("Sack", () => {
   });
 });
 
+describe("a chunk that was lost", () => {
+  test("is named again when the connection that said so broke, until it is received", async () => {
+    const w = await start();
+    const { link, pipe, admitted } = await w.session({ parallels: 1 });
+    const stream = w.stream(admitted.session, 0);
+    await w.wait(stream.link.expect("welcome"));
+    const chunk = must(makeChunks(1, 100)[0], "chunk");
+    link.ignorePings();
+    pipe.freeze();
+    stream.link.data(chunk, { generation: 1, damaged: true });
+    for (let beat = 0; beat < 5; beat += 1) {
+      await w.clock.advance(5_000);
+      stream.link.send("ping", { id: beat });
+    }
+    expect(namedLost(link)).toEqual([]);
+    // Said into the void; said again on the stream when the session connection was found dead, and only once.
+    expect(namedLost(stream.link)).toEqual([[0, 0]]);
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    await w.clock.advance(1_000);
+    expect(namedLost(back.link)).toEqual([]);
+    stream.pipe.cut();
+    await w.clock.advance(100);
+    expect(namedLost(back.link)).toEqual([[0, 0]]);
+    const again = w.stream(admitted.session, 0);
+    await w.wait(again.link.expect("welcome"));
+    again.link.data(chunk, { generation: 2 });
+    await w.wait(back.link.sack((sack) => sack.files[0]?.durableChunks === 1));
+    back.pipe.cut();
+    const third = w.resume(admitted.session);
+    await w.wait(third.link.expect("welcome"));
+    expect((await w.wait(third.link.sack())).lost).toEqual([]);
+  });
+
+  test("while no connection is up is named by the first Sack of the next generation", async () => {
+    const w = await start();
+    const { link, pipe, admitted } = await w.session();
+    link.data(must(makeChunks(1, 100)[0], "chunk"), { generation: 1, damaged: true });
+    pipe.freeze();
+    await w.clock.advance(21_000);
+    expect(w.eventsOf("session.parked")).toHaveLength(1);
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    expect(await w.wait(back.link.sack())).toMatchObject({ generation: 2, lost: [[0, 0]] });
+  });
+});
+
+test("every frame of a session carries the generation of the session", async () => {
+  const w = await start();
+  const { link, pipe, admitted } = await w.session();
+  link.send("ping", { id: 1 });
+  await w.wait(link.expect("pong"));
+  expect(new Set(link.generations.slice(link.received.findIndex((one) => one.type === "admitted")))).toEqual(
+    new Set([1]),
+  );
+  pipe.cut();
+  const back = w.resume(admitted.session);
+  await w.wait(back.link.expect("welcome"));
+  back.link.send("ping", { id: 2 });
+  await w.wait(back.link.expect("pong"));
+  expect(new Set(back.link.generations)).toEqual(new Set([2]));
+});
+
 describe("a disk that is behind", () => {
   test("pauses the connections that carry data, says stalled on all, counts no silence, and goes on", async () => {
     const disk = new MemoryDisk();
@@ -147,4 +210,8 @@ describe("a disk that is behind", () => {
 
 function sendOn(link: ScriptLink, chunks: readonly ScriptChunk[], slot: number, generation: number): void {
   for (const chunk of chunks) link.data(chunk, { slot, generation });
+}
+
+function namedLost(link: ScriptLink): unknown[] {
+  return link.received.flatMap((message) => (message.type === "sack" ? message.body.lost : []));
 }
