@@ -134,7 +134,7 @@ export class RawClient {
   }
 }
 
-export function controlFrame(type: FrameType, body: unknown): Uint8Array {
+function controlFrame(type: FrameType, body: unknown): Uint8Array {
   const payload = encode(body);
   return Buffer.concat([frameHeader(type, payload.length, crc32(payload)), payload]);
 }

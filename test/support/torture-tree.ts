@@ -8,7 +8,7 @@ import { KiB, MiB } from "#base/units.ts";
 import { makeTortureTree, patternBytes, run } from "#test/support/tree.ts";
 
 /** The size the tests ask for, so that a small tree has many chunks. */
-export const CHUNK_BYTES = 256 * KiB;
+const CHUNK_BYTES = 256 * KiB;
 
 /** Sizes at which the cutter decides differently: half a chunk, whole chunks, the defaults of gzip and zstd. */
 const BORDER_SIZES = [CHUNK_BYTES / 2, CHUNK_BYTES, 2 * CHUNK_BYTES, MiB / 2, MiB, 4 * MiB].flatMap((bytes) => [
