@@ -31,6 +31,8 @@ export type FromReader =
     }
   | { readonly type: "problems"; readonly problems: readonly Problem[] }
   | { readonly type: "end"; readonly problemCount: number }
+  /** The last message, as `end` and `failed` are: the run was stopped, and everything is closed. */
+  | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string; readonly hint: string };
 
 /** The first message to a compress thread. */

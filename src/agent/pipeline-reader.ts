@@ -21,18 +21,25 @@ const ENTRIES_PER_COLLECTION = 4_000;
 
 export type Post = (message: FromReader) => void;
 
-/** Runs to the end of the tree; every outcome is a message. `source` is for tests. */
+/** Thrown between two paths once the run is stopped: a tree may go on for long without filling a chunk. */
+const STOPPED: unique symbol = Symbol("stopped");
+
+/**
+ * Runs to the end of the tree; every outcome is a message, posted when nothing is open any more: what comes after it may be
+ * cut short. `source` is for tests.
+ */
 export function runReader(start: ReaderStart, post: Post, source?: FileSource): void {
   try {
     applyPriority(start.priority);
-    readAll(start, post, source ?? new LinuxSource({ roots: start.roots.map((root) => root.path) }));
+    post(readAll(start, post, source ?? new LinuxSource({ roots: start.roots.map((root) => root.path) })));
   } catch (error) {
     const failure = toFailure(error);
     post({ type: "failed", code: failure.code, message: failure.message, hint: failure.hint });
   }
 }
 
-function readAll(start: ReaderStart, post: Post, source: FileSource): void {
+/** Posts the chunks and problems, and gives the reader's last message. */
+function readAll(start: ReaderStart, post: Post, source: FileSource): FromReader {
   const control = new SlabControl(start.memory);
   const slabs = start.memory.slabs.map((slab) => new Uint8Array(slab));
   const problems = new ProblemBatches((batch) => post({ type: "problems", problems: batch }));
@@ -42,23 +49,27 @@ function readAll(start: ReaderStart, post: Post, source: FileSource): void {
     excludes: new Excludes(start.exclude),
     chunkBytes: start.chunkBytes,
     report: (path, reason, errno) => problems.add(path, reason, errno),
-    onPath: (path) => control.publishPath(path),
+    onPath: (path) => {
+      if (control.stopped) throw STOPPED;
+      control.publishPath(path);
+    },
   });
   try {
     let uncollected = 0;
     for (let slab = control.take(); slab !== undefined; slab = control.take()) {
       const chunk = reader.next(must(slabs[slab], "a slab"));
       problems.flush();
-      if (chunk === undefined) {
-        post({ type: "end", problemCount: problems.count });
-        return;
-      }
+      if (chunk === undefined) return { type: "end", problemCount: problems.count };
       post({ type: "chunk", slab, kind: chunk.kind, rawLength: chunk.rawLength, entries: chunk.entries });
       uncollected += chunk.entries;
       if (uncollected < ENTRIES_PER_COLLECTION) continue;
       uncollected = 0;
       Bun.gc(true);
     }
+    return { type: "stopped" };
+  } catch (error) {
+    if (error !== STOPPED) throw error;
+    return { type: "stopped" };
   } finally {
     reader.close();
   }

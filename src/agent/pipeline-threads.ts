@@ -30,6 +30,8 @@ export class Threads {
   readonly #clock: Clock;
   readonly #onDeath: (failure: Failure) => void;
   readonly #workers: Thread[] = [];
+  /** Not terminated before they say that they are done: a thread that is cut off leaves its files open. */
+  readonly #held = new Set<Thread>();
   #aliveCount = 0;
   #stopping: Promise<void> | undefined;
   #allEnded: () => void = () => undefined;
@@ -41,7 +43,7 @@ export class Threads {
     this.#onDeath = onDeath;
   }
 
-  /** Takes a thread in. `onMessage` gets what it posts, until all are stopped. */
+  /** Takes a thread in. `onMessage` gets what it posts, until it is terminated. */
   add(kind: ThreadKind, worker: Thread, onMessage: (data: unknown) => void): Thread {
     this.#workers.push(worker);
     this.#aliveCount += 1;
@@ -50,7 +52,7 @@ export class Threads {
       this.#onDeath(new Failure("E_INTERNAL", `the ${kind} thread ${what}`));
     };
     worker.onmessage = (event: MessageEvent<unknown>): void => {
-      if (this.#stopping === undefined) onMessage(event.data);
+      if (this.#stopping === undefined || this.#held.has(worker)) onMessage(event.data);
     };
     worker.onerror = (event: ErrorEvent): void => {
       event.preventDefault();
@@ -63,6 +65,16 @@ export class Threads {
       die("ended");
     });
     return worker;
+  }
+
+  /** From now on `stop` waits for the thread to be released, if it is no dead one, as long as it waits for anything. */
+  hold(worker: Thread): void {
+    this.#held.add(worker);
+  }
+
+  /** The thread is done with what must not be cut short. */
+  release(worker: Thread): void {
+    if (this.#held.delete(worker) && this.#stopping !== undefined) worker.terminate();
   }
 
   /** In the order they were added. */
@@ -82,8 +94,11 @@ export class Threads {
         resolve();
         return;
       }
-      this.#timer = this.#clock.after(END_WAIT_MS, resolve);
-      for (const worker of this.#workers) worker.terminate();
+      this.#timer = this.#clock.after(END_WAIT_MS, () => {
+        for (const worker of this.#held) this.release(worker);
+        resolve();
+      });
+      for (const worker of this.#workers) if (!this.#held.has(worker)) worker.terminate();
     });
     return this.#stopping;
   }

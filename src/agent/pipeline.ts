@@ -11,7 +11,7 @@ import { Failure } from "#base/errors.ts";
 import { storedBytesMax } from "#compress/codec.ts";
 import type { FromCompress, FromReader, ThreadPriority, ToCompress } from "./pipeline-messages.ts";
 import { makeSharedMemory, SlabControl, type SharedMemory, slabBytes, slabCount } from "./pipeline-slabs.ts";
-import { type SpawnWorker, Threads } from "./pipeline-threads.ts";
+import { type SpawnWorker, type Thread, Threads } from "./pipeline-threads.ts";
 import type { Producer, ProducerSink, ReadProgress } from "./producer.ts";
 
 /** One chunk in work and one waiting for it: a thread never waits for the main thread between two. */
@@ -86,7 +86,8 @@ export class Pipeline implements Producer {
       this.#threads.add("compress", spawn("compress"), (data) => this.#onSealed(data as FromCompress));
       this.#postToCompress(worker, { type: "start", memory, compression, priority });
     }
-    const reader = this.#threads.add("reader", spawn("reader"), (data) => this.#onReader(data as FromReader));
+    const reader = this.#threads.add("reader", spawn("reader"), (data) => this.#onReader(reader, data as FromReader));
+    this.#threads.hold(reader);
     reader.postMessage({ type: "start", memory, roots, exclude, chunkBytes, priority });
   }
 
@@ -112,7 +113,9 @@ export class Pipeline implements Producer {
     Bun.gc(true);
   }
 
-  #onReader(message: FromReader): void {
+  #onReader(reader: Thread, message: FromReader): void {
+    const last = message.type === "end" || message.type === "failed" || message.type === "stopped";
+    if (last) this.#threads.release(reader);
     if (this.#over) return;
     const sink = must(this.#sink, "a sink");
     if (message.type === "chunk") {
@@ -126,7 +129,7 @@ export class Pipeline implements Producer {
     } else if (message.type === "end") {
       this.#problemCount = message.problemCount;
       this.#advance();
-    } else {
+    } else if (message.type === "failed") {
       this.#fail(new Failure(message.code, message.message, { hint: message.hint }));
     }
   }
