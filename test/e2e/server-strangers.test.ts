@@ -82,12 +82,8 @@ describe("the server refuses at once", () => {
     expect(said).not.toMatch(/Cipher is TLS|Cipher is ECDHE/);
   });
 
-  test("TLS 1.3 without a certificate", async () => {
-    const said = await openssl("-tls1_3");
-    expect(said).toMatch(/alert certificate required|alert unknown|read:errno|unexpected eof|reset by peer/i);
-  });
-
   test.each([
+    ["TLS 1.3 without a certificate", () => undefined],
     ["a certificate of another CA", () => other.agent(AGENT)],
     ["a certificate that has expired", () => expired],
     ["the certificate of a server", () => site.pki.server],
