@@ -46,7 +46,7 @@ export class Acknowledger {
 
   /** A chunk arrived: the agent hears of it within SACK_DELAY_MS. */
   received(file: FileNumber, sequence: number): void {
-    this.#lost.delete(keyOf(file, sequence));
+    if (this.#lost.size > 0) this.#lost.delete(keyOf(file, sequence));
     this.#within(SACK_DELAY_MS);
   }
 
@@ -70,7 +70,7 @@ export class Acknowledger {
     if (!this.#stopped && !link.blocked) this.#say(link);
   }
 
-  /** A connection takes frames again, came, or went: what waited for one may go out now. */
+  /** A connection came, or takes frames again: what waited for one may go out now. */
   moved(): void {
     if (this.#due || this.#untold().length > 0) this.#within(0);
   }

@@ -249,7 +249,7 @@ export class AdmissionDesk implements ApplicantDesk {
     applicant.refuse(failure);
     this.#release(applicant);
     const fields = { code: failure.code, hint: failure.hint };
-    this.#tell("admission.refused", applicant, `an agent was refused: ${failure.message}`, fields);
+    this.#tell("admission.refused", applicant, `an agent was refused: ${failure.message}`, fields, !failure.retryable);
   }
 
   /** The applicant stands nowhere any more. */
@@ -274,11 +274,12 @@ export class AdmissionDesk implements ApplicantDesk {
     });
   }
 
-  #tell(kind: string, applicant: Applicant, message: string, fields: Record<string, unknown>): void {
+  /** `alarming`: somebody has to do something about it. */
+  #tell(kind: string, applicant: Applicant, message: string, fields: Record<string, unknown>, alarming = false): void {
     const { agent, run, link } = applicant;
     const asked = applicant.asked ? { backup: applicant.request.backup, storage: applicant.request.storage } : {};
     const place = { agent, run, remote: link.remoteAddress, ...asked };
-    this.#options.events.emit({ kind, level: "info", message, fields: { ...place, ...fields } });
+    this.#options.events.emit({ kind, level: alarming ? "warn" : "info", message, fields: { ...place, ...fields } });
   }
 }
 

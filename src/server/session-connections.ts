@@ -74,12 +74,17 @@ export class SessionConnections {
     return this.#places.get(slot)?.link;
   }
 
-  /** Throws Failure E_PROTOCOL when the session has no such slot for a stream. */
+  /** Throws Failure E_PROTOCOL when the session has no such slot for a stream, E_LIMIT when the slot is disabled. */
   checkSlot(slot: number): void {
     if (this.#dataOnMain)
       throw new Failure("E_PROTOCOL", "the session has no streams: its data goes over its own connection");
     if (!this.slots.has(slot)) {
       throw new Failure("E_PROTOCOL", `slot ${slot} of a session with slots 0 to ${this.slots.count - 1}`);
+    }
+    if (this.slots.state(slot) === "disabled") {
+      throw new Failure("E_LIMIT", `slot ${slot} is disabled`, {
+        hint: "The server took the slot out of use for now.",
+      });
     }
   }
 
@@ -101,7 +106,7 @@ export class SessionConnections {
     return this.#seat(link, 0, "server/session-data", label, "session connection");
   }
 
-  /** A stream takes its slot, which must be free. Its new generation; throws Failure E_LIMIT when the slot is disabled. */
+  /** A stream takes its slot, which must be free and pass `checkSlot`. The answer is its new generation. */
   attachStream(link: Link, slot: number): number {
     return this.#seat(link, slot, "server/stream", `agent ${this.#agent}, slot ${slot}`, `stream ${slot}`);
   }
@@ -135,12 +140,7 @@ export class SessionConnections {
   }
 
   #seat(link: Link, slot: number, state: ReceiveState, label: string, what: string): number {
-    const generation = this.slots.join(slot);
-    if (generation === undefined) {
-      throw new Failure("E_LIMIT", `slot ${slot} is disabled`, {
-        hint: "The server took the slot out of use for now.",
-      });
-    }
+    const generation = must(this.slots.join(slot), `generation of slot ${slot}`);
     const receiver = new ChunkReceiver(this.#host, slot, generation);
     this.#places.set(slot, { link, generation, receiver });
     link.hand(this.#owner(link, what, receiver), state, label);

@@ -112,7 +112,7 @@ export class Session implements Occupant {
     return this.#connections.stream(slot);
   }
 
-  /** Throws Failure E_PROTOCOL when there is no such slot for a stream. */
+  /** Throws Failure E_PROTOCOL when there is no such slot for a stream, E_LIMIT when it is disabled. */
   checkSlot(slot: number): void {
     this.#connections.checkSlot(slot);
   }
@@ -158,8 +158,9 @@ export class Session implements Occupant {
     this.#emit("session.resumed", "session connection is back", {});
   }
 
-  /** A stream takes its slot; the caller has made sure that an older one is dead. Throws Failure E_PROTOCOL, E_LIMIT. */
+  /** A stream takes its slot; the caller has made sure that an older one is dead. Throws as `checkSlot` does. */
   joinStream(link: Link, slot: number): void {
+    this.checkSlot(slot);
     this.#replace(this.#connections.stream(slot), `stream ${slot}`);
     const slotGeneration = this.#connections.attachStream(link, slot);
     this.#connected();
@@ -208,8 +209,8 @@ export class Session implements Occupant {
       reason: failure === undefined ? "goodbye" : String(failure),
     });
     if (!this.#connections.none) {
-      // What the session connection had to say goes on a stream now.
-      this.#acks.moved();
+      // The last Sacks may have gone down with it: what stands now is said on another one.
+      this.#acks.urgent();
       return;
     }
     this.#become("disconnect");

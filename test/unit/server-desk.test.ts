@@ -77,6 +77,7 @@ describe("admission", () => {
     link.send("begin", beginOf({ estimateBytes: 60 * 1024 * 1024 }));
     const refused = await w.wait(link.expect("refused"));
     expect(refused).toMatchObject({ code: "E_FULL", retry: false });
+    expect(w.eventsOf("admission.refused")[0]).toMatchObject({ level: "warn", fields: { code: "E_FULL" } });
     expect(refused.hint).toMatch(/^Free \d+ more bytes \(20\.\d MB\) .*nbackup-server prune/);
     await w.wait(link.closed());
   });

@@ -170,6 +170,19 @@ describe("streams", () => {
     expect(w.eventsOf("session.parked")).toHaveLength(0);
   });
 
+  test("a stream hears at once what the session connection may have taken down with it", async () => {
+    const w = await start();
+    const { pipe, link, admitted } = await w.session({ parallels: 1 });
+    const { link: stream } = w.stream(admitted.session, 0);
+    await w.wait(stream.expect("welcome"));
+    sendOn(stream, makeChunks(2, 400), 0, 1);
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    const before = w.clock.now();
+    pipe.cut();
+    await w.wait(stream.sack((sack) => sack.files[0]?.durableChunks === 2));
+    expect(w.clock.now() - before).toBeLessThan(100);
+  });
+
   test("the same chunk on two streams is stored once, and the duplicate costs nothing but its bytes", async () => {
     const w = await start();
     const { link, admitted } = await w.session({ parallels: 2 });
