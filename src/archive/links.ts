@@ -179,16 +179,20 @@ export class LinkTable {
     const entriesFull = this.#entryCount === this.#columns.next.length;
     const namesFull = this.#namesLength + bytes > this.#names.length;
     if (!entriesFull && !namesFull) return true;
-    let entries = this.#columns.next.length;
+    if (this.#liveCount <= this.#entryCount / 2) {
+      this.#rebuild(this.#columns.next.length, this.#names.length);
+      // What is alive can have the longest names: then there is nothing more to drop, and the names must grow.
+      if (this.#namesLength + bytes <= this.#names.length) return true;
+    }
+    const entries = this.#columns.next.length * (this.#entryCount === this.#columns.next.length ? 2 : 1);
     let names = this.#names.length;
-    if (this.#liveCount > this.#entryCount / 2) {
-      if (entriesFull) entries *= 2;
-      if (namesFull) names = Math.min(namesBytesMax, Math.max(names * 2, this.#namesLength + bytes));
-      // Nothing to win: refused without the work.
-      if (namesFull && names === this.#names.length) return false;
+    if (this.#namesLength + bytes > names) {
+      names = Math.min(namesBytesMax, Math.max(names * 2, this.#namesLength + bytes));
+      // Refused without the work of a rebuild that wins nothing.
+      if (this.#namesLength + bytes > names) return false;
     }
     this.#rebuild(entries, names);
-    return this.#entryCount < this.#columns.next.length && this.#namesLength + bytes <= this.#names.length;
+    return true;
   }
 
   /** Copies what is alive, in its order, into fresh memory. */

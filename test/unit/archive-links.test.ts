@@ -65,6 +65,15 @@ describe("the table of hard links", () => {
       if (round === 0) expect(table.size).toBe(10);
     }
   });
+  test("grows for long names that are alive among short ones that are forgotten", () => {
+    const table = new LinkTable();
+    for (let i = 0; i < 20; i += 1) table.add(stat(i), Buffer.from(`s/${i}`));
+    const long = (i: number): Buffer => Buffer.from(`${String(i).padStart(3, "0")}/${"n".repeat(4000)}`);
+    for (let i = 100; i < 115; i += 1) expect(table.add(stat(i), long(i))).toBe(true);
+    for (let i = 0; i < 20; i += 1) expect(name(table, stat(i))).toBe(`s/${i}`);
+    for (let i = 115; i < 130; i += 1) expect(table.add(stat(i), long(i))).toBe(true);
+    for (let i = 100; i < 130; i += 1) expect(name(table, stat(i))).toBe(long(i).toString());
+  });
   test("refuses more than its limits, without slowing down, and takes again when there is room", () => {
     const table = new LinkTable({ inodesMax: 100, namesBytesMax: MiB });
     for (let i = 0; i < 100; i += 1) expect(table.add(stat(i), Buffer.from(`a/${i}`))).toBe(true);
