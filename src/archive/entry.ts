@@ -2,6 +2,7 @@
  * From what the scan saw to what the tar writer needs: opens files, reads links, finds hard links. A file that is no longer
  * what was listed, or cannot be read, is reported and left out.
  */
+import { errnoName } from "#base/errors.ts";
 import type { LinkTable } from "./links.ts";
 import { lookProblem, type Report, type ScanEntry } from "./scan.ts";
 import type { FileSource, OpenFile, Stat } from "./source.ts";
@@ -40,7 +41,9 @@ export function prepareEntry(
     if (stat.type !== "file" || stat.size === 0) return plain(stat.type);
     return openFile(found, source, report);
   } catch (error) {
-    report(sourcePath, ...lookProblem(error));
+    // What readlink gives for anything but a symbolic link.
+    if (stat.type === "symlink" && errnoName(error) === "EINVAL") report(sourcePath, "type-changed", "EINVAL");
+    else report(sourcePath, ...lookProblem(error));
     return undefined;
   }
 }

@@ -76,7 +76,8 @@ export class LinuxDirectories {
   /** The descriptor of the directory that is the first `end` bytes of `path`. */
   #directory(path: Uint8Array, end: number): number {
     const top = this.#levels.at(-1);
-    if (top?.end === end && hasPrefix(this.#path, path, end)) return top.fd;
+    // It can be closed: on the way back up, when opening it again failed.
+    if (top?.end === end && top.fd >= 0 && hasPrefix(this.#path, path, end)) return top.fd;
     this.#popUnshared(path, end);
     if (this.#levels.length === 0) this.#openFirst(path, end);
     this.#reopenTop();

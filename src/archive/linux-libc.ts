@@ -22,6 +22,9 @@ export const O_NOATIME = 0x40000;
 export const O_CLOEXEC = 0x80000;
 export const O_PATH = 0x200000;
 
+export const EPERM = 1;
+export const EINTR = 4;
+
 /** What differs between the architectures. */
 interface Numbers {
   readonly statx: number;
@@ -81,6 +84,7 @@ export interface Libc {
   readonly numbers: Numbers;
   statx(number: number, fd: number, path: Pointer, flags: number, mask: number, into: Pointer): number;
   getdents64(number: number, fd: number, into: Pointer, length: number): number;
+  /** Tried again when a signal interrupts it, which network filesystems and FUSE let happen. */
   openat(fd: number, path: Pointer, flags: number, mode: number): number;
   pread(fd: number, into: Uint8Array, length: number, offset: number): number;
   readlinkat(fd: number, path: Pointer, into: Pointer, length: number): number;
@@ -116,17 +120,23 @@ function open(): Libc {
     close: { args: ["i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   });
+  const errno = (): number => read.i32(must(symbols.__errno_location(), "errno"), 0);
   return {
     numbers,
     // Every one of these gives -1 or a number far below 2^53, so i64_fast never gives a bigint.
     statx: statx.symbols.syscall as Libc["statx"],
     getdents64: getdents.symbols.syscall as Libc["getdents64"],
-    openat: symbols.openat,
+    openat: (fd, path, flags, mode) => {
+      for (;;) {
+        const opened = symbols.openat(fd, path, flags, mode);
+        if (opened >= 0 || errno() !== EINTR) return opened;
+      }
+    },
     pread: symbols.pread64 as Libc["pread"],
     readlinkat: symbols.readlinkat as Libc["readlinkat"],
     fstatfs: symbols.fstatfs,
     close: symbols.close,
-    errno: () => read.i32(must(symbols.__errno_location(), "errno"), 0),
+    errno,
   };
 }
 

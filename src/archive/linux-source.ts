@@ -10,6 +10,8 @@ import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
   AT_SYMLINK_NOFOLLOW,
+  EINTR,
+  EPERM,
   errnoText,
   type Libc,
   libc,
@@ -133,7 +135,7 @@ export class LinuxSource implements FileSource {
     const flags = O_RDONLY | O_CLOEXEC | this.#c.numbers.O_NOFOLLOW | extraFlags;
     const { pointer } = this.#directories.name;
     let fd = this.#c.openat(directory, pointer, flags | O_NOATIME, 0);
-    if (fd < 0 && this.#c.errno() === 1) fd = this.#c.openat(directory, pointer, flags, 0);
+    if (fd < 0 && this.#c.errno() === EPERM) fd = this.#c.openat(directory, pointer, flags, 0);
     if (fd < 0) throwErrno(this.#c, "open");
     return fd;
   }
@@ -155,7 +157,7 @@ class LinuxFile implements OpenFile {
       const length = this.#c.pread(this.#fd, into, into.length, offset);
       if (length >= 0) return length;
       const errno = this.#c.errno();
-      if (errno !== 4) throwErrno(this.#c, "read");
+      if (errno !== EINTR) throwErrno(this.#c, "read");
     }
   }
 

@@ -1,6 +1,5 @@
 /** Reads `struct statx` (little-endian, the same on x86-64 and arm64) into a Stat. */
-import { assert } from "#base/assert.ts";
-import type { EntryType, Stat } from "./source.ts";
+import { type EntryType, SourceError, type Stat } from "./source.ts";
 
 /** sizeof(struct statx). */
 export const STATX_BYTES = 256;
@@ -52,7 +51,8 @@ export class StatReader {
     const w = this.#words;
     const mode = (w[MODE] ?? 0) & 0xffff;
     const type = TYPES.get(mode >> 12);
-    assert(type !== undefined, "a file of unknown type");
+    // Damaged and invented filesystems: one file's fault is not to end the backup of all others.
+    if (type === undefined) throw new SourceError("EUCLEAN", "stat");
     return {
       type,
       mode: mode & 0o7777,

@@ -10,7 +10,7 @@ import { SLASH } from "./bytes.ts";
 import type { Excludes } from "./exclude.ts";
 import { type Lister, NameStack } from "./name-stack.ts";
 import type { FileSource, Stat } from "./source.ts";
-import { lstatRoot, type SourceRoot } from "./source-roots.ts";
+import { lstatRoot, type SourceRoot, unreadableRoot } from "./source-roots.ts";
 
 /**
  * Longer paths are reported as `unsupported` with ENAMETOOLONG and not entered. Sixteen times what any one system call takes: a
@@ -156,12 +156,22 @@ export class Scan {
     this.#list(directory, (list) => this.#names.push(list));
   }
 
-  /** Collects names; a directory that cannot be listed (to its end) is reported, and what was listed is archived. */
+  /**
+   * Collects names; a directory that cannot be listed (to its end) is reported, and what was listed is archived. A source root
+   * is not let off so lightly when nothing was listed of it: a backup of nothing must not take the place of a good one.
+   */
   #list(directory: Directory, collect: (list: Lister) => void): void {
     const path = this.#path.subarray(0, directory.end);
+    let listed = false;
     try {
-      collect((onName) => this.#options.source.names(path, onName));
+      collect((onName) =>
+        this.#options.source.names(path, (bytes, start, end) => {
+          listed = true;
+          onName(bytes, start, end);
+        }),
+      );
     } catch (error) {
+      if (this.#directories.length === 1 && !listed) throw unreadableRoot(path, error);
       this.#options.report(path, ...lookProblem(error));
     }
   }

@@ -71,7 +71,7 @@ function checkSource(source: FileSource, root: SourceRoot): boolean {
     if (stat.type === "directory") peek(source, root.path);
     else if (stat.type === "file") source.open(root.path).close();
   } catch (error) {
-    throw missing(root, "cannot be read", error);
+    throw unreadableRoot(root.path, error);
   }
   return true;
 }
@@ -83,14 +83,19 @@ export function lstatRoot(source: FileSource, root: SourceRoot): Stat | undefine
   } catch (error) {
     const gone = errnoName(error) === "ENOENT" || errnoName(error) === "ENOTDIR";
     if (gone && root.optional) return undefined;
-    throw missing(root, gone ? "does not exist" : "cannot be read", error);
+    throw gone ? missing(root.path, "does not exist", error) : unreadableRoot(root.path, error);
   }
 }
 
-function missing(root: SourceRoot, what: string, error: unknown): unknown {
+/** Failure E_SOURCE_MISSING for an error of the system; any other error as it is. */
+export function unreadableRoot(path: Uint8Array, error: unknown): unknown {
+  return missing(path, "cannot be read", error);
+}
+
+function missing(path: Uint8Array, what: string, error: unknown): unknown {
   const errno = errnoName(error);
   if (errno === undefined) return error;
-  return new Failure("E_SOURCE_MISSING", `source ${pathText(root.path)} ${what} (${errno})`, { cause: error });
+  return new Failure("E_SOURCE_MISSING", `source ${pathText(path)} ${what} (${errno})`, { cause: error });
 }
 
 function linkFailure(source: FileSource, root: SourceRoot): Failure {

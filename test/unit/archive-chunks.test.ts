@@ -225,6 +225,16 @@ describe("a file that changes while it is read", () => {
     ]);
     expect(source.openCount).toBe(0);
   });
+  test("is left out when it was listed as a link and is none any more", () => {
+    const source = new MemorySource();
+    source.symlink("/s/l", "target");
+    source.hooks.lstat = (path) => {
+      if (path === "/s/l") delete source.directory("/s").children?.get("l")?.target;
+    };
+    const archive = readChunks(source, ["/s"]);
+    expect(archive.problems).toEqual(["/s/l type-changed EINVAL"]);
+    expect(walkTar(archive.tar).map((entry) => entry.path)).toEqual(["s/"]);
+  });
   test("is archived as its successor when another one was renamed over it", () => {
     const source = new MemorySource();
     source.file("/s/f", "old");

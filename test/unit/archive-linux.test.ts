@@ -5,6 +5,7 @@ import path from "node:path";
 import { LinuxSource } from "#archive/linux-source.ts";
 import { isPseudoMagic } from "#archive/linux-pseudo.ts";
 import { AT_FDCWD, libc, Scratch } from "#archive/linux-libc.ts";
+import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import type { Stat } from "#archive/source.ts";
 import { checkSources } from "#archive/source-roots.ts";
 import { errnoName } from "#base/errors.ts";
@@ -141,6 +142,10 @@ describe("the file source", () => {
       expect(errnoOf(() => s.lstat(bytes(path.join(dir, "s/one/deep/x"))))).toBe("ENOENT");
       expect(listed(s, path.join(dir, "s/link/deep"))).toEqual([]);
     }
+  });
+  test("says of a file of no known type that the filesystem is damaged", () => {
+    const stats = new StatReader(new ArrayBuffer(STATX_BYTES));
+    expect(errnoOf(() => stats.read())).toBe("EUCLEAN");
   });
   test("does not change access times, where it may", () => {
     const file = path.join(dir, "accessed");

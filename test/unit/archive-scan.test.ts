@@ -106,6 +106,14 @@ describe("the walk", () => {
       problems: ["/s/closed unreadable EACCES", "/s/gone vanished ENOENT"],
     });
   });
+  test("fails when a source root cannot be listed any more, rather than archive nothing of it", () => {
+    const source = new MemorySource();
+    source.file("/s/sub/x", "");
+    source.hooks.names = (path) => {
+      if (path === "/s") throw new SourceError("EACCES", "open");
+    };
+    expect(() => walk(source, ["/s"])).toThrow("source /s cannot be read (EACCES)");
+  });
   test("goes on after names that are gone or refused", () => {
     const source = new MemorySource();
     for (const name of ["a", "b", "c"]) source.file(`/s/${name}`, "");
