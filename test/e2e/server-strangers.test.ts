@@ -83,7 +83,7 @@ describe("the server refuses at once", () => {
   });
 
   test.each([
-    ["TLS 1.3 without a certificate", () => undefined],
+    ["TLS 1.3 without a certificate", (): undefined => undefined],
     ["a certificate of another CA", () => other.agent(AGENT)],
     ["a certificate that has expired", () => expired],
     ["the certificate of a server", () => site.pki.server],
