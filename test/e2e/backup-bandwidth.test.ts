@@ -1,5 +1,5 @@
 /** `bandwidth_limit`: what goes over the wire holds to it, smoothly, over one stream and over many. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { FaultProxy } from "#test/support/fault-proxy.ts";
@@ -7,6 +7,7 @@ import type { ServerProcess } from "#test/support/server-process.ts";
 import { Site, STORAGE } from "#test/support/site.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 const LIMIT_BYTES_PER_SECOND = 2 * MiB;
 const MEASURED_MS = 10_000;
 const SAMPLE_MS = 100;
@@ -87,6 +88,5 @@ describe("bandwidth_limit", () => {
       // A quarter of a second's worth may have been saved up.
       expect(highestRate(samples, 1000) / LIMIT_BYTES_PER_SECOND).toBeLessThan(1.3);
     },
-    TIMEOUT_MS,
   );
 });

@@ -1,5 +1,5 @@
 /** A tree that changes while it is read: the archive stays whole, and what is not as it should be is named. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import { errnoName } from "#base/errors.ts";
@@ -11,6 +11,7 @@ import { patternBytes } from "#test/support/tree.ts";
 import type { WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 90_000;
+setDefaultTimeout(TIMEOUT_MS);
 const LARGE_BYTES = 8 * MiB;
 const KEPT_BYTES = 6 * MiB;
 

@@ -1,5 +1,5 @@
 /** What `--once` prints and how it ends: for programs, for people, on a pipe and on a terminal. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { mustRun } from "#scripts/lib/run.ts";
@@ -8,6 +8,7 @@ import { agentEnd, AGENT, archivesIn, leftoversIn, Site, STORAGE } from "#test/s
 import { patternBytes } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 const FIELDS =
   "backup storage session result archive sha256 entries rawBytes archiveBytes resentBytes skipped durationMs";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -159,38 +160,30 @@ describe("--once for people", () => {
 describe("--once --progress", () => {
   const slowly = (): Record<string, unknown> => entry("srv", { bandwidth_limit: "256kb" });
 
-  test(
-    "on a pipe prints plain lines on standard error and the report on standard output",
-    async () => {
-      const config = await site.agentConfig({ port: server.port, backups: [slowly()] });
-      const end = await site.startAgent(config, ["--once", "--progress"]).end();
-      expect(end.exitCode).toBe(0);
-      expect(end.stderr).not.toMatch(TERMINAL_CODES);
-      const lines = end.stderr.trimEnd().split("\n");
-      expect(lines[0]).toMatch(/^connecting, /);
-      expect(lines.some((line) => /^sending.*objects\/s, elapsed /.test(line))).toBe(true);
-      expect(end.stdout).toMatch(/^srv → main: committed in /);
-    },
-    TIMEOUT_MS,
-  );
+  test("on a pipe prints plain lines on standard error and the report on standard output", async () => {
+    const config = await site.agentConfig({ port: server.port, backups: [slowly()] });
+    const end = await site.startAgent(config, ["--once", "--progress"]).end();
+    expect(end.exitCode).toBe(0);
+    expect(end.stderr).not.toMatch(TERMINAL_CODES);
+    const lines = end.stderr.trimEnd().split("\n");
+    expect(lines[0]).toMatch(/^connecting, /);
+    expect(lines.some((line) => /^sending.*objects\/s, elapsed /.test(line))).toBe(true);
+    expect(end.stdout).toMatch(/^srv → main: committed in /);
+  });
 
-  test(
-    "on a terminal redraws one line with a bar that fits it, and leaves it clean",
-    async () => {
-      const config = await site.agentConfig({ port: server.port, backups: [slowly()] });
-      const command = `stty cols 100 rows 24; exec ${site.executables.agent} --config ${config} --once --progress`;
-      const typed = site.at("typescript");
-      rmSync(typed, { force: true });
-      await mustRun(["script", "--quiet", "--return", "--command", command, typed], { cwd: site.at("cwd") });
-      const screen = await Bun.file(typed).text();
-      const drawn = screen.split("\r\u001b[K").slice(1);
-      const bars = drawn.filter((line) => /^\[#*-*\]/.test(line));
-      expect(bars.length).toBeGreaterThan(2);
-      // A line as wide as the terminal would wrap, and the next redraw would leave half of it behind.
-      const widths = drawn.slice(0, -1).map((line) => Bun.stringWidth(line.split("\r")[0] ?? ""));
-      expect(Math.max(...widths)).toBeLessThan(100);
-      expect(drawn.at(-1)).toMatch(/^srv → main: committed in /);
-    },
-    TIMEOUT_MS,
-  );
+  test("on a terminal redraws one line with a bar that fits it, and leaves it clean", async () => {
+    const config = await site.agentConfig({ port: server.port, backups: [slowly()] });
+    const command = `stty cols 100 rows 24; exec ${site.executables.agent} --config ${config} --once --progress`;
+    const typed = site.at("typescript");
+    rmSync(typed, { force: true });
+    await mustRun(["script", "--quiet", "--return", "--command", command, typed], { cwd: site.at("cwd") });
+    const screen = await Bun.file(typed).text();
+    const drawn = screen.split("\r\u001b[K").slice(1);
+    const bars = drawn.filter((line) => /^\[#*-*\]/.test(line));
+    expect(bars.length).toBeGreaterThan(2);
+    // A line as wide as the terminal would wrap, and the next redraw would leave half of it behind.
+    const widths = drawn.slice(0, -1).map((line) => Bun.stringWidth(line.split("\r")[0] ?? ""));
+    expect(Math.max(...widths)).toBeLessThan(100);
+    expect(drawn.at(-1)).toMatch(/^srv → main: committed in /);
+  });
 });

@@ -1,5 +1,5 @@
 /** The compiled programs and GNU tar: what was backed up comes back as it was, however it travelled. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import path from "node:path";
 import { compareTrees } from "#scripts/lib/compare-trees.ts";
 import { checkSum, compareWithSource, memberCount, restore } from "#test/support/gnu-tar.ts";
@@ -8,6 +8,7 @@ import { archivesIn, leftoversIn, type OnceJson, Site } from "#test/support/site
 import { makeWholeTree } from "#test/support/torture-tree.ts";
 
 const TIMEOUT_MS = 120_000;
+setDefaultTimeout(TIMEOUT_MS);
 const MODES = ["gzip", "zst"] as const;
 const isRoot = process.getuid?.() === 0;
 
@@ -56,19 +57,15 @@ const archiveOf = (report: OnceJson): string => path.join(site.storage(report.st
 describe.each(MODES)("a %s archive of a tree with everything a file can be", (mode) => {
   let first: OnceJson;
 
-  test(
-    "is restored by GNU tar with every name, type, mode, owner, time, byte and link as it was",
-    async () => {
-      first = await backUp(mode, { parallels: 0, workers: 1 });
-      const restored = site.at(`restored-${mode}`);
-      await restore(archiveOf(first), restored);
-      const found = await compareTrees(source, path.join(restored, source), { skip: [], owners: isRoot });
-      expect(found.differences).toEqual([]);
-      expect(found.sockets).toBe(1);
-      expect(found.entries).toBe(first.entries);
-    },
-    TIMEOUT_MS,
-  );
+  test("is restored by GNU tar with every name, type, mode, owner, time, byte and link as it was", async () => {
+    first = await backUp(mode, { parallels: 0, workers: 1 });
+    const restored = site.at(`restored-${mode}`);
+    await restore(archiveOf(first), restored);
+    const found = await compareTrees(source, path.join(restored, source), { skip: [], owners: isRoot });
+    expect(found.differences).toEqual([]);
+    expect(found.sockets).toBe(1);
+    expect(found.entries).toBe(first.entries);
+  });
 
   test("has as many members as entries were read", async () => {
     expect(await memberCount(archiveOf(first))).toBe(first.entries);
@@ -91,31 +88,23 @@ describe.each(MODES)("a %s archive of a tree with everything a file can be", (mo
     { parallels: 4, workers: 2 },
     { parallels: 32, workers: 2 },
     { parallels: 32, workers: 1 },
-  ])(
-    "is the same byte for byte over $parallels streams with $workers workers",
-    async (shape) => {
-      const again = await backUp(mode, shape);
-      const { sha256, archiveBytes, entries, rawBytes } = again;
-      expect({ sha256, archiveBytes, entries, rawBytes }).toEqual({
-        sha256: first.sha256,
-        archiveBytes: first.archiveBytes,
-        entries: first.entries,
-        rawBytes: first.rawBytes,
-      });
-      await checkSum(archiveOf(again));
-    },
-    TIMEOUT_MS,
-  );
+  ])("is the same byte for byte over $parallels streams with $workers workers", async (shape) => {
+    const again = await backUp(mode, shape);
+    const { sha256, archiveBytes, entries, rawBytes } = again;
+    expect({ sha256, archiveBytes, entries, rawBytes }).toEqual({
+      sha256: first.sha256,
+      archiveBytes: first.archiveBytes,
+      entries: first.entries,
+      rawBytes: first.rawBytes,
+    });
+    await checkSum(archiveOf(again));
+  });
 
-  test(
-    "with the default chunk size is found equal to its source too",
-    async () => {
-      const whole = await backUp(mode, { parallels: 4, workers: 2, chunkSize: mode === "gzip" ? "1mb" : "4mb" });
-      await compareWithSource(archiveOf(whole));
-      expect(await memberCount(archiveOf(whole))).toBe(first.entries);
-    },
-    TIMEOUT_MS,
-  );
+  test("with the default chunk size is found equal to its source too", async () => {
+    const whole = await backUp(mode, { parallels: 4, workers: 2, chunkSize: mode === "gzip" ? "1mb" : "4mb" });
+    await compareWithSource(archiveOf(whole));
+    expect(await memberCount(archiveOf(whole))).toBe(first.entries);
+  });
 
   test("lies in a storage that holds archives and their companions and nothing else", () => {
     const files = archivesIn(site.storage(mode));

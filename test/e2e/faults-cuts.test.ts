@@ -2,7 +2,7 @@
  * Connections that break all the time: one backup of 1 GB, all its connections cut fifty times, and what arrives is the
  * same byte for byte, without reading a source file twice.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { errnoName } from "#base/errors.ts";
@@ -14,6 +14,7 @@ import { agentEnd, leftoversIn, type OnceJson, Site, STORAGE } from "#test/suppo
 import type { WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 150_000;
+setDefaultTimeout(TIMEOUT_MS);
 const CUTS = 50;
 const FILES = 8;
 const FILE_BYTES = 128 * MiB;
@@ -91,31 +92,27 @@ describe.each([0, 4])("a backup of 1 GB with parallels %i whose connections are 
   let wireBytes = 0;
   let cutConnections = 0;
 
-  test(
-    "is committed",
-    async () => {
-      const proxy = new FaultProxy({ targetPort: server.port });
-      const config = await site.agentConfig({ port: proxy.port, backups: [entry(parallels)] });
-      const agent = site.startAgent(config, ["--once", "--json"]);
-      const meter = new ReadMeter(agent);
-      for (let cut = 1; cut <= CUTS; cut += 1) {
-        // Progress lies between two cuts: the last one comes when nearly all was sent.
-        await Promise.race([proxy.reached((cut / (CUTS + 1)) * undisturbed.archiveBytes), agent.end(TIMEOUT_MS)]);
-        cutConnections += proxy.cutAll();
-      }
-      const end = agentEnd(await agent.end(TIMEOUT_MS));
-      meter.stop();
-      proxy.stop();
-      readBytes = meter.bytes;
-      wireBytes = proxy.bytesUp;
-      const only = end.reports[0];
-      if (only === undefined) throw new Error(end.stderr);
-      report = only;
-      expect({ exit: end.exitCode, result: report.result }).toEqual({ exit: 0, result: "committed" });
-      expect(cutConnections).toBeGreaterThanOrEqual(CUTS);
-    },
-    TIMEOUT_MS,
-  );
+  test("is committed", async () => {
+    const proxy = new FaultProxy({ targetPort: server.port });
+    const config = await site.agentConfig({ port: proxy.port, backups: [entry(parallels)] });
+    const agent = site.startAgent(config, ["--once", "--json"]);
+    const meter = new ReadMeter(agent);
+    for (let cut = 1; cut <= CUTS; cut += 1) {
+      // Progress lies between two cuts: the last one comes when nearly all was sent.
+      await Promise.race([proxy.reached((cut / (CUTS + 1)) * undisturbed.archiveBytes), agent.end(TIMEOUT_MS)]);
+      cutConnections += proxy.cutAll();
+    }
+    const end = agentEnd(await agent.end(TIMEOUT_MS));
+    meter.stop();
+    proxy.stop();
+    readBytes = meter.bytes;
+    wireBytes = proxy.bytesUp;
+    const only = end.reports[0];
+    if (only === undefined) throw new Error(end.stderr);
+    report = only;
+    expect({ exit: end.exitCode, result: report.result }).toEqual({ exit: 0, result: "committed" });
+    expect(cutConnections).toBeGreaterThanOrEqual(CUTS);
+  });
 
   test("is the same byte for byte as an undisturbed one", async () => {
     expect(report.sha256).toBe(undisturbed.sha256);

@@ -2,7 +2,7 @@
  * Streams that are slow, stand still or go away for a while: the others carry on, and the archive is the same. Times are
  * relative to an undisturbed run over equally fast streams on this machine.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { KiB, MiB } from "#base/units.ts";
@@ -12,6 +12,7 @@ import type { ServerProcess } from "#test/support/server-process.ts";
 import { agentEnd, leftoversIn, type OnceJson, QUICK_RETRY, Site, STORAGE } from "#test/support/site.ts";
 
 const TIMEOUT_MS = 90_000;
+setDefaultTimeout(TIMEOUT_MS);
 const SOURCE_BYTES = 96 * MiB;
 /** Each of four streams: an undisturbed run takes three seconds, whatever the machine. */
 const STREAM_BYTES_PER_SECOND = 8 * MiB;
@@ -71,57 +72,45 @@ afterAll(async () => {
 });
 
 describe("of four streams", () => {
-  test(
-    "one that stands still from its middle on does not hold up the rest",
-    async () => {
-      let stalled: ProxiedConnection | undefined;
-      const { report } = await backUp(4, evenly, async (proxy) => {
-        await proxy.reached(SOURCE_BYTES / 4);
-        stalled = proxy.connections[2];
-        stalled?.stall();
-      });
-      expect(stalled?.bytesUp).toBeGreaterThan(MiB);
-      await expectTheSame(report);
-      expect(report.resentBytes).toBeGreaterThan(0);
-      // Three streams take 4/3 of the time; finding out that the fourth stands still, and what it held, a few seconds.
-      expect(report.durationMs).toBeLessThan((4 / 3) * undisturbed.durationMs + 6000);
-    },
-    TIMEOUT_MS,
-  );
+  test("one that stands still from its middle on does not hold up the rest", async () => {
+    let stalled: ProxiedConnection | undefined;
+    const { report } = await backUp(4, evenly, async (proxy) => {
+      await proxy.reached(SOURCE_BYTES / 4);
+      stalled = proxy.connections[2];
+      stalled?.stall();
+    });
+    expect(stalled?.bytesUp).toBeGreaterThan(MiB);
+    await expectTheSame(report);
+    expect(report.resentBytes).toBeGreaterThan(0);
+    // Three streams take 4/3 of the time; finding out that the fourth stands still, and what it held, a few seconds.
+    expect(report.durationMs).toBeLessThan((4 / 3) * undisturbed.durationMs + 6000);
+  });
 
-  test(
-    "one that is eighty times slower than the others does not set the pace",
-    async () => {
-      const { report } = await backUp(4, (connection) => {
-        connection.throttle(connection.number === 2 ? 100_000 : STREAM_BYTES_PER_SECOND);
-      });
-      await expectTheSame(report);
-      // At the slow one's pace a quarter of the source would take four minutes.
-      expect(report.durationMs).toBeLessThan(3 * undisturbed.durationMs + 6000);
-    },
-    TIMEOUT_MS,
-  );
+  test("one that is eighty times slower than the others does not set the pace", async () => {
+    const { report } = await backUp(4, (connection) => {
+      connection.throttle(connection.number === 2 ? 100_000 : STREAM_BYTES_PER_SECOND);
+    });
+    await expectTheSame(report);
+    // At the slow one's pace a quarter of the source would take four minutes.
+    expect(report.durationMs).toBeLessThan(3 * undisturbed.durationMs + 6000);
+  });
 });
 
 /** In turn: inside the TLS handshake, before and in the first frames, in the middle of a chunk, after some of them. */
 const CUT_AFTER_BYTES = [60, 500, 1200, 1800, 2500, 3000, 100_000, MiB, 5 * MiB, 12 * MiB];
 
 describe("connections each of which breaks after some bytes, in the handshake, in a frame, anywhere,", () => {
-  test.each([0, 4])(
-    "end in the same archive with parallels %i",
-    async (parallels) => {
-      const broken = { count: 0 };
-      const { report } = await backUp(parallels, (connection) => {
-        // The first ones stay up until the session has begun: before that every failure counts against max_attempts.
-        if (connection.number <= parallels) connection.cutAfter((connection.number + 1) * MiB);
-        else connection.cutAfter(CUT_AFTER_BYTES[connection.number % CUT_AFTER_BYTES.length] ?? 0);
-        broken.count += 1;
-      });
-      expect(broken.count).toBeGreaterThan(CUT_AFTER_BYTES.length);
-      await expectTheSame(report);
-    },
-    TIMEOUT_MS,
-  );
+  test.each([0, 4])("end in the same archive with parallels %i", async (parallels) => {
+    const broken = { count: 0 };
+    const { report } = await backUp(parallels, (connection) => {
+      // The first ones stay up until the session has begun: before that every failure counts against max_attempts.
+      if (connection.number <= parallels) connection.cutAfter((connection.number + 1) * MiB);
+      else connection.cutAfter(CUT_AFTER_BYTES[connection.number % CUT_AFTER_BYTES.length] ?? 0);
+      broken.count += 1;
+    });
+    expect(broken.count).toBeGreaterThan(CUT_AFTER_BYTES.length);
+    await expectTheSame(report);
+  });
 });
 
 describe("an outage of 15 s in the middle, in which every connection is broken and none can be made,", () => {
@@ -145,6 +134,5 @@ describe("an outage of 15 s in the middle, in which every connection is broken a
       expect(report.durationMs).toBeLessThan(OUTAGE_MS + 2 * undisturbed.durationMs + 6000);
       expect(report.resentBytes).toBeLessThan(SOURCE_BYTES / 3);
     },
-    TIMEOUT_MS,
   );
 });

@@ -1,5 +1,5 @@
 /** Wrong usage, configurations and certificates: both programs say what is wrong, exit as documented and start nothing. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import type { DemoPair } from "#test/support/pki.ts";
@@ -9,6 +9,7 @@ import { AGENT, Site, STORAGE } from "#test/support/site.ts";
 import { type ProcessEnd, WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 const isRoot = process.getuid?.() === 0;
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
@@ -185,13 +186,9 @@ const SERVER_CASES: readonly Case[] = [
 ];
 
 describe("the agent refuses", () => {
-  test.each([...AGENT_CASES])(
-    "$title",
-    async (given) => {
-      expectRefusal(await run("agent", ["--config", given.file(), "--once"]), given);
-    },
-    TIMEOUT_MS,
-  );
+  test.each([...AGENT_CASES])("$title", async (given) => {
+    expectRefusal(await run("agent", ["--config", given.file(), "--once"]), given);
+  });
 
   test.skipIf(!isRoot)("a configuration file that it may not read", async () => {
     const file = write("secret.yaml", agentYaml());
@@ -222,33 +219,21 @@ describe("the agent refuses", () => {
 });
 
 describe("the server refuses", () => {
-  test.each([...SERVER_CASES])(
-    "$title",
-    async (given) => {
-      expectRefusal(await run("server", ["--config", given.file()]), given);
-      expect(existsSync(site.at("never"))).toBe(false);
-    },
-    TIMEOUT_MS,
-  );
+  test.each([...SERVER_CASES])("$title", async (given) => {
+    expectRefusal(await run("server", ["--config", given.file()]), given);
+    expect(existsSync(site.at("never"))).toBe(false);
+  });
 });
 
 describe("check-config", () => {
-  test.each([...AGENT_CASES])(
-    "of the agent says the same of $title",
-    async (given) => {
-      // Its exit status says one thing only: whether the file can be used.
-      expectRefusal(await run("agent", ["check-config", "--config", given.file()]), { ...given, exit: 2 });
-    },
-    TIMEOUT_MS,
-  );
+  test.each([...AGENT_CASES])("of the agent says the same of $title", async (given) => {
+    // Its exit status says one thing only: whether the file can be used.
+    expectRefusal(await run("agent", ["check-config", "--config", given.file()]), { ...given, exit: 2 });
+  });
 
-  test.each([...SERVER_CASES])(
-    "of the server says the same of $title",
-    async (given) => {
-      expectRefusal(await run("server", ["check-config", "--config", given.file()]), given);
-    },
-    TIMEOUT_MS,
-  );
+  test.each([...SERVER_CASES])("of the server says the same of $title", async (given) => {
+    expectRefusal(await run("server", ["check-config", "--config", given.file()]), given);
+  });
 
   test("accepts what can be used, creates nothing and exits with 0", async () => {
     const agent = await run("agent", ["check-config", "--config", write("good-agent.yaml", agentYaml())]);

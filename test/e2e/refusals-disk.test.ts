@@ -1,5 +1,5 @@
 /** Disks that are too small, read-only or not what they should be. Needs root: it mounts its own. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, statfsSync, writeFileSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { mustRun } from "#scripts/lib/run.ts";
@@ -8,6 +8,7 @@ import type { ServerProcess } from "#test/support/server-process.ts";
 import { type AgentEnd, archivesIn, leftoversIn, Site } from "#test/support/site.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 const isRoot = process.getuid?.() === 0;
 
 let site: Site;
@@ -49,28 +50,24 @@ const freeBytes = (directory: string): number => {
 };
 
 describe.skipIf(!isRoot)("a storage", () => {
-  test(
-    "that has no room for another archive like the last one refuses the session before a byte is sent",
-    async () => {
-      const first = await once("full", "small");
-      expect(first.exitCode).toBe(0);
-      const second = await once("full", "small");
-      expect(second.exitCode).toBe(0);
-      const before = { files: archivesIn(site.at("full")), free: freeBytes(site.at("full")) };
-      const end = await once("full", "small");
-      expectRefusal(end, {
-        exit: 1,
-        code: "E_FULL",
-        says: /storage full has .* free/,
-        hint: /Free \d+ more bytes .*prune/,
-      });
-      expect(end.reports[0]).toMatchObject({ result: "failed", session: null, archiveBytes: 0, rawBytes: 0 });
-      expect(leftoversIn(site.at("full"))).toEqual([]);
-      expect(archivesIn(site.at("full"))).toEqual(before.files);
-      expect(freeBytes(site.at("full"))).toBe(before.free);
-    },
-    TIMEOUT_MS,
-  );
+  test("that has no room for another archive like the last one refuses the session before a byte is sent", async () => {
+    const first = await once("full", "small");
+    expect(first.exitCode).toBe(0);
+    const second = await once("full", "small");
+    expect(second.exitCode).toBe(0);
+    const before = { files: archivesIn(site.at("full")), free: freeBytes(site.at("full")) };
+    const end = await once("full", "small");
+    expectRefusal(end, {
+      exit: 1,
+      code: "E_FULL",
+      says: /storage full has .* free/,
+      hint: /Free \d+ more bytes .*prune/,
+    });
+    expect(end.reports[0]).toMatchObject({ result: "failed", session: null, archiveBytes: 0, rawBytes: 0 });
+    expect(leftoversIn(site.at("full"))).toEqual([]);
+    expect(archivesIn(site.at("full"))).toEqual(before.files);
+    expect(freeBytes(site.at("full"))).toBe(before.free);
+  });
 
   test.each([0, 4])(
     "whose disk fills up in the middle ends the session cleanly with parallels %i, and has its room back",
@@ -84,7 +81,6 @@ describe.skipIf(!isRoot)("a storage", () => {
       // A directory or two may stay.
       expect(freeBytes(site.at("filling"))).toBeGreaterThan(before - MiB);
     },
-    TIMEOUT_MS,
   );
 
   test("takes a backup that fits right after one that did not", async () => {
@@ -92,18 +88,14 @@ describe.skipIf(!isRoot)("a storage", () => {
     expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
   });
 
-  test(
-    "that is read-only refuses sessions with its name, and takes them without a restart when it is mended",
-    async () => {
-      const end = await once("readonly", "small");
-      expectRefusal(end, { exit: 1, code: "E_STORAGE_FAILED", says: /readonly.*EROFS/ });
-      expect(archivesIn(site.at("readonly"))).toEqual([]);
-      await mustRun(["mount", "-o", "remount,rw", site.at("readonly")]);
-      expect((await once("readonly", "small")).exitCode).toBe(0);
-      expect(leftoversIn(site.at("readonly"))).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("that is read-only refuses sessions with its name, and takes them without a restart when it is mended", async () => {
+    const end = await once("readonly", "small");
+    expectRefusal(end, { exit: 1, code: "E_STORAGE_FAILED", says: /readonly.*EROFS/ });
+    expect(archivesIn(site.at("readonly"))).toEqual([]);
+    await mustRun(["mount", "-o", "remount,rw", site.at("readonly")]);
+    expect((await once("readonly", "small")).exitCode).toBe(0);
+    expect(leftoversIn(site.at("readonly"))).toEqual([]);
+  });
 
   test("whose base_dir is a file refuses sessions, and the server serves the others", async () => {
     const end = await once("no-directory", "small");

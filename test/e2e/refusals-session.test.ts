@@ -1,5 +1,5 @@
 /** Backups that a server, a certificate, the network or the source does not allow: one sentence, one code, nothing left. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { freePort } from "#scripts/lib/background.ts";
@@ -11,6 +11,7 @@ import { agentEnd, AGENT, type AgentSettings, archivesIn, leftoversIn, Site, STO
 import { patternBytes } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 const isRoot = process.getuid?.() === 0;
 const NOBODY_ID = 65_534;
 const NOBODY = ["setpriv", `--reuid=${NOBODY_ID}`, `--regid=${NOBODY_ID}`, "--clear-groups"];
@@ -131,25 +132,21 @@ describe("a server that cannot be reached", () => {
     expectRefusal(end, { exit: 1, code: "E_CONNECT", says: /no-such-host\.invalid/, hint: /name service/ });
   });
 
-  test(
-    "and comes up while the agent retries gets its backup",
-    async () => {
-      const port = freePort();
-      const retry = { max_attempts: 50, initial_delay: "50ms", max_delay: "200ms" };
-      const config = await site.agentConfig({ port, backups: [entry({ storage: "late" })], retry });
-      const agent = site.startAgent(config, ["--once", "--json"]);
-      await agent.printed(/trying again/);
-      const late = await site.startServer({
-        port,
-        storages: { late: {} },
-        server: { state_dir: site.at("state-late") },
-      });
-      const end = agentEnd(await agent.end());
-      expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
-      await late.stop();
-    },
-    TIMEOUT_MS,
-  );
+  test("and comes up while the agent retries gets its backup", async () => {
+    const port = freePort();
+    const retry = { max_attempts: 50, initial_delay: "50ms", max_delay: "200ms" };
+    const config = await site.agentConfig({ port, backups: [entry({ storage: "late" })], retry });
+    const agent = site.startAgent(config, ["--once", "--json"]);
+    await agent.printed(/trying again/);
+    const late = await site.startServer({
+      port,
+      storages: { late: {} },
+      server: { state_dir: site.at("state-late") },
+    });
+    const end = agentEnd(await agent.end());
+    expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
+    await late.stop();
+  });
 });
 
 describe("a source", () => {

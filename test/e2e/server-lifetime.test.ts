@@ -1,5 +1,5 @@
 /** How the server ends, how its sessions do, and that two of them never share anything. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { expectRefusal } from "#test/support/refusal.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
@@ -8,6 +8,7 @@ import { patternBytes } from "#test/support/tree.ts";
 import { type ProcessEnd, WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 
 let site: Site;
 
@@ -42,100 +43,80 @@ describe("SIGTERM", () => {
   test("ends a server without sessions at once, with exit code 0", async () => {
     const server = await site.startServer();
     server.kill("SIGTERM");
-    const end = await server.end(2000);
+    const end = await server.end(5000);
     expect(end.exitCode).toBe(0);
   });
 
-  test(
-    "lets a session that is done within shutdown_timeout finish",
-    async () => {
-      const server = await site.startServer({ server: { shutdown_timeout: "30s" } });
-      const agent = await startSlowly(server.port);
-      await running(server);
-      server.kill("SIGTERM");
-      const end = agentEnd(await agent.end());
-      expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
-      expect((await server.end()).exitCode).toBe(0);
-      expect(leftoversIn(site.storage())).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("lets a session that is done within shutdown_timeout finish", async () => {
+    const server = await site.startServer({ server: { shutdown_timeout: "30s" } });
+    const agent = await startSlowly(server.port);
+    await running(server);
+    server.kill("SIGTERM");
+    const end = agentEnd(await agent.end());
+    expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
+    expect((await server.end()).exitCode).toBe(0);
+    expect(leftoversIn(site.storage())).toEqual([]);
+  });
 
-  test(
-    "ends other sessions after shutdown_timeout without left-overs, and their agents try again until there is a server",
-    async () => {
-      const server = await site.startServer({ server: { shutdown_timeout: "1s" } });
-      const agent = await startSlowly(server.port, { max_attempts: 50, initial_delay: "100ms", max_delay: "300ms" });
-      await running(server);
-      server.kill("SIGTERM");
-      await agent.printed(/session lost, the backup begins again/);
-      expect(agent.stderr).toMatch(/"code":"E_SHUTDOWN"/);
-      expect((await server.end()).exitCode).toBe(0);
-      expect(leftoversIn(site.storage())).toEqual([]);
-      expect(archivesIn(site.storage()).filter((file) => file.endsWith(".tar.gz"))).toEqual([]);
-      const again = await site.startServer({ port: server.port });
-      const end = agentEnd(await agent.end());
-      expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
-      await again.stop();
-      expect(leftoversIn(site.storage())).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("ends other sessions after shutdown_timeout without left-overs, and their agents try again until there is a server", async () => {
+    const server = await site.startServer({ server: { shutdown_timeout: "1s" } });
+    const agent = await startSlowly(server.port, { max_attempts: 50, initial_delay: "100ms", max_delay: "300ms" });
+    await running(server);
+    server.kill("SIGTERM");
+    await agent.printed(/session lost, the backup begins again/);
+    expect(agent.stderr).toMatch(/"code":"E_SHUTDOWN"/);
+    expect((await server.end()).exitCode).toBe(0);
+    expect(leftoversIn(site.storage())).toEqual([]);
+    expect(archivesIn(site.storage()).filter((file) => file.endsWith(".tar.gz"))).toEqual([]);
+    const again = await site.startServer({ port: server.port });
+    const end = agentEnd(await agent.end());
+    expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
+    await again.stop();
+    expect(leftoversIn(site.storage())).toEqual([]);
+  });
 
-  test(
-    "a second time does not wait for sessions any more",
-    async () => {
-      const server = await site.startServer({ server: { shutdown_timeout: "10m" } });
-      const agent = await startSlowly(server.port, { max_attempts: 1 });
-      await running(server);
-      server.kill("SIGTERM");
-      await server.printed(/"signal":"SIGTERM"/);
-      server.kill("SIGTERM");
-      expect((await server.end(10_000)).exitCode).toBe(0);
-      const end = await agent.end();
-      expectRefusal(end, { exit: 1, code: "E_SHUTDOWN" });
-      expect(leftoversIn(site.storage())).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("a second time does not wait for sessions any more", async () => {
+    const server = await site.startServer({ server: { shutdown_timeout: "10m" } });
+    const agent = await startSlowly(server.port, { max_attempts: 1 });
+    await running(server);
+    server.kill("SIGTERM");
+    await server.printed(/"signal":"SIGTERM"/);
+    server.kill("SIGTERM");
+    expect((await server.end(10_000)).exitCode).toBe(0);
+    const end = await agent.end();
+    expectRefusal(end, { exit: 1, code: "E_SHUTDOWN" });
+    expect(leftoversIn(site.storage())).toEqual([]);
+  });
 });
 
 describe("a session of whose agent nothing is heard", () => {
-  test(
-    "expires after session_idle_timeout and leaves nothing behind",
-    async () => {
-      const server = await site.startServer({ server: { session_idle_timeout: "2s" } });
-      const agent = await startSlowly(server.port);
-      await running(server);
-      agent.kill("SIGKILL");
-      await agent.end();
-      await server.event("session.parked");
-      const parkedAtMs = performance.now();
-      await server.printed(/E_SESSION_EXPIRED/);
-      expect(performance.now() - parkedAtMs).toBeGreaterThan(1500);
-      expect(leftoversIn(site.storage())).toEqual([]);
-      expect(archivesIn(site.storage()).filter((file) => file.endsWith(".tar.gz"))).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("expires after session_idle_timeout and leaves nothing behind", async () => {
+    const server = await site.startServer({ server: { session_idle_timeout: "2s" } });
+    const agent = await startSlowly(server.port);
+    await running(server);
+    agent.kill("SIGKILL");
+    await agent.end();
+    await server.event("session.parked");
+    const parkedAtMs = performance.now();
+    await server.printed(/E_SESSION_EXPIRED/);
+    expect(performance.now() - parkedAtMs).toBeGreaterThan(1500);
+    expect(leftoversIn(site.storage())).toEqual([]);
+    expect(archivesIn(site.storage()).filter((file) => file.endsWith(".tar.gz"))).toEqual([]);
+  });
 
-  test(
-    "gives its entry to the next run of the agent, which is not told that it is busy",
-    async () => {
-      const server = await site.startServer();
-      const agent = await startSlowly(server.port);
-      await running(server);
-      agent.kill("SIGKILL");
-      await agent.end();
-      await server.event("session.parked");
-      const backups = [{ name: "all", storage: STORAGE, sources: [{ path: site.at("source") }] }];
-      const end = await site.once({ port: server.port, backups, retry: { max_attempts: 1 } });
-      expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
-      expect(server.stderr).toMatch(/E_SUPERSEDED/);
-      expect(leftoversIn(site.storage())).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test("gives its entry to the next run of the agent, which is not told that it is busy", async () => {
+    const server = await site.startServer();
+    const agent = await startSlowly(server.port);
+    await running(server);
+    agent.kill("SIGKILL");
+    await agent.end();
+    await server.event("session.parked");
+    const backups = [{ name: "all", storage: STORAGE, sources: [{ path: site.at("source") }] }];
+    const end = await site.once({ port: server.port, backups, retry: { max_attempts: 1 } });
+    expect({ exit: end.exitCode, result: end.reports[0]?.result }).toEqual({ exit: 0, result: "committed" });
+    expect(server.stderr).toMatch(/E_SUPERSEDED/);
+    expect(leftoversIn(site.storage())).toEqual([]);
+  });
 });
 
 describe("a second server", () => {

@@ -2,7 +2,7 @@
  * An agent with a good certificate that says what it must not: names that leave the base directory, names of others,
  * sessions of others, frames that are too large. Spoken by hand, because the real agent would not.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { validityAround } from "#test/support/pki.ts";
@@ -11,6 +11,7 @@ import type { ServerProcess } from "#test/support/server-process.ts";
 import { AGENT, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 
 /** Each of them is a path to somebody, or is hidden, or moves a terminal's cursor. */
 const BAD_NAMES: readonly unknown[] = [

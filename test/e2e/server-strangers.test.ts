@@ -2,7 +2,7 @@
  * Who has no business with the server: other protocols, other certificates, half-open connections. Each is closed within
  * the handshake deadline, costs bounded memory, and keeps nobody else from backing up.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { run } from "#scripts/lib/run.ts";
@@ -13,6 +13,7 @@ import { type AgentEnd, AGENT, leftoversIn, Site, STORAGE } from "#test/support/
 import { patternBytes } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
+setDefaultTimeout(TIMEOUT_MS);
 /** Of the server, for the handshake and again for Hello; and what a busy machine may add. */
 const DEADLINE_MS = 10_000;
 const SLACK_MS = 2500;
@@ -136,34 +137,27 @@ function drip(client: RawClient, byteAt: (index: number) => number): () => void 
 const CLIENT_HELLO = [0x16, 0x03, 0x01, 0x40, 0x00, 0x01, 0x00, 0x3f, 0xfc, 0x03, 0x03];
 
 describe("connections that take their time", () => {
-  test(
-    "are all closed within the deadline, cost bounded memory, and a good agent is served meanwhile",
-    async () => {
-      const before = server.memoryBytes("VmRSS");
-      const silent = await Promise.all(Array.from({ length: HALF_OPEN }, () => RawClient.connect(server.port)));
-      const dripping = await RawClient.connect(server.port);
-      const good = trusted(site.pki.agent(AGENT));
-      const wordless = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(server.port, good)));
-      const slowHello = await RawClient.connect(server.port, good);
-      // The header of a Hello, whose payload comes byte by byte: it says nothing wrong, and never an end.
-      const header = frameHeader("hello", 512, 0);
-      const stops = [
-        drip(dripping, (index) => CLIENT_HELLO[index] ?? 0),
-        drip(slowHello, (index) => header[index] ?? 0),
-      ];
+  test("are all closed within the deadline, cost bounded memory, and a good agent is served meanwhile", async () => {
+    const before = server.memoryBytes("VmRSS");
+    const silent = await Promise.all(Array.from({ length: HALF_OPEN }, () => RawClient.connect(server.port)));
+    const dripping = await RawClient.connect(server.port);
+    const good = trusted(site.pki.agent(AGENT));
+    const wordless = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect(server.port, good)));
+    const slowHello = await RawClient.connect(server.port, good);
+    // The header of a Hello, whose payload comes byte by byte: it says nothing wrong, and never an end.
+    const header = frameHeader("hello", 512, 0);
+    const stops = [drip(dripping, (index) => CLIENT_HELLO[index] ?? 0), drip(slowHello, (index) => header[index] ?? 0)];
 
-      await expectGoodBackup();
-      expect([...silent, dripping].filter((client) => client.closed)).toEqual([]);
+    await expectGoodBackup();
+    expect([...silent, dripping].filter((client) => client.closed)).toEqual([]);
 
-      const all = [...silent, dripping, ...wordless, slowHello];
-      const times = await Promise.all(all.map((client) => client.closedAfterMs()));
-      for (const stop of stops) stop();
-      expect(Math.max(...times)).toBeLessThan(DEADLINE_MS + SLACK_MS);
-      expect(server.memoryBytes("VmRSS") - before).toBeLessThan(64 * MiB);
-      await expectGoodBackup();
-    },
-    TIMEOUT_MS,
-  );
+    const all = [...silent, dripping, ...wordless, slowHello];
+    const times = await Promise.all(all.map((client) => client.closedAfterMs()));
+    for (const stop of stops) stop();
+    expect(Math.max(...times)).toBeLessThan(DEADLINE_MS + SLACK_MS);
+    expect(server.memoryBytes("VmRSS") - before).toBeLessThan(64 * MiB);
+    await expectGoodBackup();
+  });
 
   test("do not fill the log: what was refused is summed up", () => {
     const lines = server.stderr.split("\n").filter((line) => /refused before (it was one|they were one)/.test(line));
