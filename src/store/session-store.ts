@@ -35,8 +35,8 @@ import type {
 import { WriteQueue } from "./write-queue.ts";
 
 /** Backlog at which reading pauses, and at which it goes on: a few milliseconds of a fast disk, little beside a window. */
-const BACKLOG_HIGH_BYTES = 8 * MiB;
-const BACKLOG_LOW_BYTES = 4 * MiB;
+const BACKLOG_HIGH_BYTES = 4 * MiB;
+const BACKLOG_LOW_BYTES = 2 * MiB;
 /** A sync begins after so many new bytes, or a quarter of the window if that is less: more only makes the last one long. */
 const SYNC_BYTES_MAX = 64 * MiB;
 
