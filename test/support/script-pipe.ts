@@ -92,7 +92,7 @@ class PipeEnd implements Connection {
   #arrive(bytes: Uint8Array): void {
     // What is lost on the way still fills the sender's buffer: nobody acknowledges it.
     this.#inboxBytes += bytes.length;
-    if (this.other !== undefined && this.other.#lossy) return;
+    if (this.other?.#lossy === true) return;
     this.#inbox.push(bytes);
     this.#later();
   }
@@ -109,7 +109,7 @@ class PipeEnd implements Connection {
       this.#handlers?.data(bytes);
     }
     const other = this.other;
-    if (other !== undefined && other.#wanted && this.#inboxBytes < BUFFER_BYTES) {
+    if (other?.#wanted === true && this.#inboxBytes < BUFFER_BYTES) {
       other.#wanted = false;
       this.#clock.after(DELAY_MS, () => {
         if (!other.#closed) other.#handlers?.drain();
