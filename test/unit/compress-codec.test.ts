@@ -80,6 +80,24 @@ describe("a zstd frame", () => {
   });
 });
 
+describe("a zstd chunk", () => {
+  test.each([[1], [3], [19]])("finds what comes again anywhere in it, at level %d", (level) => {
+    const once = incompressible(900 * KiB);
+    const raw = new Uint8Array(4 * MiB);
+    for (let at = 0; at + once.length <= raw.length; at += once.length) raw.set(once, at);
+    const stored = compress(raw, { mode: "zst", level });
+    expect(stored.length).toBeLessThan(once.length * 1.1);
+    expect(decompress(stored, { mode: "zst", level }).equals(raw)).toBe(true);
+  });
+  test("may be as long as the longest chunk there is", () => {
+    const raw = patternBytes(17 * MiB);
+    const stored = compress(raw, { mode: "zst", level: 1 });
+    expect(decompress(stored, { mode: "zst", level: 1 }).equals(raw)).toBe(true);
+    release(stored);
+    expect(stored.length).toBe(0);
+  });
+});
+
 describe("sealing", () => {
   test.each([[ALL[0]], [ALL[4]]])("replaces a chunk in its slab and proves the stored bytes: %o", (compression) => {
     if (compression === undefined) throw new Error("no compression");
