@@ -82,13 +82,17 @@ export class Site {
 
   static async make(agents: readonly string[] = [AGENT]): Promise<Site> {
     const directory = realpathSync(mkdtempSync(path.join(tmpdir(), "nbackup-e2e-")));
-    // Some tests run the agent as somebody else.
-    chmodSync(directory, 0o755);
-    const executables = await executablesIn(path.join(directory, "bin"));
-    const pki = await makeDemoPki(path.join(directory, "pki"), { agents });
-    const site = new Site(directory, executables, pki);
-    mkdirSync(site.at("cwd"));
-    return site;
+    try {
+      // Some tests run the agent as somebody else.
+      chmodSync(directory, 0o755);
+      const executables = await executablesIn(path.join(directory, "bin"));
+      const pki = await makeDemoPki(path.join(directory, "pki"), { agents });
+      mkdirSync(path.join(directory, "cwd"));
+      return new Site(directory, executables, pki);
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   at(...parts: string[]): string {
