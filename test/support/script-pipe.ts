@@ -92,7 +92,8 @@ class PipeEnd implements Connection {
   #arrive(bytes: Uint8Array): void {
     // What is lost on the way still fills the sender's buffer: nobody acknowledges it.
     this.#inboxBytes += bytes.length;
-    if (this.other?.#lossy === true) return;
+    const lossy = this.other === undefined ? false : this.other.#lossy;
+    if (lossy) return;
     this.#inbox.push(bytes);
     this.#later();
   }
@@ -109,12 +110,12 @@ class PipeEnd implements Connection {
       this.#handlers?.data(bytes);
     }
     const other = this.other;
-    if (other?.#wanted === true && this.#inboxBytes < BUFFER_BYTES) {
-      other.#wanted = false;
-      this.#clock.after(DELAY_MS, () => {
-        if (!other.#closed) other.#handlers?.drain();
-      });
-    }
+    if (other === undefined) return;
+    if (!other.#wanted || this.#inboxBytes >= BUFFER_BYTES) return;
+    other.#wanted = false;
+    this.#clock.after(DELAY_MS, () => {
+      if (!other.#closed) other.#handlers?.drain();
+    });
   }
 }
 
