@@ -142,7 +142,7 @@ const AGENT_CASES: readonly Case[] = [
   {
     title: "the certificate of another agent",
     file: () => write("other-cn.yaml", agentYaml({}, site.pki.agent("web-2"))),
-    ...{ exit: 1, code: "E_IDENTITY", says: /web-1.*web-2/ },
+    ...{ exit: 2, code: "E_IDENTITY", says: /web-1.*web-2/ },
   },
 ];
 

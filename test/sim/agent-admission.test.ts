@@ -74,7 +74,7 @@ for (const [code, exitCode] of [
   ["E_STORAGE_UNKNOWN", 1],
   ["E_STORAGE_DENIED", 1],
   ["E_FULL", 1],
-  ["E_IDENTITY", 1],
+  ["E_IDENTITY", 2],
   ["E_VERSION", 1],
 ] as const) {
   test(`a refusal with ${code} is final: its sentence and hint are the server's`, async () => {
