@@ -92,17 +92,16 @@ export class SessionStore {
     const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
     const open = (number: FileNumber): SessionFile => ({
       number,
-      part: files.parts[number],
       ledger: new FileLedger(number, parts.head.windowBytes),
       hash: new FileHash({
-        ...{ file: files.parts[number], memory: this.#memory, pool, turns },
+        ...{ placement: files.placement, memory: this.#memory, pool, turns },
         onFailure: fail("reading back"),
       }),
     });
     this.#files = [open(0), open(1)];
-    this.#writes = new WriteQueue(files.parts, fail("writing"));
+    this.#writes = new WriteQueue(files.placement, fail("writing"));
     this.#durability = new Durability({
-      ...{ files: files.parts, journal: files.journal, clock },
+      ...{ placement: files.placement, journal: files.journal, clock },
       syncBytes: Math.min(SYNC_BYTES_MAX, Math.ceil(parts.head.windowBytes / 4)),
       onDurable: (records) => this.#durable(records),
       onFailure: fail("syncing"),
@@ -209,6 +208,7 @@ export class SessionStore {
       const intent = await finishSession(proof, {
         head: this.#parts.head,
         files: this.#files,
+        placement: this.#parts.files.placement,
         durability: this.#durability,
         written: () => this.#writes.idle(),
         clock: this.#parts.clock,
@@ -312,7 +312,7 @@ export class SessionStore {
     const { ledger, hash } = must(this.#files[record.file], `file ${record.file}`);
     ledger.receive(record.sequence);
     this.#durability.received(record.storedLength);
-    hash.add({ ...record, length: record.storedLength, pieces });
+    hash.add({ ...record, pieces });
   }
 
   /**
