@@ -76,7 +76,7 @@ async function readLeftOver(root: StorageRoot, session: string): Promise<LeftOve
     await readJournal(file, (record) => {
       if (record.type === "session") head ??= parseHead(record.body);
       else if (record.type === "intent") intent = parseIntent(record.body);
-      else durableChunks += 1;
+      else if (record.type === "chunk") durableChunks += 1;
     });
   } finally {
     await file.close();
