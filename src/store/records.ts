@@ -23,6 +23,8 @@ const headSchema = z.object({
   chunkBytes: count,
   windowBytes: count,
   startWallMs: count,
+  /** Chunks are staged as files; without it they are written at their place. */
+  staging: z.object({ shardLevels: z.union([z.literal(1), z.literal(2)]) }).optional(),
 });
 
 const fileSchema = z.object({

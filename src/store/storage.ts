@@ -17,9 +17,17 @@ import { recoverSessions } from "./recovery.ts";
 import { removeArchives } from "./rotate.ts";
 import { planRotation } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
+import {
+  closeSessionFiles,
+  createSessionFiles,
+  removeSessionFiles,
+  type SessionFiles,
+  type StagingOptions,
+} from "./session-files.ts";
 import { SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
+import type { StagingCounters } from "./lazy-placement.ts";
+import type { ShardLevels } from "./staging.ts";
 import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
 import { StorageRoot } from "./storage-root.ts";
 
@@ -33,6 +41,8 @@ export interface StorageOptions {
   readonly reserve: ReserveRule;
   /** Per session: out-of-order bytes kept in memory for the in-order hash. */
   readonly pendingBytesMax: number;
+  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
+  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
@@ -67,6 +77,7 @@ export class Storage {
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #turns: HashTurns;
+  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
@@ -77,6 +88,8 @@ export class Storage {
     this.#options = options;
     this.#opened = opened;
     this.#turns = new HashTurns(options.clock);
+    // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
+    this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
   }
 
   /**
@@ -103,6 +116,11 @@ export class Storage {
       }
       return failed(error);
     }
+  }
+
+  /** Chunks staged and bytes assembled since the storage was opened. */
+  get staging(): Readonly<StagingCounters> {
+    return { ...this.#staging.counters };
   }
 
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
@@ -169,11 +187,14 @@ export class Storage {
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
     const { root } = this.#opened;
-    const { clock, log, pendingBytesMax } = this.#options;
+    const { clock, log, pendingBytesMax, staging } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
-    const head: JournalHead = { ...request, archive };
-    const files = await createSessionFiles(root, head);
+    const head: JournalHead = {
+      ...{ ...request, archive },
+      ...(staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } }),
+    };
+    const files = await createSessionFiles(root, head, this.#staging);
     return new SessionStore({
       ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
       commit: async (intent) => {
