@@ -97,7 +97,7 @@ export class StagedReader {
     const [first] = this.#ahead;
     const chunk = await first;
     if (chunk === undefined || (chunk.length > this.#batchBytesLeft && !this.#batchEmpty)) return undefined;
-    this.#ahead.shift();
+    void this.#ahead.shift(); // It was awaited above.
     this.#batchBytesLeft -= chunk.length;
     this.#batchChunksLeft -= 1;
     this.#batchEmpty = false;
