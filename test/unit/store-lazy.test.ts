@@ -1,6 +1,7 @@
 /** Lazy sessions as a whole: where their chunks lie, what a commit, an abort and an error leave. */
 import { expect, test } from "bun:test";
 import { Failure } from "#base/errors.ts";
+import { KiB } from "#base/units.ts";
 import type { SessionProof } from "#store/session-types.ts";
 import { type Staging, STAGINGS } from "#test/support/lazy-kit.ts";
 import { diskError } from "#test/support/memory-file.ts";
@@ -132,17 +133,24 @@ for (const staging of STAGINGS) {
   });
 }
 
-test("a chunk that was given up and comes again shorter is as long as the second one", async () => {
+test("a chunk that was given up and comes again shorter is as long as the second one, however slow the first is", async () => {
   const kit = await openKit({ staging: { shardLevels: 1, chunkFsync: true } });
   const store = await kit.storage.createSession(request(), listen().events);
   const file = testFile(seededRandom(7), [1000, 20_000]);
   // A peer may say otherwise as long as nobody knows better.
   const placing = store.beginChunk({ file: 0, sequence: 1, offset: 900, storedLength: 600_000 });
   if (placing.verdict !== "new") throw new Error("a duplicate");
-  placing.writer.write(new Uint8Array(300_000));
+  const slow = Promise.withResolvers<void>();
+  kit.disk.hook = async ({ call, offset }) => {
+    if (call === "write" && offset === 256 * KiB) await slow.promise;
+  };
+  placing.writer.write(new Uint8Array(550_000));
   await settle();
   placing.writer.abort();
   for (const chunk of file.chunks) send(store, chunk);
+  store.push();
+  await settle();
+  slow.resolve();
   await kit.clock.until(store.finish(proofOf(file), quiet), 10_000);
   expect(kit.disk.tree("/srv/backup").get(`${NAME}.tar.gz`)).toEqual(file.bytes);
   await kit.storage.close();
