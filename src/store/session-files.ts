@@ -73,6 +73,30 @@ export async function createSessionFiles(root: StorageRoot, head: JournalHead): 
   }
 }
 
+/**
+ * Opens what a dead server left. What stands in the journal behind its `wholeBytes` is cut off. Rejects with what the disk
+ * throws, ENOENT when a file is missing.
+ */
+export async function openSessionFiles(root: StorageRoot, session: string, wholeBytes: number): Promise<SessionFiles> {
+  const paths = sessionPaths(session);
+  const opened: DiskFile[] = [];
+  try {
+    for (const path of [paths.archive, paths.index]) opened.push(await root.openFile(path, "read-write"));
+    const placement = new EagerPlacement([...opened]);
+    const journalFile = await root.openFile(paths.journal, "read-write");
+    opened.push(journalFile);
+    if ((await journalFile.size()) > wholeBytes) {
+      // Torn records must not follow on new ones. A crash here leaves them torn, as they were.
+      await journalFile.truncate(wholeBytes);
+      await journalFile.fdatasync();
+    }
+    return { placement, journal: new JournalWriter(journalFile, wholeBytes) };
+  } catch (error) {
+    for (const file of opened) await file.close();
+    throw error;
+  }
+}
+
 /** Closes all; rejects with the first error after trying each. */
 export async function closeSessionFiles(files: SessionFiles): Promise<void> {
   const results = await Promise.allSettled([files.placement.close(), files.journal.close()]);
