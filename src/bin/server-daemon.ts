@@ -44,7 +44,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     log,
     events: logEvents(log),
     software,
-    openStorage: (storage) => openStorage(storage, disk, log),
+    openStorage: (storage, established) => openStorage(storage, established, disk, log),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
   });
   await server.start();
@@ -84,10 +84,13 @@ async function stopAll(listener: Listener, server: Server, lock: DiskLock): Prom
   await lock.release();
 }
 
-function openStorage(config: StorageConfig, disk: LinuxDisk, log: Logger): Promise<Storage> {
+function openStorage(config: StorageConfig, established: boolean, disk: LinuxDisk, log: Logger): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const pendingBytesMax = assembler.pendingMemBytesMax;
-  return Storage.open({ name, baseDir, maxBackups, minAgeMs, reserve, pendingBytesMax, disk, clock: systemClock, log });
+  return Storage.open({
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
+    ...{ disk, clock: systemClock, log },
+  });
 }
 
 /** One server per state directory: its records must not be written by two. */

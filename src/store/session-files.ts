@@ -8,6 +8,7 @@ import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { DiskFile } from "./disk.ts";
 import { EagerPlacement } from "./eager-placement.ts";
 import { eachOf } from "./at-once.ts";
+import type { AssembledPoint } from "./assembly.ts";
 import { LazyPlacement, type StagingCounters } from "./lazy-placement.ts";
 import { STAGING_DIRECTORY } from "./staging.ts";
 import { encodeDocument } from "./journal-format.ts";
@@ -104,23 +105,65 @@ interface PlacementNeeds {
   readonly parts: readonly DiskFile[];
   readonly journal: JournalWriter;
   readonly staging: StagingOptions;
+  readonly assembled?: readonly AssembledPoint[];
   /** What is to be closed should anything fail; what is opened here is added. */
   readonly opened: { close(): Promise<void> }[];
 }
 
 /** Where the head says that the session's chunks go. */
 async function placementOf(root: StorageRoot, head: JournalHead, needs: PlacementNeeds): Promise<ChunkPlacement> {
-  const { parts, journal, staging, opened } = needs;
+  const { parts, journal, staging, assembled = [], opened } = needs;
   if (head.staging === undefined) return new EagerPlacement(parts);
   const paths = sessionPaths(head.session);
   await root.makeDirectory(paths.staging, 0o700);
   const filesystem = staging.chunkFsync ? undefined : await root.openFilesystem(paths.directory);
   if (filesystem !== undefined) opened.push(filesystem);
   return new LazyPlacement({
-    ...{ root, directory: paths.directory, parts, journal, filesystem },
+    ...{ root, directory: paths.directory, parts, journal, filesystem, assembled },
     levels: head.staging.shardLevels,
     ...staging,
   });
+}
+
+/** What the journal of a dead server's session says, beside its head. */
+export interface LeftJournal {
+  /** What stands behind them is cut off. */
+  readonly wholeBytes: number;
+  /** By file number, of staged chunks. */
+  readonly assembled: readonly AssembledPoint[];
+}
+
+/** Opens what a dead server left. Rejects with what the disk throws, ENOENT when a file is missing. */
+export async function openSessionFiles(
+  root: StorageRoot,
+  head: JournalHead,
+  left: LeftJournal,
+  staging: StagingOptions,
+): Promise<SessionFiles> {
+  const paths = sessionPaths(head.session);
+  const { wholeBytes, assembled } = left;
+  const opened: { close(): Promise<void> }[] = [];
+  try {
+    const parts: DiskFile[] = [];
+    for (const path of [paths.archive, paths.index]) {
+      const part = await root.openFile(path, "read-write");
+      opened.push(part);
+      parts.push(part);
+    }
+    const journalFile = await root.openFile(paths.journal, "read-write");
+    opened.push(journalFile);
+    if ((await journalFile.size()) > wholeBytes) {
+      // Torn records must not follow on new ones. A crash here leaves them torn, as they were.
+      await journalFile.truncate(wholeBytes);
+      await journalFile.fdatasync();
+    }
+    const journal = new JournalWriter(journalFile, wholeBytes);
+    const placement = await placementOf(root, head, { parts, journal, staging, assembled, opened });
+    return { placement, journal };
+  } catch (error) {
+    for (const file of opened) await file.close();
+    throw error;
+  }
 }
 
 /** Closes all; rejects with the first error after trying each. */
