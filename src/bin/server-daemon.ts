@@ -10,6 +10,7 @@ import { logEvents } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
 import type { DiskLock } from "#store/disk.ts";
+import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage } from "#store/storage.ts";
 import type { SpawnSyncWorker } from "#store/sync-thread.ts";
@@ -44,6 +45,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     log,
     events: logEvents(log),
     software,
+    knownStorages: await KnownStorages.open(disk, config.server.stateDir, log),
     openStorage: (storage, established) => openStorage(storage, established, disk, log),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
   });

@@ -15,7 +15,7 @@ import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
 import { Reception } from "./reception.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
-import { type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -26,6 +26,7 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
 }
@@ -59,7 +60,7 @@ export class Server {
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
     });
     this.#storages = new StorageShelf({
-      ...{ configs: config.storages, open: options.openStorage, clock, events },
+      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
       adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
     });
     this.#desk = new AdmissionDesk({

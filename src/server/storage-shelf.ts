@@ -17,8 +17,16 @@ export interface StorageShelfOptions {
   readonly open: StorageOpener;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
   readonly adopt: (storage: Storage, config: StorageConfig) => Promise<void>;
+  readonly known: StorageMemory;
   readonly clock: Clock;
   readonly events: EventSink;
+}
+
+/** Which base directories have been storages of this server, at this or an earlier start. */
+export interface StorageMemory {
+  has(baseDir: string): boolean;
+  /** Never rejects. */
+  add(baseDir: string): Promise<void>;
 }
 
 /** Why a storage cannot be used; undefined while it can, as far as anyone knows. */
@@ -35,8 +43,6 @@ export class StorageShelf {
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
   readonly #failures = new Map<string, Failure>();
-  /** Those that were open at any time. */
-  readonly #established = new Set<string>();
   #retriedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -136,9 +142,10 @@ export class StorageShelf {
   }
 
   async #reopen(config: StorageConfig): Promise<Storage> {
-    const storage = await this.#options.open(config, this.#established.has(config.name));
-    await this.#options.adopt(storage, config);
-    this.#established.add(config.name);
+    const { open, adopt, known } = this.#options;
+    const storage = await open(config, known.has(config.baseDir));
+    await known.add(config.baseDir);
+    await adopt(storage, config);
     this.#open.set(config.name, storage);
     return storage;
   }

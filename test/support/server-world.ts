@@ -10,6 +10,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import type { StorageMemory } from "#server/storage-shelf.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -34,6 +35,7 @@ export interface WorldOptions {
   readonly clock?: SimClock;
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
+  readonly knownStorages?: StorageMemory;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
 }
@@ -68,12 +70,15 @@ export class ServerWorld {
   readonly disk: MemoryDisk;
   readonly server: Server;
   readonly events: ObservedEvent[] = [];
+  /** What an administrator would call the state directory. */
+  readonly knownStorages: StorageMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
   private constructor(options: WorldOptions) {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
+    this.knownStorages = options.knownStorages ?? rememberedStorages();
     this.server = new Server({
       config: {
         server: {
@@ -91,6 +96,7 @@ export class ServerWorld {
       log: this.#log(),
       events: { emit: (event) => void this.events.push(event) },
       software: "nbackup-server 0.0.0",
+      knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
     });
@@ -219,6 +225,18 @@ export class ServerWorld {
     };
     return log;
   }
+}
+
+/** Nothing is known yet. */
+function rememberedStorages(): StorageMemory {
+  const baseDirs = new Set<string>();
+  return {
+    has: (baseDir) => baseDirs.has(baseDir),
+    add: (baseDir) => {
+      baseDirs.add(baseDir);
+      return Promise.resolve();
+    },
+  };
 }
 
 export function helloOf(fields: Partial<Message<"hello">>): Message<"hello"> {
