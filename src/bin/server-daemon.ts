@@ -9,10 +9,11 @@ import { listenTls } from "#net/listen.ts";
 import { logEvents } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { DiskLock } from "#store/disk.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
-import { Storage } from "#store/storage.ts";
+import { Storage, type StorageOptions } from "#store/storage.ts";
 import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -38,15 +39,17 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const { config, identity, log, software, privileged, spawnSync } = runtime;
   const disk = new LinuxDisk({ privileged, spawnSync });
   const lock = await lockStateDir(disk, config.server.stateDir);
+  const { bytesMax, drainRatio } = config.chunkBuffer;
+  const buffer = new ChunkBuffer({ sizeBytes: bytesMax, drainRatio, clock: systemClock });
   const server = new Server({
-    config,
+    ...{ config, buffer },
     clock: systemClock,
     random: systemRandom,
     log,
     events: logEvents(log),
     software,
     knownStorages: await KnownStorages.open(disk, config.server.stateDir, log),
-    openStorage: (storage, established) => openStorage(storage, established, disk, log),
+    openStorage: (storage, established) => openStorage(storage, established, { disk, log, buffer }),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
   });
   await server.start();
@@ -86,12 +89,17 @@ async function stopAll(listener: Listener, server: Server, lock: DiskLock): Prom
   await lock.release();
 }
 
-function openStorage(config: StorageConfig, established: boolean, disk: LinuxDisk, log: Logger): Promise<Storage> {
+function openStorage(
+  config: StorageConfig,
+  established: boolean,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
-  const pendingBytesMax = assembler.pendingMemBytesMax;
+  const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
   return Storage.open({
     ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
-    ...{ disk, clock: systemClock, log },
+    staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
+    ...{ clock: systemClock, ...shared },
   });
 }
 

@@ -11,8 +11,6 @@ interface LaterKey {
   readonly path: readonly string[];
   readonly message: string;
   readonly hint?: string;
-  /** Only with this value. */
-  readonly onlyWith?: unknown;
 }
 
 const NOT_YET = "has no effect yet";
@@ -33,19 +31,9 @@ export const AGENT_LATER: readonly LaterKey[] = [
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
-  {
-    path: ["storages", "*", "assembler_mode"],
-    message: NOT_YET,
-    hint: "Until then chunks are written at their place (eager).",
-    onlyWith: "lazy",
-  },
-  { path: ["storages", "*", "chunk_shard_levels"], message: NOT_YET },
-  { path: ["storages", "*", "chunk_fsync"], message: NOT_YET },
   { path: ["storages", "*", "verify_integrity"], message: NOT_YET },
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["flow_rotation"], message: NOT_YET },
-  { path: ["chunk_buffer", "size"], message: NOT_YET },
-  { path: ["chunk_buffer", "drain_ratio"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
   { path: ["control_lost_grace_period"], message: NOT_YET },
   {
@@ -62,9 +50,7 @@ export const SERVER_LATER: readonly LaterKey[] = [
 export function laterWarnings(file: string, text: YamlText, table: readonly LaterKey[]): ConfigProblem[] {
   const warnings: ConfigProblem[] = [];
   for (const row of table) {
-    const places = matches(text.content, row.path).filter(
-      ({ value }) => row.onlyWith === undefined || row.onlyWith === value,
-    );
+    const places = matches(text.content, row.path);
     const first = places[0];
     if (first === undefined) continue;
     const more = places.length - 1;

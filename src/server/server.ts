@@ -9,6 +9,8 @@ import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { ChunkBuffer, ChunkBufferView } from "#store/chunk-buffer.ts";
+import type { StagingCounters } from "#store/lazy-placement.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
@@ -26,6 +28,8 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  /** The one that the storages are opened with; it counts in memory_limit. */
+  readonly buffer: ChunkBuffer;
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
@@ -36,6 +40,9 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  readonly buffer: ChunkBufferView;
+  /** Of storages that are open, since they were opened. */
+  readonly staging: readonly ({ readonly storage: string } & Readonly<StagingCounters>)[];
 }
 
 export class Server {
@@ -64,7 +71,10 @@ export class Server {
       adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
     });
     this.#desk = new AdmissionDesk({
-      limits: { sessionsMax: config.server.sessionsMax, memoryBytesMax: config.server.memoryBytesMax },
+      limits: {
+        sessionsMax: config.server.sessionsMax,
+        memoryBytesMax: config.server.memoryBytesMax - options.buffer.view.sizeBytes,
+      },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
     const door = { registry: this.#house.registry, storages: this.#storages, log, boot: this.boot, software };
@@ -93,6 +103,8 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      buffer: this.#options.buffer.view,
+      staging: [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
     };
   }
 
