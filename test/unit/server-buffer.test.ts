@@ -66,14 +66,12 @@ async function stall(chunkBuffer: NonNullable<WorldOptions["chunkBuffer"]>): Pro
 }
 
 describe("a disk that stands still for 3 s", () => {
-  for (const drainRatio of [0, 0.5]) {
-    test(`does not stop a sender at 100 Mbit/s with a chunk buffer of 256 MB, drain ratio ${drainRatio}`, async () => {
-      const { unsentMost, pauses, usedMost } = await stall({ sizeBytes: 256 * MiB, drainRatio });
-      expect(unsentMost).toBe(0);
-      expect(pauses).toBe(0);
-      expect(usedMost).toBeGreaterThanOrEqual(3 * CHUNKS_PER_SECOND * CHUNK);
-    });
-  }
+  test("does not stop a sender at 100 Mbit/s with a chunk buffer of 256 MB", async () => {
+    const { unsentMost, pauses, usedMost } = await stall({ sizeBytes: 256 * MiB, drainRatio: 0.5 });
+    expect(unsentMost).toBe(0);
+    expect(pauses).toBe(0);
+    expect(usedMost).toBeGreaterThanOrEqual(3 * CHUNKS_PER_SECOND * CHUNK);
+  });
 
   test("does stop it without one", async () => {
     const { unsentMost, pauses, usedMost } = await stall({ sizeBytes: 0, drainRatio: 0.5 });
