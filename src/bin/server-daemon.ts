@@ -12,9 +12,9 @@ import { Server } from "#server/server.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { DiskLock } from "#store/disk.ts";
 import { KnownStorages } from "#store/known-storages.ts";
+import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage, type StorageOptions } from "#store/storage.ts";
-import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -26,7 +26,7 @@ export interface ServerRuntime {
   readonly software: string;
   readonly privileged: boolean;
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
-  readonly spawnSync: SpawnSyncWorker;
+  readonly spawnThread: SpawnDiskWorker;
 }
 
 export interface Daemon {
@@ -36,8 +36,8 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged, spawnSync } = runtime;
-  const disk = new LinuxDisk({ privileged, spawnSync });
+  const { config, identity, log, software, privileged, spawnThread } = runtime;
+  const disk = new LinuxDisk({ privileged, spawnThread });
   const lock = await lockStateDir(disk, config.server.stateDir);
   const { bytesMax, drainRatio } = config.chunkBuffer;
   const buffer = new ChunkBuffer({ sizeBytes: bytesMax, drainRatio, clock: systemClock });

@@ -19,7 +19,7 @@ import {
 } from "./memory-nodes.ts";
 import { diskError, MemoryFile } from "./memory-file.ts";
 
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem";
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
 
 /** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
 export interface DiskEvent {
@@ -292,6 +292,7 @@ export class MemoryDisk implements Disk {
       this.#openFiles += 1;
       return {
         sync: () => this.#syncAll(path),
+        append: (paths, into, offset, bytesMax) => this.#append(paths, into, offset, bytesMax),
         close: () =>
           this.#call("close", path, () => {
             this.#openFiles -= 1;
@@ -327,6 +328,30 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
+  }
+
+  async #append(paths: readonly string[], into: DiskFile, offset: number, bytesMax: number): Promise<number[]> {
+    const lengths: number[] = [];
+    let at = offset;
+    for (const path of paths) {
+      try {
+        const bytes = await this.#call("copy", path, () => this.#bytesOf(path));
+        if (lengths.length > 0 && at - offset + bytes.length > bytesMax) break;
+        await into.write(bytes, at);
+        lengths.push(bytes.length);
+        at += bytes.length;
+      } catch (error) {
+        if (lengths.length === 0) throw error;
+        break;
+      }
+    }
+    return lengths;
+  }
+
+  #bytesOf(path: string): Buffer {
+    const node = this.#find(path);
+    if (node.kind !== "file") throw diskError("EINVAL", path);
+    return Buffer.from(node.bytes.subarray(0, node.length));
   }
 
   async #syncAll(path: string): Promise<void> {
