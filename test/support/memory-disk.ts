@@ -15,9 +15,9 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
-  Unsynced,
 } from "./memory-nodes.ts";
 import { diskError, MemoryFile } from "./memory-file.ts";
+import { MemoryFilesystem } from "./memory-filesystem.ts";
 
 export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
 
@@ -290,14 +290,14 @@ export class MemoryDisk implements Disk {
   openFilesystem(path: string): Promise<DiskFilesystem> {
     return this.#call("openFilesystem", path, () => {
       this.#openFiles += 1;
-      return {
-        sync: () => this.#syncAll(path),
-        append: (paths, into, offset, bytesMax) => this.#append(paths, into, offset, bytesMax),
-        close: () =>
-          this.#call("close", path, () => {
-            this.#openFiles -= 1;
-          }),
-      };
+      return new MemoryFilesystem(path, {
+        call: (name, at, act) => this.#call(name, at, act),
+        root: () => this.#root,
+        find: (at) => this.#find(at),
+        closed: () => {
+          this.#openFiles -= 1;
+        },
+      });
     });
   }
 
@@ -328,36 +328,6 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
-  }
-
-  async #append(paths: readonly string[], into: DiskFile, offset: number, bytesMax: number): Promise<number[]> {
-    const lengths: number[] = [];
-    let at = offset;
-    for (const path of paths) {
-      try {
-        const bytes = await this.#call("copy", path, () => this.#bytesOf(path));
-        if (lengths.length > 0 && at - offset + bytes.length > bytesMax) break;
-        await into.write(bytes, at);
-        lengths.push(bytes.length);
-        at += bytes.length;
-      } catch (error) {
-        if (lengths.length === 0) throw error;
-        break;
-      }
-    }
-    return lengths;
-  }
-
-  #bytesOf(path: string): Buffer {
-    const node = this.#find(path);
-    if (node.kind !== "file") throw diskError("EINVAL", path);
-    return Buffer.from(node.bytes.subarray(0, node.length));
-  }
-
-  async #syncAll(path: string): Promise<void> {
-    const unsynced = new Unsynced(this.#root);
-    // Also when it failed, as with fdatasync, what was to be synced is not tried again.
-    await this.#call("syncFilesystem", path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
   #open(node: FileNode, path: string): DiskFile {
