@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { isName } from "#base/names.ts";
+import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
 import { LOST_CHUNKS_MAX, MESSAGE_TEXT_CHARS_MAX, SACK_RANGES_MAX, SLOTS_MAX } from "./limits.ts";
 
 const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -103,9 +104,15 @@ const sack = z.object({
   stalled: z.boolean(),
 });
 
+/** What the root was after every so many chunks: PROTOCOL.md "Integrity". */
+const trail = z.custom<Uint8Array>(
+  (b) => b instanceof Uint8Array && b.length <= TRAIL_PREFIXES_MAX * TRAIL_PREFIX_BYTES,
+  "not a trail",
+);
+
 const finish = z.object({
   files: z
-    .array(z.object({ file: fileNumber, chunks: u32, bytes: uint, sha256: digest, root: digest }))
+    .array(z.object({ file: fileNumber, chunks: u32, bytes: uint, sha256: digest, root: digest, trail }))
     .min(1)
     .max(2),
   entries: uint,
