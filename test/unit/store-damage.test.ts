@@ -129,7 +129,7 @@ test("one that is found after Finish ends the session too, because no data comes
 
 test("a chunk whose beginning was hashed from memory and whose end has to be read back is checked whole", async () => {
   // Room for chunk 0 and the first piece of chunk 1: what stands further on is read back.
-  const session = await openSession(900 * KiB);
+  const session = await openSession(1100 * KiB);
   const { store, heard, clock } = session;
   const file = fileOf(6);
   for (const n of [5, 4, 3, 2, 1]) {
