@@ -7,7 +7,7 @@ import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { failureFromFields, wireText } from "#wire/failure.ts";
+import { disownFields, failureFromFields } from "#wire/failure.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { FrameLink } from "./frame-link.ts";
 import { type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
@@ -107,9 +107,8 @@ async function handOver(link: FrameLink, admitted: Message<"admitted">, events: 
   try {
     events.admitted(link, admitted);
   } catch (error) {
-    const { code, message } = toFailure(error);
     link.handle({ message: () => undefined, closed: () => undefined });
-    link.send("disown", { code, message: wireText(message) });
+    link.send("disown", disownFields(toFailure(error)));
     link.end();
     throw error;
   }

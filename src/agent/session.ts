@@ -8,7 +8,7 @@ import type { FileNumber, Problem, SealedChunk } from "#base/chunk.ts";
 import { every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { SendWindow } from "#window/send-window.ts";
-import { wireText } from "#wire/failure.ts";
+import { disownFields } from "#wire/failure.ts";
 import { SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { AdmissionDeps } from "./admission.ts";
@@ -237,7 +237,7 @@ export class AgentSession {
   /** Ends the session and tells the server, which cleans up at once; one that ended it itself has closed the connection. */
   #giveUp(failure: Failure): void {
     if (this.#over) return;
-    this.#links.session?.send("disown", { code: failure.code, message: wireText(failure.message) });
+    this.#links.session?.send("disown", disownFields(failure));
     this.#close(false);
     this.#end.reject(failure);
   }

@@ -5,7 +5,16 @@
 import { z } from "zod";
 import { isName } from "#base/names.ts";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
-import { LOST_CHUNKS_MAX, MESSAGE_TEXT_CHARS_MAX, SACK_RANGES_MAX, SLOTS_MAX } from "./limits.ts";
+import {
+  CODE_CHARS_MAX,
+  DISOWN_TEXT_CHARS_MAX,
+  HEALTH_REASON_CHARS_MAX,
+  HEALTH_STORAGES_MAX,
+  LOST_CHUNKS_MAX,
+  MESSAGE_TEXT_CHARS_MAX,
+  SACK_RANGES_MAX,
+  SLOTS_MAX,
+} from "./limits.ts";
 
 const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const u32 = z.number().int().min(0).max(0xffff_ffff);
@@ -140,7 +149,7 @@ const ended = z.object({
   retryAfterMs: uint.optional(),
 });
 
-const disown = z.object({ code: text, message: text });
+const disown = z.object({ code: z.string().max(CODE_CHARS_MAX), message: z.string().max(DISOWN_TEXT_CHARS_MAX) });
 
 const ping = z.object({
   id: u32,
@@ -152,6 +161,26 @@ const ping = z.object({
 const pong = z.object({ id: u32 });
 
 const goodbye = z.object({});
+
+const health = z.object({
+  /** The worst of what is wrong: in this order MAINTENANCE, LOW_DISK, BUSY. */
+  state: z.enum(["READY", "BUSY", "LOW_DISK", "MAINTENANCE"]),
+  /** Those in trouble first; when there are more than the limit the rest is left out. */
+  storages: z
+    .array(
+      z.object({
+        name,
+        freeBytes: uint,
+        reserveBytes: uint,
+        /** `low`: less free than its reserve. `full`: nothing. `failed`: it cannot be used, and nothing is known of its space. */
+        state: z.enum(["ok", "low", "full", "failed"]),
+        reason: z.string().max(HEALTH_REASON_CHARS_MAX).optional(),
+      }),
+    )
+    .max(HEALTH_STORAGES_MAX),
+  storageCount: uint,
+  sessions: z.object({ running: uint, max: uint, waiting: uint }),
+});
 
 /** By frame type. Data and Copy carry bytes, not messages. */
 export const MESSAGES = {
@@ -170,6 +199,7 @@ export const MESSAGES = {
   ping,
   pong,
   goodbye,
+  health,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

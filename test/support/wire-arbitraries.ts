@@ -90,10 +90,25 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     removed: fc.array(text, { maxLength: 5 }),
   }),
   ended: fc.record({ session: id, ...failure }),
-  disown: fc.record({ code: text, message: text }),
+  disown: fc.record({ code: fc.string({ maxLength: 40 }), message: fc.string({ unit: "grapheme", maxLength: 100 }) }),
   ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
   pong: fc.record({ id: u32 }),
   goodbye: fc.constant({}),
+  health: fc.record({
+    state: fc.constantFrom("READY", "BUSY", "LOW_DISK", "MAINTENANCE"),
+    storages: fc.array(
+      fc.record({
+        name,
+        freeBytes: uint,
+        reserveBytes: uint,
+        state: fc.constantFrom("ok", "low", "full", "failed"),
+        reason: optional(fc.string({ maxLength: 40 })),
+      }),
+      { maxLength: 5 },
+    ),
+    storageCount: uint,
+    sessions: fc.record({ running: uint, max: uint, waiting: uint }),
+  }),
 };
 
 /** A message of one of the types, with its frame. */
