@@ -14,6 +14,7 @@ import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { AdmissionDeps } from "./admission.ts";
 import { ProofBuilder } from "./archive-proof.ts";
 import { DataSlot } from "./data-slot.ts";
+import { disownSession } from "./farewell.ts";
 import type { FrameLink } from "./frame-link.ts";
 import { MovingAverage } from "./moving-average.ts";
 import type { Producer, ReadSummary } from "./producer.ts";
@@ -82,7 +83,7 @@ export class AgentSession {
       },
       welcomed: ({ boot, generation }) => this.#window.welcome(boot, generation),
       message: (message) => this.#message(message),
-      over: (failure) => this.#giveUp(failure),
+      over: (failure) => this.#giveUp(failure, "known"),
     });
   }
 
@@ -252,12 +253,18 @@ export class AgentSession {
     this.#end.resolve({ committed, summary });
   }
 
-  /** Ends the session and tells the server, which cleans up at once; one that ended it itself has closed the connection. */
-  #giveUp(failure: Failure): void {
+  /**
+   * Ends the session and tells the server, which cleans up at once. When the end is `known` there, because it ended the
+   * session itself or has none, it is told only if the session connection is up.
+   */
+  #giveUp(failure: Failure, there: "unknown" | "known" = "unknown"): void {
     if (this.#over) return;
-    this.#links.session?.send("disown", disownFields(failure));
+    const link = this.#links.session;
+    link?.send("disown", disownFields(failure));
     this.#close(false);
-    this.#end.reject(failure);
+    const told = link !== undefined || there === "known";
+    const farewell = told ? Promise.resolve() : disownSession(this.#options.deps, this.id, failure);
+    void farewell.then(() => this.#end.reject(failure));
   }
 
   #close(orderly: boolean): void {

@@ -125,6 +125,8 @@ export class ServedLink {
 export class ScriptServer implements Dialer {
   readonly links: ServedLink[] = [];
   down = false;
+  /** Whoever dials waits, as behind a firewall that drops everything. */
+  hanging = false;
   dialled = 0;
   /** Which start of the server this is. */
   boot = BOOT;
@@ -140,8 +142,14 @@ export class ScriptServer implements Dialer {
     this.#script = script;
   }
 
-  dial(): Promise<Connection> {
+  dial(signal?: AbortSignal): Promise<Connection> {
     this.dialled += 1;
+    if (this.hanging) {
+      return new Promise((_, reject) => {
+        const give = (): void => reject(new Failure("E_INTERRUPTED", "interrupted while connecting"));
+        signal?.addEventListener("abort", give, { once: true });
+      });
+    }
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
     const pipe = scriptPipe(this.#clock, `192.0.2.7:${50_000 + this.dialled}`, () => {
       throw new Failure("E_TLS", "the script looks at no certificate");
