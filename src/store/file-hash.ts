@@ -1,16 +1,17 @@
 /**
  * The two proofs of one file, made while it arrives: the SHA-256 of its bytes in order, and the root over the list of
  * its chunks (PROTOCOL.md "Integrity"). Chunks come in any order; each is hashed when all before it were, from memory
- * while it is there, else read back from the file a little ahead. What was read back must have the digest that the chunk
- * arrived with: else it counts as not hashed, and `onDamaged` hears of it.
+ * while it is there, else read back from where it lies a little ahead. What was read back must have the digest that the
+ * chunk arrived with: else it counts as not hashed, and `onDamaged` hears of it.
  */
 import { createHash, type Hash } from "node:crypto";
 import { RootHasher } from "#base/root-hash.ts";
 import { RootTrail } from "#base/root-trail.ts";
 import type { Piece, IntakeMemory } from "./intake-memory.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import { HASH_SLICE_BYTES, type HashTurns, type HashWork } from "./hash-turns.ts";
+import type { ChunkPlace } from "./session-types.ts";
 
 /** Pieces that are read back at once: the disk is asked for the next ones while one is hashed. */
 const READS_AT_ONCE = 4;
@@ -18,10 +19,7 @@ const READS_AT_ONCE = 4;
 const READ_AHEAD_PIECES = 8;
 
 /** A chunk that was received. */
-export interface HashItem {
-  readonly sequence: number;
-  readonly offset: number;
-  readonly length: number;
+export interface HashItem extends ChunkPlace {
   /** SHA-256 of its bytes. */
   readonly digest: Uint8Array;
   /** Cover the chunk without gaps. A piece without a buffer is on the disk. */
@@ -35,7 +33,7 @@ export interface FileDigests {
 }
 
 export interface FileHashParts {
-  readonly file: DiskFile;
+  readonly placement: ChunkPlacement;
   readonly memory: IntakeMemory;
   readonly pool: BufferPool;
   readonly turns: HashTurns;
@@ -184,7 +182,7 @@ export class FileHash implements HashWork {
       this.#parts.onDamaged(item);
       return;
     }
-    this.#root.add(item.offset, item.length, item.digest);
+    this.#root.add(item.offset, item.storedLength, item.digest);
     this.#trail.follow();
     this.#hashedChunks += 1;
     this.#piece = 0;
@@ -204,17 +202,17 @@ export class FileHash implements HashWork {
         continue;
       }
       if (piece.buffer === undefined) this.#doubtful.add(item);
-      if (piece.buffer === undefined && !piece.reading) this.#readBack(piece);
+      if (piece.buffer === undefined && !piece.reading) this.#readBack(item, piece);
       index += 1;
       seen += 1;
     }
   }
 
-  #readBack(piece: Piece): void {
-    const { pool, memory, file, turns } = this.#parts;
+  #readBack(item: HashItem, piece: Piece): void {
+    const { pool, memory, placement, turns } = this.#parts;
     const buffer = pool.take(piece.length);
     piece.reading = true;
-    const read: Promise<void> = file.read(buffer.subarray(0, piece.length), piece.offset).then(
+    const read: Promise<void> = placement.read(item, buffer.subarray(0, piece.length), piece.offset).then(
       (got) => {
         this.#reads.delete(read);
         piece.reading = false;

@@ -92,18 +92,17 @@ export class SessionStore {
     const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
     const open = (number: FileNumber): SessionFile => ({
       number,
-      part: files.parts[number],
       ledger: new FileLedger(number, parts.head.windowBytes),
       hash: new FileHash({
-        ...{ file: files.parts[number], memory: this.#memory, pool, turns },
+        ...{ placement: files.placement, memory: this.#memory, pool, turns },
         onFailure: fail("reading back"),
-        onDamaged: (item) => this.#rotten(number, item),
+        onDamaged: (item) => this.#rotten(item),
       }),
     });
     this.#files = [open(0), open(1)];
-    this.#writes = new WriteQueue(files.parts, fail("writing"));
+    this.#writes = new WriteQueue(files.placement, fail("writing"));
     this.#durability = new Durability({
-      ...{ files: files.parts, journal: files.journal, clock },
+      ...{ placement: files.placement, journal: files.journal, clock },
       syncBytes: Math.min(SYNC_BYTES_MAX, Math.ceil(parts.head.windowBytes / 4)),
       onDurable: (records) => this.#durable(records),
       onFailure: fail("syncing"),
@@ -198,9 +197,9 @@ export class SessionStore {
   }
 
   /** What the disk gives back of a chunk is not what arrived. While the agent still has it, it can be sent again. */
-  #rotten(file: FileNumber, { sequence, offset, length }: HashItem): void {
+  #rotten({ file, sequence, offset, storedLength }: HashItem): void {
     const { ledger } = this.#files[file];
-    const place: ChunkPlace = { file, sequence, offset, storedLength: length };
+    const place: ChunkPlace = { file, sequence, offset, storedLength };
     if (this.#state === "open" && ledger.isReceived(sequence) && this.#durability.takeBack(place)) {
       ledger.lose(sequence);
       this.#parts.log.warn("chunk reads back from the disk other than it arrived", { archive: this.archive, ...place });
@@ -210,7 +209,7 @@ export class SessionStore {
     this.#fail(
       new Failure(
         "E_DISK",
-        `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + length - 1}, reads back from the disk other than it arrived`,
+        `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + storedLength - 1}, reads back from the disk other than it arrived`,
       ),
     );
   }
@@ -228,6 +227,7 @@ export class SessionStore {
       const intent = await finishSession(proof, {
         head: this.#parts.head,
         files: this.#files,
+        placement: this.#parts.files.placement,
         durability: this.#durability,
         written: () => this.#writes.idle(),
         clock: this.#parts.clock,
@@ -331,7 +331,7 @@ export class SessionStore {
     const { ledger, hash } = must(this.#files[record.file], `file ${record.file}`);
     ledger.receive(record.sequence);
     this.#durability.received(record.storedLength);
-    hash.add({ ...record, length: record.storedLength, pieces });
+    hash.add({ ...record, pieces });
   }
 
   /**
