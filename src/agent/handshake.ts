@@ -18,7 +18,7 @@ export interface AgentIdentity {
 }
 
 export interface LinkTarget {
-  readonly role: "session" | "stream";
+  readonly role: "session" | "stream" | "health";
   readonly session?: string;
   readonly slot?: number;
 }

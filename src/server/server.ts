@@ -10,6 +10,7 @@ import type { ServerConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
+import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
 import { Reception } from "./reception.ts";
 import { Registry } from "./registry.ts";
@@ -71,6 +72,14 @@ export class Server {
       software,
       desk: this.#desk,
       sessions: new SessionDoor(door),
+      health: new HealthDesk({
+        clock,
+        storages: this.#storages,
+        sessions: () => {
+          const { sessionCount: running, waitingCount: waiting } = this.view();
+          return { running, waiting, max: config.server.sessionsMax };
+        },
+      }),
     });
   }
 
