@@ -15,6 +15,7 @@ import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
+import { ServerStarts } from "./server-starts.ts";
 
 /** Shaped like the Sack message, without depending on the wire. */
 export interface Acknowledgement {
@@ -72,14 +73,7 @@ export class SendWindow {
   #tripMs = 0;
   #newChunks = 0;
   #nowMs = 0;
-  /** Of the newest Welcome, or of a Sack of the same boot that came before it. */
-  #boot: string | undefined;
-  #generation = 0;
-  /** What the last Sack that counted was of. */
-  #saidBoot: string | undefined;
-  #saidGeneration = 0;
-  /** Starts of the server that a later one followed. */
-  readonly #pastBoots = new Set<string>();
+  readonly #starts = new ServerStarts();
 
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
@@ -111,21 +105,9 @@ export class SendWindow {
     return this.#again.length > 0 || this.#freshIndex < this.#fifo.length;
   }
 
-  /**
-   * The server introduced itself on a new connection. `restarted`: it is another start of it than before. `late`: it is an
-   * earlier start, which is no more.
-   */
-  welcome(boot: string, generation: number): "same" | "restarted" | "late" {
-    if (this.#pastBoots.has(boot)) return "late";
-    const before = this.#boot;
-    if (before === boot) {
-      this.#generation = Math.max(this.#generation, generation);
-      return "same";
-    }
-    if (before !== undefined) this.#pastBoots.add(before);
-    this.#boot = boot;
-    this.#generation = generation;
-    return before === undefined ? "same" : "restarted";
+  /** The server introduced itself on a new connection: as ServerStarts tells it. */
+  welcome(boot: string, generation: number): ReturnType<ServerStarts["welcome"]> {
+    return this.#starts.welcome(boot, generation);
   }
 
   /** Promises room for the next chunk, at most `storedBytesMax` long. False: not now. Never more than the capacity. */
@@ -231,14 +213,10 @@ export class SendWindow {
     this.#nowMs = nowMs;
     let durableChunks = 0;
     let durableBytes = 0;
-    // A late one of an older boot or generation, from another connection: only what is durable is for ever.
-    const stale = ack.boot !== this.#boot || ack.generation < this.#generation;
-    const fresh = !stale && (ack.boot !== this.#saidBoot || ack.generation !== this.#saidGeneration);
-    if (fresh) {
-      this.#generation = ack.generation;
-      this.#saidBoot = ack.boot;
-      this.#saidGeneration = ack.generation;
-    }
+    const which = this.#starts.sack(ack.boot, ack.generation);
+    // Of a late one only what is durable counts, for that is for ever.
+    const stale = which === "stale";
+    const fresh = which === "fresh";
     const lost = stale ? [] : this.#takeLost(ack.lost);
     let requeuedChunks = lost.length;
     for (const said of ack.files) {

@@ -16,7 +16,7 @@ export const CHUNK_STORED_BYTES_MAX = 17 * MiB + 256 * KiB;
 export const CHUNK_RAW_BYTES_MAX = CHUNK_BYTES_MAX + CHUNK_RECORDS_BYTES_MAX;
 export const DATA_PAYLOAD_BYTES_MAX = CHUNK_STORED_BYTES_MAX + CHUNK_TAIL_BYTES;
 /** Before Hello is accepted: header and payload together. */
-export const HELLO_BYTES_MAX = 4 * KiB;
+const HELLO_BYTES_MAX = 4 * KiB;
 /** A few numbers, with room for what a later version adds. */
 const SMALL_PAYLOAD_BYTES_MAX = 256;
 /** Three texts of MESSAGE_TEXT_CHARS_MAX, three bytes a character. */
