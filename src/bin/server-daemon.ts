@@ -10,8 +10,10 @@ import { logEvents } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
 import type { DiskLock } from "#store/disk.ts";
+import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage } from "#store/storage.ts";
+import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -22,6 +24,8 @@ export interface ServerRuntime {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly privileged: boolean;
+  /** Constructed in the entry file: a compiled executable finds its workers only from there. */
+  readonly spawnSync: SpawnSyncWorker;
 }
 
 export interface Daemon {
@@ -31,8 +35,8 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged } = runtime;
-  const disk = new LinuxDisk({ privileged });
+  const { config, identity, log, software, privileged, spawnSync } = runtime;
+  const disk = new LinuxDisk({ privileged, spawnSync });
   const lock = await lockStateDir(disk, config.server.stateDir);
   const server = new Server({
     config,
@@ -41,7 +45,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     log,
     events: logEvents(log),
     software,
-    openStorage: (storage) => openStorage(storage, disk, log),
+    knownStorages: await KnownStorages.open(disk, config.server.stateDir, log),
+    openStorage: (storage, established) => openStorage(storage, established, disk, log),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
   });
   await server.start();
@@ -81,10 +86,13 @@ async function stopAll(listener: Listener, server: Server, lock: DiskLock): Prom
   await lock.release();
 }
 
-function openStorage(config: StorageConfig, disk: LinuxDisk, log: Logger): Promise<Storage> {
+function openStorage(config: StorageConfig, established: boolean, disk: LinuxDisk, log: Logger): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const pendingBytesMax = assembler.pendingMemBytesMax;
-  return Storage.open({ name, baseDir, maxBackups, minAgeMs, reserve, pendingBytesMax, disk, clock: systemClock, log });
+  return Storage.open({
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
+    ...{ disk, clock: systemClock, log },
+  });
 }
 
 /** One server per state directory: its records must not be written by two. */

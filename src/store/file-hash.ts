@@ -24,6 +24,8 @@ export interface HashItem extends ChunkPlace {
   readonly digest: Uint8Array;
   /** Cover the chunk without gaps. A piece without a buffer is on the disk. */
   readonly pieces: readonly Piece[];
+  /** It came from the journal of an earlier start: it is never taken back. */
+  readonly fromJournal?: boolean;
 }
 
 export interface FileDigests {
@@ -77,14 +79,46 @@ export class FileHash implements HashWork {
     return this.#hashedBytes;
   }
 
-  /** Takes the chunk. It is hashed by `step`: from turns of its own, and with every bytes that arrive. */
+  /** Chunks that were hashed already. */
+  get hashedChunks(): number {
+    return this.#hashedChunks;
+  }
+
+  /** Chunks that wait for their turn. */
+  get waitingChunks(): number {
+    return this.#waiting.size;
+  }
+
+  /** How many of the next chunks are here without a gap, or only those from the journal; it counts no further than `limit`. */
+  nextChunks(limit: number, which: "all" | "from the journal"): number {
+    let count = 0;
+    for (; count < limit; count += 1) {
+      const item = this.#waiting.get(this.#hashedChunks + count);
+      if (item === undefined || (which !== "all" && item.fromJournal !== true)) break;
+    }
+    return count;
+  }
+
+  /**
+   * Takes the chunk. It is hashed by `step`: from turns of its own, and with every bytes that arrive. One that was hashed or
+   * waits already is not taken again.
+   */
   add(item: HashItem): void {
-    if (this.#stopped) {
+    if (this.#stopped || item.sequence < this.#hashedChunks || this.#waiting.has(item.sequence)) {
       for (const piece of item.pieces) this.#parts.memory.unwanted(piece);
       return;
     }
     this.#waiting.set(item.sequence, item);
     if (item.sequence === this.#hashedChunks) this.#parts.turns.ask(this);
+  }
+
+  /** Takes back a chunk that waits, because it will be added again from the journal. Not one that is being hashed. */
+  forget(sequence: number): void {
+    const item = this.#waiting.get(sequence);
+    const begun = sequence === this.#hashedChunks && (this.#piece > 0 || this.#within > 0);
+    if (item === undefined || begun) return;
+    this.#waiting.delete(sequence);
+    for (const piece of item.pieces) this.#parts.memory.unwanted(piece);
   }
 
   /** Resolves when that many chunks were hashed, or when stopped. */
