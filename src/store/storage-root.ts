@@ -19,6 +19,8 @@ export class StorageRoot {
   readonly baseDir: string;
   /** Who gets what is made here; undefined: whoever the process is. */
   readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** Of the control directory that was opened. */
+  #identity = "";
 
   private constructor(disk: Disk, baseDir: string, owner: { readonly uid: number; readonly gid: number } | undefined) {
     this.disk = disk;
@@ -38,7 +40,19 @@ export class StorageRoot {
     if (!(await root.isDirectory(CONTROL_DIRECTORY))) await syncAbove(disk, real);
     await root.makeDirectory(CONTROL_DIRECTORY, CONTROL_MODE);
     await root.makeDirectory(`${CONTROL_DIRECTORY}/sessions`, CONTROL_MODE);
+    root.#identity = (await disk.lstat(root.path(CONTROL_DIRECTORY))).identity;
     return root;
+  }
+
+  /** Rejects with E_STORAGE_FAILED when something else lies there than was opened, or what the disk throws. Writes nothing. */
+  async verify(): Promise<void> {
+    const stat = await this.stat(CONTROL_DIRECTORY);
+    if (stat?.identity !== this.#identity) {
+      throw new Failure("E_STORAGE_FAILED", `${this.baseDir} is not what it was: its disk was unmounted or replaced`, {
+        hint: "Mount the disk of the storage again; if another one belongs there, restart nbackup-server.",
+      });
+    }
+    await this.disk.writable(this.baseDir);
   }
 
   /** Absolute path of a relative one. */
