@@ -21,9 +21,10 @@ import { Finishing } from "./finishing.ts";
 import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
 import { committedOf, sessionEnded, sessionEvent } from "./session-events.ts";
-import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
+import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
   readonly clock: Clock;
@@ -32,6 +33,7 @@ export interface SessionHost {
   readonly boot: string;
   readonly software: string;
   readonly idleTimeoutMs: number;
+  readonly metrics: ServerMetrics;
   /** It is over and has cleaned up; exactly once. */
   over(session: Session, outcome: Outcome): void;
 }
@@ -49,6 +51,7 @@ export class Session implements Occupant {
     breaks: 0,
     entries: 0,
     rawBytes: 0,
+    problems: 0,
   };
   readonly #startedAtMs: number;
   #state: SessionState = "queued";
@@ -93,6 +96,16 @@ export class Session implements Occupant {
   /** Stored bytes that need no room any more. */
   get storedBytes(): number {
     return this.#store?.receivedBytes ?? 0;
+  }
+
+  /** What there is to show of it; counted on while it runs. */
+  get facts(): SessionFacts {
+    return {
+      totals: this.#totals,
+      durationMs: this.#host.clock.now() - this.#startedAtMs,
+      backlogBytes: this.#store?.backlogBytes ?? 0,
+      stalled: this.#connections.paused,
+    };
   }
 
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */
@@ -261,6 +274,8 @@ export class Session implements Occupant {
     if (this.#answer !== undefined) this.#sendCommitted(link, this.#answer);
     if (this.#state !== "receiving" || this.#ending !== undefined) return;
     this.#become("finish");
+    const { entries, rawBytes, problems } = proof;
+    Object.assign(this.#totals, { entries, rawBytes, problems });
     this.#connections.resume();
     this.#finishing = new Finishing(this.#host.clock, must(this.#store, "store of a session that runs"), proof, () =>
       this.#ending === undefined ? this.#connections.main : undefined,
@@ -269,7 +284,9 @@ export class Session implements Occupant {
   }
 
   async #finish(finishing: Finishing): Promise<void> {
+    const startedAtMs = this.#host.clock.now();
     const result = await finishing.result;
+    if (result.kind === "committed") this.#host.metrics.committed(this.#host.clock.now() - startedAtMs);
     // An end that was decided meanwhile looks at the result itself.
     if (this.#ending !== undefined) return;
     if (result.kind === "committed") this.#commit(result.answer);
@@ -332,10 +349,13 @@ export class Session implements Occupant {
       return;
     }
     const storedLength = storedLengthOf(header);
-    if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
-    else {
+    if (fate === "duplicate") {
+      this.#totals.duplicateBytes += storedLength;
+      this.#host.metrics.chunkDuplicate(storedLength);
+    } else {
       this.#totals.chunks += 1;
       this.#totals.bytes += storedLength;
+      this.#host.metrics.chunkReceived(storedLength);
     }
     this.#acks.received(header.file, header.sequence);
     if ((header.flags & FLAG_PUSH) === 0) return;
