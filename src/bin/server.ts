@@ -13,6 +13,7 @@ import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
+import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -37,6 +38,8 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "serve":
         return await serve(command.configFile);
+      default:
+        return await runServerCommand(command, load(command.configFile).config, { stdout, stderr });
     }
   } catch (error) {
     stderr(failureText(error));

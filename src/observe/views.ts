@@ -101,11 +101,18 @@ export interface PrunedView {
   readonly keptCount: number;
 }
 
+export interface PruneFailure {
+  readonly storage: string;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
 export interface PruneView {
   readonly dryRun: boolean;
   readonly entries: readonly PrunedView[];
   /** Storages that could not be pruned. */
-  readonly failures: readonly { readonly storage: string; readonly code: string; readonly message: string }[];
+  readonly failures: readonly PruneFailure[];
 }
 
 /** How a session ended that was to be aborted: a commit that had begun wins. */

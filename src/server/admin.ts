@@ -9,7 +9,7 @@ import { isName } from "#base/names.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
-import type { AbortView, PrunedView, PruneView, ServerStatus } from "#observe/views.ts";
+import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus } from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
@@ -18,7 +18,7 @@ import type { ServerMetrics } from "./server-metrics.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 
 /** Rows of one answer: some MB. */
-export const ROWS_MAX = 10_000;
+const ROWS_MAX = 10_000;
 
 const rows = z._default(z.int().check(z.minimum(1), z.maximum(ROWS_MAX)), 50);
 const name = z.string().check(z.refine(isName));
@@ -121,7 +121,7 @@ export class Admin {
   async #prune(wanted: Prune): Promise<PruneView> {
     const { agent, backup, dryRun } = wanted;
     const entries: PrunedView[] = [];
-    const failures: PruneView["failures"][number][] = [];
+    const failures: PruneFailure[] = [];
     for (const { name: storage, baseDir, maxBackups, minAgeMs } of wanted.storages) {
       try {
         const opened = await this.#opened(storage, baseDir);
@@ -130,8 +130,7 @@ export class Admin {
         entries.push(...views);
         if (!dryRun) for (const view of views) this.#removed(view);
       } catch (error) {
-        const { code, message } = toFailure(error);
-        failures.push({ storage, code, message });
+        failures.push(pruneFailure(storage, error));
       }
     }
     return { dryRun, entries, failures };
@@ -161,4 +160,9 @@ export function prunedView(storage: string, { agent, backup, removed, stuck, kep
     removed: removed.map(({ archive, bytes }) => ({ archive, bytes })),
     stuck: stuck.map(({ archive }) => archive),
   };
+}
+
+export function pruneFailure(storage: string, error: unknown): PruneFailure {
+  const { code, message, hint } = toFailure(error);
+  return { storage, code, message, hint };
 }

@@ -9,7 +9,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { StorageHealth } from "./storage-health.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 
-export const LOOK_PERIOD_MS = 60_000;
+const LOOK_PERIOD_MS = 60_000;
 
 export interface StorageWatchOptions {
   readonly storages: readonly StorageConfig[];

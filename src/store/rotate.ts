@@ -50,7 +50,7 @@ export async function rotateEntry(root: StorageRoot, entry: Entry, options: Rota
  * Removes these archives of one entry and resolves with those that are gone, in that order. What the disk refuses is
  * logged and stays for the next rotation: a backup that was just committed does not fail because an old one stays.
  */
-export async function removeArchives(
+async function removeArchives(
   root: StorageRoot,
   directory: string,
   fileNames: readonly string[],
