@@ -50,7 +50,7 @@ export class LinesFile {
   #lines = 0;
   /** Something may stand behind `#length`: a torn line, or a batch whose append failed. */
   #tail = false;
-  /** The file took its name, but the directory could not be synced. */
+  /** The file has its name, but the directory is not synced: after a crash another one may have it, or none. */
   #nameUnsynced = false;
   #tornBytes = 0;
 
@@ -65,10 +65,11 @@ export class LinesFile {
    */
   static async open(options: LinesFileOptions, onLine: (line: string) => void): Promise<LinesFile> {
     const { disk, path } = options;
-    const file = await openOrMake(disk, path);
+    const { file, isNew } = await openOrMake(disk, path);
     try {
       await unlinkIfThere(disk, newPath(path));
       const lines = new LinesFile(options, file);
+      lines.#nameUnsynced = isNew;
       await lines.#load(onLine);
       return lines;
     } catch (error) {
@@ -205,12 +206,12 @@ function newPath(path: string): string {
   return `${path}.new`;
 }
 
-async function openOrMake(disk: LinesDisk, path: string): Promise<LinesDiskFile> {
+async function openOrMake(disk: LinesDisk, path: string): Promise<{ file: LinesDiskFile; isNew: boolean }> {
   try {
-    return await disk.open(path, "read-write");
+    return { file: await disk.open(path, "read-write"), isNew: false };
   } catch (error) {
     if (errnoName(error) !== "ENOENT") throw error;
-    return await disk.create(path, MODE);
+    return { file: await disk.create(path, MODE), isNew: true };
   }
 }
 
