@@ -157,8 +157,11 @@ class Newcomer implements LinkOwner {
     // Nothing waits to be sent.
   }
 
-  gone(): void {
+  gone(failure: Failure | undefined): void {
     this.#spoke();
+    // What just went away is nothing to tell; what the peer did wrong is.
+    if (failure === undefined || failure.retryable) return;
+    this.#options.events.emit(connectionRefused(this.#link.remoteAddress, this.#agent, failure));
   }
 
   /** Its connection is closed, by this side too: nothing is waited for any more. */
