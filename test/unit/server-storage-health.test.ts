@@ -1,0 +1,177 @@
+/** What becomes of a storage is told once per change, whoever finds it out and however often. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { Failure } from "#base/errors.ts";
+import type { ObservedEvent } from "#observe/events.ts";
+import { StorageHealth } from "#server/storage-health.ts";
+import type { StorageSpace } from "#store/space.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { diskError } from "#test/support/memory-file.ts";
+import { ServerWorld, storageConfig } from "#test/support/server-world.ts";
+import { endedEvent } from "#test/support/session-end.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
+
+const ROOM: StorageSpace = { freeBytes: 500, totalBytes: 1000, reserveBytes: 50 };
+const LITTLE: StorageSpace = { ...ROOM, freeBytes: 40 };
+
+interface Kit {
+  readonly health: StorageHealth;
+  readonly clock: SimClock;
+  /** Kinds of the events that came out, with their codes or reasons. */
+  told(): string[];
+}
+
+function kit(): Kit {
+  const clock = new SimClock();
+  const events: ObservedEvent[] = [];
+  const health = new StorageHealth(clock, { emit: (event) => void events.push(event) });
+  const told = (): string[] =>
+    events.splice(0).map(({ kind, fields }) => `${kind} ${String(fields["code"] ?? fields["reason"] ?? "")}`.trim());
+  return { health, clock, told };
+}
+
+const openFailed = (code = "E_STORAGE_FAILED"): ObservedEvent => ({
+  ...{ kind: "storage.failed", level: "error", message: "storage main cannot be used" },
+  fields: { storage: "main", code },
+});
+
+describe("the state of a storage", () => {
+  test("is unknown, then ok without a word", () => {
+    const { health, told } = kit();
+    expect(health.of("main").state).toBe("unknown");
+    health.works("main", ROOM);
+    expect(health.of("main")).toMatchObject({ state: "ok", code: undefined, space: ROOM });
+    expect(told()).toEqual([]);
+  });
+
+  test("that fails is told once, however often it is opened or looked at, and once more when it recovers", async () => {
+    const { health, clock, told } = kit();
+    health.works("main", ROOM);
+    for (let i = 0; i < 5; i += 1) {
+      health.emit(openFailed());
+      health.failed("main", new Failure("E_STORAGE_FAILED", `storage main: EROFS ${i}`));
+    }
+    expect(told()).toEqual(["storage.failed E_STORAGE_FAILED"]);
+    expect(health.of("main")).toMatchObject({ state: "failed", message: "storage main: EROFS 4" });
+    await clock.advance(5000);
+    health.works("main", ROOM);
+    health.works("main", ROOM);
+    expect(told()).toEqual(["storage.recovered E_STORAGE_FAILED"]);
+    health.emit(openFailed("E_LOCKED"));
+    health.emit(openFailed("E_STORAGE_FAILED"));
+    expect(told()).toEqual(["storage.failed E_LOCKED", "storage.failed E_STORAGE_FAILED"]);
+  });
+
+  test("that has less room than its reserve is low until it has more", () => {
+    const { health, told } = kit();
+    health.works("main", LITTLE);
+    health.works("main", { ...LITTLE, freeBytes: 30 });
+    expect(health.of("main")).toMatchObject({ state: "low", code: "E_FULL", space: { freeBytes: 30 } });
+    health.works("main", ROOM);
+    expect(told()).toEqual(["storage.low E_FULL", "storage.recovered E_FULL"]);
+  });
+
+  test("on which a session filled the disk is low until a look finds room", () => {
+    const { health, told } = kit();
+    health.works("main", ROOM);
+    const event = endedEvent({ outcome: "disk-full", code: "E_DISK_FULL" });
+    health.emit(event);
+    health.emit(event);
+    expect(health.of("main")).toMatchObject({ state: "low", code: "E_DISK_FULL" });
+    health.works("main", LITTLE);
+    health.works("main", ROOM);
+    expect(told()).toEqual([
+      ...["session.ended", "storage.low E_DISK_FULL", "session.ended", "storage.recovered E_DISK_FULL"],
+    ]);
+  });
+
+  test("whose disk reported an error is believed again only when a backup was committed there", () => {
+    const { health, told } = kit();
+    health.emit(endedEvent({ outcome: "disk-error", code: "E_DISK" }));
+    health.works("main", ROOM);
+    health.works("main", ROOM);
+    expect(health.of("main").state).toBe("failed");
+    health.emit(endedEvent({ storage: "other" }));
+    expect(health.of("main").state).toBe("failed");
+    health.emit(endedEvent());
+    expect(health.of("main").state).toBe("ok");
+    expect(told()).toEqual([
+      ...["session.ended", "storage.failed E_DISK", "session.committed", "session.committed"],
+      "storage.recovered E_DISK",
+    ]);
+  });
+
+  test("is not changed by what is the agent's fault, nor by a refusal", () => {
+    const { health } = kit();
+    health.works("main", ROOM);
+    health.emit(endedEvent({ outcome: "mismatch", code: "E_MISMATCH" }));
+    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_DISK_FULL" }));
+    expect(health.of("main").state).toBe("ok");
+  });
+});
+
+describe("a look once a minute", () => {
+  let world: ServerWorld | undefined;
+  afterEach(async () => {
+    await world?.close();
+    world = undefined;
+  });
+  const kinds = (w: ServerWorld): string[] =>
+    w.events.map(({ kind }) => kind).filter((kind) => kind.startsWith("storage."));
+
+  test("finds a storage that was unmounted, and that it is back", async () => {
+    const disk = new MemoryDisk();
+    world = await ServerWorld.start({ disk });
+    await disk.rename("/srv/backups", "/srv/away");
+    await world.clock.advance(200_000);
+    expect(kinds(world)).toEqual(["storage.failed"]);
+    await disk.rename("/srv/away", "/srv/backups");
+    await world.clock.advance(61_000);
+    expect(kinds(world)).toEqual(["storage.failed", "storage.recovered"]);
+  });
+
+  test("finds a storage that became read-only and one that could not be opened at the start", async () => {
+    const disk = new MemoryDisk();
+    let broken = true;
+    disk.hook = ({ call, path }) => {
+      if (broken && path.startsWith("/srv/late") && call === "lock") throw diskError("EROFS");
+    };
+    const storages = [storageConfig(), storageConfig({ name: "late", baseDir: "/srv/late" })];
+    world = await ServerWorld.start({ disk, storages });
+    expect(kinds(world)).toEqual(["storage.failed"]);
+    await world.clock.advance(300_000);
+    expect(kinds(world)).toEqual(["storage.failed"]);
+    broken = false;
+    await world.clock.advance(61_000);
+    expect(kinds(world)).toEqual(["storage.failed", "storage.recovered"]);
+    disk.hook = ({ call }) => {
+      if (call === "writable") throw diskError("EROFS");
+    };
+    await world.clock.advance(120_000);
+    expect(kinds(world)).toEqual(["storage.failed", "storage.recovered", "storage.failed", "storage.failed"]);
+    disk.hook = () => undefined;
+  });
+
+  test("that does not come back is a failure too, and does not keep the server from stopping", async () => {
+    const disk = new MemoryDisk();
+    world = await ServerWorld.start({ disk });
+    const { promise: answer, resolve } = Promise.withResolvers<void>();
+    disk.hook = ({ call }) => (call === "writable" ? answer : undefined);
+    await world.clock.advance(200_000);
+    expect(world.eventsOf("storage.failed")).toMatchObject([{ fields: { code: "E_TIMEOUT" } }]);
+    resolve();
+    disk.hook = () => undefined;
+    await world.clock.advance(61_000);
+    expect(kinds(world)).toEqual(["storage.failed", "storage.recovered"]);
+  });
+
+  test("knows that the disk is nearly full", async () => {
+    const disk = new MemoryDisk({ capacityBytes: 1_000_000 });
+    world = await ServerWorld.start({ disk });
+    disk.plant("/srv/other", Buffer.alloc(960_000));
+    await world.clock.advance(61_000);
+    expect(kinds(world)).toEqual(["storage.low"]);
+    await disk.unlink("/srv/other");
+    await world.clock.advance(61_000);
+    expect(kinds(world)).toEqual(["storage.low", "storage.recovered"]);
+  });
+});
