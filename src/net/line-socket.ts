@@ -49,14 +49,15 @@ export function listenLines(options: LineServerOptions): LineServer {
     options.clock.after(limitMs, () => socket.terminate());
   const send = (socket: ClientSocket): void => {
     const { data } = socket;
+    if (data.unsent === undefined || !sockets.has(socket)) return;
     data.timer.cancel();
-    if (data.unsent === undefined) return;
-    const taken = socket.write(data.unsent);
-    if (taken < 0) return;
-    data.unsent = data.unsent.subarray(taken);
-    if (data.unsent.length === 0) socket.end();
     // Also for the other side to close.
     data.timer = limit(socket, ANSWER_LIMIT_MS);
+    const taken = socket.write(data.unsent);
+    if (taken > 0) data.unsent = data.unsent.subarray(taken);
+    if (data.unsent.length > 0) return;
+    data.unsent = undefined;
+    socket.end();
   };
   const ask = async (socket: ClientSocket, question: string): Promise<void> => {
     const answer = await options.answer(question);
@@ -117,38 +118,34 @@ function gather(
  * Asks the program that listens at the path; however long it takes to answer. Rejects with Failure E_NOT_RUNNING when
  * nobody listens, E_STATE_DIR when this user may not ask, E_DISCONNECTED when the answer does not come whole.
  */
-export async function askLine(path: string, question: string): Promise<string> {
+export function askLine(path: string, question: string): Promise<string> {
   const answer = Promise.withResolvers<string>();
   const state = { received: [] as Uint8Array[], receivedBytes: 0 };
-  const broken = (reason: string): void =>
-    answer.reject(new Failure("E_DISCONNECTED", `nbackup-server did not answer: ${reason}`));
+  const broken = (reason: string): void => answer.reject(noAnswer(reason));
   let unsent: Uint8Array = Buffer.from(`${question}\n`);
   const send = (socket: Bun.Socket): void => {
     const taken = socket.write(unsent);
     if (taken > 0) unsent = unsent.subarray(taken);
   };
-  try {
-    await Bun.connect({
-      unix: path,
-      socket: {
-        binaryType: "uint8array",
-        open: send,
-        drain: send,
-        data: (socket, bytes) => {
-          const line = gather(state, bytes, ANSWER_BYTES_MAX);
-          if (line === undefined) return;
-          if (line === "too long") broken(`its answer is longer than ${ANSWER_BYTES_MAX} bytes`);
-          else answer.resolve(line.line);
-          socket.end();
-        },
-        error: (_socket, error) => broken(error.message),
-        close: () => broken("it closed the connection; see its log"),
+  const connecting = Bun.connect({
+    unix: path,
+    socket: {
+      binaryType: "uint8array",
+      open: send,
+      drain: send,
+      data: (socket, bytes) => {
+        const line = gather(state, bytes, ANSWER_BYTES_MAX);
+        if (line === undefined) return;
+        if (line === "too long") broken(`its answer is longer than ${ANSWER_BYTES_MAX} bytes`);
+        else answer.resolve(line.line);
+        socket.end();
       },
-    });
-  } catch (error) {
-    throw askFailure(error, path);
-  }
-  return await answer.promise;
+      error: (_socket, error) => broken(error.message),
+      close: () => broken("it closed the connection"),
+    },
+  });
+  connecting.catch((error: unknown) => answer.reject(askFailure(error, path)));
+  return answer.promise;
 }
 
 function askFailure(error: unknown, path: string): Failure {
@@ -156,8 +153,15 @@ function askFailure(error: unknown, path: string): Failure {
   if (errno === "ENOENT" || errno === "ECONNREFUSED") {
     return new Failure("E_NOT_RUNNING", `no nbackup-server answers at ${path}`, { cause: error });
   }
+  if (errno === "ECONNRESET" || errno === "EPIPE") return noAnswer("it closed the connection");
   return new Failure("E_STATE_DIR", `${path} cannot be used: ${errno}`, {
     hint: "Run the command as root or as the user that nbackup-server runs as.",
     cause: error,
+  });
+}
+
+function noAnswer(reason: string): Failure {
+  return new Failure("E_DISCONNECTED", `nbackup-server did not answer: ${reason}`, {
+    hint: "Look at the log of nbackup-server; it answers a few commands at a time.",
   });
 }
