@@ -1,4 +1,6 @@
 /** The command line of nbackup-server. */
+import { Failure } from "#base/errors.ts";
+import { isName } from "#base/names.ts";
 import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { helpText } from "./help.ts";
 import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
@@ -164,12 +166,18 @@ function askCommand(
       return { ...common, command, session: first ?? "" };
     case "prune":
       return {
-        ...{ ...common, command, agent: first, backup: second },
+        ...{ ...common, command, agent: named("AGENT", first), backup: named("BACKUP", second) },
         ...{ storage: values.get("storage"), dryRun: flags.has("dry-run") },
       };
     default:
       return { ...common, command: command === "sessions" ? "sessions" : "status" };
   }
+}
+
+/** Throws Failure E_NAME. */
+function named(what: string, name: string | undefined): string | undefined {
+  if (name !== undefined && !isName(name)) throw new Failure("E_NAME", `${what} is ${JSON.stringify(name)}`);
+  return name;
 }
 
 function limitOf(values: ReadonlyMap<string, string>): number {

@@ -55,7 +55,9 @@ export class StorageHealth implements EventSink {
       return;
     }
     this.#next.emit(event);
-    if (end === undefined || end.session === null) return;
+    if (end === undefined) return;
+    // Why it cannot be opened was told already, by the code that says it best.
+    if (end.session === null && this.of(end.storage).state === "failed") return;
     // A commit proves that the disk writes, not that it has room.
     if (end.outcome === "committed" && this.of(end.storage).state !== "low") this.#mend(end.storage);
     const state = STORAGE_TROUBLE.get(end.code ?? "");

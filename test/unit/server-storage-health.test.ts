@@ -100,12 +100,25 @@ describe("the state of a storage", () => {
     ]);
   });
 
-  test("is not changed by what is the agent's fault, nor by a refusal", () => {
+  test("is not changed by what is the agent's fault", () => {
     const { health } = kit();
     health.works("main", ROOM);
     health.emit(endedEvent({ outcome: "mismatch", code: "E_MISMATCH" }));
-    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_DISK_FULL" }));
+    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_FULL" }));
     expect(health.of("main").state).toBe("ok");
+  });
+
+  test("is known as soon as an agent was refused because of it, by the code that was told first", () => {
+    const { health, told } = kit();
+    health.works("main", ROOM);
+    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
+    expect(health.of("main").state).toBe("failed");
+    health.works("main", ROOM);
+    health.emit(openFailed("E_LOCKED"));
+    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
+    expect(told().filter((kind) => kind.startsWith("storage."))).toEqual([
+      ...["storage.failed E_STORAGE_FAILED", "storage.recovered E_STORAGE_FAILED", "storage.failed E_LOCKED"],
+    ]);
   });
 });
 
