@@ -57,7 +57,7 @@ describe("a server with a session", () => {
       ...{ pid: server.pid, stopping: false, sessionCount: 1, sessionsMax: 32, waitingCount: 0 },
       storages: [{ name: STORAGE, state: "ok", baseDir: site.storage(), maxBackups: 50, sessionCount: 1 }],
     });
-    expect((await command("status")).stdout).toMatch(/1 of 32 sessions run[^]*STORAGE\s+STATE[^]*main\s+ok/);
+    expect((await command("status")).stdout).toMatch(/1 of 32 sessions run[\s\S]*STORAGE\s+STATE[\s\S]*main\s+ok/);
     const sessions = await command("sessions", "--json");
     const session = String(sessions.objects[0]?.["session"]);
     expect(sessions.objects).toMatchObject([{ agent: "web-1", backup: "all", storage: STORAGE, state: "receiving" }]);
@@ -95,7 +95,7 @@ describe("what happened", () => {
     });
     expect(refused.exitCode).toBe(1);
     const shown = await command("history");
-    expect(shown.stdout).toMatch(/refused[^\n]*E_STORAGE_UNKNOWN[^]*committed/);
+    expect(shown.stdout).toMatch(/refused[^\n]*E_STORAGE_UNKNOWN[\s\S]*committed/);
     // A second is what a crash may cost.
     await Bun.sleep(1500);
     server.kill("SIGKILL");

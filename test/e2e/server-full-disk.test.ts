@@ -143,7 +143,9 @@ describe.skipIf(!isRoot)("a storage", () => {
         expectRefusal(await once(port, "moody"), { exit: 1, code: "E_STORAGE_FAILED" });
       }
       expect(readdirSync(site.at("place"))).toEqual([]);
-      expect((await command(port, storages, "status")).stdout).toMatch(/moody\s+failed[^]*moody: E_STORAGE_FAILED: /);
+      expect((await command(port, storages, "status")).stdout).toMatch(
+        /moody\s+failed[\s\S]*moody: E_STORAGE_FAILED: /,
+      );
       expect((await once(port, "main")).exitCode).toBe(0);
       await mount();
       expect((await once(port, "moody")).exitCode).toBe(0);

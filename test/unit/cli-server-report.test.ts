@@ -47,7 +47,7 @@ describe("for people", () => {
       ].join("\n"),
     );
     const failing = { ...status, stopping: true, lostRecords: { events: 3, history: 0, failing: true } };
-    expect(statusText(failing, NOW)).toMatch(/stopping, up[^]*events and history cannot be written/);
+    expect(statusText(failing, NOW)).toMatch(/stopping, up[\s\S]*events and history cannot be written/);
   });
 
   test("sessions are a table of those that run and those that wait, or one line without any", () => {
