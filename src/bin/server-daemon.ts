@@ -12,6 +12,7 @@ import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
+import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
 import { Storage } from "#store/storage.ts";
@@ -48,7 +49,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     log,
     events: recorder,
     software,
-    openStorage: (storage) => openStorage(storage, metered(storage.name, disk, metrics), log),
+    knownStorages: await KnownStorages.open(disk, stateDir, log),
+    openStorage: (storage, established) => openStorage(storage, established, metered(storage.name, disk, metrics), log),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     metrics,
   });
@@ -120,10 +122,13 @@ function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
   return new MeteredDisk(disk, systemClock, metrics.meterOf(storage));
 }
 
-function openStorage(config: StorageConfig, disk: Disk, log: Logger): Promise<Storage> {
+function openStorage(config: StorageConfig, established: boolean, disk: Disk, log: Logger): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const pendingBytesMax = assembler.pendingMemBytesMax;
-  return Storage.open({ name, baseDir, maxBackups, minAgeMs, reserve, pendingBytesMax, disk, clock: systemClock, log });
+  return Storage.open({
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
+    ...{ disk, clock: systemClock, log },
+  });
 }
 
 /** One server per state directory: its records must not be written by two. */

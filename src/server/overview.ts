@@ -3,19 +3,19 @@ import type { Clock } from "#base/clock.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
-import type { Registry } from "./registry.ts";
 import type { BufferView, ServerGauges, ServerMetrics } from "./server-metrics.ts";
 import type { Session } from "./session.ts";
-import type { StorageHealth } from "./storage-health.ts";
+import type { SessionHouse } from "./session-house.ts";
+import type { StorageConditions } from "./storage-conditions.ts";
 
 export interface OverviewOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
   readonly clock: Clock;
   readonly boot: string;
   readonly software: string;
-  readonly registry: Registry;
+  readonly house: SessionHouse;
   readonly desk: AdmissionDesk;
-  readonly health: StorageHealth;
+  readonly conditions: StorageConditions;
   readonly metrics: ServerMetrics;
   readonly chunkBuffer: BufferView | undefined;
   readonly connectionCount: () => number;
@@ -36,7 +36,7 @@ export class Overview implements ServerGauges {
   }
 
   sessionCount(): number {
-    return this.#options.registry.sessionCount;
+    return this.#options.house.registry.sessionCount;
   }
 
   waitingCount(): number {
@@ -49,13 +49,13 @@ export class Overview implements ServerGauges {
 
   backlogBytes(): number {
     let bytes = 0;
-    for (const session of this.#options.registry.sessions()) bytes += session.facts.backlogBytes;
+    for (const session of this.#options.house.registry.sessions()) bytes += session.facts.backlogBytes;
     return bytes;
   }
 
   memory(): BufferView {
-    const { desk, config } = this.#options;
-    return { usedBytes: desk.taken.memoryBytes, bytesMax: config.server.memoryBytesMax };
+    const { house, config } = this.#options;
+    return { usedBytes: house.shares.taken.memoryBytes, bytesMax: config.server.memoryBytesMax };
   }
 
   chunkBuffer(): BufferView {
@@ -63,9 +63,9 @@ export class Overview implements ServerGauges {
   }
 
   storages(): ReturnType<ServerGauges["storages"]> {
-    const { config, health } = this.#options;
+    const { config, conditions } = this.#options;
     return config.storages.map(({ name }) => {
-      const { state, space } = health.of(name);
+      const { state, space } = conditions.of(name);
       return { name, usable: state !== "failed", space };
     });
   }
@@ -86,13 +86,13 @@ export class Overview implements ServerGauges {
   }
 
   sessions(): SessionsView {
-    return { running: [...this.#options.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
+    return { running: [...this.#options.house.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
   }
 
   #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {
-    const { state, code, message, sinceWallMs, space } = this.#options.health.of(name);
+    const { state, code, message, sinceWallMs, space } = this.#options.conditions.of(name);
     let sessionCount = 0;
-    for (const { plan } of this.#options.registry.sessions()) if (plan.storage === name) sessionCount += 1;
+    for (const { plan } of this.#options.house.registry.sessions()) if (plan.storage === name) sessionCount += 1;
     return {
       ...{ name, baseDir, state, code: code ?? null, message: message ?? null, sinceWallMs: sinceWallMs ?? null },
       ...{ totalBytes: space?.totalBytes ?? null, freeBytes: space?.freeBytes ?? null },

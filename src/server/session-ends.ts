@@ -51,7 +51,8 @@ export function endOf(
     return { ...common, ...proven, outcome: "committed", code: null, message: "committed", hint: null };
   }
   const { code, message, hint } = outcome.failure;
-  return { ...common, outcome: OUTCOME_OF[code] ?? "failed", code, message, hint };
+  const how = outcome.kind === "suspended" ? "suspended" : (OUTCOME_OF[code] ?? "failed");
+  return { ...common, outcome: how, code, message, hint };
 }
 
 /** An agent on the way to a session. */

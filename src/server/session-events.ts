@@ -27,7 +27,7 @@ export function sessionEvent(
 export function sessionEnded(
   plan: SessionPlan,
   outcome: Outcome,
-  totals: SessionTotals,
+  totals: Readonly<SessionTotals>,
   durationMs: number,
 ): ObservedEvent {
   const counts = { ...totals, durationMs: Math.round(durationMs) };
@@ -50,6 +50,15 @@ export function sessionEnded(
     };
   }
   const { failure } = outcome;
+  if (outcome.kind === "suspended") {
+    return {
+      kind: "session.suspended",
+      level: "info",
+      message: `session waits on the disk for the next start of the server: ${failure.message}`,
+      fields: { ...placeOf(plan), code: failure.code, ...counts },
+      end,
+    };
+  }
   return {
     kind: "session.ended",
     level: failure.retryable ? "warn" : "error",
@@ -58,6 +67,18 @@ export function sessionEnded(
     end,
   };
 }
+
+/** Of a session that ended before it had done anything here. */
+export const NO_TOTALS: Readonly<SessionTotals> = {
+  chunks: 0,
+  bytes: 0,
+  duplicateBytes: 0,
+  damagedChunks: 0,
+  breaks: 0,
+  entries: 0,
+  rawBytes: 0,
+  problems: 0,
+};
 
 function placeOf(plan: SessionPlan): Record<string, unknown> {
   return { session: plan.id, agent: plan.agent, backup: plan.backup, storage: plan.storage };

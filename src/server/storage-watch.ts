@@ -1,20 +1,18 @@
 /**
  * Looks at every storage once a minute: whether what was opened is still there, may be written and has room, and whether
  * one that could not be opened can be now. A look writes nothing, so that idle disks may sleep. What is found goes to
- * storage-health.ts.
+ * storage-conditions.ts.
  */
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { StorageConfig } from "#config/types.ts";
-import type { StorageHealth } from "./storage-health.ts";
+import type { StorageConditions } from "./storage-conditions.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 
 const LOOK_PERIOD_MS = 60_000;
 
 export interface StorageWatchOptions {
-  readonly storages: readonly StorageConfig[];
   readonly shelf: StorageShelf;
-  readonly health: StorageHealth;
+  readonly conditions: StorageConditions;
   readonly clock: Clock;
 }
 
@@ -29,9 +27,9 @@ export class StorageWatch {
   }
 
   start(): void {
-    const { clock, storages, shelf } = this.#options;
+    const { clock, shelf } = this.#options;
     this.#timer = every(clock, LOOK_PERIOD_MS, () => {
-      for (const { name } of storages) void this.look(name);
+      for (const name of shelf.names()) void this.look(name);
     });
     // Those that could not be opened have just been tried.
     for (const { name } of shelf.opened()) void this.look(name);
@@ -44,9 +42,9 @@ export class StorageWatch {
 
   /** Never rejects. */
   async look(name: string): Promise<void> {
-    const { shelf, health } = this.#options;
+    const { shelf, conditions } = this.#options;
     if (this.#underWay.has(name)) {
-      health.failed(name, new Failure("E_TIMEOUT", `the disk has not answered for ${LOOK_PERIOD_MS / 1000} s`));
+      conditions.failed(name, new Failure("E_TIMEOUT", `the disk has not answered for ${LOOK_PERIOD_MS / 1000} s`));
       return;
     }
     this.#underWay.add(name);
@@ -54,11 +52,11 @@ export class StorageWatch {
       // The shelf tells by itself when it cannot.
       const storage = await shelf.open(name).catch(() => undefined);
       if (storage === undefined) return;
-      await storage.check();
+      await storage.writable();
       const space = await storage.space();
-      if (this.#timer !== undefined) health.works(name, space);
+      if (this.#timer !== undefined) conditions.works(name, space);
     } catch (error) {
-      if (this.#timer !== undefined) health.failed(name, toFailure(error));
+      if (this.#timer !== undefined) conditions.failed(name, toFailure(error));
     } finally {
       this.#underWay.delete(name);
     }

@@ -6,7 +6,7 @@ import { Failure } from "#base/errors.ts";
 import { isName, NAME_RULE } from "#base/names.ts";
 import type { Logger } from "#base/log.ts";
 import { type Entry, type EntrySelection, listEntries } from "./archive-list.ts";
-import { type Disk, orMissing } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { takeLock, unusable } from "./storage-access.ts";
@@ -44,10 +44,7 @@ export async function pruneAlone(options: PruneAloneOptions, selection: EntrySel
   const { name, baseDir, rule, dryRun, disk, log, nowWallMs } = options;
   const failed = unusable(`storage ${name}: ${baseDir} cannot be used`);
   // A server makes the directory at its first start; here a missing one is more likely a disk that is not mounted.
-  if ((await orMissing(disk.lstat(baseDir)).catch(failed)) === undefined) {
-    throw new Failure("E_STORAGE_FAILED", `storage ${name}: ${baseDir} does not exist`);
-  }
-  const root = await StorageRoot.open(disk, baseDir).catch(failed);
+  const root = await StorageRoot.open(disk, baseDir, true).catch(failed);
   const lock = await takeLock(root, name).catch(failed);
   try {
     return await pruneEntries(root, selection, (entry) =>

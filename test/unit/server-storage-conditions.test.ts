@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Failure } from "#base/errors.ts";
 import type { ObservedEvent } from "#observe/events.ts";
-import { StorageHealth } from "#server/storage-health.ts";
+import { StorageConditions } from "#server/storage-conditions.ts";
 import type { StorageSpace } from "#store/space.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
@@ -14,7 +14,7 @@ const ROOM: StorageSpace = { freeBytes: 500, totalBytes: 1000, reserveBytes: 50 
 const LITTLE: StorageSpace = { ...ROOM, freeBytes: 40 };
 
 interface Kit {
-  readonly health: StorageHealth;
+  readonly conditions: StorageConditions;
   readonly clock: SimClock;
   /** Kinds of the events that came out, with their codes or reasons. */
   told(): string[];
@@ -23,10 +23,10 @@ interface Kit {
 function kit(): Kit {
   const clock = new SimClock();
   const events: ObservedEvent[] = [];
-  const health = new StorageHealth(clock, { emit: (event) => void events.push(event) });
+  const conditions = new StorageConditions(clock, { emit: (event) => void events.push(event) });
   const told = (): string[] =>
     events.splice(0).map(({ kind, fields }) => `${kind} ${String(fields["code"] ?? fields["reason"] ?? "")}`.trim());
-  return { health, clock, told };
+  return { conditions, clock, told };
 }
 
 const openFailed = (code = "E_STORAGE_FAILED"): ObservedEvent => ({
@@ -36,64 +36,64 @@ const openFailed = (code = "E_STORAGE_FAILED"): ObservedEvent => ({
 
 describe("the state of a storage", () => {
   test("is unknown, then ok without a word", () => {
-    const { health, told } = kit();
-    expect(health.of("main").state).toBe("unknown");
-    health.works("main", ROOM);
-    expect(health.of("main")).toMatchObject({ state: "ok", code: undefined, space: ROOM });
+    const { conditions, told } = kit();
+    expect(conditions.of("main").state).toBe("unknown");
+    conditions.works("main", ROOM);
+    expect(conditions.of("main")).toMatchObject({ state: "ok", code: undefined, space: ROOM });
     expect(told()).toEqual([]);
   });
 
   test("that fails is told once, however often it is opened or looked at, and once more when it recovers", async () => {
-    const { health, clock, told } = kit();
-    health.works("main", ROOM);
+    const { conditions, clock, told } = kit();
+    conditions.works("main", ROOM);
     for (let i = 0; i < 5; i += 1) {
-      health.emit(openFailed());
-      health.failed("main", new Failure("E_STORAGE_FAILED", `storage main: EROFS ${i}`));
+      conditions.emit(openFailed());
+      conditions.failed("main", new Failure("E_STORAGE_FAILED", `storage main: EROFS ${i}`));
     }
     expect(told()).toEqual(["storage.failed E_STORAGE_FAILED"]);
-    expect(health.of("main")).toMatchObject({ state: "failed", message: "storage main: EROFS 4" });
+    expect(conditions.of("main")).toMatchObject({ state: "failed", message: "storage main: EROFS 4" });
     await clock.advance(5000);
-    health.works("main", ROOM);
-    health.works("main", ROOM);
+    conditions.works("main", ROOM);
+    conditions.works("main", ROOM);
     expect(told()).toEqual(["storage.recovered E_STORAGE_FAILED"]);
-    health.emit(openFailed("E_LOCKED"));
-    health.emit(openFailed("E_STORAGE_FAILED"));
+    conditions.emit(openFailed("E_LOCKED"));
+    conditions.emit(openFailed("E_STORAGE_FAILED"));
     expect(told()).toEqual(["storage.failed E_LOCKED", "storage.failed E_STORAGE_FAILED"]);
   });
 
   test("that has less room than its reserve is low until it has more", () => {
-    const { health, told } = kit();
-    health.works("main", LITTLE);
-    health.works("main", { ...LITTLE, freeBytes: 30 });
-    expect(health.of("main")).toMatchObject({ state: "low", code: "E_FULL", space: { freeBytes: 30 } });
-    health.works("main", ROOM);
+    const { conditions, told } = kit();
+    conditions.works("main", LITTLE);
+    conditions.works("main", { ...LITTLE, freeBytes: 30 });
+    expect(conditions.of("main")).toMatchObject({ state: "low", code: "E_FULL", space: { freeBytes: 30 } });
+    conditions.works("main", ROOM);
     expect(told()).toEqual(["storage.low E_FULL", "storage.recovered E_FULL"]);
   });
 
   test("on which a session filled the disk is low until a look finds room", () => {
-    const { health, told } = kit();
-    health.works("main", ROOM);
+    const { conditions, told } = kit();
+    conditions.works("main", ROOM);
     const event = endedEvent({ outcome: "disk-full", code: "E_DISK_FULL" });
-    health.emit(event);
-    health.emit(event);
-    expect(health.of("main")).toMatchObject({ state: "low", code: "E_DISK_FULL" });
-    health.works("main", LITTLE);
-    health.works("main", ROOM);
+    conditions.emit(event);
+    conditions.emit(event);
+    expect(conditions.of("main")).toMatchObject({ state: "low", code: "E_DISK_FULL" });
+    conditions.works("main", LITTLE);
+    conditions.works("main", ROOM);
     expect(told()).toEqual([
       ...["session.ended", "storage.low E_DISK_FULL", "session.ended", "storage.recovered E_DISK_FULL"],
     ]);
   });
 
   test("whose disk reported an error is believed again only when a backup was committed there", () => {
-    const { health, told } = kit();
-    health.emit(endedEvent({ outcome: "disk-error", code: "E_DISK" }));
-    health.works("main", ROOM);
-    health.works("main", ROOM);
-    expect(health.of("main").state).toBe("failed");
-    health.emit(endedEvent({ storage: "other" }));
-    expect(health.of("main").state).toBe("failed");
-    health.emit(endedEvent());
-    expect(health.of("main").state).toBe("ok");
+    const { conditions, told } = kit();
+    conditions.emit(endedEvent({ outcome: "disk-error", code: "E_DISK" }));
+    conditions.works("main", ROOM);
+    conditions.works("main", ROOM);
+    expect(conditions.of("main").state).toBe("failed");
+    conditions.emit(endedEvent({ storage: "other" }));
+    expect(conditions.of("main").state).toBe("failed");
+    conditions.emit(endedEvent());
+    expect(conditions.of("main").state).toBe("ok");
     expect(told()).toEqual([
       ...["session.ended", "storage.failed E_DISK", "session.committed", "session.committed"],
       "storage.recovered E_DISK",
@@ -101,21 +101,21 @@ describe("the state of a storage", () => {
   });
 
   test("is not changed by what is the agent's fault", () => {
-    const { health } = kit();
-    health.works("main", ROOM);
-    health.emit(endedEvent({ outcome: "mismatch", code: "E_MISMATCH" }));
-    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_FULL" }));
-    expect(health.of("main").state).toBe("ok");
+    const { conditions } = kit();
+    conditions.works("main", ROOM);
+    conditions.emit(endedEvent({ outcome: "mismatch", code: "E_MISMATCH" }));
+    conditions.emit(endedEvent({ outcome: "refused", session: null, code: "E_FULL" }));
+    expect(conditions.of("main").state).toBe("ok");
   });
 
   test("is known as soon as an agent was refused because of it, by the code that was told first", () => {
-    const { health, told } = kit();
-    health.works("main", ROOM);
-    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
-    expect(health.of("main").state).toBe("failed");
-    health.works("main", ROOM);
-    health.emit(openFailed("E_LOCKED"));
-    health.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
+    const { conditions, told } = kit();
+    conditions.works("main", ROOM);
+    conditions.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
+    expect(conditions.of("main").state).toBe("failed");
+    conditions.works("main", ROOM);
+    conditions.emit(openFailed("E_LOCKED"));
+    conditions.emit(endedEvent({ outcome: "refused", session: null, code: "E_STORAGE_FAILED" }));
     expect(told().filter((kind) => kind.startsWith("storage."))).toEqual([
       ...["storage.failed E_STORAGE_FAILED", "storage.recovered E_STORAGE_FAILED", "storage.failed E_LOCKED"],
     ]);

@@ -31,7 +31,7 @@ const STORAGE_TROUBLE: ReadonlyMap<string, StorageState> = new Map<ErrorCode, St
   ["E_DISK_FULL", "low"],
 ]);
 
-export class StorageHealth implements EventSink {
+export class StorageConditions implements EventSink {
   readonly #clock: Clock;
   readonly #next: EventSink;
   readonly #conditions = new Map<string, StorageCondition>();
@@ -52,6 +52,12 @@ export class StorageHealth implements EventSink {
       const { storage, code } = fields;
       if (typeof storage !== "string" || typeof code !== "string") this.#next.emit(event);
       else if (this.#become(storage, { state: "failed", code, message: event.message })) this.#next.emit(event);
+      return;
+    }
+    if (kind === "storage.recovered") {
+      // It can be opened again, which says nothing of a disk that reported an error.
+      const { storage } = fields;
+      if (typeof storage === "string" && this.#reopened(storage)) this.#next.emit(event);
       return;
     }
     this.#next.emit(event);
@@ -81,6 +87,12 @@ export class StorageHealth implements EventSink {
     } else {
       this.#mend(storage);
     }
+  }
+
+  #reopened(storage: string): boolean {
+    const { state, code } = this.of(storage);
+    if (state !== "failed" || code === "E_DISK") return false;
+    return this.#become(storage, { state: "ok", code: undefined, message: undefined });
   }
 
   #trouble(storage: string, state: StorageState, code: string, message: string): void {
