@@ -130,6 +130,12 @@ describe("the end of a session that", () => {
     disk.hook = () => undefined;
     expect(endOf(w)).toMatchObject({ outcome, code });
     expect(w.eventsOf(event)).toMatchObject([{ fields: { storage: "main", code } }]);
+    const health = w.connect().link;
+    health.send("hello", helloOf({ role: "health" }));
+    await w.wait(health.expect("welcome"));
+    const { storages } = await w.wait(health.expect("health"));
+    // A disk with an error is in trouble whatever it has free; one that ran full has room again.
+    expect(storages.map(({ state }) => state)).toEqual([errno === "EIO" ? "failed" : "ok"]);
   });
 
   test("the server was stopped under is told too", async () => {
