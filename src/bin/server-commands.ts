@@ -11,16 +11,23 @@ import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus, Sess
 import { pruneFailure, prunedView } from "#server/admin.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { pruneAlone } from "#store/prune.ts";
+import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { askServer } from "./control.ts";
 import { systemClock } from "./system.ts";
 
-export interface CommandOutput {
+export interface CommandRuntime {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  readonly privileged: boolean;
+  readonly spawnSync: SpawnSyncWorker;
 }
 
 /** The exit status. Rejects with Failure E_NOT_RUNNING and what the server answers. */
-export async function runServerCommand(command: AskCommand, config: ServerConfig, out: CommandOutput): Promise<number> {
+export async function runServerCommand(
+  command: AskCommand,
+  config: ServerConfig,
+  out: CommandRuntime,
+): Promise<number> {
   const { stateDir } = config.server;
   const print = (values: readonly unknown[], text: () => string): number => {
     out.stdout(command.json ? values.map((value) => `${JSON.stringify(value)}\n`).join("") : text());
@@ -66,7 +73,7 @@ export async function runServerCommand(command: AskCommand, config: ServerConfig
 type PruneCommand = Extract<AskCommand, { readonly command: "prune" }>;
 
 /** By the server that runs, else by this process. */
-async function prune(command: PruneCommand, config: ServerConfig, out: CommandOutput): Promise<PruneView> {
+async function prune(command: PruneCommand, config: ServerConfig, out: CommandRuntime): Promise<PruneView> {
   const { agent, backup, dryRun } = command;
   const selected = config.storages.filter(({ name }) => command.storage === undefined || command.storage === name);
   if (selected.length === 0) {
@@ -87,9 +94,9 @@ async function prune(command: PruneCommand, config: ServerConfig, out: CommandOu
 async function pruneWithoutServer(
   { agent, backup, dryRun }: PruneCommand,
   storages: readonly StorageConfig[],
-  out: CommandOutput,
+  out: CommandRuntime,
 ): Promise<PruneView> {
-  const disk = new LinuxDisk({ privileged: process.getuid?.() === 0 });
+  const disk = new LinuxDisk({ privileged: out.privileged, spawnSync: out.spawnSync });
   // Removals are in the answer; what goes wrong is told as well.
   const log = createLogger({ level: "warn", format: "text", sink: { write: out.stderr }, clock: systemClock });
   const view = { dryRun, entries: [] as PrunedView[], failures: [] as PruneFailure[] };

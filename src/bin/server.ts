@@ -20,6 +20,12 @@ import { systemClock, systemRandom } from "./system.ts";
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
 
+/** A worker is found only from the entry file of an executable. */
+const diskRuntime = {
+  privileged: process.getuid?.() === 0,
+  spawnSync: () => new Worker(new URL("./sync-worker.ts", import.meta.url).href, { smol: true }),
+};
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -39,7 +45,9 @@ async function main(argv: readonly string[]): Promise<number> {
       case "serve":
         return await serve(command.configFile);
       default:
-        return await runServerCommand(command, load(command.configFile).config, { stdout, stderr });
+        return await runServerCommand(command, load(command.configFile).config, {
+          ...{ stdout, stderr, ...diskRuntime },
+        });
     }
   } catch (error) {
     stderr(failureText(error));
@@ -74,7 +82,7 @@ async function serve(file: string): Promise<number> {
   const daemon = await startDaemon({
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
-    privileged: process.getuid?.() === 0,
+    ...diskRuntime,
   });
   await told.promise;
   const stopped = daemon.stop();

@@ -4,10 +4,10 @@
  */
 import type { Clock } from "#base/clock.ts";
 import { errnoName } from "#base/errors.ts";
-import type { Disk, DiskFile, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
+import type { Disk, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
 
 export interface DiskMeter {
-  /** A sync of a file or directory that succeeded. */
+  /** A sync of a file, a directory or the whole filesystem that succeeded. */
   synced(durationMs: number): void;
   /** A call failed for a reason that says something about the disk: not that a name exists already, or does not. */
   failed(errno: string): void;
@@ -87,6 +87,14 @@ export class MeteredDisk implements Disk {
 
   syncDirectory(path: string): Promise<void> {
     return this.#timed(() => this.#disk.syncDirectory(path));
+  }
+
+  async openFilesystem(path: string): Promise<DiskFilesystem> {
+    const filesystem = await this.#watch(this.#disk.openFilesystem(path));
+    return {
+      sync: () => this.#timed(() => filesystem.sync()),
+      close: () => this.#watch(filesystem.close()),
+    };
   }
 
   lock(path: string): Promise<DiskLock> {
