@@ -27,6 +27,11 @@ export const CATALOGUE = {
 
   // Reaching the server.
   E_STATE_DIR: row(1, false, "Let the user that nbackup-server runs as write server.state_dir, or name another one."),
+  E_NOT_RUNNING: row(
+    1,
+    false,
+    "Start nbackup-server, or name the configuration file of the one that runs with --config.",
+  ),
   E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(
