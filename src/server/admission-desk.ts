@@ -10,7 +10,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { WaitingView } from "#observe/views.ts";
 import type { SessionRequest } from "#store/session-types.ts";
-import { SLOTS_MAX } from "#wire/limits.ts";
+import { BEGIN_TIMEOUT_MS, SLOTS_MAX } from "#wire/limits.ts";
 import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
@@ -55,7 +55,12 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Who answers a session connection that has been welcomed and has no session. */
   receive(link: Link, agent: string, run: string): LinkOwner {
-    return new Applicant(this, link, agent, run);
+    const applicant: Applicant = new Applicant(this, link, agent, run);
+    const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
+      applicant.refuse(new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+    });
+    applicant.expectBegin(timer);
+    return applicant;
   }
 
   get waitingCount(): number {

@@ -61,7 +61,8 @@ export function sessionEnded(
   }
   return {
     kind: "session.ended",
-    level: failure.retryable ? "warn" : "error",
+    // Superseded is what a killed agent's session is by its next run: nothing for anybody to mend.
+    level: failure.retryable || failure.code === "E_SUPERSEDED" ? "warn" : "error",
     message: `session ended without an archive: ${failure.message}`,
     fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
     end,
