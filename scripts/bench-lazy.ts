@@ -8,13 +8,14 @@ import { createHash } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { RootHasher } from "#base/root-hash.ts";
+import { RootTrail } from "#base/root-trail.ts";
 import { MiB } from "#base/units.ts";
 import { systemClock } from "#bin/system.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { SessionEvents, SessionProof } from "#store/session-types.ts";
 import { Storage } from "#store/storage.ts";
-import { RootHasher } from "#base/root-hash.ts";
 import { median } from "./bench/statistics.ts";
 import { inProject } from "./lib/project.ts";
 import { mustRun, runMain, Sentence } from "./lib/run.ts";
@@ -88,6 +89,7 @@ class Signal {
 async function stage(store: SessionStore, signal: Signal, { chunks, bytes }: Options): Promise<SessionProof> {
   const flat = createHash("sha256");
   const root = new RootHasher();
+  const trail = new RootTrail(root);
   const chunk = Buffer.from(crypto.getRandomValues(new Uint8Array(Math.min(bytes, 65_536))));
   const stored = Buffer.concat(Array.from({ length: Math.ceil(bytes / chunk.length) }, () => chunk)).subarray(0, bytes);
   for (let sequence = 0; sequence < chunks; sequence += 1) {
@@ -102,12 +104,13 @@ async function stage(store: SessionStore, signal: Signal, { chunks, bytes }: Opt
     placing.writer.finish({ rawLength: 1, kind: "data", digest, payloadIntact: true });
     flat.update(stored);
     root.add(offset, bytes, digest);
+    trail.follow();
     if (sequence % 16 === 0) await new Promise(setImmediate);
   }
   store.push();
   while (!store.settled) await signal.wait();
-  const proof = { file: 0 as const, chunks, bytes: chunks * bytes, sha256: flat.digest(), root: root.root() };
-  return { files: [proof], entries: 1, rawBytes: 1, problems: 0 };
+  const proofs = { sha256: flat.digest(), root: root.root(), trail: trail.bytes() };
+  return { files: [{ file: 0, chunks, bytes: chunks * bytes, ...proofs }], entries: 1, rawBytes: 1, problems: 0 };
 }
 
 /** Looks every 5 ms at how late it is and, less often, at the free space, until stopped. */

@@ -64,6 +64,8 @@ export interface AssemblyParts {
   readonly filesystem: DiskFilesystem;
   readonly journal: JournalWriter;
   readonly part: DiskFile;
+  /** Absolute, of the same file. */
+  readonly partPath: string;
   readonly file: FileNumber;
   /** What the file must be in the end. */
   readonly extent: FileExtent;
@@ -108,7 +110,7 @@ export class Assembly {
 
   /** Copies chunks until the batch is full, one at least; resolves with where it ended. */
   async #copyBatch(from: Batch): Promise<Batch> {
-    const { filesystem, part, extent, batchBytes, host } = this.#parts;
+    const { filesystem, partPath, extent, batchBytes, host } = this.#parts;
     const end = Math.min(extent.chunks, from.chunks + BATCH_CHUNKS);
     let { chunks, bytes } = from;
     do {
@@ -116,7 +118,7 @@ export class Assembly {
       const paths = this.#paths(chunks, Math.min(end, chunks + COPY_CHUNKS));
       const left = from.bytes + batchBytes - bytes;
       const lengths = await filesystem
-        .append(paths, part, bytes, Math.min(left, COPY_BYTES))
+        .append(paths, partPath, bytes, Math.min(left, COPY_BYTES))
         .catch((error: unknown) => {
           throw errnoName(error) === "ENOENT" ? this.#lost(chunks, "is missing") : error;
         });

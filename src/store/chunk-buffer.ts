@@ -23,18 +23,10 @@ const HOLD_MS = 1000;
 
 export interface ChunkBufferOptions {
   /** 0: there is none beside what each session has of its own, and writing begins at once. */
-  readonly sizeBytes: number;
+  readonly bytesMax: number;
   /** From 0 (writing begins at once) to 1. */
   readonly drainRatio: number;
   readonly clock: Clock;
-}
-
-export interface ChunkBufferView {
-  readonly sizeBytes: number;
-  /** Of all sessions, what they have of their own included. */
-  readonly usedBytes: number;
-  /** How often a session had to be told to pause since the start. */
-  readonly pauses: number;
 }
 
 /** What a session does when it is told. */
@@ -60,12 +52,23 @@ export class ChunkBuffer {
 
   constructor(options: ChunkBufferOptions) {
     this.#options = options;
-    this.#holds = options.sizeBytes > 0 && options.drainRatio > 0;
+    this.#holds = options.bytesMax > 0 && options.drainRatio > 0;
     this.#writing = !this.#holds;
   }
 
-  get view(): ChunkBufferView {
-    return { sizeBytes: this.#options.sizeBytes, usedBytes: this.#usedBytes, pauses: this.#pauses };
+  /** 0: there is none. */
+  get bytesMax(): number {
+    return this.#options.bytesMax;
+  }
+
+  /** Of all sessions, what they have of their own included: so with many of them it may be more than `bytesMax`. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** How often a session was told to pause since the start. */
+  get pauses(): number {
+    return this.#pauses;
   }
 
   /** False while writes are held back. */
@@ -131,14 +134,14 @@ export class ChunkBuffer {
 
   /** Writes of the session are not held back any longer. */
   #pressed(share: BufferShare): boolean {
-    const { sizeBytes, drainRatio } = this.#options;
-    const filled = this.#usedBytes >= sizeBytes * drainRatio;
+    const { bytesMax, drainRatio } = this.#options;
+    const filled = this.#usedBytes >= bytesMax * drainRatio;
     return filled || share.congested || share.bytes >= share.host.holdBytesMax;
   }
 
   /** What a session may fill before it pauses. */
   get #limitBytes(): number {
-    return Math.max(OWN_BYTES, FREE_FACTOR * (this.#options.sizeBytes - this.#usedBytes));
+    return Math.max(OWN_BYTES, FREE_FACTOR * (this.#options.bytesMax - this.#usedBytes));
   }
 }
 

@@ -17,14 +17,14 @@ export interface DiskWorker {
   terminate(): void;
 }
 
-/** Descriptors are the process's, not the thread's. */
 export type DiskQuestion =
+  /** Descriptors are the process's, not the thread's. */
   | { readonly id: number; readonly call: "sync"; readonly fd: number }
   | ({ readonly id: number; readonly call: "append" } & AppendQuestion);
 
 export interface AppendQuestion {
   readonly paths: readonly string[];
-  readonly fd: number;
+  readonly into: string;
   readonly offset: number;
   readonly bytesMax: number;
 }

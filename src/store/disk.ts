@@ -60,11 +60,11 @@ export interface DiskFilesystem {
    */
   sync(): Promise<void>;
   /**
-   * Appends whole files of this filesystem, in order, to an open one at an offset: the first, and as many more as fit into
-   * `bytesMax`. Resolves with the lengths of those that were appended. Rejects when none was, with what was wrong with the
-   * first; ENOENT when it is missing.
+   * Appends whole files of this filesystem, in order, to an existing one at an offset: the first, and as many more as fit
+   * into `bytesMax`. Resolves with the lengths of those that were appended. Rejects when none was, with what was wrong with
+   * the first; ENOENT when it is missing.
    */
-  append(paths: readonly string[], into: DiskFile, offset: number, bytesMax: number): Promise<readonly number[]>;
+  append(paths: readonly string[], into: string, offset: number, bytesMax: number): Promise<readonly number[]>;
   close(): Promise<void>;
 }
 
@@ -91,6 +91,8 @@ export interface Disk {
   /** The path without any symbolic link in it. */
   realpath(path: string): Promise<string>;
   space(path: string): Promise<DiskSpace>;
+  /** Rejects with EROFS or EACCES when nothing may be written there. Writes nothing. */
+  writable(path: string): Promise<void>;
   /** The names in the directory, as they are now, are on the disk when it resolves. */
   syncDirectory(path: string): Promise<void>;
   /** Holds the filesystem of a directory; before the first write whose loss its `sync` must tell of. */

@@ -28,6 +28,8 @@ export interface LazyPlacementParts {
   readonly directory: string;
   /** The part files, by file number; open for reading and writing, and closed by `close`. */
   readonly parts: readonly DiskFile[];
+  /** Of the same, relative to the root. */
+  readonly partPaths: readonly string[];
   readonly levels: ShardLevels;
   /** Held since before the first chunk was written, and closed by `close`. */
   readonly filesystem: DiskFilesystem;
@@ -98,6 +100,7 @@ export class LazyPlacement implements ChunkPlacement {
     const part = this.#part(file);
     const assemblyParts = {
       ...{ root, directory, levels, filesystem, journal, part, file, extent, host },
+      partPath: root.path(must(this.#parts.partPaths[file], `path of part ${file}`)),
       batchBytes: batchBytes ?? BATCH_BYTES,
       pathOf: (sequence: number) => this.#staged.pathOf({ file, sequence }),
       onPoint: (point: AssembledPoint) => {

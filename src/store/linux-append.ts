@@ -7,7 +7,7 @@ import { MiB } from "#base/units.ts";
 import type { AppendQuestion } from "./disk-thread.ts";
 import { copyFileRange } from "./linux-libc.ts";
 
-const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
+const OPEN_FLAGS = constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
 const READ_BYTES = MiB;
 const EINVAL = 22;
 /** The filesystem or the kernel has no copy_file_range, or not between these two: EXDEV, EINVAL, ENOSYS, EOPNOTSUPP. */
@@ -22,26 +22,34 @@ export interface Appended {
 
 /** At least one file is appended, and as many more as fit into `bytesMax`. Never throws. */
 export function appendFiles(question: AppendQuestion): Appended {
-  const { paths, fd, bytesMax } = question;
   const lengths: number[] = [];
-  let at = question.offset;
-  for (const path of paths) {
+  try {
+    const into = openSync(question.into, constants.O_WRONLY | OPEN_FLAGS);
     try {
-      const left = lengths.length === 0 ? Number.POSITIVE_INFINITY : bytesMax - (at - question.offset);
-      const length = appendFile(path, fd, at, left);
-      if (length === undefined) break;
-      lengths.push(length);
-      at += length;
-    } catch (error) {
-      return { lengths, errno: errnoOf(error) };
+      appendEach(question, into, lengths);
+    } finally {
+      closeSync(into);
     }
+    return { lengths, errno: 0 };
+  } catch (error) {
+    return { lengths, errno: errnoOf(error) };
   }
-  return { lengths, errno: 0 };
+}
+
+function appendEach({ paths, offset, bytesMax }: AppendQuestion, into: number, lengths: number[]): void {
+  let at = offset;
+  for (const path of paths) {
+    const left = lengths.length === 0 ? Number.POSITIVE_INFINITY : bytesMax - (at - offset);
+    const length = appendFile(path, into, at, left);
+    if (length === undefined) return;
+    lengths.push(length);
+    at += length;
+  }
 }
 
 /** The length of the file, or undefined when it does not fit. */
 function appendFile(path: string, into: number, offset: number, bytesMax: number): number | undefined {
-  const fd = openSync(path, OPEN_FLAGS);
+  const fd = openSync(path, constants.O_RDONLY | OPEN_FLAGS);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new CallError(EINVAL);

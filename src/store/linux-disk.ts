@@ -4,7 +4,6 @@
  */
 import { constants, promises as fs, type BigIntStats } from "node:fs";
 import { constants as osConstants } from "node:os";
-import { assert } from "#base/assert.ts";
 import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
 import { flock } from "./linux-libc.ts";
 import { DiskThread, type SpawnDiskWorker } from "./disk-thread.ts";
@@ -36,10 +35,6 @@ class LinuxFile implements DiskFile {
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
     this.#path = path;
-  }
-
-  get fd(): number {
-    return this.#handle.fd;
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
@@ -182,6 +177,11 @@ export class LinuxDisk implements Disk {
     return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
   }
 
+  /** access(2) says EROFS for a file system that is mounted so, to root too. */
+  writable(path: string): Promise<void> {
+    return fs.access(path, constants.W_OK);
+  }
+
   async syncDirectory(path: string): Promise<void> {
     const handle = await openDirectory(path);
     try {
@@ -206,8 +206,7 @@ export class LinuxDisk implements Disk {
           if (errno !== 0) throw errnoError(errno, "syncfs", path);
         },
         append: async (paths, into, offset, bytesMax) => {
-          assert(into instanceof LinuxFile, "a file of another disk");
-          const { lengths, errno } = await thread().append({ paths, fd: into.fd, offset, bytesMax });
+          const { lengths, errno } = await thread().append({ paths, into, offset, bytesMax });
           // With some appended the call did well: who goes on with the next one hears of it then.
           if (lengths.length === 0) throw errnoError(errno, "copy", paths[0] ?? path);
           return lengths;

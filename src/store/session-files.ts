@@ -120,6 +120,7 @@ async function placementOf(root: StorageRoot, head: JournalHead, needs: Placemen
   opened.push(filesystem);
   return new LazyPlacement({
     ...{ root, directory: paths.directory, parts, journal, filesystem, assembled },
+    partPaths: [paths.archive, paths.index],
     levels: head.staging.shardLevels,
     ...staging,
   });

@@ -279,6 +279,10 @@ export class MemoryDisk implements Disk {
     });
   }
 
+  writable(path: string): Promise<void> {
+    return this.#call("writable", path, () => void this.#find(path));
+  }
+
   syncDirectory(path: string): Promise<void> {
     return this.#call("syncDirectory", path, () => {
       const node = this.#find(path);
@@ -294,6 +298,7 @@ export class MemoryDisk implements Disk {
         call: (name, at, act) => this.#call(name, at, act),
         root: () => this.#root,
         find: (at) => this.#find(at),
+        open: (at) => this.open(at, "read-write"),
         closed: () => {
           this.#openFiles -= 1;
         },

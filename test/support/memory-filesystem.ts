@@ -8,6 +8,7 @@ export interface MemoryFilesystemHost {
   call<T>(name: "syncFilesystem" | "copy" | "close", path: string, act: () => T): Promise<T>;
   root(): DirectoryNode;
   find(path: string): Node;
+  open(path: string): Promise<DiskFile>;
   closed(): void;
 }
 
@@ -26,7 +27,20 @@ export class MemoryFilesystem implements DiskFilesystem {
     await this.#host.call("syncFilesystem", this.#path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
-  async append(paths: readonly string[], into: DiskFile, offset: number, bytesMax: number): Promise<number[]> {
+  async append(paths: readonly string[], into: string, offset: number, bytesMax: number): Promise<number[]> {
+    const file = await this.#host.open(into);
+    try {
+      return await this.#append(paths, file, { offset, bytesMax });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #append(
+    paths: readonly string[],
+    into: DiskFile,
+    { offset, bytesMax }: { readonly offset: number; readonly bytesMax: number },
+  ): Promise<number[]> {
     const lengths: number[] = [];
     let at = offset;
     for (const path of paths) {

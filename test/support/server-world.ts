@@ -31,7 +31,7 @@ export interface WorldOptions {
   readonly memoryBytesMax?: number;
   readonly sessionIdleTimeoutMs?: number;
   readonly shutdownTimeoutMs?: number;
-  readonly chunkBuffer?: { readonly sizeBytes: number; readonly drainRatio: number };
+  readonly chunkBuffer?: { readonly bytesMax: number; readonly drainRatio: number };
   readonly storages?: readonly StorageConfig[];
   readonly disk?: MemoryDisk;
   readonly clock?: SimClock;
@@ -82,9 +82,9 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
-    this.buffer = new ChunkBuffer({ sizeBytes: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
+    this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
-      buffer: this.buffer,
+      chunkBuffer: this.buffer,
       config: {
         server: {
           listen: { host: "0.0.0.0", port: 9847 },
@@ -211,7 +211,7 @@ export class ServerWorld {
     await this.clock.advance(10_000);
     await settle();
     expect(this.server.view()).toMatchObject({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
-    expect(this.buffer.view.usedBytes).toBe(0);
+    expect(this.buffer.usedBytes).toBe(0);
     const suspended = this.eventsOf("session.suspended").map((event) => String(event.fields["session"]));
     const left = this.unfinished().map((path) => path.split("/")[2] ?? "");
     expect(left.filter((session) => !suspended.includes(session))).toEqual([]);

@@ -58,23 +58,23 @@ async function stall(chunkBuffer: NonNullable<WorldOptions["chunkBuffer"]>): Pro
     link.data(chunk, { generation: 1 });
     await w.clock.advance(1000 / CHUNKS_PER_SECOND);
     unsentMost = Math.max(unsentMost, link.unsentBytes);
-    usedMost = Math.max(usedMost, w.server.view().buffer.usedBytes);
+    usedMost = Math.max(usedMost, w.server.view().chunkBuffer.usedBytes);
   }
   link.send("finish", finishOf(chunks), 1);
   await w.wait(link.expect("committed"));
-  return { unsentMost, usedMost, pauses: w.server.view().buffer.pauses };
+  return { unsentMost, usedMost, pauses: w.server.view().chunkBuffer.pauses };
 }
 
 describe("a disk that stands still for 3 s", () => {
   test("does not stop a sender at 100 Mbit/s with a chunk buffer of 256 MB", async () => {
-    const { unsentMost, pauses, usedMost } = await stall({ sizeBytes: 256 * MiB, drainRatio: 0.5 });
+    const { unsentMost, pauses, usedMost } = await stall({ bytesMax: 256 * MiB, drainRatio: 0.5 });
     expect(unsentMost).toBe(0);
     expect(pauses).toBe(0);
     expect(usedMost).toBeGreaterThanOrEqual(3 * CHUNKS_PER_SECOND * CHUNK);
   });
 
   test("does stop it without one", async () => {
-    const { unsentMost, pauses, usedMost } = await stall({ sizeBytes: 0, drainRatio: 0.5 });
+    const { unsentMost, pauses, usedMost } = await stall({ bytesMax: 0, drainRatio: 0.5 });
     expect(unsentMost).toBeGreaterThan(20 * MiB);
     expect(pauses).toBeGreaterThan(0);
     expect(usedMost).toBeLessThanOrEqual(5 * MiB);
@@ -82,14 +82,14 @@ describe("a disk that stands still for 3 s", () => {
 });
 
 test("the chunk buffer counts in memory_limit, once for all sessions", async () => {
-  const w = await start({ memoryBytesMax: 64 * MiB, chunkBuffer: { sizeBytes: 20 * MiB, drainRatio: 0.5 } });
+  const w = await start({ memoryBytesMax: 64 * MiB, chunkBuffer: { bytesMax: 20 * MiB, drainRatio: 0.5 } });
   // Of 44 MiB each session takes 16.
   await w.session({ backup: "one" });
   await w.session({ backup: "two" });
   const third = await w.hello();
   third.link.send("begin", beginOf({ backup: "three" }));
   expect((await w.wait(third.link.expect("queued"))).position).toBe(1);
-  expect(w.server.view()).toMatchObject({ sessionCount: 2, waitingCount: 1, buffer: { sizeBytes: 20 * MiB } });
+  expect(w.server.view()).toMatchObject({ sessionCount: 2, waitingCount: 1, chunkBuffer: { bytesMax: 20 * MiB } });
 });
 
 const LAZY = storageConfig({
