@@ -156,6 +156,28 @@ test("a chunk that was given up and comes again shorter is as long as the second
   await kit.storage.close();
 });
 
+test("a staged chunk that reads back other than it arrived is lost and may come again", async () => {
+  for (const staging of STAGINGS) {
+    const kit = await openKit({ staging, pendingBytesMax: 0 });
+    const { heard, events } = listen();
+    const store = await kit.storage.createSession(request(), events);
+    for (const chunk of archive.chunks.slice(1)) send(store, chunk);
+    await settle();
+    const shard = staging.shardLevels === 1 ? "chunks/00" : "chunks/00/00";
+    const file = await kit.disk.open(`/srv/backup/${SESSION}/${shard}/0-00000002`, "read-write");
+    await file.write(Buffer.alloc(10), 1000);
+    await file.close();
+    send(store, chunkAt(archive, 0));
+    await kit.clock.advance(10);
+    expect(heard.lost).toEqual([[0, 2]]);
+    send(store, chunkAt(archive, 2));
+    await kit.clock.until(store.finish(proofOf(archive), quiet), 10_000);
+    expect(kit.disk.tree("/srv/backup").get(`${NAME}.tar.gz`)).toEqual(archive.bytes);
+    await kit.storage.close();
+    expect(kit.disk.openFiles).toBe(0);
+  }
+});
+
 test("an error at any call of a lazy session ends it with its code, and the abort leaves nothing", async () => {
   for (const staging of STAGINGS) {
     const outcomes = { committed: 0, failed: 0 };
