@@ -12,6 +12,7 @@ import { RootHasher } from "#base/root-hash.ts";
 import { RootTrail } from "#base/root-trail.ts";
 import { MiB } from "#base/units.ts";
 import { systemClock } from "#bin/system.ts";
+import { setFileThreads } from "#store/linux-libc.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { SessionEvents, SessionProof } from "#store/session-types.ts";
@@ -212,4 +213,5 @@ async function main(): Promise<number> {
   return 0;
 }
 
+setFileThreads(16);
 await runMain(main);

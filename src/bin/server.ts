@@ -9,6 +9,7 @@ import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { LoggingConfig, ServerConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
+import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { runPki } from "#pki-tools/pki.ts";
@@ -16,6 +17,9 @@ import { checkConfig } from "./check-config.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
+
+/** Calls that are under way at a time: a few for each of several disks, some of which may hang. */
+const FILE_THREADS = 16;
 
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
@@ -26,6 +30,7 @@ const diskRuntime = {
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
 };
 
+setFileThreads(FILE_THREADS);
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
