@@ -18,9 +18,6 @@ import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
-/** Calls that are under way at a time: a few for each of several disks, some of which may hang. */
-const FILE_THREADS = 16;
-
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
 
@@ -30,7 +27,7 @@ const diskRuntime = {
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
 };
 
-setFileThreads(FILE_THREADS);
+setFileThreads();
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -43,14 +43,18 @@ export function copyFileRange(from: number, fromOffset: number, to: number, toOf
   return copied < 0 ? -errno(libc) : copied;
 }
 
+/** File calls that can be under way at a time: a few for each of several disks, some of which may hang. */
+export const FILE_THREADS = 16;
+
 /**
- * How many threads make this process's asynchronous file calls, unless the environment says. Bun takes as many as there are
- * processors: on two of them two calls that hang, to a disk that does not answer, would stop every other disk as well.
- * Must be called before the first of those calls; Bun reads the C environment then, and process.env is none.
+ * Makes FILE_THREADS threads for this process's asynchronous file calls, unless the environment says another number. Bun
+ * takes as many as there are processors: on two of them two calls that hang, to a disk that does not answer, would stop
+ * every other disk as well. Bun reads the C environment when it makes the first of them, and process.env is not that: so a
+ * compiled executable calls this first of all. Run from its sources Bun has read it before, to load them.
  */
-export function setFileThreads(count: number): void {
+export function setFileThreads(): void {
   libc ??= open();
-  libc.setenv(Buffer.from("UV_THREADPOOL_SIZE\0"), Buffer.from(`${count}\0`), 0);
+  libc.setenv(Buffer.from("UV_THREADPOOL_SIZE\0"), Buffer.from(`${FILE_THREADS}\0`), 0);
 }
 
 function errno(symbols: ReturnType<typeof open>): number {
