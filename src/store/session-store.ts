@@ -304,11 +304,17 @@ export class SessionStore {
 
   /** The disk failed the session. */
   #fail(failure: Failure): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = failure;
+    const first = this.#failure === undefined;
+    this.#failure ??= failure;
     if (this.#state === "open") this.#state = "failed";
+    // Also when it is being suspended: that waits for bytes which this disk will not take any more.
     void this.#stop();
-    this.#parts.events.failed(failure);
+    if (first) this.#parts.events.failed(failure);
+    else
+      this.#parts.log.warn("the disk failed a session that was ending", {
+        archive: this.archive,
+        error: String(failure),
+      });
   }
 
   /** Begins nothing new, gives the memory back and resolves when nothing is under way. Never rejects. */

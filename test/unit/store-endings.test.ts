@@ -1,0 +1,64 @@
+/** How a session lets go of its files when the disk fails it at that very moment, and what a start may believe of a dead server. */
+import { expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
+import { Failure } from "#base/errors.ts";
+import type { SessionStore } from "#store/session-store.ts";
+import { diskError } from "#test/support/memory-file.ts";
+import type { DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
+import {
+  chunkAt,
+  type Kit,
+  listen,
+  openKit,
+  request,
+  seededRandom,
+  send,
+  SESSION_A,
+  testFile,
+} from "#test/support/store-kit.ts";
+
+const SESSIONS = "/srv/backup/.nbackup/sessions";
+const PART = `${SESSIONS}/${SESSION_A}/archive.part`;
+const file = testFile(seededRandom(1), [70_000, 1, 300_000]);
+const shutdown = new Failure("E_SHUTDOWN", "the server is stopping");
+
+/** A session whose first chunk is durable. */
+async function begun(): Promise<{ readonly kit: Kit; readonly store: SessionStore }> {
+  const kit = await openKit();
+  const store = await kit.storage.createSession(request(), listen().events);
+  send(store, chunkAt(file, 0));
+  store.push();
+  await kit.clock.advance(10);
+  expect(store.settled).toBe(true);
+  return { kit, store };
+}
+
+function failing(code: string, call: string, path: string): DiskHook {
+  return (event) => {
+    if (event.call === call && event.path === path) throw diskError(code);
+  };
+}
+
+/** Chunks that the next start on that disk calls durable; undefined when it finds no session. */
+async function durableChunks(disk: MemoryDisk): Promise<number | undefined> {
+  const kit = await openKit({ disk });
+  const [left] = kit.storage.takeLeft().sessions;
+  if (left === undefined) return undefined;
+  const store = left.adopt(listen().events);
+  await kit.clock.advance(10);
+  const said = must(store.acknowledgement(1)[0], "the archive").durableChunks;
+  await kit.clock.until(store.suspend(shutdown), 1_000);
+  await kit.storage.close();
+  return said;
+}
+
+test("a session whose disk refuses a write while it is suspended does not wait for it, and keeps what was durable", async () => {
+  const { kit, store } = await begun();
+  kit.disk.hook = failing("EIO", "write", PART);
+  send(store, chunkAt(file, 1));
+  await kit.clock.until(store.suspend(shutdown), 1_000);
+  await kit.storage.close();
+  expect(kit.disk.openFiles).toBe(0);
+  expect(kit.log.lines.map(({ message }) => message)).toContain("the disk failed a session that was ending");
+  expect(await durableChunks(kit.disk.reboot())).toBe(1);
+});
