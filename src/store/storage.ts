@@ -264,10 +264,7 @@ export class Storage {
     const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
     return {
       discard: () => this.#remove(head.session, files).finally(free),
-      leave: () =>
-        closeSessionFiles(files)
-          .catch((problem: unknown) => this.#complain(problem))
-          .finally(free),
+      leave: () => this.#leave(head.session, files).finally(free),
     };
   }
 
@@ -339,6 +336,12 @@ export class Storage {
     } catch (error) {
       this.#complain(error);
     }
+  }
+
+  /** Closes a session's files for the next start. Of a journal that failed that one could not tell what is on the disk. */
+  #leave(session: string, files: SessionFiles): Promise<void> {
+    if (files.journal.broken) return this.#remove(session, files);
+    return closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
   }
 
   #complain(error: unknown): void {

@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import { diskError } from "#test/support/memory-file.ts";
 import type { DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
+import { diskError } from "#test/support/memory-file.ts";
 import {
   chunkAt,
   type Kit,
@@ -18,6 +18,7 @@ import {
 } from "#test/support/store-kit.ts";
 
 const SESSIONS = "/srv/backup/.nbackup/sessions";
+const JOURNAL = `${SESSIONS}/${SESSION_A}/journal`;
 const PART = `${SESSIONS}/${SESSION_A}/archive.part`;
 const file = testFile(seededRandom(1), [70_000, 1, 300_000]);
 const shutdown = new Failure("E_SHUTDOWN", "the server is stopping");
@@ -61,4 +62,14 @@ test("a session whose disk refuses a write while it is suspended does not wait f
   expect(kit.disk.openFiles).toBe(0);
   expect(kit.log.lines.map(({ message }) => message)).toContain("the disk failed a session that was ending");
   expect(await durableChunks(kit.disk.reboot())).toBe(1);
+});
+
+test("a session whose journal fails while it is suspended is not left: what could be read of it may not be on the disk", async () => {
+  const { kit, store } = await begun();
+  kit.disk.hook = failing("EIO", "fdatasync", JOURNAL);
+  send(store, chunkAt(file, 1));
+  await kit.clock.until(store.suspend(shutdown), 1_000);
+  await kit.storage.close();
+  expect(kit.disk.openFiles).toBe(0);
+  expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
 });
