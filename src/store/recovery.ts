@@ -188,6 +188,9 @@ async function readLeftOver(root: StorageRoot, session: string): Promise<LeftOve
   const file = await orMissing(root.openFile(sessionPaths(session).journal, "read"));
   if (file === undefined) return found.result({ wholeBytes: 0, tornBytes: 0 });
   try {
+    // What a killed server wrote can be read, synced or not. Whatever is told as durable because of it must survive the
+    // machine too.
+    await file.fdatasync();
     return found.result(await readJournal(file, (record) => found.take(record)));
   } finally {
     await file.close();

@@ -5,6 +5,7 @@ import { Failure } from "#base/errors.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
+import { settle } from "#test/support/sim-clock.ts";
 import {
   chunkAt,
   type Kit,
@@ -72,4 +73,17 @@ test("a session whose journal fails while it is suspended is not left: what coul
   await kit.storage.close();
   expect(kit.disk.openFiles).toBe(0);
   expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
+});
+
+test("what a start calls durable because a killed server wrote it survives a power loss after that", async () => {
+  const { kit, store } = await begun();
+  kit.disk.hook = ({ call, path }) => {
+    if (call === "fdatasync" && path === JOURNAL) kit.disk.crash();
+  };
+  send(store, chunkAt(file, 1));
+  store.push();
+  await settle();
+  const killed = kit.disk.restart();
+  expect(await durableChunks(killed)).toBe(2);
+  expect(await durableChunks(killed.reboot())).toBe(2);
 });
