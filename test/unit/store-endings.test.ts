@@ -11,6 +11,7 @@ import {
   type Kit,
   listen,
   openKit,
+  proofOf,
   request,
   seededRandom,
   send,
@@ -86,4 +87,23 @@ test("what a start calls durable because a killed server wrote it survives a pow
   const killed = kit.disk.restart();
   expect(await durableChunks(killed)).toBe(2);
   expect(await durableChunks(killed.reboot())).toBe(2);
+});
+
+test("the commit record that a killed server wrote survives a power loss after the next start", async () => {
+  const { kit, store } = await begun();
+  const killed = Promise.withResolvers<void>();
+  kit.disk.hook = ({ call, path }) => {
+    if (call !== "fdatasync" || !path.includes("commits.jsonl")) return;
+    kit.disk.crash();
+    killed.resolve();
+  };
+  for (const chunk of file.chunks.slice(1)) send(store, chunk);
+  void store.finish(proofOf(file), () => undefined);
+  await kit.clock.until(killed.promise, 10_000);
+  const next = await openKit({ disk: kit.disk.restart() });
+  expect(next.storage.commitRecord(SESSION_A)).toBeDefined();
+  await next.storage.close();
+  const last = await openKit({ disk: next.disk.reboot() });
+  expect(last.storage.commitRecord(SESSION_A)).toBeDefined();
+  await last.storage.close();
 });
