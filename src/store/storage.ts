@@ -330,8 +330,9 @@ export class Storage {
 
   /** Closes and removes a session's files; what fails is logged and left for the next start. */
   async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
+    // A network disk may tell only now that it was full: all the more reason to remove what lies there.
+    if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
     try {
-      if (files !== undefined) await closeSessionFiles(files);
       await removeSessionFiles(this.#opened.root, session);
     } catch (error) {
       this.#complain(error);

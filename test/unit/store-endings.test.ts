@@ -76,6 +76,15 @@ test("a session whose journal fails while it is suspended is not left: what coul
   expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
 });
 
+test("a session whose file cannot be closed without an error is removed all the same", async () => {
+  const { kit, store } = await begun();
+  kit.disk.hook = failing("ENOSPC", "close", PART);
+  await kit.clock.until(store.abort(new Failure("E_DISK_FULL", "no room")), 1_000);
+  expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
+  expect(kit.log.lines.map(({ message }) => message)).toContain("the storage could not be tidied up");
+  await kit.storage.close();
+});
+
 test("what a start calls durable because a killed server wrote it survives a power loss after that", async () => {
   const { kit, store } = await begun();
   kit.disk.hook = ({ call, path }) => {
