@@ -34,12 +34,13 @@ export class CatchUp {
   #following = true;
   #stopped = false;
   #ended = false;
-  readonly #done: Promise<void>;
+  /** The journal is not read any more. Never rejects. */
+  readonly done: Promise<void>;
 
   /** Begins at once. */
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
-    this.#done = this.#run().catch((error: unknown) => {
+    this.done = this.#run().catch((error: unknown) => {
       this.#following = false;
       if (!this.#stopped) parts.onFailure(error);
     });
@@ -61,7 +62,7 @@ export class CatchUp {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#following = false;
-    await this.#done;
+    await this.done;
   }
 
   async #run(): Promise<void> {

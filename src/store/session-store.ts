@@ -265,7 +265,8 @@ export class SessionStore {
         files: this.#files,
         placement: this.#parts.files.placement,
         durability: this.#durability,
-        written: () => this.#writes.idle(),
+        // All is hashed, but the journal may still be read for what was hashed before it was recorded.
+        quiet: () => Promise.all([this.#writes.idle(), this.#catchUp?.done]),
         clock: this.#parts.clock,
         onPhase: (phase, done, total) => this.#onPhase(phase, done, total),
         check: () => this.#check(),

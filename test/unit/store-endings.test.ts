@@ -98,6 +98,44 @@ test("what a start calls durable because a killed server wrote it survives a pow
   expect(await durableChunks(killed.reboot())).toBe(2);
 });
 
+test("a commit waits for the journal, which is still read for a chunk that was hashed before it was recorded", async () => {
+  const first = await openKit();
+  const long = testFile(
+    seededRandom(5),
+    Array.from({ length: 1500 }, () => 200),
+  );
+  const index = testFile(seededRandom(6), [5000], 1);
+  const before = await first.storage.createSession(request(), listen().events);
+  for (const chunk of long.chunks) send(before, chunk);
+  before.push();
+  await first.clock.advance(10);
+  const kit = await openKit({ disk: first.disk.reboot() });
+  const [left] = kit.storage.takeLeft().sessions;
+  const { heard, events } = listen();
+  let journalReads = 0;
+  kit.disk.hook = async ({ call, path }) => {
+    if (call !== "read") return;
+    if (path === JOURNAL) journalReads += 1;
+    const delayMs = path === JOURNAL && journalReads > 1 ? 50_000 : 1;
+    await new Promise<void>((resolve) => kit.clock.after(delayMs, resolve));
+  };
+  const store = must(left, "session").adopt(events);
+  await kit.clock.advance(5);
+  // It is hashed at once, while more of the archive waits to be read than the journal is read ahead for.
+  send(store, chunkAt(index, 0));
+  await kit.clock.advance(2);
+  store.push();
+  await kit.clock.until(
+    store.finish(proofOf(long, index), () => undefined),
+    600_000,
+  );
+  expect(journalReads).toBeGreaterThan(1);
+  expect(heard).toMatchObject({ verified: 1, failed: [] });
+  expect(kit.log.lines.filter(({ level }) => level === "error")).toEqual([]);
+  expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
+  await kit.storage.close();
+});
+
 test("the commit record that a killed server wrote survives a power loss after the next start", async () => {
   const { kit, store } = await begun();
   const killed = Promise.withResolvers<void>();
