@@ -6,6 +6,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
+import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
 import { NO_TOTALS, sessionEnded } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -39,7 +40,9 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
     return;
   }
   const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
-  if (diskKey !== undefined) share.promise(diskKey, plan.expectedBytes);
+  if (diskKey !== undefined) {
+    share.promise(diskKey, plan.expectedBytes + assemblyBytes(config, plan.expectedBytes));
+  }
   const session = house.make(plan, share);
   try {
     house.registry.enter(session);

@@ -9,6 +9,7 @@ import type { Logger } from "#base/log.ts";
 import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { ChunkBuffer } from "./chunk-buffer.ts";
 import { placeArchive } from "./commit.ts";
 import { CommitLog } from "./commit-log.ts";
 import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
@@ -47,6 +48,8 @@ export interface StorageOptions {
   readonly pendingBytesMax: number;
   /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
   readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
+  /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
+  readonly buffer?: ChunkBuffer | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
@@ -83,6 +86,7 @@ export class Storage {
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #turns: HashTurns;
+  readonly #buffer: ChunkBuffer;
   readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
@@ -98,6 +102,7 @@ export class Storage {
     this.#options = options;
     this.#opened = opened;
     this.#turns = new HashTurns(options.clock);
+    this.#buffer = options.buffer ?? new ChunkBuffer({ bytesMax: 0, drainRatio: 0, clock: options.clock });
     // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
     this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
   }
@@ -248,7 +253,17 @@ export class Storage {
     const { clock, log, pendingBytesMax } = this.#options;
     const endings = this.#endings(head, files);
     return new SessionStore({
-      ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
+      ...{
+        head,
+        files,
+        pool: this.#pool,
+        buffer: this.#buffer,
+        turns: this.#turns,
+        clock,
+        log,
+        pendingBytesMax,
+        events,
+      },
       ...(recovered === undefined ? {} : { recovered }),
       ...endings,
       commit: async (intent) => {

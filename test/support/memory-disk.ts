@@ -15,11 +15,11 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
-  Unsynced,
 } from "./memory-nodes.ts";
 import { diskError, MemoryFile } from "./memory-file.ts";
+import { MemoryFilesystem } from "./memory-filesystem.ts";
 
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem";
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
 
 /** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
 export interface DiskEvent {
@@ -294,13 +294,15 @@ export class MemoryDisk implements Disk {
   openFilesystem(path: string): Promise<DiskFilesystem> {
     return this.#call("openFilesystem", path, () => {
       this.#openFiles += 1;
-      return {
-        sync: () => this.#syncAll(path),
-        close: () =>
-          this.#call("close", path, () => {
-            this.#openFiles -= 1;
-          }),
-      };
+      return new MemoryFilesystem(path, {
+        call: (name, at, act) => this.#call(name, at, act),
+        root: () => this.#root,
+        find: (at) => this.#find(at),
+        open: (at) => this.open(at, "read-write"),
+        closed: () => {
+          this.#openFiles -= 1;
+        },
+      });
     });
   }
 
@@ -331,12 +333,6 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
-  }
-
-  async #syncAll(path: string): Promise<void> {
-    const unsynced = new Unsynced(this.#root);
-    // Also when it failed, as with fdatasync, what was to be synced is not tried again.
-    await this.#call("syncFilesystem", path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
   #open(node: FileNode, path: string): DiskFile {

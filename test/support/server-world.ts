@@ -11,6 +11,7 @@ import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -30,6 +31,7 @@ export interface WorldOptions {
   readonly memoryBytesMax?: number;
   readonly sessionIdleTimeoutMs?: number;
   readonly shutdownTimeoutMs?: number;
+  readonly chunkBuffer?: { readonly bytesMax: number; readonly drainRatio: number };
   readonly storages?: readonly StorageConfig[];
   readonly disk?: MemoryDisk;
   readonly clock?: SimClock;
@@ -69,6 +71,7 @@ export class ServerWorld {
   readonly clock: SimClock;
   readonly disk: MemoryDisk;
   readonly server: Server;
+  readonly buffer: ChunkBuffer;
   readonly events: ObservedEvent[] = [];
   /** What an administrator would call the state directory. */
   readonly knownStorages: StorageMemory;
@@ -79,7 +82,9 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
+      chunkBuffer: this.buffer,
       config: {
         server: {
           listen: { host: "0.0.0.0", port: 9847 },
@@ -113,9 +118,12 @@ export class ServerWorld {
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {
     const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+    const { chunkShardLevels: shardLevels, chunkFsync } = assembler;
     return Storage.open({
       ...{ name, baseDir, established, maxBackups, minAgeMs, reserve },
       pendingBytesMax: assembler.pendingMemBytesMax,
+      staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
+      buffer: this.buffer,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -202,7 +210,8 @@ export class ServerWorld {
     await this.wait(Promise.all([first, this.server.shutdown()]));
     await this.clock.advance(10_000);
     await settle();
-    expect(this.server.view()).toEqual({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+    expect(this.server.view()).toMatchObject({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+    expect(this.buffer.usedBytes).toBe(0);
     const suspended = this.eventsOf("session.suspended").map((event) => String(event.fields["session"]));
     const left = this.unfinished().map((path) => path.split("/")[2] ?? "");
     expect(left.filter((session) => !suspended.includes(session))).toEqual([]);
