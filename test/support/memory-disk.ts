@@ -145,9 +145,10 @@ export class MemoryDisk implements Disk {
     return node?.kind === "directory" ? [...namesOf(node, view).keys()].sort() : [];
   }
 
-  /** Files with bytes that no sync has reached: what a bad disk may spoil unnoticed. */
-  unsynced(): FileNode[] {
-    return unsyncedFiles(this.#root);
+  /** Files below a directory with bytes that no sync has reached: what a bad disk may spoil unnoticed. */
+  unsynced(path: string): ReturnType<typeof unsyncedFiles> {
+    const node = findNode(this.#root, path, "now");
+    return node?.kind === "directory" ? unsyncedFiles(node) : [];
   }
 
   /** Plants a symbolic link, which nbackup itself never makes. */

@@ -63,14 +63,14 @@ export function namesOf(node: DirectoryNode, view: DiskView): ReadonlyMap<string
   return view === "now" ? node.entries : node.synced;
 }
 
-/** Files below a directory with bytes that no sync has reached, in the order of their names. */
-export function unsyncedFiles(root: DirectoryNode): FileNode[] {
-  const found: FileNode[] = [];
-  for (const [, child] of [...root.entries].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (child.kind === "directory") found.push(...unsyncedFiles(child));
-    else if (child.kind === "file" && child.dirty.length > 0) found.push(child);
-  }
-  return found;
+/** Files below a directory with bytes that no sync has reached, in the order of their paths below it. */
+export function unsyncedFiles(root: DirectoryNode, at = ""): { readonly path: string; readonly node: FileNode }[] {
+  return [...root.entries]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, node]) => {
+      if (node.kind === "directory") return unsyncedFiles(node, `${at}${name}/`);
+      return node.kind === "file" && node.dirty.length > 0 ? [{ path: `${at}${name}`, node }] : [];
+    });
 }
 
 /** The file as a crash leaves it: synced bytes, and of the others what chance keeps, each write perhaps in part. */

@@ -5,6 +5,12 @@
 import { drainMicrotasks } from "bun:jsc";
 import type { Clock, Timer } from "#base/clock.ts";
 
+/**
+ * Times are multiples of a fraction of a millisecond that doubles hold exactly: else a sum that comes out a trifle early
+ * makes a timer fire at the same instant for ever, which no real clock does.
+ */
+const TICKS_PER_MS = 1024;
+
 interface Pending {
   readonly dueMs: number;
   readonly order: number;
@@ -46,7 +52,7 @@ export class SimClock implements Clock {
 
   after(delayMs: number, fn: () => void): Timer {
     const pending: Pending = {
-      dueMs: this.#nowMs + Math.max(0, delayMs),
+      dueMs: Math.ceil((this.#nowMs + Math.max(0, delayMs)) * TICKS_PER_MS) / TICKS_PER_MS,
       order: this.#order,
       fn,
       cancelled: false,
