@@ -6,6 +6,7 @@ import { must } from "#base/assert.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { DiskView } from "#test/support/memory-nodes.ts";
+import { STATE_DIR } from "./server-host.ts";
 import type { Spoils } from "./spoils.ts";
 import type { SessionFacts, Witness } from "./witness.ts";
 
@@ -36,8 +37,12 @@ export class ArchiveChecks {
   before({ call, path }: DiskEvent): void {
     const { baseDir, witness } = this.#options;
     if (!CHANGING.has(call)) return;
-    if (!path.startsWith(`${baseDir}/`)) witness.broken(`${call} of ${path}, outside the storage`);
-    if (call === "unlink" || call === "rename") this.#mayGo(path.slice(baseDir.length + 1));
+    if (!`${path}/`.startsWith(`${baseDir}/`) && !path.startsWith(`${STATE_DIR}/`))
+      witness.broken(`${call} of ${path}, outside the storage`);
+    const relative = path.slice(baseDir.length + 1);
+    if (call === "unlink" || call === "rename") this.#mayGo(relative);
+    const journal = /^\.nbackup\/sessions\/([^/]+)\/journal$/.exec(relative)?.[1];
+    if (call === "unlink" && journal !== undefined) witness.removes(journal);
   }
 
   /**
@@ -106,7 +111,10 @@ export class ArchiveChecks {
     const { witness, spoils, disk, baseDir } = this.#options;
     const found = disk().content(`${baseDir}/${path}`, "now");
     if (found === undefined) return undefined;
-    const session = [...witness.sessions.values()].find((one) => one.archive === path);
+    // A name is free again when its session was not committed: of several it is the one that was, or that fits.
+    const candidates = [...witness.sessions.values()].filter((one) => one.archive === path);
+    const session =
+      candidates.find((one) => one.committed) ?? candidates.findLast((one) => one.finished) ?? candidates.at(-1);
     if (session === undefined) {
       witness.broken(`an archive of no session: ${path}`);
       return undefined;

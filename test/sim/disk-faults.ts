@@ -37,6 +37,8 @@ export class DiskFaults {
   readonly #eio: Countdown;
   readonly #failedSync: Countdown;
   readonly #spoiled: Countdown;
+  /** Sessions with a call on their files that failed: not all of them may have been removed. */
+  readonly disturbed = new Set<string>();
   #healed = false;
   #stalledUntilMs = 0;
   #fullUntilMs = 0;
@@ -99,9 +101,12 @@ export class DiskFaults {
     const { clock, trace } = this.#options;
     const now = clock.now();
     const failure = (code: string): Error => {
+      const session = /\/sessions\/([^/]+)/.exec(path)?.[1];
+      if (session !== undefined) this.disturbed.add(session);
       trace.note(`disk ${call} ${code}`);
       return diskError(code, path);
     };
+    if (!path.startsWith(BASE_DIR)) return;
     const vanished = this.#vanished;
     if (vanished !== undefined && vanished.untilMs > now && call !== "close") {
       if (vanished.code === "ESTALE" || !OF_FILES.has(call)) throw failure(vanished.code);

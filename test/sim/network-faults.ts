@@ -58,7 +58,7 @@ export class NetworkFaults {
 
   tap(about: Pick<SimLink, "number" | "host" | "client">): LinkTap {
     const { witness, trace } = this.#options;
-    const facts: LinkFacts = { client: about.client, session: undefined, run: undefined };
+    const facts: LinkFacts = { client: about.client, session: undefined, role: undefined };
     const name = `link ${about.number}`;
     const said = new FrameScanner({
       message: (message) => {

@@ -8,7 +8,8 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import { Storage } from "#store/storage.ts";
+import { KnownStorages } from "#store/known-storages.ts";
+import { Storage, type StorageOptions } from "#store/storage.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
@@ -18,6 +19,7 @@ import type { SimOptions } from "./options.ts";
 import { SimProcess } from "./process.ts";
 
 export const BASE_DIR = "/srv/backups";
+export const STATE_DIR = "/var/lib/nbackup";
 /** Of the whole disk, others' bytes included. */
 export const DISK_BYTES = 256 * MiB;
 
@@ -30,8 +32,8 @@ export interface ServerHostOptions {
   readonly diskCall: (event: DiskEvent) => void | Promise<void>;
   readonly event: (event: ObservedEvent) => void;
   readonly log: (line: string) => void;
-  /** A server has opened its storages and takes connections. */
-  readonly started: () => void;
+  /** A storage was opened, and commits that a server before this one had begun were carried out. */
+  readonly opened: () => void;
   /** It has stopped in good order, and is about to go. */
   readonly stopped: (running: RunningServer) => void;
   /** The process is gone, however it went. */
@@ -41,7 +43,8 @@ export interface ServerHostOptions {
 /** What runs now. */
 export interface RunningServer {
   readonly process: SimProcess;
-  readonly server: Server;
+  /** Undefined until its state directory was read. */
+  server: Server | undefined;
   readonly disk: MemoryDisk;
   /** Sessions whose store exists. */
   readonly stores: Set<SessionStore>;
@@ -64,59 +67,39 @@ export class ServerHost {
     this.disk = new MemoryDisk({ capacityBytes: DISK_BYTES });
   }
 
-  /** Makes the directory that an administrator makes. */
+  /** Makes the directories that an administrator makes. */
   async prepare(): Promise<void> {
-    await this.disk.mkdir("/srv", 0o755);
-    await this.disk.mkdir(BASE_DIR, 0o755);
-    await this.disk.syncDirectory("/");
-    await this.disk.syncDirectory("/srv");
+    for (const path of ["/srv", BASE_DIR, "/var", "/var/lib", STATE_DIR]) {
+      await this.disk.mkdir(path, 0o755);
+      await this.disk.syncDirectory(path.slice(0, Math.max(1, path.lastIndexOf("/"))));
+    }
   }
 
   start(): void {
     if (this.running !== undefined) return;
-    const { clock, network, options, chance, diskCall, started } = this.#options;
+    const { clock, network, diskCall } = this.#options;
     this.#starts += 1;
     const process = new SimProcess(`server ${this.#starts}`, clock);
     process.setWallOffset(this.#wallOffsetMs);
     const { disk } = this;
-    const stores = new Set<SessionStore>();
     disk.hook = async (event) => {
       await process.running();
       await diskCall(event);
       await process.running();
     };
-    const log = this.#log(process);
-    const server = new Server({
-      config: {
-        server: {
-          listen: { host: "0.0.0.0", port: 9847 },
-          stateDir: "/var/lib/nbackup",
-          sessionsMax: options.sessionsMax,
-          memoryBytesMax: 1024 * MiB,
-          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
-          shutdownTimeoutMs: options.shutdownTimeoutMs,
-        },
-        storages: [storageConfig(options)],
-      },
-      clock: process.clock,
-      random: chance.fork(process.name),
-      log,
-      events: {
-        emit: (event) => {
-          if (process.isAlive) this.#options.event(event);
-        },
-      },
-      software: "nbackup-server 0.0.0",
-      openStorage: async (config) => watchStores(await this.#openStorage(config, process, disk, log), stores),
-      diskKey: () => Promise.resolve("the only disk"),
-    });
-    const running: RunningServer = { process, server, disk, stores, ready: false, stopping: false };
+    const running: RunningServer = {
+      process,
+      disk,
+      stores: new Set(),
+      server: undefined,
+      ready: false,
+      stopping: false,
+    };
     this.running = running;
-    void server.start().then(() => {
+    void this.#launch(running).then((server) => {
       running.ready = true;
-      if (!process.isAlive) return;
+      if (!process.isAlive || running.stopping) return;
       network.listening = { process, accept: (connection) => server.accept(connection) };
-      started();
     });
   }
 
@@ -124,8 +107,7 @@ export class ServerHost {
   kill(): void {
     const { running } = this;
     if (running === undefined) return;
-    running.disk.crash();
-    this.disk = running.disk.inherit();
+    this.disk = running.disk.restart();
     this.#end(running, false);
   }
 
@@ -149,12 +131,15 @@ export class ServerHost {
   stop(): void {
     const { running } = this;
     if (running === undefined) return;
+    if (running.server === undefined) {
+      this.kill();
+      return;
+    }
     running.stopping = true;
     const leave = (): void => {
       if (!running.process.isAlive) return;
       this.#options.stopped(running);
-      running.disk.crash();
-      this.disk = running.disk.inherit();
+      this.disk = running.disk.restart();
       this.#end(running, false);
     };
     // Connections that were destroyed are closed in a turn of their own.
@@ -173,15 +158,44 @@ export class ServerHost {
     this.#options.gone();
   }
 
-  #openStorage(config: StorageConfig, process: SimProcess, disk: MemoryDisk, log: Logger): Promise<Storage> {
-    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
-    return Storage.open({
-      ...{ name, baseDir, maxBackups, minAgeMs, reserve },
-      pendingBytesMax: assembler.pendingMemBytesMax,
-      disk,
+  /** As bin does it: the state directory is read, the server is made, and opens its storages. */
+  async #launch(running: RunningServer): Promise<Server> {
+    const { options, chance, event, opened } = this.#options;
+    const { process, disk, stores } = running;
+    const log = this.#log(process);
+    const knownStorages = await KnownStorages.open(disk, STATE_DIR, log);
+    const server = new Server({
+      config: {
+        server: {
+          listen: { host: "0.0.0.0", port: 9847 },
+          stateDir: STATE_DIR,
+          sessionsMax: options.sessionsMax,
+          memoryBytesMax: 1024 * MiB,
+          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs,
+          shutdownTimeoutMs: options.shutdownTimeoutMs,
+        },
+        storages: [storageConfig(options)],
+      },
       clock: process.clock,
+      random: chance.fork(process.name),
       log,
+      events: {
+        emit: (observed) => {
+          if (process.isAlive) event(observed);
+        },
+      },
+      software: "nbackup-server 0.0.0",
+      knownStorages,
+      openStorage: async (config, established) => {
+        const storage = await openStorage(config, established, { disk, clock: process.clock, log });
+        if (process.isAlive) opened();
+        return watchStores(storage, stores);
+      },
+      diskKey: () => Promise.resolve("the only disk"),
     });
+    running.server = server;
+    await server.start();
+    return server;
   }
 
   #log(process: SimProcess): Logger {
@@ -218,6 +232,18 @@ function storageConfig(options: SimOptions): StorageConfig {
     },
     verifyIntegrity: false,
   };
+}
+
+function openStorage(
+  config: StorageConfig,
+  established: boolean,
+  parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+): Promise<Storage> {
+  const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+  return Storage.open({
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, ...parts },
+    pendingBytesMax: assembler.pendingMemBytesMax,
+  });
 }
 
 /** Has `stores` hold every session's store of the storage, for the checks of their limits. */

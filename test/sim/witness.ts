@@ -31,6 +31,8 @@ export interface SessionFacts {
   committed: boolean;
   /** The code of the event that it ended. */
   ended: string | undefined;
+  /** Which start of the server began to remove it. */
+  removedBy: number | undefined;
 }
 
 /** What a connection is about, as far as was heard. */
@@ -38,7 +40,7 @@ export interface LinkFacts {
   readonly client: SimProcess;
   session: string | undefined;
   /** Of the Hello. */
-  run: string | undefined;
+  role: string | undefined;
 }
 
 export interface WitnessOptions {
@@ -61,6 +63,7 @@ export class Witness {
   /** By entry: the session that the server runs. */
   readonly #running = new Map<string, string>();
   /** By process and entry: the session that was admitted last. */
+  #starts = 0;
   readonly #admitted = new Map<string, SessionFacts>();
 
   constructor(options: WitnessOptions) {
@@ -75,7 +78,7 @@ export class Witness {
   /** A message reached the server. */
   reachedServer(link: LinkFacts, message: AnyMessage): void {
     if (message.type === "hello") {
-      link.run = message.body.run;
+      link.role = message.body.role;
       link.session = message.body.session;
     } else if (message.type === "finish") {
       const session = this.sessions.get(link.session ?? "");
@@ -105,7 +108,8 @@ export class Witness {
     const entry = `${String(fields["agent"])}/${String(fields["backup"])}`;
     if (kind === "session.admitted") {
       const other = this.#running.get(entry);
-      if (other !== undefined) this.broken(`session ${id} of ${entry} begins while ${other} runs`);
+      if (other !== undefined && !this.#diedEnding(other))
+        this.broken(`session ${id} of ${entry} begins while ${other} runs`);
       this.#running.set(entry, id);
     } else if (kind === "session.ended" || kind === "session.committed") {
       if (this.#running.get(entry) === id) this.#running.delete(entry);
@@ -116,8 +120,15 @@ export class Witness {
     }
   }
 
+  /** The server begins to remove a session from the disk. */
+  removes(id: string): void {
+    const session = this.sessions.get(id);
+    if (session !== undefined) session.removedBy ??= this.#starts;
+  }
+
   /** The server's process is gone. */
   serverGone(): void {
+    this.#starts += 1;
     if (!this.#options.survivesRestart) this.#running.clear();
   }
 
@@ -158,6 +169,7 @@ export class Witness {
       finished: false,
       committed: false,
       ended: undefined,
+      removedBy: undefined,
     };
     if (this.sessions.has(id)) this.broken(`session ${id} was admitted twice`);
     this.sessions.set(id, session);
@@ -225,9 +237,18 @@ export class Witness {
 
   /** A session may be unknown only when it has ended, or a restart forgets what was not committed. */
   #onRefused(link: LinkFacts, { code }: Message<"refused">): void {
+    // A stream may be refused so while the storage of its session cannot be opened; it tries again.
+    if (link.role !== "session") return;
     const session = this.sessions.get(link.session ?? "");
     if (!this.#options.survivesRestart || code !== "E_SESSION_GONE" || session === undefined) return;
     if (session.client !== link.client || session.ended !== undefined || session.committed) return;
+    if (this.#diedEnding(session.id)) return;
     this.broken(`session ${session.id} is refused as gone, but it never ended`);
+  }
+
+  /** The server died between removing a session and telling its end: nobody can say it any more. */
+  #diedEnding(id: string): boolean {
+    const by = this.sessions.get(id)?.removedBy;
+    return by !== undefined && by < this.#starts;
   }
 }

@@ -1,4 +1,5 @@
 /** One run of the simulator put together: network, server, agents, witness and faults, on one clock and from one seed. */
+import { must } from "#base/assert.ts";
 import type { BackupResult } from "#agent/result.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
@@ -20,7 +21,13 @@ import { drawTree } from "./tree.ts";
 import { Witness } from "./witness.ts";
 
 /** Whether sessions go on after the server was started anew. */
-const SURVIVES_RESTART = false;
+const SURVIVES_RESTART = true;
+
+/** What happens to a session that goes on. */
+const STATES: ReadonlySet<string> = new Set([
+  ...["session.resumed", "session.parked", "session.suspended", "session.recovered", "session.verified"],
+  "admission.queued",
+]);
 
 /** A session's backlog when it is congested; what its connections may still hand over then comes on top. */
 const BACKLOG_BYTES_MAX = 4 * 1024 * 1024;
@@ -108,6 +115,11 @@ export class World {
     return this.agents.every((agent) => agent.isWaiting);
   }
 
+  /** Sessions whose files the disk may not have let go. */
+  get disturbed(): ReadonlySet<string> {
+    return this.#diskFaults.disturbed;
+  }
+
   get isDone(): boolean {
     return this.agents.every((agent) => agent.isDone && agent.runs.length === 0);
   }
@@ -122,17 +134,15 @@ export class World {
         if (event.kind === "session.admitted") this.sessionCount += 1;
         if (event.kind === "session.ended") trace.count(`end ${String(event.fields["code"])}`);
         if (event.kind === "session.committed") trace.count("end committed");
-        if (event.kind === "session.resumed") trace.count("state resumed");
-        if (event.kind === "session.parked") trace.count("state parked");
-        if (event.kind === "admission.queued") trace.count("state queued");
+        if (STATES.has(event.kind)) trace.count(`state ${event.kind}`);
         if (event.kind === "admission.refused") trace.count(`refused ${String(event.fields["code"])}`);
         witness.event(event);
         const session = witness.sessions.get(String(event.fields["session"]));
         if (event.kind === "session.committed" && session !== undefined) checks.committed(session);
       },
       log: (line) => trace.note(line),
-      started: () => {
-        trace.note("server takes connections");
+      opened: () => {
+        trace.note("a storage is open");
         checks.inspect({ bytes: false, settled: true });
       },
       gone: () => {
@@ -210,7 +220,7 @@ export class World {
   }
 
   #checkStopped({ process, server, disk }: RunningServer): void {
-    const { sessionCount, waitingCount, connectionCount } = server.view();
+    const { sessionCount, waitingCount, connectionCount } = must(server, "a server").view();
     const left = `${sessionCount} sessions, ${waitingCount} waiting, ${connectionCount} connections, ${disk.openFiles} files, ${process.timerCount} timers`;
     if (/[1-9]/.test(left)) this.witness.broken(`a server that was stopped leaves ${left}`);
   }

@@ -75,18 +75,6 @@ export class MemoryDisk implements Disk {
    */
   restart(): MemoryDisk {
     this.crash();
-    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
-    next.#root = this.#root;
-    next.#nextId = this.#nextId;
-    next.#usedBytes = this.#usedBytes;
-    return next;
-  }
-
-  /**
-   * The disk of the next process on the same machine, after `crash`: all that was written is there, synced or not. Unlike
-   * after `restart`, calls that the dead process had under way never return to it.
-   */
-  inherit(): MemoryDisk {
     return this.#successor(this.#root, this.#usedBytes);
   }
 
