@@ -16,10 +16,10 @@ const FALLIBLE: ReadonlySet<string> = new Set([
   ...["create", "open", "mkdir", "rmdir", "link", "rename", "unlink", "readdir", "lstat", "space"],
   ...["write", "read", "truncate"],
 ]);
-const SYNCS: ReadonlySet<string> = new Set(["fdatasync", "syncDirectory"]);
+const SYNCS: ReadonlySet<string> = new Set(["fdatasync", "syncDirectory", "syncFilesystem"]);
 /** On files that are open already, which a directory that is gone does not disturb. */
 const OF_FILES: ReadonlySet<string> = new Set([
-  ...["write", "read", "fdatasync", "size", "truncate", "chmod", "close"],
+  ...["write", "read", "fdatasync", "size", "truncate", "chmod", "close", "syncFilesystem"],
 ]);
 
 export interface DiskFaultOptions {

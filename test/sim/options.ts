@@ -108,7 +108,9 @@ export interface SimOptions {
     /** `assembler_pending_mem_limit`. */
     readonly pendingBytes: number;
   };
-  readonly assembler: "eager" | "lazy";
+  readonly assembler:
+    | { readonly mode: "eager" }
+    | { readonly mode: "lazy"; readonly shardLevels: 1 | 2; readonly chunkFsync: boolean; readonly batchBytes: number };
   readonly chunkBufferBytes: number;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
@@ -199,7 +201,14 @@ export function drawOptions(seed: number): SimOptions {
       pendingBytes: chance.pick([0, 64 * KiB, 8 * MiB]),
       ...(chance.happens(0.08) ? { roomBytes: Math.round(tree.bytes * chance.scale(0.5, 8)) + 64 * KiB } : {}),
     },
-    assembler: "eager",
+    assembler: chance.happens(0.7)
+      ? { mode: "eager" }
+      : {
+          mode: "lazy",
+          shardLevels: chance.pick([1, 2]),
+          chunkFsync: chance.happens(0.5),
+          batchBytes: Math.round(chance.scale(1, MiB)),
+        },
     chunkBufferBytes: 0,
     retry: {
       maxAttempts: chance.int(1, 5),

@@ -187,7 +187,7 @@ export class ServerHost {
       software: "nbackup-server 0.0.0",
       knownStorages,
       openStorage: async (config, established) => {
-        const storage = await openStorage(config, established, { disk, clock: process.clock, log });
+        const storage = await openStorage(config, established, { disk, clock: process.clock, log }, options);
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
@@ -225,10 +225,10 @@ function storageConfig(options: SimOptions): StorageConfig {
     allowAgents: undefined,
     minAgeMs: 0,
     assembler: {
-      mode: options.assembler,
+      mode: options.assembler.mode,
       pendingMemBytesMax: options.disk.pendingBytes,
-      chunkShardLevels: 1,
-      chunkFsync: true,
+      chunkShardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : 1,
+      chunkFsync: options.assembler.mode === "lazy" && options.assembler.chunkFsync,
     },
     verifyIntegrity: false,
   };
@@ -238,10 +238,13 @@ function openStorage(
   config: StorageConfig,
   established: boolean,
   parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+  options: SimOptions,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+  const lazy = options.assembler.mode === "lazy" ? options.assembler : undefined;
   return Storage.open({
     ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, ...parts },
+    staging: lazy,
     pendingBytesMax: assembler.pendingMemBytesMax,
   });
 }

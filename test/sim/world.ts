@@ -62,7 +62,7 @@ export class World {
     const disk = () => this.server.disk;
     this.witness = new Witness({
       ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
-      eager: options.assembler === "eager",
+      eager: options.assembler.mode === "eager",
       survivesRestart: SURVIVES_RESTART,
     });
     const { witness } = this;

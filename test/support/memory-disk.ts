@@ -5,7 +5,7 @@
  */
 import { assert, must } from "#base/assert.ts";
 import type { Random } from "#base/random.ts";
-import type { Disk, DiskEntryType, DiskFile, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
+import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
 import {
   type DirectoryNode,
   type DiskView,
@@ -18,6 +18,7 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
+  Unsynced,
   unsyncedFiles,
 } from "./memory-nodes.ts";
 import { type DiskCall, diskError, type DiskHook, MemoryFile } from "./memory-file.ts";
@@ -38,7 +39,6 @@ export class MemoryDisk implements Disk {
   #nextId = 1;
   #calls = 0;
   #usedBytes = 0;
-  /** Bytes that others than nbackup have on this disk. */
   foreignBytes = 0;
   #openFiles = 0;
   #crashed = false;
@@ -59,7 +59,7 @@ export class MemoryDisk implements Disk {
     return this.#openFiles;
   }
 
-  /** Bytes of file content. */
+  /** Bytes of file content; `foreignBytes` are those of others on the same disk. */
   get usedBytes(): number {
     return this.#usedBytes;
   }
@@ -128,8 +128,8 @@ export class MemoryDisk implements Disk {
   content(path: string, view: DiskView): { readonly id: number; readonly bytes: Buffer } | undefined {
     const node = findNode(this.#root, path, view);
     if (node?.kind !== "file") return undefined;
-    const bytes = view === "now" ? node.bytes.subarray(0, node.length) : node.synced.subarray(0, node.syncedLength);
-    return { id: node.id, bytes };
+    const [bytes, length] = view === "now" ? [node.bytes, node.length] : [node.synced, node.syncedLength];
+    return { id: node.id, bytes: bytes.subarray(0, length) };
   }
 
   /** Names in a directory, or those of them that a crash would leave. */
@@ -290,6 +290,19 @@ export class MemoryDisk implements Disk {
     });
   }
 
+  openFilesystem(path: string): Promise<DiskFilesystem> {
+    return this.#call("openFilesystem", path, () => {
+      this.#openFiles += 1;
+      return {
+        sync: () => this.#syncAll(path),
+        close: () =>
+          this.#call("close", path, () => {
+            this.#openFiles -= 1;
+          }),
+      };
+    });
+  }
+
   lock(path: string): Promise<DiskLock> {
     return this.#call("lock", path, () => {
       const [parent, name] = this.#parent(path);
@@ -317,6 +330,12 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
+  }
+
+  /** Also when it failed, as with fdatasync, what was to be synced is not tried again. */
+  async #syncAll(path: string): Promise<void> {
+    const unsynced = new Unsynced(this.#root);
+    await this.#call("syncFilesystem", path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
   #open(node: FileNode, path: string): DiskFile {

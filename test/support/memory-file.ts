@@ -3,7 +3,7 @@ import { assert } from "#base/assert.ts";
 import type { Disk, DiskFile } from "#store/disk.ts";
 import { type FileNode, grown, keepRange } from "./memory-nodes.ts";
 
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile";
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem";
 
 /** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
 export interface DiskEvent {
