@@ -59,6 +59,8 @@ export class Witness {
   /** What was broken; the run ends at the first. */
   violation: string | undefined;
   readonly sessions = new Map<string, SessionFacts>();
+  /** Sessions that a start of the server could not read: they may be said to be gone, and come back later. */
+  readonly excused = new Set<string>();
   readonly #options: WitnessOptions;
   /** By entry: the session that the server runs. */
   readonly #running = new Map<string, string>();
@@ -248,6 +250,7 @@ export class Witness {
 
   /** The server died between removing a session and telling its end: nobody can say it any more. */
   #diedEnding(id: string): boolean {
+    if (this.excused.has(id)) return true;
     const by = this.sessions.get(id)?.removedBy;
     return by !== undefined && by < this.#starts;
   }

@@ -50,6 +50,8 @@ export class World {
   readonly #diskFaults: DiskFaults;
   readonly #processFaults: ProcessFaults;
   #healed = false;
+  /** Calls of the disk that had failed when the server was started. */
+  #failuresBefore = 0;
   /** Sessions admitted by the server. */
   sessionCount = 0;
 
@@ -143,10 +145,12 @@ export class World {
       log: (line) => trace.note(line),
       opened: () => {
         trace.note("a storage is open");
+        this.#excuseUnread();
         checks.inspect({ bytes: false, settled: true });
       },
       gone: () => {
         witness.serverGone();
+        this.#failuresBefore = this.#diskFaults.failures;
         this.#diskFaults.moved();
         checks.inspect({ bytes: false, settled: false });
       },
@@ -217,6 +221,12 @@ export class World {
         }
       }
     }
+  }
+
+  /** Where the disk failed while a storage was opened, its sessions may wait for the next start: nobody knows them until then. */
+  #excuseUnread(): void {
+    if (this.#diskFaults.failures === this.#failuresBefore) return;
+    for (const name of this.server.disk.names(`${BASE_DIR}/.nbackup/sessions`, "now")) this.witness.excused.add(name);
   }
 
   #checkStopped({ process, server, disk }: RunningServer): void {

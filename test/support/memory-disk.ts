@@ -49,7 +49,6 @@ export class MemoryDisk implements Disk {
     this.#root = this.#directory(0o755);
   }
 
-  /** Calls so far. */
   get calls(): number {
     return this.#calls;
   }

@@ -93,7 +93,7 @@ export class SimClock implements Clock {
     await settle();
     for (let next = this.#next(); next !== undefined && next.dueMs <= endMs; next = this.#next()) {
       this.step();
-      drainMicrotasks();
+      await settle();
     }
     this.#nowMs = Math.max(this.#nowMs, endMs);
   }
@@ -110,7 +110,7 @@ export class SimClock implements Clock {
     while (!settled) {
       if (this.#nowMs > endMs) throw new Error(`nothing after ${limitMs} ms of simulated time`);
       if (!this.step()) throw new Error("no timer is set and nothing has happened: it would wait for ever");
-      drainMicrotasks();
+      await settle();
     }
     return promise;
   }
