@@ -8,8 +8,8 @@ import { FRAME_HEADER_BYTES } from "#wire/limits.ts";
 import type { AnyMessage } from "#wire/messages.ts";
 
 export interface ScannerEvents {
-  /** A control frame is complete; it ends behind byte `end` of the bytes that were pushed last. */
-  message(message: AnyMessage, end: number): void;
+  /** A control frame is complete; it ends before byte `end` of the bytes that were pushed last. */
+  message(message: AnyMessage, end: number, header: FrameHeader): void;
   /** The header of a Data frame is complete. */
   data(header: FrameHeader): void;
   /** Bytes `start` to `end` of those that were pushed last are of a payload. */
@@ -62,6 +62,6 @@ export class FrameScanner {
   #complete(header: FrameHeader, end: number): void {
     this.#header = undefined;
     if (header.type === "data" || header.type === "copy") return;
-    this.#events.message(decodeMessage(header.type, this.#control), end);
+    this.#events.message(decodeMessage(header.type, this.#control), end, header);
   }
 }

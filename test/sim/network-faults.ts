@@ -1,4 +1,6 @@
 /** What goes wrong on connections: they break, stall, lose what is sent one way, damage what passes; cables are pulled. */
+import { crc32 } from "node:zlib";
+import { FRAME_HEADER_BYTES } from "#wire/limits.ts";
 import type { LinkTap, Way } from "#test/support/memory-net.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 import type { AnyMessage } from "#wire/messages.ts";
@@ -25,6 +27,7 @@ export class NetworkFaults {
   readonly #flip: Countdown;
   readonly #flipControl: Countdown;
   readonly #lostAnswer: Countdown;
+  readonly #lie: Countdown;
   readonly #stalled = new Set<SimLink>();
   /** The session of which every Data frame is damaged. */
   #doomed: string | undefined;
@@ -36,6 +39,7 @@ export class NetworkFaults {
     const { faults } = options.options;
     this.#flip = new Countdown(options.chance.fork("flip"), faults.flipBytes);
     this.#flipControl = new Countdown(options.chance.fork("flip control"), faults.flipControlFrames);
+    this.#lie = new Countdown(options.chance.fork("lie"), faults.wrongProofs);
     this.#lostAnswer = new Countdown(options.chance.fork("answer"), faults.lostAnswers);
   }
 
@@ -140,9 +144,13 @@ export class NetworkFaults {
   #arriving(facts: LinkFacts, name: string, heard: (message: AnyMessage) => void): (bytes: Uint8Array) => number {
     const { trace } = this.#options;
     let flips: number[] = [];
+    let lies: { readonly start: number; readonly end: number }[] = [];
     let arrive = 0;
     const scanner = new FrameScanner({
-      message: (message, end) => {
+      message: (message, end, header) => {
+        const start = end - header.length;
+        if (message.type === "finish" && start >= FRAME_HEADER_BYTES && !this.#healed && this.#lie.hits(1))
+          lies.push({ start, end });
         if (message.type === "committed" && !this.#healed && this.#lostAnswer.hits(1)) {
           trace.count("fault lostAnswers");
           arrive = Math.min(arrive, end - 1);
@@ -164,11 +172,26 @@ export class NetworkFaults {
     });
     return (bytes) => {
       flips = [];
+      lies = [];
       arrive = bytes.length;
       scanner.push(bytes);
       for (const at of flips) bytes[at] = (bytes[at] ?? 0) ^ (1 << this.#chance.int(0, 7));
+      for (const { start, end } of lies) this.#falsify(facts, bytes.subarray(start - FRAME_HEADER_BYTES, end));
       return arrive;
     };
+  }
+
+  /** Makes a Finish frame say another SHA-256 than the agent's, as an agent would whose memory is bad. */
+  #falsify(facts: LinkFacts, frame: Uint8Array): void {
+    const { witness, trace } = this.#options;
+    const session = witness.sessions.get(facts.session ?? "");
+    const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
+    const at = session?.production === undefined ? -1 : bytes.indexOf(Buffer.from(session.production.sha256(), "hex"));
+    if (session === undefined || at === -1) return;
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    bytes.writeUInt32BE(crc32(bytes.subarray(FRAME_HEADER_BYTES)), 20);
+    session.wrongProof = true;
+    trace.count("fault wrongProofs");
   }
 }
 

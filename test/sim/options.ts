@@ -28,6 +28,8 @@ export interface SimFaults {
   readonly flipAllMs?: number;
   /** A bit flips in the payload of a control frame. Frames. */
   readonly flipControlFrames?: number;
+  /** The agent's last word names another SHA-256 than that of what it read. Finish messages. */
+  readonly wrongProofs?: number;
   /** The connection breaks before the agent hears that its archive was committed. Answers. */
   readonly lostAnswers?: number;
   /** Somebody asks for a slot that is in use. */
@@ -133,8 +135,9 @@ const RANGES: Readonly<Record<FaultName, FaultRange>> = {
   unplugMs: [5_000, 60_000, 10],
   staleMs: [1_000, 15_000, 10],
   flipBytes: [50 * KiB, 4 * MiB, 15],
-  flipAllMs: [1_000, 10_000, 1],
+  flipAllMs: [100, 1_000, 1],
   flipControlFrames: [20, 500, 6],
+  wrongProofs: [1, 4, 6],
   lostAnswers: [1, 4, 12],
   duplicateJoinMs: [500, 10_000, 8],
   foreignRunMs: [500, 10_000, 8],
@@ -150,7 +153,7 @@ const RANGES: Readonly<Record<FaultName, FaultRange>> = {
   diskStallMs: [1_000, 10_000, 10],
   readOnlyMs: [5_000, 40_000, 6],
   vanishedMs: [5_000, 40_000, 6],
-  spoiledWrites: [3, 100, 6],
+  spoiledWrites: [1, 30, 8],
   agentKillEvents: [20, 3_000, 12],
   agentPowerEvents: [20, 3_000, 12],
   agentInterruptMs: [1_000, 30_000, 8],
@@ -164,6 +167,22 @@ export const FAULT_NAMES = Object.keys(RANGES) as readonly FaultName[];
 /** The options of a seed: the same for ever, as long as this function is not changed. */
 export function drawOptions(seed: number): SimOptions {
   const chance = new Chance(seed).fork("options");
+  const drawn = drawAny(chance);
+  // A session that ends because too much of it is damaged needs its peace and many small chunks.
+  return chance.happens(0.01) ? { ...drawn, ...ALL_DAMAGED } : drawn;
+}
+
+const ALL_DAMAGED: Partial<SimOptions> = {
+  tree: { files: 20, bytes: MiB, compressible: 1 },
+  sessionsMax: 32,
+  paceMs: 0,
+  network: { latencyMs: 1, bufferBytes: 64 * KiB },
+  giveUpAfterMs: 3_600_000,
+  healAtMs: 60_000,
+  faults: { flipAllMs: 30 },
+};
+
+function drawAny(chance: Chance): SimOptions {
   const chunkBytes = chance.happens(0.85) ? 64 * KiB : 128 * KiB;
   const agents = chance.pick([1, 1, 1, 2, 3]);
   const entries = chance.pick([1, 1, 1, 2]);

@@ -18,8 +18,9 @@ export function drawTree(chance: Chance, tree: SimOptions["tree"], backups: read
     let leftBytes = tree.bytes;
     for (let index = 0; index < tree.files; index += 1) {
       const path = `${root}/${chance.pick(["", "a/", "b/", "b/c/", "\xe9/"])}${index}-${"x".repeat(chance.int(0, 40))}`;
-      if (chance.happens(0.05)) source.symlink(path, "../elsewhere");
-      else if (chance.happens(0.05)) source.directory(path);
+      const kind = chance.unit();
+      if (kind < 0.05) source.symlink(path, "../elsewhere");
+      else if (kind < 0.1) source.directory(path);
       else {
         const share = leftBytes / (tree.files - index);
         const length = chance.happens(0.1) ? 0 : Math.min(leftBytes, Math.round(share * chance.scale(0.1, 4)));

@@ -27,6 +27,8 @@ export interface SessionFacts {
   readonly durable: [{ chunks: number; bytes: number }, { chunks: number; bytes: number }];
   /** Finish arrived at the server. */
   finished: boolean;
+  /** The Finish that arrived says another proof than the agent's. */
+  wrongProof: boolean;
   /** Committed, by an event, a message or a recovery. */
   committed: boolean;
   /** The code of the event that it ended. */
@@ -122,6 +124,11 @@ export class Witness {
     }
   }
 
+  /** Ids of the sessions that the server runs. */
+  get running(): string[] {
+    return [...this.#running.values()];
+  }
+
   /** The server begins to remove a session from the disk. */
   removes(id: string): void {
     const session = this.sessions.get(id);
@@ -150,6 +157,7 @@ export class Witness {
   /** The archive of a session was found committed. */
   checkedCommit(session: SessionFacts): void {
     session.committed = true;
+    if (session.wrongProof) this.broken(`session ${session.id} was committed with a wrong proof`);
     if (!session.finished) this.broken(`session ${session.id} was committed although no Finish came`);
     if (session.production?.summary === undefined)
       this.broken(`session ${session.id} was committed before all was read`);
@@ -169,6 +177,7 @@ export class Witness {
         { chunks: 0, bytes: 0 },
       ],
       finished: false,
+      wrongProof: false,
       committed: false,
       ended: undefined,
       removedBy: undefined,

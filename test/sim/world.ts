@@ -29,6 +29,8 @@ const STATES: ReadonlySet<string> = new Set([
   "admission.queued",
 ]);
 
+const BREACHES: ReadonlySet<string> = new Set(["E_PROTOCOL", "E_FRAME_TOO_LARGE", "E_VERSION", "E_IDENTITY"]);
+
 /** A session's backlog when it is congested; what its connections may still hand over then comes on top. */
 const BACKLOG_BYTES_MAX = 4 * 1024 * 1024;
 const SEGMENT_BYTES = 64 * 1024;
@@ -134,7 +136,7 @@ export class World {
       event: (event) => {
         trace.note(`event ${event.kind} ${String(event.fields["code"] ?? "")}`);
         if (event.kind === "session.admitted") this.sessionCount += 1;
-        if (event.kind === "session.ended") trace.count(`end ${String(event.fields["code"])}`);
+        if (event.kind === "session.ended") this.#ended(String(event.fields["code"]));
         if (event.kind === "session.committed") trace.count("end committed");
         if (STATES.has(event.kind)) trace.count(`state ${event.kind}`);
         if (event.kind === "admission.refused") trace.count(`refused ${String(event.fields["code"])}`);
@@ -156,6 +158,16 @@ export class World {
       },
       stopped: (running) => this.#checkStopped(running),
     });
+  }
+
+  #ended(code: string): void {
+    this.trace.count(`end ${code}`);
+    if (this.#isBug(code)) this.witness.broken(`a session ended with ${code}`);
+  }
+
+  /** Two right programs never say this to each other, unless a control frame was damaged on its way. */
+  #isBug(code: string): boolean {
+    return code === "E_INTERNAL" || (BREACHES.has(code) && this.#options.faults.flipControlFrames === undefined);
   }
 
   #makeAgent(host: string, index: number): AgentHost {
@@ -184,7 +196,8 @@ export class World {
     const { trace, witness } = this;
     const code = result.failure?.code ?? "committed";
     trace.count(`result ${code}`);
-    if (code === "E_INTERNAL") witness.broken(`${process.name}: internal error: ${String(result.failure?.cause)}`);
+    if (this.#isBug(code))
+      witness.broken(`${process.name}: ${String(result.failure)} ${String(result.failure?.cause)}`);
     witness.result(process, entry, result);
     const production: Production | undefined = witness.sessions.get(result.session ?? "")?.production;
     if (result.result !== "committed" || production === undefined) return;
@@ -256,7 +269,7 @@ export class World {
       oneWayLossMs: () => network.loseOneWay(),
       unplugMs: () => network.unplug(host()),
       staleMs: () => network.makeStale(),
-      flipAllMs: () => network.doom([...this.witness.sessions.keys()]),
+      flipAllMs: () => network.doom(this.witness.running),
       duplicateJoinMs: () => processes.rogue(true),
       foreignRunMs: () => processes.rogue(false),
       secondHostMs: () => processes.secondHost(),
