@@ -8,7 +8,7 @@ import { BASE_DIR } from "./server-host.ts";
 import { World } from "./world.ts";
 
 /** From the end of the faults until every agent has made a backup of every entry: what the longest waits add up to. */
-export const LIVENESS_MS = 900_000;
+const LIVENESS_MS = 900_000;
 /** From the order to stop until the server is gone. */
 const STOP_MS = 120_000;
 /** Until the last timer of anybody has fired. */
