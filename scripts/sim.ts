@@ -38,8 +38,8 @@ function choose(): Choice {
   });
   const { trace, twice, stop, regressions, report } = values;
   const [first, runs] = [Number(values.seed), Number(values.runs)];
-  if (!Number.isSafeInteger(first) || !Number.isSafeInteger(runs) || runs < 1)
-    throw new Sentence("--seed and --runs take whole numbers.");
+  if (!Number.isSafeInteger(first) || first < 0 || !Number.isSafeInteger(runs) || runs < 1 || first + runs > 2 ** 32)
+    throw new Sentence("--seed and --runs take whole numbers, the last seed below 2 to the power of 32.");
   const shared = { trace, twice, stop, report };
   if (regressions) return { cases: REGRESSIONS, count: REGRESSIONS.length, ...shared };
   return { cases: drawnCases(first, runs), count: runs, ...shared };

@@ -39,7 +39,7 @@ function shares(baseSeed: number): readonly (readonly string[])[] {
 export async function runSimulator(): Promise<Totals> {
   await rm(REPORTS_DIRECTORY, { recursive: true, force: true });
   await mkdir(REPORTS_DIRECTORY, { recursive: true });
-  const baseSeed = Math.floor(Date.now() / 1000) * 10;
+  const baseSeed = (Math.floor(Date.now() / 1000) % 100_000) * FRESH_SEEDS;
   console.log(`Simulator: regressions, and ${FRESH_SEEDS} fresh seeds from ${baseSeed} on.`);
   const regressions = await simulate("regressions", ["--regressions"]);
   const fresh = await Promise.all(shares(baseSeed).map((args, index) => simulate(`fresh-${index}`, args)));
