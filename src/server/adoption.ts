@@ -21,7 +21,10 @@ export interface AdoptionParts {
 
 /** Takes all that the storage has left over. Never rejects. */
 export async function adoptSessions(parts: AdoptionParts, storage: Storage, config: StorageConfig): Promise<void> {
-  const { sessions, casualties } = storage.takeLeft();
+  const { sessions, casualties, completed } = storage.takeLeft();
+  for (const { head, answer } of completed) {
+    parts.events.emit(sessionEnded(planOf(head, config), { kind: "committed", answer }, NO_TOTALS, 0));
+  }
   for (const { head, failure } of casualties) {
     parts.events.emit(sessionEnded(planOf(head, config), { kind: "ended", failure }, NO_TOTALS, 0));
   }

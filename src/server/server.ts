@@ -184,6 +184,8 @@ export class Server {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#desk.close(failure);
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
+    // A storage that is being opened may still hand over sessions of an earlier start.
+    await this.#storages.seal();
     await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.
     await this.#house.idle();

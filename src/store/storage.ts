@@ -16,7 +16,7 @@ import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
 import { type PrunedEntry, pruneEntries } from "./prune.ts";
-import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
+import { type Casualty, type Completed, recoverSessions, type Survivor } from "./recovery.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
@@ -96,6 +96,7 @@ export class Storage {
   /** Sessions of an earlier start, until they are taken. */
   #left: readonly LeftSession[] = [];
   #casualties: readonly Casualty[] = [];
+  #completed: readonly Completed[] = [];
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -139,13 +140,18 @@ export class Storage {
   }
 
   /**
-   * Sessions of an earlier start of the server that can go on, and those that ended with it. Each is handed out once; the
-   * entries of the first are busy until they are over.
+   * Sessions of an earlier start of the server that can go on, those that ended with it, and those that it had as good as
+   * committed. Each is handed out once; the entries of the first are busy until they are over.
    */
-  takeLeft(): { readonly sessions: readonly LeftSession[]; readonly casualties: readonly Casualty[] } {
-    const taken = { sessions: this.#left, casualties: this.#casualties };
+  takeLeft(): {
+    readonly sessions: readonly LeftSession[];
+    readonly casualties: readonly Casualty[];
+    readonly completed: readonly Completed[];
+  } {
+    const taken = { sessions: this.#left, casualties: this.#casualties, completed: this.#completed };
     this.#left = [];
     this.#casualties = [];
+    this.#completed = [];
     return taken;
   }
 
@@ -289,9 +295,11 @@ export class Storage {
   async #recover(): Promise<void> {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
-    const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
-    const { survivors, casualties } = await recoverSessions({ root, commits, log, staging: this.#staging, commit });
+    const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
+    const parts = { root, commits, log, staging: this.#staging, commit };
+    const { survivors, casualties, completed } = await recoverSessions(parts);
     this.#casualties = casualties;
+    this.#completed = completed;
     this.#left = survivors.map((survivor) => this.#leftSession(survivor));
   }
 
