@@ -5,7 +5,7 @@
  * Twelve kills, unless NBACKUP_KILLS says how many. Every run draws its moments anew from a seed that it prints; NBACKUP_SEED
  * draws them again.
  */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
 import path from "node:path";
 import { MiB } from "#base/units.ts";
@@ -35,6 +35,7 @@ type Mode = (typeof MODES)[number];
 let site: Site;
 let settings: { port: number; storages: Record<Mode, Record<string, unknown>>; server: Record<string, unknown> };
 const undisturbed = new Map<Mode, OnceJson>();
+let current: Restarts | undefined;
 
 const backupsOf = (mode: Mode, parallels: number): Record<string, unknown>[] => [
   { name: "gigabyte", storage: mode, sources: [{ path: site.at("source") }], parallels },
@@ -62,6 +63,11 @@ beforeAll(async () => {
   }
   await server.stop();
 }, TIMEOUT_MS);
+afterEach(async () => {
+  // After a failure it still runs, and would be in the way of the next one.
+  if (current?.servers.at(-1)?.running === true) current.server.kill("SIGKILL");
+  await current?.servers.at(-1)?.end();
+});
 afterAll(async () => {
   await site.remove();
 });
@@ -79,6 +85,7 @@ async function backUp(
   disturb: (restarts: Restarts, agent: ReturnType<Site["startAgent"]>, archiveBytes: number) => Promise<void>,
 ): Promise<Disturbed> {
   const restarts = restartsOf(mode);
+  current = restarts;
   await restarts.start();
   const config = await site.agentConfig({
     port: settings.port,
