@@ -10,6 +10,7 @@ import { logEvents } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
 import type { DiskLock } from "#store/disk.ts";
+import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage } from "#store/storage.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
@@ -41,7 +42,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     log,
     events: logEvents(log),
     software,
-    openStorage: (storage) => openStorage(storage, disk, log),
+    knownStorages: await KnownStorages.open(disk, config.server.stateDir, log),
+    openStorage: (storage, established) => openStorage(storage, established, disk, log),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
   });
   await server.start();
@@ -81,10 +83,13 @@ async function stopAll(listener: Listener, server: Server, lock: DiskLock): Prom
   await lock.release();
 }
 
-function openStorage(config: StorageConfig, disk: LinuxDisk, log: Logger): Promise<Storage> {
+function openStorage(config: StorageConfig, established: boolean, disk: LinuxDisk, log: Logger): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const pendingBytesMax = assembler.pendingMemBytesMax;
-  return Storage.open({ name, baseDir, maxBackups, minAgeMs, reserve, pendingBytesMax, disk, clock: systemClock, log });
+  return Storage.open({
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
+    ...{ disk, clock: systemClock, log },
+  });
 }
 
 /** One server per state directory: its records must not be written by two. */

@@ -17,41 +17,38 @@ import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { anyAlive, type Occupant } from "./occupant.ts";
-import type { Registry } from "./registry.ts";
-import { Session, type SessionHost } from "./session.ts";
 import { sessionEvent } from "./session-events.ts";
+import type { SessionHouse } from "./session-house.ts";
 import type { SessionPlan } from "./session-types.ts";
-import { type Share, Shares } from "./shares.ts";
+import type { Share } from "./shares.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 export interface AdmissionDeskOptions {
   readonly limits: RoomLimits;
   readonly storages: StorageShelf;
-  readonly registry: Registry;
+  readonly house: SessionHouse;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventSink;
   readonly diskKey: DiskRoomOptions["diskKey"];
-  readonly session: Omit<SessionHost, "over">;
 }
 
 export class AdmissionDesk implements ApplicantDesk {
   readonly #options: AdmissionDeskOptions;
-  readonly #shares = new Shares();
   readonly #diskRoom: DiskRoom;
   readonly #line = new WaitingLine<Applicant>();
   /** Occupants that are being asked whether they live. */
   readonly #probed = new Set<Occupant>();
   #noticeTimer: Timer | undefined;
-  #idleWaiters: (() => void)[] = [];
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
 
   constructor(options: AdmissionDeskOptions) {
     this.#options = options;
-    const { storages, diskKey } = options;
-    this.#diskRoom = new DiskRoom({ storages, shares: this.#shares, diskKey });
+    const { storages, diskKey, house } = options;
+    this.#diskRoom = new DiskRoom({ storages, shares: house.shares, diskKey });
+    house.onRoom = () => this.#pump();
   }
 
   /** Who answers a session connection that has been welcomed and has no session. */
@@ -61,12 +58,6 @@ export class AdmissionDesk implements ApplicantDesk {
 
   get waitingCount(): number {
     return this.#line.length;
-  }
-
-  /** Resolves when no session runs or is being opened. */
-  idle(): Promise<void> {
-    if (this.#shares.taken.sessionCount === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
   /** From now on everyone is refused, those in line too. */
@@ -115,7 +106,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody lives who holds it. */
   async #occupy(applicant: Applicant): Promise<void> {
-    const { registry } = this.#options;
+    const { registry } = this.#options.house;
     const { agent, request } = applicant;
     for (;;) {
       const occupant = registry.occupant(agent, request.backup);
@@ -152,10 +143,11 @@ export class AdmissionDesk implements ApplicantDesk {
     for (let first = this.#line.first(); first !== undefined; first = this.#line.first()) {
       const config = this.#options.storages.config(first.request.storage);
       const memoryBytes = SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax;
-      if (!hasRoom(this.#options.limits, this.#shares.taken, memoryBytes)) break;
+      const { shares } = this.#options.house;
+      if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
-      void this.#admit(first, config, this.#shares.take(memoryBytes));
+      void this.#admit(first, config, shares.take(memoryBytes));
     }
   }
 
@@ -169,7 +161,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Opens the session; gives the share back unless a session runs with it in the end. */
   async #open(applicant: Applicant, config: StorageConfig, share: Share): Promise<void> {
-    const { registry, storages } = this.#options;
+    const { house, storages } = this.#options;
     let running = false;
     try {
       const storage = await storages.open(config.name);
@@ -181,14 +173,7 @@ export class AdmissionDesk implements ApplicantDesk {
         neededBytes,
         storage.lastCommitted(applicant.agent, applicant.request.backup),
       );
-      const session: Session = new Session(plan, {
-        ...this.#options.session,
-        over: (over, outcome) => {
-          registry.close(over, { id: plan.id, agent: plan.agent, run: plan.run, outcome });
-          this.#giveBack(share);
-        },
-      });
-      share.fill(() => session.storedBytes);
+      const session = house.make(plan, share);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
       // A server that is stopping has told those who run already, and would wait for this one for ever.
       if (applicant.over || this.#closed !== undefined) {
@@ -199,7 +184,7 @@ export class AdmissionDesk implements ApplicantDesk {
       }
       running = true;
       applicant.admitted();
-      registry.admit(applicant, session);
+      house.registry.admit(applicant, session);
       this.#options.events.emit(
         sessionEvent(plan, "session.admitted", `session begins: ${store.archive}`, {
           remote: applicant.link.remoteAddress,
@@ -211,7 +196,7 @@ export class AdmissionDesk implements ApplicantDesk {
       );
       session.start(store, applicant.link);
     } finally {
-      if (!running) this.#giveBack(share);
+      if (!running) house.giveBack(share);
     }
   }
 
@@ -240,7 +225,7 @@ export class AdmissionDesk implements ApplicantDesk {
       expectedBytes: neededBytes,
       lastEntries: last?.entries ?? 0,
       lastRawBytes: last?.rawBytes ?? 0,
-      startWallMs: this.#options.clock.wall(),
+      startWallMs: Math.floor(this.#options.clock.wall()),
     };
   }
 
@@ -255,14 +240,7 @@ export class AdmissionDesk implements ApplicantDesk {
   /** The applicant stands nowhere any more. */
   #release(applicant: Applicant): void {
     if (this.#line.leave(applicant)) this.#noticeSoon();
-    if (applicant.asked) this.#options.registry.vacate(applicant.agent, applicant.request.backup, applicant);
-  }
-
-  #giveBack(share: Share): void {
-    this.#shares.release(share);
-    this.#pump();
-    if (this.#shares.taken.sessionCount > 0) return;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    if (applicant.asked) this.#options.house.registry.vacate(applicant.agent, applicant.request.backup, applicant);
   }
 
   /** Everyone behind a gap has moved up; told together, so that a long line costs one round of messages at a time. */
@@ -285,9 +263,13 @@ export class AdmissionDesk implements ApplicantDesk {
 
 /** What the store keeps of the plan in its journal, and no more. */
 function requestOf(plan: SessionPlan, generation: number): SessionRequest {
-  const { id, agent, backup, run, compression, chunkBytes, windowBytes, startWallMs } = plan;
-  const fixed = { agent, backup, run, chunkBytes, windowBytes, startWallMs };
-  return { session: id, generation, compression: compression.mode, ...fixed };
+  const { id, agent, backup, run, parallels, chunkBytes, windowBytes } = plan;
+  const { expectedBytes, lastEntries, lastRawBytes, startWallMs, compression } = plan;
+  return {
+    ...{ session: id, agent, backup, run, generation, parallels },
+    ...{ compression: compression.mode, compressionLevel: compression.level },
+    ...{ chunkBytes, windowBytes, expectedBytes, lastEntries, lastRawBytes, startWallMs },
+  };
 }
 
 function busy(applicant: Applicant): Failure {

@@ -69,6 +69,12 @@ export const LINGER_MS = 5_000;
 /** When an agent that was refused as busy should come again. */
 export const BUSY_RETRY_MS = 10_000;
 
+/**
+ * How long a storage that could not be opened is left alone when an agent asks for a session that may lie in it: that
+ * anybody with a certificate can ask must not cost more than this.
+ */
+export const STORAGE_RETRY_MS = 2_000;
+
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;
 

@@ -10,11 +10,12 @@ import type { ServerConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
+import { adoptSessions } from "./adoption.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
 import { Reception } from "./reception.ts";
-import { Registry } from "./registry.ts";
 import { SessionDoor } from "./session-door.ts";
-import { type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { SessionHouse } from "./session-house.ts";
+import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -25,6 +26,7 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
 }
@@ -40,7 +42,7 @@ export class Server {
   /** UUID of this start. */
   readonly boot: string;
   readonly #options: ServerOptions;
-  readonly #registry = new Registry();
+  readonly #house: SessionHouse;
   readonly #storages: StorageShelf;
   readonly #desk: AdmissionDesk;
   readonly #reception: Reception;
@@ -52,18 +54,20 @@ export class Server {
     const { clock, random, log, events, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
-    this.#storages = new StorageShelf(config.storages, options.openStorage, events);
+    const { diskKey } = options;
+    this.#house = new SessionHouse({
+      ...{ clock, events, boot: this.boot, software },
+      idleTimeoutMs: config.server.sessionIdleTimeoutMs,
+    });
+    this.#storages = new StorageShelf({
+      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
+    });
     this.#desk = new AdmissionDesk({
       limits: { sessionsMax: config.server.sessionsMax, memoryBytesMax: config.server.memoryBytesMax },
-      storages: this.#storages,
-      registry: this.#registry,
-      clock,
-      random,
-      events,
-      diskKey: options.diskKey,
-      session: { clock, events, boot: this.boot, software, idleTimeoutMs: config.server.sessionIdleTimeoutMs },
+      ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#registry, storages: this.#storages, log, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages: this.#storages, log, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
       log,
@@ -86,7 +90,7 @@ export class Server {
 
   view(): ServerView {
     return {
-      sessionCount: this.#registry.sessionCount,
+      sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
     };
@@ -94,7 +98,7 @@ export class Server {
 
   /**
    * Stops: nobody is admitted any more, running sessions may finish (and their connections come back) for
-   * shutdown_timeout, then they end with E_SHUTDOWN and leave nothing behind. Resolves when all is closed; never rejects.
+   * shutdown_timeout, then they are left on the disk for the next start. Resolves when all is closed; never rejects.
    * Called again it does not wait any longer.
    */
   shutdown(): Promise<void> {
@@ -106,10 +110,10 @@ export class Server {
   async #stop(): Promise<void> {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#desk.close(failure);
-    await this.#waitFor(this.#desk.idle(), this.#options.config.server.shutdownTimeoutMs);
-    await Promise.all([...this.#registry.sessions()].map((session) => session.end(failure)));
+    await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
+    await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.
-    await this.#desk.idle();
+    await this.#house.idle();
     await this.#waitFor(this.#reception.close(failure), LINGER_MS);
     this.#reception.destroy();
     await this.#storages.close();

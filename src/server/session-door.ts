@@ -66,8 +66,21 @@ export class SessionDoor {
     if (session !== undefined) await this.#free(() => session.main, "session connection", claim);
     if (link.over) return;
     // It may have ended while the older connection was asked.
-    if (session !== undefined && this.#running(claim) === session) session.resume(link);
-    else this.#answerPast(link, this.#past(claim), claim);
+    if (session !== undefined && this.#running(claim) === session) {
+      session.resume(link);
+      return;
+    }
+    const past = this.#past(claim);
+    if (past !== undefined) {
+      this.#answerPast(link, past);
+      return;
+    }
+    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
+    const closed = await this.#options.storages.closedOne();
+    if (link.over) return;
+    const found = this.#running(claim);
+    if (found !== undefined && found.main === undefined) found.resume(link);
+    else throw closed ?? gone(claim, undefined);
   }
 
   async #join(link: Link, claim: Claim, slot: number): Promise<void> {
@@ -77,7 +90,10 @@ export class SessionDoor {
       await this.#free(() => session.stream(slot), `slot ${slot}`, claim);
     }
     if (link.over) return;
-    if (session === undefined || this.#running(claim) !== session) throw gone(claim, this.#past(claim));
+    if (session === undefined || this.#running(claim) !== session) {
+      const past = this.#past(claim);
+      throw past?.outcome.kind === "suspended" ? past.outcome.failure : gone(claim, past);
+    }
     session.joinStream(link, slot);
   }
 
@@ -115,10 +131,10 @@ export class SessionDoor {
     return undefined;
   }
 
-  /** Welcome, and then how it ended. Throws Failure E_SESSION_GONE when nobody knows. */
-  #answerPast(link: Link, past: PastSession | undefined, claim: Claim): void {
-    if (past === undefined) throw gone(claim, undefined);
+  /** Welcome, and then how it ended. Throws why it waits when it goes on after the server's next start. */
+  #answerPast(link: Link, past: PastSession): void {
     const { outcome } = past;
+    if (outcome.kind === "suspended") throw outcome.failure;
     link.hand(pastOwner(link, past), "server/finishing", `agent ${past.agent}, session connection`);
     const { boot, software } = this.#options;
     link.send("welcome", { version: PROTOCOL_VERSION_MAX, software, boot, generation: 0, slotGeneration: 0 });

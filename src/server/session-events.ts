@@ -26,7 +26,7 @@ export function sessionEvent(
 export function sessionEnded(
   plan: SessionPlan,
   outcome: Outcome,
-  totals: SessionTotals,
+  totals: Readonly<SessionTotals>,
   durationMs: number,
 ): ObservedEvent {
   const counts = { ...totals, durationMs: Math.round(durationMs) };
@@ -47,6 +47,14 @@ export function sessionEnded(
     };
   }
   const { failure } = outcome;
+  if (outcome.kind === "suspended") {
+    return {
+      kind: "session.suspended",
+      level: "info",
+      message: `session waits on the disk for the next start of the server: ${failure.message}`,
+      fields: { ...placeOf(plan), code: failure.code, ...counts },
+    };
+  }
   return {
     kind: "session.ended",
     level: failure.retryable ? "warn" : "error",
@@ -54,6 +62,17 @@ export function sessionEnded(
     fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
   };
 }
+
+/** Of a session that ended before it had done anything here. */
+export const NO_TOTALS: Readonly<SessionTotals> = {
+  chunks: 0,
+  bytes: 0,
+  duplicateBytes: 0,
+  damagedChunks: 0,
+  breaks: 0,
+  entries: 0,
+  rawBytes: 0,
+};
 
 function placeOf(plan: SessionPlan): Record<string, unknown> {
   return { session: plan.id, agent: plan.agent, backup: plan.backup, storage: plan.storage };

@@ -26,7 +26,10 @@ export interface SessionPlan {
 }
 
 export type Outcome =
-  { readonly kind: "committed"; readonly answer: CommitAnswer } | { readonly kind: "ended"; readonly failure: Failure };
+  | { readonly kind: "committed"; readonly answer: CommitAnswer }
+  | { readonly kind: "ended"; readonly failure: Failure }
+  /** It lies on the disk until the next start of the server. */
+  | { readonly kind: "suspended"; readonly failure: Failure };
 
 /** A session that is over, as long as it is remembered. */
 export interface PastSession {

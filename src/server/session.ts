@@ -10,19 +10,19 @@ import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
+import type { LeftSession } from "#store/storage.ts";
 import { failureFields } from "#wire/failure.ts";
-import { FLAG_PUSH, type FrameHeader } from "#wire/frame.ts";
 import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
 import { Acknowledger } from "./acknowledger.ts";
-import { type ChunkFate, storedLengthOf } from "./chunk-receiver.ts";
+import { CatchUpNotice } from "./catch-up-notice.ts";
+import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
-import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { committedOf, sessionEnded, sessionEvent } from "./session-events.ts";
+import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
@@ -41,20 +41,13 @@ export class Session implements Occupant {
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
-  readonly #totals: SessionTotals = {
-    chunks: 0,
-    bytes: 0,
-    duplicateBytes: 0,
-    damagedChunks: 0,
-    breaks: 0,
-    entries: 0,
-    rawBytes: 0,
-  };
-  readonly #startedAtMs: number;
+  readonly #totals: SessionTotals = { ...NO_TOTALS };
+  #startedAtMs: number;
   #state: SessionState = "queued";
   #generation = 1;
   #store: SessionStore | undefined;
   #idleTimer: Timer | undefined;
+  #catchUp: CatchUpNotice | undefined;
   #finishing: Finishing | undefined;
   #answer: CommitAnswer | undefined;
   /** The last Sack said that the server was not reading. */
@@ -70,7 +63,10 @@ export class Session implements Occupant {
       store: () => (this.#state === "receiving" && this.#ending === undefined ? this.#store : undefined),
       fail: (failure) => void this.end(failure),
       fed: () => this.#fed(),
-      fate: (fate, header) => this.#fate(fate, header),
+      // After the store failed every chunk is "damaged"; that is told as the failure it is.
+      fate: (fate, header) => {
+        if (this.#ending === undefined) tally.take(fate, header);
+      },
       message: (message, link) => this.#message(message, link),
       beat: (link) => this.#beat(link),
       drained: () => this.#acks.moved(),
@@ -79,6 +75,13 @@ export class Session implements Occupant {
     this.#acks = new Acknowledger(host.clock, {
       carrier: () => this.#connections.carrier(),
       state: () => this.#acknowledgement(),
+    });
+    const tally = new ChunkTally(this.#totals, {
+      acks: this.#acks,
+      push: () => this.#store?.push(),
+      damaged: (damagedChunks) =>
+        this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", { damagedChunks }),
+      fail: (failure) => void this.end(failure),
     });
   }
 
@@ -123,8 +126,24 @@ export class Session implements Occupant {
       durable: () => this.#acks.urgent(),
       lost: (file, sequence) => this.#acks.lost(file, sequence),
       relief: () => this.#relief(),
+      verified: () => this.#verified(),
       failed: (failure) => void this.end(failure),
     };
+  }
+
+  /** An earlier start of the server admitted it: it waits for its agent to come back. */
+  adopt(left: LeftSession): void {
+    this.#startedAtMs -= Math.max(0, this.#host.clock.wall() - this.plan.startWallMs);
+    this.#store = left.adopt(this.storeEvents());
+    this.#totals.bytes = this.#store.receivedBytes;
+    this.#become("recover");
+    this.#emit("session.recovered", "a session of an earlier start of the server goes on", {
+      durableBytes: this.#store.receivedBytes,
+    });
+    this.#park();
+    this.#catchUp = new CatchUpNotice(this.#host.clock, this.#store, () =>
+      this.#finishing === undefined ? this.#connections.main : undefined,
+    );
   }
 
   /** It was admitted: its store exists. */
@@ -173,9 +192,32 @@ export class Session implements Occupant {
    * begun is waited for and wins. Resolves when all is done; never rejects.
    */
   end(failure: Failure): Promise<void> {
-    if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
-    this.#ending ??= this.#end(failure);
-    return this.#ending;
+    return this.#stop(
+      () => this.#store?.abort(failure),
+      () => {
+        this.#become("end");
+        for (const link of this.#connections.release()) {
+          link.send("ended", { session: this.plan.id, ...failureFields(failure) });
+          link.end();
+        }
+        this.#over({ kind: "ended", failure });
+      },
+    );
+  }
+
+  /**
+   * The server stops: what is durable stays on the disk for its next start, and the connections are refused for now. A
+   * commit that has begun is waited for and wins. Resolves when all is done; never rejects.
+   */
+  suspend(failure: Failure): Promise<void> {
+    return this.#stop(
+      () => this.#store?.suspend(failure),
+      () => {
+        this.#become("suspend");
+        for (const link of this.#connections.release()) link.refuse(failure);
+        this.#over({ kind: "suspended", failure });
+      },
+    );
   }
 
   supersede(): Promise<void> {
@@ -214,6 +256,10 @@ export class Session implements Occupant {
       return;
     }
     this.#become("disconnect");
+    this.#park();
+  }
+
+  #park(): void {
     this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", {
       idleTimeoutMs: this.#host.idleTimeoutMs,
     });
@@ -235,6 +281,7 @@ export class Session implements Occupant {
     });
     // The agent sends no Data before it knows what is here already.
     this.#acks.greet(link);
+    if (link === this.#connections.main) this.#catchUp?.tell();
   }
 
   #message(message: AnyMessage, link: Link): void {
@@ -290,24 +337,28 @@ export class Session implements Occupant {
     link.send("committed", committedOf(answer));
   }
 
-  async #end(failure: Failure): Promise<void> {
-    this.#acks.stop();
-    this.#idleTimer?.cancel();
-    await this.#store?.abort(failure);
-    const result = await this.#finishing?.result;
-    if (result?.kind === "committed") {
-      this.#commit(result.answer);
-      return;
-    }
-    this.#become("end");
-    for (const link of this.#connections.release()) {
-      link.send("ended", { session: this.plan.id, ...failureFields(failure) });
-      link.end();
-    }
-    this.#over({ kind: "ended", failure });
+  /** Whatever is decided first happens: of the end and the answer of a commit only one is told. */
+  #stop(store: () => Promise<void> | undefined, stopped: () => void): Promise<void> {
+    if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
+    this.#ending ??= (async () => {
+      this.#acks.stop();
+      this.#idleTimer?.cancel();
+      this.#catchUp?.stop();
+      await store();
+      const result = await this.#finishing?.result;
+      if (result?.kind === "committed") this.#commit(result.answer);
+      else stopped();
+    })();
+    return this.#ending;
+  }
+
+  #verified(): void {
+    this.#catchUp?.stop();
+    this.#emit("session.verified", "what was durable before the restart was read again and is right", {});
   }
 
   #over(outcome: Outcome): void {
+    this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
     this.#host.over(this, outcome);
@@ -322,34 +373,6 @@ export class Session implements Occupant {
     this.#connections.resume();
     // Who heard that the server stalled hears that it goes on.
     if (this.#stallTold) this.#acks.urgent();
-  }
-
-  #fate(fate: ChunkFate, header: FrameHeader): void {
-    // After the store failed every chunk is "damaged"; that is told as the failure it is.
-    if (fate === "dropped" || this.#ending !== undefined) return;
-    if (fate === "damaged") {
-      this.#damaged();
-      return;
-    }
-    const storedLength = storedLengthOf(header);
-    if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
-    else {
-      this.#totals.chunks += 1;
-      this.#totals.bytes += storedLength;
-    }
-    this.#acks.received(header.file, header.sequence);
-    if ((header.flags & FLAG_PUSH) === 0) return;
-    this.#store?.push();
-    this.#acks.urgent();
-  }
-
-  #damaged(): void {
-    this.#totals.damagedChunks += 1;
-    this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", {
-      damagedChunks: this.#totals.damagedChunks,
-    });
-    if (this.#totals.damagedChunks < DAMAGED_CHUNKS_MAX) return;
-    void this.end(new Failure("E_CHUNK_DAMAGED", `${DAMAGED_CHUNKS_MAX} chunks arrived damaged`));
   }
 
   #beat(link: Link): void {

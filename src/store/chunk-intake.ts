@@ -128,7 +128,7 @@ export class ChunkIntake implements ChunkWriter {
     this.#open = undefined;
     this.#host.pieceClosed(this);
     const write: QueuedWrite = {
-      file: this.#place.file,
+      chunk: this.#place,
       offset: piece.offset,
       bytes: piece.buffer.subarray(0, piece.length),
       cancelled: false,

@@ -3,9 +3,8 @@
  * the durable point moves (PROTOCOL.md "Acknowledgement"). Cycles run one at a time, each for all chunks that were placed
  * before it began. A sync that failed is never tried again: what the kernel dropped stays lost, so the session ends.
  */
-import { must } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import { type ChunkRecord, encodeChunks } from "./journal-format.ts";
 import type { JournalWriter } from "./journal-writer.ts";
 
@@ -13,8 +12,7 @@ import type { JournalWriter } from "./journal-writer.ts";
 export const SYNC_DELAY_MS = 1000;
 
 export interface DurabilityParts {
-  /** By file number. */
-  readonly files: readonly DiskFile[];
+  readonly placement: ChunkPlacement;
   readonly journal: JournalWriter;
   readonly clock: Clock;
   /** Received bytes after which a sync begins at once. */
@@ -119,11 +117,8 @@ export class Durability {
   }
 
   async #run(records: readonly ChunkRecord[]): Promise<void> {
-    const numbers = new Set(records.map((record) => record.file));
     // A crash here loses what was not synced: no record names it, the agent still has it and sends it again.
-    const syncs = [...numbers].map((number) => must(this.#parts.files[number], `file ${number}`).fdatasync());
-    // When one fails the other is waited for: who stops the session closes the files next.
-    for (const result of await Promise.allSettled(syncs)) if (result.status === "rejected") throw result.reason;
+    await this.#parts.placement.sync(records);
     // A crash here leaves bytes that no record names, or a torn record: as above.
     await this.#parts.journal.append(encodeChunks(records));
     // From here on the chunks are durable; a crash before the Sack makes the agent send them again, as duplicates.

@@ -1,14 +1,15 @@
 /**
  * The two proofs of one file, made while it arrives: the SHA-256 of its bytes in order, and the root over the list of
  * its chunks (PROTOCOL.md "Integrity"). Chunks come in any order; each is hashed when all before it were, from memory
- * while it is there, else read back from the file a little ahead.
+ * while it is there, else read back from where it lies a little ahead.
  */
 import { createHash } from "node:crypto";
 import { RootHasher } from "#base/root-hash.ts";
 import type { Piece, IntakeMemory } from "./intake-memory.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import { HASH_SLICE_BYTES, type HashTurns, type HashWork } from "./hash-turns.ts";
+import type { ChunkPlace } from "./session-types.ts";
 
 /** Pieces that are read back at once: the disk is asked for the next ones while one is hashed. */
 const READS_AT_ONCE = 4;
@@ -16,14 +17,13 @@ const READS_AT_ONCE = 4;
 const READ_AHEAD_PIECES = 8;
 
 /** A chunk that was received. */
-export interface HashItem {
-  readonly sequence: number;
-  readonly offset: number;
-  readonly length: number;
+export interface HashItem extends ChunkPlace {
   /** SHA-256 of its bytes. */
   readonly digest: Uint8Array;
   /** Cover the chunk without gaps. A piece without a buffer is on the disk. */
   readonly pieces: readonly Piece[];
+  /** It came from the journal of an earlier start: it is never taken back. */
+  readonly fromJournal?: boolean;
 }
 
 export interface FileDigests {
@@ -32,7 +32,7 @@ export interface FileDigests {
 }
 
 export interface FileHashParts {
-  readonly file: DiskFile;
+  readonly placement: ChunkPlacement;
   readonly memory: IntakeMemory;
   readonly pool: BufferPool;
   readonly turns: HashTurns;
@@ -67,14 +67,46 @@ export class FileHash implements HashWork {
     return this.#hashedBytes;
   }
 
-  /** Takes the chunk. It is hashed by `step`: from turns of its own, and with every bytes that arrive. */
+  /** Chunks that were hashed already. */
+  get hashedChunks(): number {
+    return this.#hashedChunks;
+  }
+
+  /** Chunks that wait for their turn. */
+  get waitingChunks(): number {
+    return this.#waiting.size;
+  }
+
+  /** How many of the next chunks are here without a gap, or only those from the journal; it counts no further than `limit`. */
+  nextChunks(limit: number, which: "all" | "from the journal"): number {
+    let count = 0;
+    for (; count < limit; count += 1) {
+      const item = this.#waiting.get(this.#hashedChunks + count);
+      if (item === undefined || (which !== "all" && item.fromJournal !== true)) break;
+    }
+    return count;
+  }
+
+  /**
+   * Takes the chunk. It is hashed by `step`: from turns of its own, and with every bytes that arrive. One that was hashed or
+   * waits already is not taken again.
+   */
   add(item: HashItem): void {
-    if (this.#stopped) {
+    if (this.#stopped || item.sequence < this.#hashedChunks || this.#waiting.has(item.sequence)) {
       for (const piece of item.pieces) this.#parts.memory.unwanted(piece);
       return;
     }
     this.#waiting.set(item.sequence, item);
     if (item.sequence === this.#hashedChunks) this.#parts.turns.ask(this);
+  }
+
+  /** Takes back a chunk that waits, because it will be added again from the journal. Not one that is being hashed. */
+  forget(sequence: number): void {
+    const item = this.#waiting.get(sequence);
+    const begun = sequence === this.#hashedChunks && (this.#piece > 0 || this.#within > 0);
+    if (item === undefined || begun) return;
+    this.#waiting.delete(sequence);
+    for (const piece of item.pieces) this.#parts.memory.unwanted(piece);
   }
 
   /** Resolves when that many chunks were hashed, or when stopped. */
@@ -137,7 +169,7 @@ export class FileHash implements HashWork {
   }
 
   #endChunk(item: HashItem): void {
-    this.#root.add(item.offset, item.length, item.digest);
+    this.#root.add(item.offset, item.storedLength, item.digest);
     this.#waiting.delete(item.sequence);
     this.#hashedChunks += 1;
     this.#piece = 0;
@@ -156,17 +188,17 @@ export class FileHash implements HashWork {
         index = 0;
         continue;
       }
-      if (piece.buffer === undefined && !piece.reading) this.#readBack(piece);
+      if (piece.buffer === undefined && !piece.reading) this.#readBack(item, piece);
       index += 1;
       seen += 1;
     }
   }
 
-  #readBack(piece: Piece): void {
-    const { pool, memory, file, turns } = this.#parts;
+  #readBack(item: HashItem, piece: Piece): void {
+    const { pool, memory, placement, turns } = this.#parts;
     const buffer = pool.take(piece.length);
     piece.reading = true;
-    const read: Promise<void> = file.read(buffer.subarray(0, piece.length), piece.offset).then(
+    const read: Promise<void> = placement.read(item, buffer.subarray(0, piece.length), piece.offset).then(
       (got) => {
         this.#reads.delete(read);
         piece.reading = false;

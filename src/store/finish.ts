@@ -6,7 +6,7 @@ import { must } from "#base/assert.ts";
 import { type Clock, every } from "#base/clock.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { Durability } from "./durability.ts";
 import type { FileHash } from "./file-hash.ts";
 import { encodeDocument } from "./journal-format.ts";
@@ -19,7 +19,6 @@ const PROGRESS_MS = 500;
 /** One file of the session. */
 export interface SessionFile {
   readonly number: FileNumber;
-  readonly part: DiskFile;
   readonly ledger: FileLedger;
   readonly hash: FileHash;
 }
@@ -27,6 +26,7 @@ export interface SessionFile {
 export interface FinishParts {
   readonly head: JournalHead;
   readonly files: readonly SessionFile[];
+  readonly placement: ChunkPlacement;
   readonly durability: Durability;
   /** Resolves when no write is under way. */
   readonly written: () => Promise<void>;
@@ -51,10 +51,10 @@ export async function finishSession(
   parts.check();
   // Of chunks that were given up a write may still be under way; no new one can begin, since none is claimed any more.
   await parts.written();
-  for (const file of parts.files) {
-    parts.check();
-    await fitLength(file);
-  }
+  await parts.placement.assemble(
+    parts.files.map(({ ledger }) => ({ chunks: ledger.receivedChunks, bytes: ledger.receivedBytes })),
+    { check: parts.check, progress: () => undefined },
+  );
   parts.check();
   const { session, agent, backup, run, archive } = parts.head;
   const intent: CommitIntent = {
@@ -103,21 +103,6 @@ async function hashToTheEnd(parts: FinishParts): Promise<void> {
   } finally {
     timer.cancel();
   }
-}
-
-/**
- * The part must be as long as the proof says. A chunk that was given up and never came again may have left bytes behind
- * the end, which are cut off; a shorter one has lost what the disk had taken.
- */
-async function fitLength({ number, part, ledger }: SessionFile): Promise<void> {
-  const size = await part.size();
-  const expected = ledger.receivedBytes;
-  if (size < expected) {
-    throw new Failure("E_DISK", `file ${number} has ${size} bytes on the disk, expected ${expected}`);
-  }
-  if (size === expected) return;
-  await part.truncate(expected);
-  await part.fdatasync();
 }
 
 function checkDigests(file: SessionFile, said: FileProof): void {

@@ -151,6 +151,16 @@ export class FileLedger {
     this.#checkInvariants();
   }
 
+  /**
+   * A chunk that a journal names: it is durable. Records come in the order in which they were written. A chunk that is known
+   * already changes nothing; throws Failure E_PROTOCOL when it contradicts the records before it.
+   */
+  restore(place: ChunkPlace): void {
+    if (this.claim(place) !== "new") return;
+    this.receive(place.sequence);
+    this.makeDurable(place.sequence);
+  }
+
   #claimed(sequence: number): Chunk {
     const chunk = must(this.#chunks.get(sequence), `chunk ${sequence} of file ${this.#file}`);
     assert(chunk.state === "claimed", `chunk ${sequence} of file ${this.#file} is ${chunk.state}, not claimed`);

@@ -2,9 +2,10 @@
  * The directory of one session, `.nbackup/sessions/<uuid>/`: the part files, the checksum in the making and the journal.
  * Nothing of a session lies anywhere else until it is committed. This file makes and removes them, and writes no content.
  */
-import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { DiskFile } from "./disk.ts";
+import { EagerPlacement } from "./eager-placement.ts";
 import { encodeDocument } from "./journal-format.ts";
 import { JournalWriter } from "./journal-writer.ts";
 import type { JournalHead } from "./records.ts";
@@ -39,8 +40,7 @@ export function sessionPaths(session: string): SessionPaths {
 
 /** The open files of a session. */
 export interface SessionFiles {
-  /** By file number: the archive and its index. */
-  readonly parts: readonly [DiskFile, DiskFile];
+  readonly placement: ChunkPlacement;
   readonly journal: JournalWriter;
 }
 
@@ -58,14 +58,14 @@ export async function createSessionFiles(root: StorageRoot, head: JournalHead): 
   try {
     // The parts have the mode of archives from the start, so that nothing is left to do between the last sync and the
     // commit; until then the directory above keeps everybody out.
-    opened.push(await root.createFile(paths.archive, ARCHIVE_MODE));
-    opened.push(await root.createFile(paths.index, ARCHIVE_MODE));
+    for (const path of [paths.archive, paths.index]) opened.push(await root.createFile(path, ARCHIVE_MODE));
+    const placement = new EagerPlacement([...opened]);
     const journalFile = await root.createFile(paths.journal, PRIVATE_MODE);
     opened.push(journalFile);
     const journal = await JournalWriter.begin(journalFile, encodeDocument("session", head));
     // A crash before this leaves a directory without a readable journal: nothing was acknowledged, it is removed.
     await root.sync(paths.directory);
-    return { parts: [must(opened[0], "archive part"), must(opened[1], "index part")], journal };
+    return { placement, journal };
   } catch (error) {
     for (const file of opened) await file.close();
     await removeSessionFiles(root, head.session);
@@ -73,9 +73,33 @@ export async function createSessionFiles(root: StorageRoot, head: JournalHead): 
   }
 }
 
+/**
+ * Opens what a dead server left. What stands in the journal behind its `wholeBytes` is cut off. Rejects with what the disk
+ * throws, ENOENT when a file is missing.
+ */
+export async function openSessionFiles(root: StorageRoot, session: string, wholeBytes: number): Promise<SessionFiles> {
+  const paths = sessionPaths(session);
+  const opened: DiskFile[] = [];
+  try {
+    for (const path of [paths.archive, paths.index]) opened.push(await root.openFile(path, "read-write"));
+    const placement = new EagerPlacement([...opened]);
+    const journalFile = await root.openFile(paths.journal, "read-write");
+    opened.push(journalFile);
+    if ((await journalFile.size()) > wholeBytes) {
+      // Torn records must not follow on new ones. A crash here leaves them torn, as they were.
+      await journalFile.truncate(wholeBytes);
+      await journalFile.fdatasync();
+    }
+    return { placement, journal: new JournalWriter(journalFile, wholeBytes) };
+  } catch (error) {
+    for (const file of opened) await file.close();
+    throw error;
+  }
+}
+
 /** Closes all; rejects with the first error after trying each. */
 export async function closeSessionFiles(files: SessionFiles): Promise<void> {
-  const results = await Promise.allSettled([...files.parts.map((part) => part.close()), files.journal.close()]);
+  const results = await Promise.allSettled([files.placement.close(), files.journal.close()]);
   for (const result of results) if (result.status === "rejected") throw result.reason;
 }
 

@@ -14,10 +14,18 @@ export interface SessionRequest {
   /** UUID of the agent's run that began it. */
   readonly run: string;
   readonly generation: number;
+  /** Streams; 0: data on the session connection. */
+  readonly parallels: number;
   readonly compression: CompressionMode;
+  readonly compressionLevel: number;
   /** The most raw bytes of a chunk, without pax records. */
   readonly chunkBytes: number;
   readonly windowBytes: number;
+  /** What it will store as far as anyone knows, bytes. */
+  readonly expectedBytes: number;
+  /** Totals of the entry's last committed session, 0 when there was none. */
+  readonly lastEntries: number;
+  readonly lastRawBytes: number;
   /** Wall clock at admission. */
   readonly startWallMs: number;
 }
@@ -70,6 +78,8 @@ export interface SessionEvents {
   lost(file: FileNumber, sequence: number): void;
   /** `congested` became false. */
   relief(): void;
+  /** Once, of a session that an earlier server began: what was durable then is hashed and right. */
+  verified(): void;
   /** Once: the disk failed the session. Nothing more is placed; the server calls `abort`. */
   failed(failure: Failure): void;
 }

@@ -13,12 +13,12 @@ import { CommitLog } from "./commit-log.ts";
 import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
-import { recoverSessions } from "./recovery.ts";
+import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
 import { removeArchives } from "./rotate.ts";
 import { planRotation } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
 import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
-import { SessionStore } from "./session-store.ts";
+import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
 import { StorageRoot } from "./storage-root.ts";
@@ -27,6 +27,8 @@ export interface StorageOptions {
   readonly name: string;
   /** Absolute; made if missing. */
   readonly baseDir: string;
+  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
+  readonly established?: boolean;
   /** Good archives kept per agent and backup entry; at least 1. */
   readonly maxBackups: number;
   readonly minAgeMs: number;
@@ -54,6 +56,17 @@ export interface CommittedTotals {
   readonly rawBytes: number;
 }
 
+/** A session of an earlier start of the server. One of the three must be called, once. */
+export interface LeftSession {
+  readonly head: JournalHead;
+  /** It goes on. */
+  adopt(events: SessionEvents): SessionStore;
+  /** Nothing of it stays on the disk. Never rejects. */
+  discard(): Promise<void>;
+  /** It waits for the next start. Never rejects. */
+  leave(): Promise<void>;
+}
+
 /** What a storage is made of once it is open. */
 interface Opened {
   readonly root: StorageRoot;
@@ -72,6 +85,10 @@ export class Storage {
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
   readonly #changes = new Map<string, Promise<unknown>>();
 
+  /** Sessions of an earlier start, until they are taken. */
+  #left: readonly LeftSession[] = [];
+  #casualties: readonly Casualty[] = [];
+
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
     this.#options = options;
@@ -86,14 +103,14 @@ export class Storage {
   static async open(options: StorageOptions): Promise<Storage> {
     const { disk, baseDir, clock, log } = options;
     const failed = unusable(`storage ${options.name}: ${baseDir} cannot be used`);
-    const root = await StorageRoot.open(disk, baseDir).catch(failed);
+    const root = await StorageRoot.open(disk, baseDir, options.established ?? false).catch(failed);
     const lock = await takeLock(root, options.name).catch(failed);
     let commits: CommitLog | undefined;
     try {
       await probe(root);
       commits = await CommitLog.open(root, log, clock.wall());
       const storage = new Storage(options, { root, lock, commits });
-      await recoverSessions(root, commits, log, (intent) => storage.#commit(intent, undefined));
+      await storage.#recover();
       return storage;
     } catch (error) {
       try {
@@ -105,10 +122,31 @@ export class Storage {
     }
   }
 
+  /**
+   * Sessions of an earlier start of the server that can go on, and those that ended with it. Each is handed out once; the
+   * entries of the first are busy until they are over.
+   */
+  takeLeft(): { readonly sessions: readonly LeftSession[]; readonly casualties: readonly Casualty[] } {
+    const taken = { sessions: this.#left, casualties: this.#casualties };
+    this.#left = [];
+    this.#casualties = [];
+    return taken;
+  }
+
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
   archives(agent: string, backup: string): Promise<StoredArchive[]> {
     const directory = entryDirectory(agent, backup);
     return this.#list(agent, directory).catch(unusable(`storage ${this.name}: ${directory} cannot be read`));
+  }
+
+  /** False when the base directory is not what was opened: its disk was unmounted, or something else took its place. */
+  present(): Promise<boolean> {
+    return this.#opened.root.present();
+  }
+
+  /** True while sessions run here, or wait to be taken. */
+  get inUse(): boolean {
+    return this.#busy.size > 0;
   }
 
   /** Undefined when none is known. */
@@ -160,6 +198,8 @@ export class Storage {
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
     await Promise.all(this.#changes.values());
+    // Nobody took them: the next start finds them as this one did.
+    for (const left of this.#left) await left.leave();
     try {
       await this.#opened.commits.close();
     } finally {
@@ -168,24 +208,60 @@ export class Storage {
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
-    const { root } = this.#opened;
-    const { clock, log, pendingBytesMax } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
     const head: JournalHead = { ...request, archive };
-    const files = await createSessionFiles(root, head);
+    return this.#openStore(head, await createSessionFiles(this.#opened.root, head), events);
+  }
+
+  #openStore(
+    head: JournalHead,
+    files: SessionFiles,
+    events: SessionEvents,
+    recovered?: SessionParts["recovered"],
+  ): SessionStore {
+    const { clock, log, pendingBytesMax } = this.#options;
+    const endings = this.#endings(head, files);
     return new SessionStore({
       ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
+      ...(recovered === undefined ? {} : { recovered }),
+      ...endings,
       commit: async (intent) => {
         const answer = await this.#commit(intent, files);
-        this.#busy.delete(directory);
+        this.#busy.delete(entryDirectory(head.agent, head.backup));
         return answer;
       },
-      discard: async () => {
-        await this.#remove(request.session, files);
-        this.#busy.delete(directory);
-      },
     });
+  }
+
+  /** The two ways to let go of a session that is not committed; its entry is free afterwards. */
+  #endings(head: JournalHead, files: SessionFiles): Pick<SessionParts, "discard" | "leave"> {
+    const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
+    return {
+      discard: () => this.#remove(head.session, files).finally(free),
+      leave: () =>
+        closeSessionFiles(files)
+          .catch((problem: unknown) => this.#complain(problem))
+          .finally(free),
+    };
+  }
+
+  async #recover(): Promise<void> {
+    const { root, commits } = this.#opened;
+    const { log } = this.#options;
+    const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
+    const { survivors, casualties } = await recoverSessions({ root, commits, log, commit });
+    this.#casualties = casualties;
+    this.#left = survivors.map((survivor) => this.#leftSession(survivor));
+  }
+
+  #leftSession({ head, files, ledgers }: Survivor): LeftSession {
+    this.#busy.add(entryDirectory(head.agent, head.backup));
+    return {
+      ...this.#endings(head, files),
+      head,
+      adopt: (events) => this.#openStore(head, files, events, ledgers),
+    };
   }
 
   /** The clock at admission, raised so that archives sort in the order in which they were begun. */
@@ -218,7 +294,7 @@ export class Storage {
     await this.#change(intent.agent, () => placeArchive(root, intent, log));
     // The archive stands: nothing below may fail the session any more.
     try {
-      await commits.add(intent, clock.wall());
+      await commits.add(intent, Math.floor(clock.wall()));
       // A crash before this leaves the session's directory with the intent: the next start writes the record.
       await this.#remove(intent.session, files);
     } catch (error) {

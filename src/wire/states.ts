@@ -143,27 +143,33 @@ function statesBefore(state: ReceiveState): readonly string[] {
 
 /**
  * A session on the server. `parked`: none of its connections is up. `finishing`: Finish came, it goes on to its end with
- * or without connections. `committed` and `ended` are final.
+ * or without connections. `committed` and `ended` are final; `suspended` is, for this start of the server.
  */
-export type SessionState = "queued" | "receiving" | "parked" | "finishing" | "committed" | "ended";
+export type SessionState = "queued" | "receiving" | "parked" | "finishing" | "committed" | "ended" | "suspended";
 
 /**
- * `admit`: its turn came. `connect`: one of its connections came up. `disconnect`: the last one went. `finish`: Finish
- * arrived, all chunks received. `commit`: the archive is visible. `end`: any other end: aborted, expired, disowned …
+ * `admit`: its turn came. `recover`: an earlier start of the server had admitted it. `connect`: one of its connections came
+ * up. `disconnect`: the last one went. `finish`: Finish arrived, all chunks received. `commit`: the archive is visible.
+ * `suspend`: the server stops, and goes on with it after its next start. `end`: any other end: aborted, expired, disowned …
  */
-export type SessionEvent = "admit" | "connect" | "disconnect" | "finish" | "commit" | "end";
+export type SessionEvent = "admit" | "recover" | "connect" | "disconnect" | "finish" | "commit" | "suspend" | "end";
 
 export const SESSION_TRANSITIONS: Readonly<
   Record<SessionState, Readonly<Partial<Record<SessionEvent, SessionState>>>>
 > = {
   // A queued session whose connection goes leaves the queue: it has nothing to resume.
-  queued: { admit: "receiving", disconnect: "ended", end: "ended" },
-  receiving: { connect: "receiving", disconnect: "parked", finish: "finishing", end: "ended" },
-  parked: { connect: "receiving", end: "ended" },
-  finishing: { connect: "finishing", disconnect: "finishing", finish: "finishing", commit: "committed", end: "ended" },
+  queued: { admit: "receiving", recover: "parked", disconnect: "ended", end: "ended" },
+  receiving: { connect: "receiving", disconnect: "parked", finish: "finishing", suspend: "suspended", end: "ended" },
+  parked: { connect: "receiving", suspend: "suspended", end: "ended" },
+  finishing: {
+    ...{ connect: "finishing", disconnect: "finishing", finish: "finishing" },
+    ...{ commit: "committed", suspend: "suspended", end: "ended" },
+  },
   // Final, but asked again: a later connection hears the same answer.
   committed: { connect: "committed", disconnect: "committed", finish: "committed" },
   ended: { connect: "ended", disconnect: "ended", finish: "ended" },
+  // Its connections were closed, and the next start begins with `recover`.
+  suspended: {},
 };
 
 /** The session's state after `event`; Failure E_PROTOCOL that names the state and what was expected when it may not happen. */

@@ -79,12 +79,17 @@ export class MemoryDisk implements Disk {
     this.#crashed = true;
   }
 
-  /** The process died and the machine did not: all it wrote is there, synced or not, and its locks are gone. */
-  restart(): void {
-    this.#crashed = false;
-    this.#locks.clear();
-    this.#openFiles = 0;
-    this.hook = () => undefined;
+  /**
+   * The disk as the next process finds it when this one died and the machine did not: all it wrote is there, synced or not,
+   * and its locks are gone. What the dead one still calls happens nowhere.
+   */
+  restart(): MemoryDisk {
+    this.crash();
+    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
+    next.#root = this.#root;
+    next.#nextId = this.#nextId;
+    next.#usedBytes = this.#usedBytes;
+    return next;
   }
 
   /**

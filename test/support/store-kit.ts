@@ -54,9 +54,14 @@ export function request(changes: Partial<SessionRequest> = {}): SessionRequest {
     backup: "home",
     run: RUN,
     generation: 1,
+    parallels: 0,
     compression: "gzip",
+    compressionLevel: 1,
     chunkBytes: 1 << 20,
     windowBytes: 256 << 20,
+    expectedBytes: 0,
+    lastEntries: 0,
+    lastRawBytes: 0,
     startWallMs: Date.UTC(2026, 1, 12, 2, 0, 0, 123),
     ...changes,
   };
@@ -66,12 +71,13 @@ export function request(changes: Partial<SessionRequest> = {}): SessionRequest {
 export interface Heard {
   durable: number;
   relief: number;
+  verified: number;
   readonly lost: [FileNumber, number][];
   readonly failed: Failure[];
 }
 
 export function listen(): { readonly heard: Heard; readonly events: SessionEvents } {
-  const heard: Heard = { durable: 0, relief: 0, lost: [], failed: [] };
+  const heard: Heard = { durable: 0, relief: 0, verified: 0, lost: [], failed: [] };
   const events: SessionEvents = {
     durable: () => {
       heard.durable += 1;
@@ -80,6 +86,9 @@ export function listen(): { readonly heard: Heard; readonly events: SessionEvent
       heard.relief += 1;
     },
     lost: (file, sequence) => heard.lost.push([file, sequence]),
+    verified: () => {
+      heard.verified += 1;
+    },
     failed: (failure) => heard.failed.push(failure),
   };
   return { heard, events };
