@@ -60,6 +60,9 @@ export const SACK_GAP_MS = 5;
 /** Phase messages during Finish come at least this often. */
 export const PHASE_PERIOD_MS = 5_000;
 
+/** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
+export const HEALTH_DISK_MS = 5_000;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 

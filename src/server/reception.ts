@@ -1,6 +1,6 @@
 /**
  * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
- * goes where it belongs: to the admission desk, back to its session, or into a slot. It admits nobody itself.
+ * goes where it belongs: to the admission desk, back to its session, into a slot, or to the health desk. It admits nobody itself.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -12,6 +12,7 @@ import type { AnyMessage, Message } from "#wire/messages.ts";
 import { chooseVersion } from "#wire/version.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ConnectionCount } from "./connection-count.ts";
+import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
@@ -24,6 +25,7 @@ export interface ReceptionOptions {
   readonly software: string;
   readonly desk: AdmissionDesk;
   readonly sessions: SessionDoor;
+  readonly health: HealthDesk;
 }
 
 export class Reception {
@@ -161,7 +163,7 @@ class Newcomer implements LinkOwner {
   }
 
   #welcome(hello: Message<"hello">): void {
-    const { desk, sessions, boot, software } = this.#options;
+    const { desk, sessions, health, boot, software } = this.#options;
     checkIdentity(hello, this.#link.peer());
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
@@ -176,6 +178,11 @@ class Newcomer implements LinkOwner {
         return;
       case "stream":
         sessions.join(this.#link, { agent, run, session: purpose.session }, purpose.slot);
+        return;
+      case "health":
+        this.#link.hand(health.receive(this.#link), "server/health", `agent ${agent}, health connection`);
+        this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
+        void health.answer(this.#link);
         return;
     }
   }

@@ -11,6 +11,7 @@ import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
 import { Reception } from "./reception.ts";
 import { SessionDoor } from "./session-door.ts";
@@ -75,6 +76,14 @@ export class Server {
       software,
       desk: this.#desk,
       sessions: new SessionDoor(door),
+      health: new HealthDesk({
+        clock,
+        storages: this.#storages,
+        sessions: () => {
+          const { sessionCount: running, waitingCount: waiting } = this.view();
+          return { running, waiting, max: config.server.sessionsMax };
+        },
+      }),
     });
   }
 

@@ -56,6 +56,11 @@ export class StorageShelf {
     await Promise.allSettled([...this.#configs.keys()].map((name) => this.open(name)));
   }
 
+  /** In the order of the configuration. */
+  names(): string[] {
+    return [...this.#configs.keys()];
+  }
+
   /** Throws Failure E_STORAGE_UNKNOWN. */
   config(name: string): StorageConfig {
     const config = this.#configs.get(name);

@@ -15,7 +15,7 @@ import { CatchUp } from "./catch-up.ts";
 import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
 import { diskFailure } from "./disk.ts";
 import { Durability } from "./durability.ts";
-import { FileHash } from "./file-hash.ts";
+import { FileHash, type HashItem } from "./file-hash.ts";
 import { finishSession, type SessionFile } from "./finish.ts";
 import type { HashTurns } from "./hash-turns.ts";
 import { IntakeMemory, type Piece } from "./intake-memory.ts";
@@ -102,6 +102,7 @@ export class SessionStore {
       hash: new FileHash({
         ...{ placement: files.placement, memory: this.#memory, pool, turns },
         onFailure: fail("reading back"),
+        onDamaged: (item) => this.#rotten(item),
       }),
     });
     this.#files = [open(0), open(1)];
@@ -231,6 +232,24 @@ export class SessionStore {
     this.#intakes.delete(older);
   }
 
+  /** What the disk gives back of a chunk is not what arrived. While the agent still has it, it can be sent again. */
+  #rotten({ file, sequence, offset, storedLength }: HashItem): void {
+    const { ledger } = this.#files[file];
+    const place: ChunkPlace = { file, sequence, offset, storedLength };
+    if (this.#state === "open" && ledger.isReceived(sequence) && this.#durability.takeBack(place)) {
+      ledger.lose(sequence);
+      this.#parts.log.warn("chunk reads back from the disk other than it arrived", { archive: this.archive, ...place });
+      this.#parts.events.lost(file, sequence);
+      return;
+    }
+    this.#fail(
+      new Failure(
+        "E_DISK",
+        `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + storedLength - 1}, reads back from the disk other than it arrived`,
+      ),
+    );
+  }
+
   /** Throws the session's failure if it has one. */
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure;
@@ -324,10 +343,10 @@ export class SessionStore {
         this.#received(record, pieces);
       },
       placed: (record) => this.#durability.placed(record),
-      damaged: (intake, place) => {
+      damaged: (intake, place, wrong) => {
         ended(intake);
         this.#files[place.file].ledger.release(place.sequence);
-        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place });
+        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place, wrong });
         if (this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
       },
       aborted: (intake, place) => {

@@ -1,6 +1,6 @@
 /**
  * The byte stream of one connection, cut into frames as it arrives. A push parser without I/O: control frames are
- * gathered whole (64 KiB at most), checked and handed over as messages; the bytes of Data frames are handed through as
+ * gathered whole (64 KiB at most, most types far less), checked and handed over as messages; the bytes of Data frames are handed through as
  * they come and never gathered. What may come when is the table of states.ts. Answers nothing and closes nothing.
  */
 import { crc32 } from "node:zlib";

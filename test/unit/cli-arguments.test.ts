@@ -48,6 +48,17 @@ describe("the command line of nbackup-agent", () => {
     ["check-config --config a.yaml", { command: "check-config", configFile: "a.yaml", json: false }],
     ["--config a.yaml check-config --json", { command: "check-config", configFile: "a.yaml", json: true }],
     ["check-config", { command: "check-config", configFile: "/etc/nbackup/agent.yaml", json: false }],
+    [
+      "health backup.example.com:9847 --config a.yaml",
+      {
+        ...{ command: "health", configFile: "a.yaml", json: false },
+        server: { host: "backup.example.com", port: 9847 },
+      },
+    ],
+    [
+      "--json health [::1]:1",
+      { command: "health", configFile: "/etc/nbackup/agent.yaml", server: { host: "::1", port: 1 }, json: true },
+    ],
     ["--version", { command: "print", text: "nbackup-agent 1.2.3\n" }],
     ["--help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
     ["check-config --help", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
@@ -63,7 +74,13 @@ describe("the command line of nbackup-agent", () => {
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
-    ["now", "unknown command now", "The commands are check-config; see nbackup-agent --help."],
+    ["now", "unknown command now", "The commands are check-config, health; see nbackup-agent --help."],
+    ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
+    [
+      "health backup",
+      "backup is not the address of a server: the port is missing",
+      "Write HOST:PORT, as in server.address.",
+    ],
     ["--once --config", "--config wants a value", "Write --config FILE, or --config=FILE if it begins with a dash."],
     [
       "--once --config --json",
