@@ -4,7 +4,7 @@
  * write what it had taken already. Only as root. Device-mapper's error and flakey targets would do more; kernels without
  * them have this.
  */
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { MiB } from "#base/units.ts";
 import { mustRun, run } from "#scripts/lib/run.ts";
@@ -77,8 +77,8 @@ export class LoopDisk {
     if (exitCode > 2) throw new Error(`e2fsck ended with ${exitCode}: ${stderr}`);
   }
 
+  /** Unmounts it for good, however often it was mounted. Its file stays: it may lie on a disk that is read-only. */
   async remove(): Promise<void> {
     while ((await run(["umount", "--lazy", this.directory])).exitCode === 0);
-    rmSync(this.#image, { force: true });
   }
 }
