@@ -13,6 +13,7 @@ import type { DiskLock } from "#store/disk.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { Storage } from "#store/storage.ts";
+import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -23,6 +24,8 @@ export interface ServerRuntime {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly privileged: boolean;
+  /** Constructed in the entry file: a compiled executable finds its workers only from there. */
+  readonly spawnSync: SpawnSyncWorker;
 }
 
 export interface Daemon {
@@ -32,8 +35,8 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged } = runtime;
-  const disk = new LinuxDisk({ privileged });
+  const { config, identity, log, software, privileged, spawnSync } = runtime;
+  const disk = new LinuxDisk({ privileged, spawnSync });
   const lock = await lockStateDir(disk, config.server.stateDir);
   const server = new Server({
     config,

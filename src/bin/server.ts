@@ -72,6 +72,7 @@ async function serve(file: string): Promise<number> {
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
     privileged: process.getuid?.() === 0,
+    spawnSync: () => new Worker(new URL("./sync-worker.ts", import.meta.url).href, { smol: true }),
   });
   await told.promise;
   const stopped = daemon.stop();

@@ -54,7 +54,7 @@ export async function finishSession(
   await parts.written();
   await parts.placement.assemble(
     parts.files.map(({ ledger }) => ({ chunks: ledger.receivedChunks, bytes: ledger.receivedBytes })),
-    { check: parts.check, progress: () => undefined },
+    { check: parts.check, progress: (done, total) => parts.onPhase("assembling", done, total) },
   );
   parts.check();
   const { session, agent, backup, run, archive } = parts.head;

@@ -3,9 +3,11 @@
  * session whose journal can be believed goes on where its journal says, and what is worth nothing is removed. It connects
  * nobody: who goes on is handed to the server (storage.ts).
  */
+import type { FileNumber } from "#base/chunk.ts";
 import { toFailure, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { isSessionId } from "./archive-names.ts";
+import { ASSEMBLY_START, type AssembledPoint, pointAfter } from "./assembly.ts";
 import type { CommitLog } from "./commit-log.ts";
 import { orMissing } from "./disk.ts";
 import type { ChunkRecord, JournalRecord } from "./journal-format.ts";
@@ -19,6 +21,7 @@ import {
   SESSIONS_DIRECTORY,
   sessionPaths,
   type SessionFiles,
+  type StagingOptions,
 } from "./session-files.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
@@ -45,6 +48,7 @@ export interface RecoveryParts {
   readonly root: StorageRoot;
   readonly commits: CommitLog;
   readonly log: Logger;
+  readonly staging: StagingOptions;
   /** Carries out an intent and removes the session's directory. */
   readonly commit: (intent: CommitIntent) => Promise<unknown>;
 }
@@ -112,8 +116,8 @@ async function reopen(
   head: JournalHead,
   left: LeftOver,
 ): Promise<Survivor | Casualty | undefined> {
-  const { root, log } = parts;
-  const files = await orMissing(openSessionFiles(root, head.session, left.wholeBytes));
+  const { root, log, staging } = parts;
+  const files = await orMissing(openSessionFiles(root, head, left, staging));
   if (files === undefined) {
     // The names were not on the disk yet: so the agent was not admitted, and nobody was promised anything.
     if (left.last.length === 0) return await removed(parts, head.session);
@@ -171,6 +175,8 @@ interface LeftOver {
   readonly ledgers: readonly [FileLedger, FileLedger];
   /** Of each file the chunk that reaches furthest. */
   readonly last: readonly ChunkRecord[];
+  /** By file number, how far its staged chunks were assembled. */
+  readonly assembled: readonly AssembledPoint[];
   /** The records contradict one another. */
   readonly failure: Failure | undefined;
   readonly wholeBytes: number;
@@ -195,6 +201,7 @@ class LeftOverReader {
   #failure: Failure | undefined;
   /** By file number. */
   readonly #last: (ChunkRecord | undefined)[] = [undefined, undefined];
+  readonly #assembled: Record<FileNumber, AssembledPoint> = { 0: ASSEMBLY_START, 1: ASSEMBLY_START };
 
   take(record: JournalRecord): void {
     switch (record.type) {
@@ -210,12 +217,21 @@ class LeftOverReader {
         return;
       case "chunk":
         this.#restore(record.chunk);
+        return;
+      case "assembled": {
+        const { file } = record.assembled;
+        this.#assembled[file] = pointAfter(this.#assembled[file], record.assembled);
+      }
     }
   }
 
   result(end: { readonly wholeBytes: number; readonly tornBytes: number }): LeftOver {
     const last = this.#last.filter((chunk) => chunk !== undefined);
-    return { head: this.#head, intent: this.#intent, ledgers: this.#ledgers, last, failure: this.#failure, ...end };
+    return {
+      ...{ head: this.#head, intent: this.#intent, ledgers: this.#ledgers, last, failure: this.#failure },
+      assembled: [this.#assembled[0], this.#assembled[1]],
+      ...end,
+    };
   }
 
   #restore(chunk: ChunkRecord): void {

@@ -115,7 +115,7 @@ export interface SessionProof {
   readonly problems: number;
 }
 
-export type FinishPhase = "hashing" | "committing";
+export type FinishPhase = "hashing" | "assembling" | "committing";
 /** `done` of `total` bytes of the phase. */
 export type PhaseListener = (phase: FinishPhase, done: number, total: number) => void;
 

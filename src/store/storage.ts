@@ -17,9 +17,17 @@ import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
 import { removeArchives } from "./rotate.ts";
 import { planRotation } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
+import {
+  closeSessionFiles,
+  createSessionFiles,
+  removeSessionFiles,
+  type SessionFiles,
+  type StagingOptions,
+} from "./session-files.ts";
 import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
+import type { StagingCounters } from "./lazy-placement.ts";
+import type { ShardLevels } from "./staging.ts";
 import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
 import { StorageRoot } from "./storage-root.ts";
 
@@ -35,6 +43,8 @@ export interface StorageOptions {
   readonly reserve: ReserveRule;
   /** Per session: out-of-order bytes kept in memory for the in-order hash. */
   readonly pendingBytesMax: number;
+  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
+  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
@@ -80,6 +90,7 @@ export class Storage {
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #turns: HashTurns;
+  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
@@ -94,6 +105,8 @@ export class Storage {
     this.#options = options;
     this.#opened = opened;
     this.#turns = new HashTurns(options.clock);
+    // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
+    this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
   }
 
   /**
@@ -120,6 +133,11 @@ export class Storage {
       }
       return failed(error);
     }
+  }
+
+  /** Chunks staged and bytes assembled since the storage was opened. */
+  get staging(): Readonly<StagingCounters> {
+    return { ...this.#staging.counters };
   }
 
   /**
@@ -208,10 +226,14 @@ export class Storage {
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
+    const { staging } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
-    const head: JournalHead = { ...request, archive };
-    return this.#openStore(head, await createSessionFiles(this.#opened.root, head), events);
+    const head: JournalHead = {
+      ...{ ...request, archive },
+      ...(staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } }),
+    };
+    return this.#openStore(head, await createSessionFiles(this.#opened.root, head, this.#staging), events);
   }
 
   #openStore(
@@ -250,7 +272,7 @@ export class Storage {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
     const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
-    const { survivors, casualties } = await recoverSessions({ root, commits, log, commit });
+    const { survivors, casualties } = await recoverSessions({ root, commits, log, staging: this.#staging, commit });
     this.#casualties = casualties;
     this.#left = survivors.map((survivor) => this.#leftSession(survivor));
   }

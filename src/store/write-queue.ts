@@ -1,7 +1,7 @@
 /**
  * The writes of one session, in the order in which they were queued, a few at a time: so that sessions share the disk
  * fairly and none of them blocks the event loop. Two writes to the same place are never under way together, so the one
- * queued later always wins. A write that fails ends the queue: nothing is retried.
+ * queued later always wins; nor are writes of two chunks of one number, of which the older was given up. A write that fails ends the queue: nothing is retried.
  */
 import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { ChunkPlace } from "./session-types.ts";
@@ -98,11 +98,7 @@ export class WriteQueue {
 
   #overlaps(write: QueuedWrite): boolean {
     for (const other of this.#running) {
-      const apart =
-        other.chunk.file !== write.chunk.file ||
-        other.offset + other.bytes.length <= write.offset ||
-        write.offset + write.bytes.length <= other.offset;
-      if (!apart) return true;
+      if (clash(write, other)) return true;
     }
     return false;
   }
@@ -111,4 +107,11 @@ export class WriteQueue {
     if (this.#running.size > 0 || this.#head < this.#waiting.length) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+function clash(a: QueuedWrite, b: QueuedWrite): boolean {
+  if (a.chunk.file !== b.chunk.file) return false;
+  if (a.offset + a.bytes.length > b.offset && b.offset + b.bytes.length > a.offset) return true;
+  const sameNumber = a.chunk.sequence === b.chunk.sequence;
+  return sameNumber && (a.chunk.offset !== b.chunk.offset || a.chunk.storedLength !== b.chunk.storedLength);
 }

@@ -5,7 +5,7 @@
  */
 import { assert, must } from "#base/assert.ts";
 import type { Random } from "#base/random.ts";
-import type { Disk, DiskEntryType, DiskFile, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
+import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
 import {
   type DirectoryNode,
   type FileNode,
@@ -15,10 +15,11 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
+  Unsynced,
 } from "./memory-nodes.ts";
 import { diskError, MemoryFile } from "./memory-file.ts";
 
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile";
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem";
 
 /** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
 export interface DiskEvent {
@@ -286,6 +287,19 @@ export class MemoryDisk implements Disk {
     });
   }
 
+  openFilesystem(path: string): Promise<DiskFilesystem> {
+    return this.#call("openFilesystem", path, () => {
+      this.#openFiles += 1;
+      return {
+        sync: () => this.#syncAll(path),
+        close: () =>
+          this.#call("close", path, () => {
+            this.#openFiles -= 1;
+          }),
+      };
+    });
+  }
+
   lock(path: string): Promise<DiskLock> {
     return this.#call("lock", path, () => {
       const [parent, name] = this.#parent(path);
@@ -313,6 +327,12 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
+  }
+
+  async #syncAll(path: string): Promise<void> {
+    const unsynced = new Unsynced(this.#root);
+    // Also when it failed, as with fdatasync, what was to be synced is not tried again.
+    await this.#call("syncFilesystem", path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
   #open(node: FileNode, path: string): DiskFile {
