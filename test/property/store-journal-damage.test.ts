@@ -6,9 +6,11 @@ import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { must } from "#base/assert.ts";
+import { type Failure, toFailure } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
 import {
   decodeRecord,
+  encodeAssembled,
   encodeChunks,
   encodeDocument,
   JOURNAL_MAGIC,
@@ -18,7 +20,8 @@ import {
 import { type JournalEnd, readJournal } from "#store/journal-reader.ts";
 import { parseHead, parseIntent } from "#store/records.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { StorageOptions } from "#store/storage.ts";
+import { type DiskEvent, MemoryDisk } from "#test/support/memory-disk.ts";
 import { anyMutation, inPlace, mutate } from "#test/support/mutations.ts";
 import {
   type Kit,
@@ -36,9 +39,11 @@ import {
 
 setDefaultTimeout(60_000);
 
+/** A journal, and the disk on which it lay, at some moment of a session. */
 interface Capture {
   readonly bytes: Buffer;
   readonly records: readonly JournalRecord[];
+  readonly disk: MemoryDisk;
 }
 
 const FILES = [
@@ -49,19 +54,21 @@ const SESSION_C = "0d0d0d0d-0000-4000-8000-00000000000d";
 const journalOf = (session: string): string => `.nbackup/sessions/${session}/journal`;
 let own: Capture;
 let other: Capture;
-/** The storage as it stands in the middle of the commit of SESSION_A. */
-let committing: MemoryDisk;
 
-/** The journal of a session at the moment in which its archive is about to get its name. */
-async function capture(
-  session: string,
-  ...files: readonly TestFile[]
-): Promise<{ journal: Capture; disk: MemoryDisk }> {
-  const kit = await openKit();
+type Staging = StorageOptions["staging"];
+const LAZY: Staging = { shardLevels: 1, chunkFsync: true, batchBytes: 100_000 };
+
+/** The first call of its kind: what is on the disk before it is what is captured. */
+type At = (event: DiskEvent) => boolean;
+const aboutToBeNamed: At = ({ call, path }) => call === "link" && path.endsWith(".tar.gz");
+const aboutToBeUnstaged: At = ({ call, path }) => call === "unlink" && path.includes("/chunks/");
+
+async function capture(at: At, staging: Staging, session: string, ...files: readonly TestFile[]): Promise<Capture> {
+  const kit = await openKit({ staging });
   const store = await kit.storage.createSession(request({ session }), listen().events);
   let found: { bytes: Buffer; disk: MemoryDisk } | undefined;
-  kit.disk.hook = ({ call, path }) => {
-    if (call !== "link" || !path.endsWith(".tar.gz") || found !== undefined) return;
+  kit.disk.hook = (event) => {
+    if (found !== undefined || !at(event)) return;
     const bytes = kit.disk.tree("/srv/backup").get(journalOf(session));
     found = { bytes: Buffer.from(must(bytes, "journal")), disk: kit.disk.reboot() };
   };
@@ -70,14 +77,13 @@ async function capture(
     store.finish(proofOf(...files), () => undefined),
     60_000,
   );
-  const { bytes, disk } = must(found, "a commit");
-  return { journal: { bytes, records: (await read(bytes)).records }, disk };
+  const { bytes, disk } = must(found, "the moment to capture");
+  return { bytes, disk, records: (await read(bytes)).records };
 }
 
 beforeAll(async () => {
-  const first = await capture(SESSION_A, ...FILES);
-  ({ journal: own, disk: committing } = first);
-  ({ journal: other } = await capture(SESSION_B, testFile(seededRandom(3), [1000, 2000, 3000])));
+  own = await capture(aboutToBeNamed, LAZY, SESSION_A, ...FILES);
+  other = await capture(aboutToBeNamed, undefined, SESSION_B, testFile(seededRandom(3), [1000, 2000, 3000]));
 });
 
 /** Reads it as a start does; fails when it takes more memory or calls than the file's length justifies. */
@@ -97,13 +103,20 @@ async function read(bytes: Uint8Array): Promise<JournalEnd & { records: JournalR
   return { records, ...journalEnd };
 }
 
-const encode = (item: JournalRecord): string =>
-  Buffer.from(item.type === "chunk" ? encodeChunks([item.chunk]) : encodeDocument(item.type, item.body)).toString(
-    "latin1",
-  );
+function encode(item: JournalRecord): string {
+  const bytes =
+    item.type === "chunk"
+      ? encodeChunks([item.chunk])
+      : item.type === "assembled"
+        ? encodeAssembled(item.assembled)
+        : encodeDocument(item.type, item.body);
+  return Buffer.from(bytes).toString("latin1");
+}
 
-test("the captured journal is a whole one: its session, its chunks, its intent", async () => {
-  expect(own.records.map(({ type }) => type)).toEqual(["session", ...Array(45).fill("chunk"), "intent"]);
+test("the captured journal has all that a journal may have: its session, chunks, what was assembled, its intent", async () => {
+  const types = own.records.map(({ type }) => type);
+  expect(types.filter((type, index) => type !== types[index - 1])).toEqual(["session", "chunk", "assembled", "intent"]);
+  expect(types.filter((type) => type === "chunk")).toHaveLength(FILES.flatMap((file) => file.chunks).length);
   expect(await read(own.bytes)).toEqual({ records: [...own.records], wholeBytes: own.bytes.length, tornBytes: 0 });
 });
 
@@ -137,10 +150,11 @@ test("pieces that were cut out, doubled or moved in from another journal give on
 
 test("a length of any size is judged before anything is kept for it", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.nat({ max: 46 }), fc.integer({ min: 0, max: 0xffff_ffff }), async (index, length) => {
-      const ends = recordStarts();
+    fc.asyncProperty(fc.nat(), fc.integer({ min: 0, max: 0xffff_ffff }), async (which, length) => {
+      const starts = recordStarts();
+      const index = which % starts.length;
       const bytes = Buffer.from(own.bytes);
-      bytes.writeUInt32BE(length, must(ends[index], "a record") + 4);
+      bytes.writeUInt32BE(length, must(starts[index], "a record") + 4);
       const { records } = await read(bytes);
       expect(records).toEqual(own.records.slice(0, bytes.equals(own.bytes) ? undefined : index));
     }),
@@ -190,36 +204,42 @@ test("a record with a right CRC and any content is a record or broken, and means
   const payload = fc.oneof(
     json.map((text) => new TextEncoder().encode(text)),
     fc.uint8Array({ minLength: 60, maxLength: 60 }),
+    fc.uint8Array({ minLength: 16, maxLength: 16 }),
     fc.uint8Array({ maxLength: 300 }),
   );
   fc.assert(
-    fc.property(fc.oneof(fc.integer({ min: 0, max: 4 }), fc.nat(255)), payload, (type, body) => {
+    fc.property(fc.oneof(fc.integer({ min: 0, max: 5 }), fc.nat(255)), payload, (type, body) => {
       const decoded = decodeRecord(sealed(type, body));
       expect(["record", "broken"]).toContain(decoded.outcome);
       if (decoded.outcome !== "record") return;
       expect(decoded.length).toBe(body.length + 12);
-      if (decoded.record.type === "chunk") {
-        expect(Number.isSafeInteger(decoded.record.chunk.offset)).toBeTrue();
-        return;
-      }
-      expect(parseHead(decoded.record.body)).toBeUndefined();
-      expect(parseIntent(decoded.record.body)).toBeUndefined();
+      const { record } = decoded;
+      if (record.type === "chunk") expect(Number.isSafeInteger(record.chunk.offset)).toBeTrue();
+      else if (record.type === "assembled") expect(Number.isSafeInteger(record.assembled.bytes)).toBeTrue();
+      else expect([parseHead(record.body), parseIntent(record.body)]).toEqual([undefined, undefined]);
     }),
     { numRuns: 1000 },
   );
 });
 
-/** Sends what the store says that it has not, as an agent would, and commits. */
-async function goOn(store: SessionStore, kit: Kit): Promise<string> {
+/** Sends what the store says that it has not, as an agent would, and commits; or is told why that is not possible. */
+async function goOn(store: SessionStore, kit: Kit): Promise<Failure | undefined> {
   const said = store.acknowledgement(1000);
-  for (const { chunks } of FILES) {
-    for (const chunk of chunks) {
-      const { durableChunks = 0 } = said.find(({ file }) => file === chunk.file) ?? {};
-      if (chunk.sequence >= durableChunks) send(store, chunk);
+  try {
+    for (const { chunks } of FILES) {
+      for (const chunk of chunks) {
+        const { durableChunks = 0 } = said.find(({ file }) => file === chunk.file) ?? {};
+        if (chunk.sequence >= durableChunks) send(store, chunk);
+      }
     }
+    const finished = store.finish(proofOf(...FILES), () => undefined);
+    await kit.clock.until(finished, 60_000);
+    return undefined;
+  } catch (error) {
+    const failure = toFailure(error);
+    await kit.clock.until(store.abort(failure), 60_000);
+    return failure;
   }
-  const finished = store.finish(proofOf(...FILES), () => undefined);
-  return (await kit.clock.until(finished, 60_000)).archive;
 }
 
 async function backUpAnother(kit: Kit): Promise<void> {
@@ -231,31 +251,51 @@ async function backUpAnother(kit: Kit): Promise<void> {
   expect(Buffer.from(must(kit.disk.tree("/srv/backup").get(archive), "archive")).equals(next.bytes)).toBeTrue();
 }
 
-test("a storage that finds a damaged journal opens, and the session is committed, goes on or is gone, with the true bytes", async () => {
-  const whole = must(FILES[0], "archive").bytes;
-  const journal = `/srv/backup/${journalOf(SESSION_A)}`;
-  const seen = { committed: 0, "went on": 0, gone: 0 };
-  await fc.assert(
-    fc.asyncProperty(fc.array(anyMutation, { maxLength: 3 }), async (mutations) => {
-      const disk = committing.reboot();
-      await disk.unlink(journal);
-      disk.plant(journal, mutate(own.bytes, mutations, other.bytes));
-      const kit = await openKit({ disk });
-      const [left] = kit.storage.takeLeft().sessions;
-      const { heard, events } = listen();
-      if (left !== undefined) await goOn(left.adopt(events), kit);
-      // The part files are as they were: whatever the journal says, the disk has the right bytes.
-      expect(heard).toMatchObject({ failed: [], lost: [] });
-      const shown = [...disk.tree("/srv/backup")].filter(([name]) => name.endsWith(".tar.gz"));
-      for (const [, bytes] of shown) expect(Buffer.from(bytes).equals(whole)).toBeTrue();
-      expect(shown.length).toBeGreaterThanOrEqual(left === undefined ? 0 : 1);
-      seen[left !== undefined ? "went on" : shown.length > 0 ? "committed" : "gone"] += 1;
-      await backUpAnother(kit);
-      await kit.storage.close();
-      expect([...disk.tree("/srv/backup/.nbackup/sessions").keys()]).toEqual([]);
-      expect(disk.openFiles).toBe(0);
-    }),
-    { numRuns: 200 },
-  );
-  for (const [outcome, count] of Object.entries(seen)) expect([outcome, count > 0]).toEqual([outcome, true]);
-});
+/** By what was done to the disk before: what may become of a session whose journal is damaged. */
+const MOMENTS: readonly {
+  readonly name: string;
+  readonly at: At;
+  readonly staging: Staging;
+  readonly outcomes: string[];
+}[] = [
+  // The part files have every byte, whatever the journal says of them.
+  { name: "eager, in its commit", at: aboutToBeNamed, staging: undefined, outcomes: ["committed", "went on", "gone"] },
+  // A journal that has lost what was assembled contradicts the staged files, which are gone.
+  { name: "lazy, in its commit", at: aboutToBeNamed, staging: LAZY, outcomes: ["committed", "gone", "failed"] },
+  { name: "lazy, while it is assembled", at: aboutToBeUnstaged, staging: LAZY, outcomes: ["went on", "gone"] },
+];
+
+test.each(MOMENTS)(
+  "a storage that finds a damaged journal opens, and shows the true archive or none: a session that was $name",
+  async ({ at, staging, outcomes }) => {
+    const whole = must(FILES[0], "archive").bytes;
+    const journal = `/srv/backup/${journalOf(SESSION_A)}`;
+    const found = await capture(at, staging, SESSION_A, ...FILES);
+    const seen = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyMutation, { maxLength: 3 }), async (mutations) => {
+        const disk = found.disk.reboot();
+        await disk.unlink(journal);
+        disk.plant(journal, mutate(found.bytes, mutations, other.bytes));
+        const kit = await openKit({ disk, staging });
+        const { sessions, casualties } = kit.storage.takeLeft();
+        expect(sessions.length + casualties.length).toBeLessThanOrEqual(1);
+        const [left] = sessions;
+        const failure = left === undefined ? casualties[0]?.failure : await goOn(left.adopt(listen().events), kit);
+        const shown = [...disk.tree("/srv/backup")].filter(([name]) => name.endsWith(".tar.gz"));
+        for (const [, bytes] of shown) expect(Buffer.from(bytes).equals(whole)).toBeTrue();
+        expect(["E_DISK", "E_MISMATCH", undefined]).toContain(failure?.code);
+        if (failure !== undefined) expect(shown).toEqual([]);
+        seen.add(
+          failure !== undefined ? "failed" : shown.length === 0 ? "gone" : left === undefined ? "committed" : "went on",
+        );
+        await backUpAnother(kit);
+        await kit.storage.close();
+        expect([...disk.tree("/srv/backup/.nbackup/sessions").keys()]).toEqual([]);
+        expect(disk.openFiles).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+    expect(outcomes.filter((outcome) => !seen.has(outcome))).toEqual([]);
+  },
+);
