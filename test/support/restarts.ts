@@ -5,16 +5,19 @@
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import { errnoName } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import type { ServerSettings, Site } from "#test/support/site.ts";
 import { WatchedProcess } from "#test/support/watched-process.ts";
 
 export type Moment =
-  /** So much of the archive is on the disk, as a share of its length. */
+  /** So much of the archive is on the disk, as a share of its length; of a lazy one, in its staged chunks. */
   | { readonly at: "progress"; readonly share: number }
   /** So long after the last start: what is on the disk is being hashed again, or the agent is just coming back. */
   | { readonly at: "start"; readonly afterMs: number }
+  /** Staged chunks are being assembled: so much of the archive lies in its part file. Only lazy sessions have it. */
+  | { readonly at: "assembly"; readonly share: number }
   /** The commit has begun: its checksum file is made, the archive has no name yet or just got it. */
   | { readonly at: "commit" }
   /** The archive has its name; the commit record and the answer may be on their way. */
@@ -24,6 +27,7 @@ export type Moment =
 
 export function momentText(moment: Moment): string {
   if (moment.at === "progress") return `${(100 * moment.share).toFixed(1)} % on disk`;
+  if (moment.at === "assembly") return `${(100 * moment.share).toFixed(1)} % assembled`;
   return moment.at === "start" ? `${moment.afterMs} ms after the start` : moment.at;
 }
 
@@ -31,9 +35,10 @@ export function momentText(moment: Moment): string {
 const START_MOMENT_MS_MAX = 700;
 
 /** `count` moments of one backup in the order in which they can come; the last may be one of the commit's. */
-export function drawMoments(random: Random, count: number): Moment[] {
+export function drawMoments(random: Random, count: number, lazy: boolean): Moment[] {
   const shares = Array.from({ length: count }, () => 0.02 + 0.93 * random.unit()).sort((a, b) => a - b);
-  const lasts: readonly Moment[] = [{ at: "commit" }, { at: "name" }, { at: "answer" }];
+  const assembly: Moment = { at: "assembly", share: random.unit() };
+  const lasts: readonly Moment[] = [{ at: "commit" }, { at: "name" }, { at: "answer" }, ...(lazy ? [assembly] : [])];
   return shares.map((share, index): Moment => {
     const [first, last] = [index === 0, index === count - 1];
     if (last && random.unit() < 0.6) return lasts[Math.floor(random.unit() * lasts.length)] ?? { at: "commit" };
@@ -44,6 +49,8 @@ export function drawMoments(random: Random, count: number): Moment[] {
 
 /** Coarser than this, and the moments of a commit are over before they are seen. */
 const LOOK_EVERY_MS = 1;
+/** There may be a thousand staged chunks to look at. */
+const COUNT_EVERY_MS = 25;
 
 export interface RestartsOptions {
   readonly site: Site;
@@ -105,7 +112,7 @@ export class Restarts {
     while (!this.#isNow(moment, archiveBytes, before)) {
       if (!agent.running) return false;
       if (!server.running) throw new Error(`the server ended by itself:\n${server.output.slice(-2000)}`);
-      await Bun.sleep(LOOK_EVERY_MS);
+      await Bun.sleep(moment.at === "progress" ? COUNT_EVERY_MS : LOOK_EVERY_MS);
     }
     return true;
   }
@@ -119,7 +126,11 @@ export class Restarts {
     const named = (): boolean => this.#archives().length > before.names;
     switch (moment.at) {
       case "progress":
-        return Math.max(0, ...this.#parts("archive.part").map(sizeOf)) >= moment.share * archiveBytes;
+        return (
+          Math.max(0, ...this.#parts("archive.part").map(sizeOf), this.#stagedBytes()) >= moment.share * archiveBytes
+        );
+      case "assembly":
+        return Math.max(0, ...this.#parts("archive.part").map(sizeOf)) > moment.share * archiveBytes || named();
       case "start":
         return performance.now() - this.#startedAtMs >= moment.afterMs;
       case "commit":
@@ -136,6 +147,16 @@ export class Restarts {
     return namesIn(sessions).map((session) => path.join(sessions, session, name));
   }
 
+  /** What lies in staged chunks and has not been assembled. */
+  #stagedBytes(): number {
+    let bytes = 0;
+    for (const directory of this.#parts("chunks")) {
+      for (const name of namesIn(directory, true))
+        if (/\/0-\w+$/.test(name)) bytes += sizeOf(path.join(directory, name));
+    }
+    return bytes;
+  }
+
   #archives(): string[] {
     return namesIn(path.join(this.#options.storage, this.#options.entry)).filter((name) => /\.tar\.\w+$/.test(name));
   }
@@ -147,6 +168,12 @@ function sizeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-function namesIn(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory) : [];
+/** Nothing of a directory that is gone, which it may be at any moment. */
+function namesIn(directory: string, recursive = false): string[] {
+  try {
+    return readdirSync(directory, { recursive }) as string[];
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return [];
+    throw error;
+  }
 }
