@@ -33,6 +33,12 @@ export interface AdmissionEvents {
   readonly admitted: (link: FrameLink, admitted: Message<"admitted">) => void;
 }
 
+/**
+ * A server that is alive and says nothing about a Begin for so long has lost it, or hangs: it probes an older session for 10 s,
+ * and then removes that from its disk. A place in line is an answer.
+ */
+const ANSWER_MS = 600_000;
+
 const INTERRUPTED = "interrupted before the session began";
 
 /** Resolves after `events.admitted`. Rejects with the last attempt's failure, or at once with one that no retry mends. */
@@ -97,10 +103,17 @@ function askOnce(
         link.send("disown", { code: "E_INTERRUPTED", message: INTERRUPTED });
         link.end();
       };
-      const settle = (): void => options.signal.removeEventListener("abort", onAbort);
+      const unanswered = deps.clock.after(ANSWER_MS, () => {
+        link.destroy(new Failure("E_TIMEOUT", `the server did not answer Begin within ${ANSWER_MS / 60_000} minutes`));
+      });
+      const settle = (): void => {
+        unanswered.cancel();
+        options.signal.removeEventListener("abort", onAbort);
+      };
       options.signal.addEventListener("abort", onAbort, { once: true });
       const message = (said: AnyMessage): void => {
         if (said.type === "queued") {
+          unanswered.cancel();
           asking.waiting();
           events.queued(said.body.position);
         } else if (said.type === "refused") {

@@ -7,11 +7,13 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { judgeHealth, type SessionCounts, storageFailed, type StorageHealth, storageHealth } from "./health.ts";
 import { HEALTH_DISK_MS } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
+import type { StorageConditions } from "./storage-conditions.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 
 export interface HealthDeskOptions {
   readonly clock: Clock;
   readonly storages: StorageShelf;
+  readonly conditions: StorageConditions;
   readonly sessions: () => SessionCounts;
 }
 
@@ -44,6 +46,13 @@ export class HealthDesk {
     link.end();
   }
 
+  /** What its room does not say: its disk reported an error, or lets nothing be written. */
+  #trouble(name: string): StorageHealth | undefined {
+    const { state, message } = this.#options.conditions.of(name);
+    if (state !== "failed") return undefined;
+    return storageFailed(name, new Failure("E_STORAGE_FAILED", message ?? "it cannot be used"));
+  }
+
   /** Never rejects. */
   #look(): Promise<readonly StorageHealth[]> {
     return Promise.all(this.#options.storages.names().map((name) => this.#lookAt(name)));
@@ -58,7 +67,7 @@ export class HealthDesk {
     });
     const space = storages.open(name).then((storage) => storage.space());
     const looked = space.then(
-      (room) => storageHealth(name, room),
+      (room) => this.#trouble(name) ?? storageHealth(name, room),
       (error: unknown) => storageFailed(name, causeOf(toFailure(error))),
     );
     const health = await Promise.race([looked, late.promise]);

@@ -85,6 +85,8 @@ export interface Disk {
   /** The path without any symbolic link in it. */
   realpath(path: string): Promise<string>;
   space(path: string): Promise<DiskSpace>;
+  /** Rejects with EROFS or EACCES when nothing may be written there. Writes nothing. */
+  writable(path: string): Promise<void>;
   /** The names in the directory, as they are now, are on the disk when it resolves. */
   syncDirectory(path: string): Promise<void>;
   /** Holds the filesystem of a directory; before the first write whose loss its `sync` must tell of. */

@@ -173,6 +173,11 @@ export class LinuxDisk implements Disk {
     return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
   }
 
+  /** access(2) says EROFS for a file system that is mounted so, to root too. */
+  writable(path: string): Promise<void> {
+    return fs.access(path, constants.W_OK);
+  }
+
   async syncDirectory(path: string): Promise<void> {
     const handle = await openDirectory(path);
     try {

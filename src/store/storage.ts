@@ -6,6 +6,7 @@ import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { placeArchive } from "./commit.ts";
@@ -13,9 +14,10 @@ import { CommitLog } from "./commit-log.ts";
 import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
+import { type PrunedEntry, pruneEntries } from "./prune.ts";
 import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
-import { removeArchives } from "./rotate.ts";
-import { planRotation } from "./rotation.ts";
+import { type EntryRotation, rotateEntry } from "./rotate.ts";
+import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
 import {
   closeSessionFiles,
@@ -48,15 +50,6 @@ export interface StorageOptions {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** A committed archive, as its directory shows it. */
-export interface StoredArchive {
-  /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
-  readonly archive: string;
-  readonly bytes: number;
-  /** The time in its name, wall milliseconds. */
-  readonly timeMs: number;
 }
 
 /** Totals of the last committed session of an entry. */
@@ -154,7 +147,9 @@ export class Storage {
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
   archives(agent: string, backup: string): Promise<StoredArchive[]> {
     const directory = entryDirectory(agent, backup);
-    return this.#list(agent, directory).catch(unusable(`storage ${this.name}: ${directory} cannot be read`));
+    return listArchives(this.#opened.root, { agent, backup }).catch(
+      unusable(`storage ${this.name}: ${directory} cannot be read`),
+    );
   }
 
   /** False when the base directory is not what was opened: its disk was unmounted, or something else took its place. */
@@ -201,16 +196,24 @@ export class Storage {
   }
 
   /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). Rejects as `archives` does. */
-  rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
-    const directory = entryDirectory(agent, backup);
-    return this.#change(agent, async () => {
-      const archives = await this.archives(agent, backup);
-      const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
-      const plan = planRotation(candidates, this.#options, this.#options.clock.wall());
-      if (options.dryRun) return plan.map((archive) => archive.archive);
-      const names = plan.map((archive) => archive.archive.slice(directory.length + 1));
-      return removeArchives(this.#opened.root, directory, names, this.#options.log);
-    });
+  async rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
+    entryDirectory(agent, backup);
+    const { removed } = await this.#rotate({ agent, backup }, this.#options, options.dryRun);
+    return removed.map(({ archive }) => archive);
+  }
+
+  /** Applies a rotation to all selected entries. Rejects with E_NAME, E_STORAGE_FAILED. */
+  prune(selection: EntrySelection, rule: RotationRule, dryRun: boolean): Promise<PrunedEntry[]> {
+    const rotate = (entry: Entry): Promise<EntryRotation> => this.#rotate(entry, rule, dryRun);
+    return pruneEntries(this.#opened.root, selection, rotate).catch(
+      unusable(`storage ${this.name}: its archives cannot be read`),
+    );
+  }
+
+  /** Rejects with E_STORAGE_FAILED when nothing may be written there. Writes nothing. */
+  writable(): Promise<void> {
+    const { disk, baseDir } = this.#opened.root;
+    return disk.writable(baseDir).catch(unusable(`storage ${this.name}: ${baseDir} cannot be written`));
   }
 
   /** Gives the lock back. Sessions must have been committed or aborted before. */
@@ -295,18 +298,13 @@ export class Storage {
     return Math.max(Math.floor(request.startWallMs), newestMs + 1);
   }
 
-  async #list(agent: string, directory: string): Promise<StoredArchive[]> {
+  #rotate(entry: Entry, rule: RotationRule, dryRun: boolean): Promise<EntryRotation> {
     const { root } = this.#opened;
-    if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
-    const archives: StoredArchive[] = [];
-    for (const name of await root.list(directory)) {
-      const timeMs = archiveTimeMs(name);
-      if (timeMs === undefined) continue;
-      const stat = await root.stat(`${directory}/${name}`);
-      // Links and directories with such a name are not ours; a file may have been removed meanwhile.
-      if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
-    }
-    return archives;
+    const { clock, log } = this.#options;
+    const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
+    return this.#change(entry.agent, () =>
+      rotateEntry(root, entry, { rule, nowWallMs: clock.wall(), dryRun, log }).catch(failed),
+    );
   }
 
   /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */

@@ -74,6 +74,11 @@ export class FrameDecoder {
     return this.#state;
   }
 
+  /** Bytes of memory for a frame that has arrived in part: of Data no more than its tail. */
+  get heldBytes(): number {
+    return this.#scratch.length + this.#payload.length;
+  }
+
   /** True while a Data frame has begun and not ended: if the connection breaks now, that chunk is incomplete. */
   get inData(): boolean {
     return this.#step === "data" || this.#step === "tail";

@@ -48,6 +48,8 @@ export const PAYLOAD_BYTES_MAX = {
   health: 64 * KiB,
 } as const;
 export const HELLO_TIMEOUT_MS = 10_000;
+/** From Welcome to Begin on the session connection of a new session. */
+export const BEGIN_TIMEOUT_MS = 10_000;
 
 export const SLOTS_MAX = 255;
 export const SACK_RANGES_MAX = 1024;

@@ -279,6 +279,10 @@ export class MemoryDisk implements Disk {
     });
   }
 
+  writable(path: string): Promise<void> {
+    return this.#call("writable", path, () => void this.#find(path));
+  }
+
   syncDirectory(path: string): Promise<void> {
     return this.#call("syncDirectory", path, () => {
       const node = this.#find(path);

@@ -116,11 +116,30 @@ describe("the command line of nbackup-server", () => {
       "pki agent web-01 --dir D --days=3 -- x",
       { command: "pki", args: ["agent", "web-01", "--dir", "D", "--days=3", "--", "x"] },
     ],
+    ["status --json --config s.yaml", { command: "status", configFile: "s.yaml", json: true }],
+    ["sessions", { command: "sessions", configFile: "/etc/nbackup/server.yaml", json: false }],
+    ["history --limit 3 --config s", { command: "history", configFile: "s", json: false, limit: 3, agent: undefined }],
+    ["events --config s", { command: "events", configFile: "s", json: false, limit: 50 }],
+    ["abort 7 --config s", { command: "abort", configFile: "s", json: false, session: "7" }],
+    [
+      "prune web-1 home --dry-run --storage main --config s",
+      {
+        ...{ command: "prune", configFile: "s", json: false, agent: "web-1", backup: "home" },
+        ...{ storage: "main", dryRun: true },
+      },
+    ],
     ["--help pki", { command: "print", text: helpText(SERVER_PROGRAM, SERVER_PROGRAM.commands[2]) }],
   ];
   for (const [line, command] of cases) {
     test(`reads: ${line === "" ? "nothing at all" : line}`, () => expect(server(line)).toEqual(command));
   }
+  test("refuses a limit that is none and a name that is none", () => {
+    for (const limit of ["0", "x", "1e3", "10001", "-1"]) {
+      expect(usageOf(() => server(`history --limit=${limit}`)).message).toBe(`--limit is ${limit}`);
+    }
+    expect(() => server("prune ../..")).toThrow('AGENT is "../.."');
+    expect(usageOf(() => server("abort")).message).toBe("nbackup-server abort wants SESSION");
+  });
   test("refuses an option before pki that pki-tools would never see", () => {
     expect(usageOf(() => server("--config s.yaml pki init")).message).toBe("nbackup-server pki does not take --config");
   });
