@@ -34,6 +34,11 @@ export async function adoptSessions(parts: AdoptionParts, storage: Storage, conf
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
   const { house, events } = parts;
   const plan = planOf(left.head, config);
+  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
+    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
+    await left.discard();
+    return;
+  }
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
   // A storage that was opened late may hold what was begun anew elsewhere meanwhile.
   if (house.registry.occupant(plan.agent, plan.backup) !== undefined) {

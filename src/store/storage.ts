@@ -202,7 +202,7 @@ export class Storage {
       return await this.#create(request, directory, events);
     } catch (error) {
       this.#busy.delete(directory);
-      throw diskFailure(error, `beginning a session of ${directory}`);
+      throw diskFailure(error, `storage ${this.name}: beginning a session of ${directory}`);
     }
   }
 
