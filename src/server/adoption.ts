@@ -6,6 +6,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
+import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
 import { NO_TOTALS, sessionEnded } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -20,7 +21,10 @@ export interface AdoptionParts {
 
 /** Takes all that the storage has left over. Never rejects. */
 export async function adoptSessions(parts: AdoptionParts, storage: Storage, config: StorageConfig): Promise<void> {
-  const { sessions, casualties } = storage.takeLeft();
+  const { sessions, casualties, completed } = storage.takeLeft();
+  for (const { head, answer } of completed) {
+    parts.events.emit(sessionEnded(planOf(head, config), { kind: "committed", answer }, NO_TOTALS, 0));
+  }
   for (const { head, failure } of casualties) {
     parts.events.emit(sessionEnded(planOf(head, config), { kind: "ended", failure }, NO_TOTALS, 0));
   }
@@ -30,6 +34,11 @@ export async function adoptSessions(parts: AdoptionParts, storage: Storage, conf
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
   const { house, events } = parts;
   const plan = planOf(left.head, config);
+  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
+    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
+    await left.discard();
+    return;
+  }
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
   // A storage that was opened late may hold what was begun anew elsewhere meanwhile.
   if (house.registry.occupant(plan.agent, plan.backup) !== undefined) {
@@ -39,7 +48,9 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
     return;
   }
   const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
-  if (diskKey !== undefined) share.promise(diskKey, plan.expectedBytes);
+  if (diskKey !== undefined) {
+    share.promise(diskKey, plan.expectedBytes + assemblyBytes(config, plan.expectedBytes));
+  }
   const session = house.make(plan, share);
   try {
     house.registry.enter(session);

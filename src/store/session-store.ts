@@ -12,6 +12,7 @@ import type { Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { CatchUp } from "./catch-up.ts";
+import type { BufferShare, ChunkBuffer } from "./chunk-buffer.ts";
 import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
 import { diskFailure } from "./disk.ts";
 import { Durability } from "./durability.ts";
@@ -35,9 +36,6 @@ import type {
 } from "./session-types.ts";
 import { WriteQueue } from "./write-queue.ts";
 
-/** Backlog at which reading pauses, and at which it goes on: a few milliseconds of a fast disk, little beside a window. */
-const BACKLOG_HIGH_BYTES = 4 * MiB;
-const BACKLOG_LOW_BYTES = 2 * MiB;
 /** A sync begins after so many new bytes, or a quarter of the window if that is less: more only makes the last one long. */
 const SYNC_BYTES_MAX = 64 * MiB;
 
@@ -46,6 +44,7 @@ export interface SessionParts {
   readonly head: JournalHead;
   readonly files: SessionFiles;
   readonly pool: BufferPool;
+  readonly buffer: ChunkBuffer;
   readonly turns: HashTurns;
   readonly clock: Clock;
   readonly log: Logger;
@@ -71,6 +70,7 @@ export class SessionStore {
 
   readonly #parts: SessionParts;
   readonly #files: readonly [SessionFile, SessionFile];
+  readonly #share: BufferShare;
   readonly #memory: IntakeMemory;
   readonly #writes: WriteQueue;
   readonly #durability: Durability;
@@ -90,11 +90,16 @@ export class SessionStore {
     this.session = parts.head.session;
     this.archive = parts.head.archive;
     this.#parts = parts;
-    const { pool, turns, pendingBytesMax, files, clock, events } = parts;
-    const marks = { highBytes: BACKLOG_HIGH_BYTES, lowBytes: BACKLOG_LOW_BYTES, pendingBytesMax };
-    this.#memory = new IntakeMemory(pool, marks, () => {
-      if (this.#failure === undefined) events.relief();
+    const { pool, buffer, turns, pendingBytesMax, files, clock, events } = parts;
+    this.#share = buffer.join({
+      relief: () => {
+        if (this.#failure === undefined) events.relief();
+      },
+      write: () => this.#writes.pump(),
+      // Held back any longer the window would be full, and nothing come until it was written and synced.
+      holdBytesMax: parts.head.windowBytes / 2,
     });
+    this.#memory = new IntakeMemory(pool, this.#share, pendingBytesMax);
     const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
     const open = (number: FileNumber): SessionFile => ({
       number,
@@ -106,7 +111,7 @@ export class SessionStore {
       }),
     });
     this.#files = [open(0), open(1)];
-    this.#writes = new WriteQueue(files.placement, fail("writing"));
+    this.#writes = new WriteQueue(files.placement, this.#share, fail("writing"));
     this.#durability = new Durability({
       ...{ placement: files.placement, journal: files.journal, clock },
       syncBytes: Math.min(SYNC_BYTES_MAX, Math.ceil(parts.head.windowBytes / 4)),
@@ -188,6 +193,7 @@ export class SessionStore {
 
   /** The last chunk of a file arrived (PUSH): sync at once instead of waiting for the second to pass. */
   push(): void {
+    this.#share.hurry();
     this.#durability.hurry();
   }
 
@@ -259,6 +265,7 @@ export class SessionStore {
     this.#check();
     assert(this.#state === "open", `finish in state ${this.#state}, expected open`);
     this.#state = "finishing";
+    this.#share.hurry();
     try {
       const intent = await finishSession(proof, {
         head: this.#parts.head,
@@ -295,6 +302,7 @@ export class SessionStore {
     this.#state = "over";
     this.#failure ??= reason;
     for (const intake of [...this.#intakes]) intake.abort();
+    this.#share.hurry();
     if (sound) await before?.();
     await this.#stop();
     // A Finish that was under way hears of the end at its next step, and uses the files until then.
