@@ -133,7 +133,7 @@ function main(): void {
   };
   const tls = [known, { ...known, cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") }];
   let tick = 0;
-  setInterval(
+  const talk = setInterval(
     () => {
       // A tenth of them in each portion's tenth: no two hundred writes in one moment.
       for (const [index, stranger] of crowd.entries()) if (index % 10 === tick % 10) stranger.tick();
