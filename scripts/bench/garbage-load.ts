@@ -26,6 +26,8 @@ export interface LoadReport {
   readonly bytes: number;
 }
 
+/** Set when the crowd goes: who is still on the way turns round at the door. */
+let leaving = false;
 const totals = { connections: 0, handshakes: 0, refused: 0, bytes: 0 };
 const noise = randomFillSync(new Uint8Array(1024 * 1024));
 let noiseAt = 0;
@@ -53,6 +55,10 @@ class Stranger {
     else if (!this.#opening) void this.#open();
   }
 
+  leave(): void {
+    this.#socket?.terminate();
+  }
+
   async #open(): Promise<void> {
     this.#opening = true;
     totals.connections += 1;
@@ -65,6 +71,10 @@ class Stranger {
         port: this.#port,
         socket: {
           open: (socket) => {
+            if (leaving) {
+              socket.terminate();
+              return;
+            }
             this.#socket = socket;
             // Thrown out or not, it sends as much as it is meant to.
             totals.bytes += Math.max(0, socket.write(Buffer.concat([this.#beginning, garbage()])));
@@ -93,7 +103,8 @@ async function shakeHands(port: number, tls: Bun.TLSOptions, speakers: Set<Bun.S
       socket: {
         handshake: (one) => {
           totals.handshakes += 1;
-          speakers.add(one);
+          if (leaving) one.terminate();
+          else speakers.add(one);
         },
         data: () => undefined,
         close: (one) => void speakers.delete(one),
@@ -122,7 +133,7 @@ function main(): void {
   };
   const tls = [known, { ...known, cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") }];
   let tick = 0;
-  setInterval(
+  const talk = setInterval(
     () => {
       // A tenth of them in each portion's tenth: no two hundred writes in one moment.
       for (const [index, stranger] of crowd.entries()) if (index % 10 === tick % 10) stranger.tick();
@@ -132,15 +143,19 @@ function main(): void {
     1000 / PORTIONS_PER_SECOND / 10,
   );
   let handshake = 0;
-  setInterval(() => {
+  const arrivals = setInterval(() => {
     void shakeHands(Number(port), tls[handshake % tls.length] ?? known, speakers);
     handshake += 1;
   }, 1000 / HANDSHAKES_PER_SECOND);
   setTimeout(() => console.log("ready"), 1500);
-  process.on("SIGTERM", () => {
+  process.once("SIGTERM", () => {
     const report: LoadReport = { seconds: (performance.now() - startedAtMs) / 1000, ...totals };
     console.log(JSON.stringify(report));
-    process.exit(0);
+    leaving = true;
+    clearInterval(talk);
+    clearInterval(arrivals);
+    for (const stranger of crowd) stranger.leave();
+    for (const speaker of speakers) speaker.terminate();
   });
 }
 
