@@ -54,7 +54,8 @@ export class ProcessFaults {
     for (const twin of this.#twins) this.#retire(twin, 0);
     const { server, agents } = this.#options;
     server.running?.process.thaw();
-    server.start();
+    if (server.running?.stopping === true) this.#startWhenStopped();
+    else server.start();
     for (const agent of agents) {
       for (const run of agent.runs) run.process.thaw();
       for (const run of agent.runs.slice(0, -1)) run.retired = true;
@@ -99,12 +100,14 @@ export class ProcessFaults {
   }
 
   upgradeServer(): void {
-    const { server, trace } = this.#options;
+    const { server, trace, clock } = this.#options;
     if (server.running === undefined) return;
     trace.count("fault serverUpgradeMs");
     server.stop();
     if (this.#chance.happens(0.3)) server.stop();
-    this.#startWhenStopped();
+    clock.after(this.#chance.scale(10, 5_000), () => {
+      if (!this.#healed) this.#startWhenStopped();
+    });
   }
 
   stallServer(): void {
@@ -192,16 +195,16 @@ export class ProcessFaults {
     clock.after(this.#chance.scale(10, 20_000), () => {
       // Connections from before a loss of power are answered with a reset by the machine that is back.
       for (const link of before) if (!link.server.isAlive && !link.link.over) link.link.breakEnd("client");
-      server.start();
+      // The end of the faults has brought it up, and may be over by now.
+      if (!this.#healed) server.start();
     });
   }
 
+  /** One that is asked to stop may take a while. */
   #startWhenStopped(): void {
     const { server, clock } = this.#options;
-    clock.after(this.#chance.scale(10, 5_000), () => {
-      if (server.running?.stopping === true) this.#startWhenStopped();
-      else server.start();
-    });
+    if (server.running?.stopping === true) clock.after(100, () => this.#startWhenStopped());
+    else server.start();
   }
 
   #freeze(process: AgentRun["process"] | undefined, fault: FaultName, longestMs: number): void {

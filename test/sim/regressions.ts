@@ -10,6 +10,42 @@ export interface Regression {
 
 export const REGRESSIONS: readonly Regression[] = [
   {
+    seed: 12,
+    found: "a server that was stopped kept the timer of an agent that had not sent Begin",
+    options: {
+      agents: 3,
+      entries: 1,
+      rounds: 1,
+      tree: { files: 12, bytes: 247825, compressible: 0.7 },
+      compression: "gzip",
+      chunkBytes: 65536,
+      windowBytes: 5570560,
+      parallels: 3,
+      maxBackups: 1,
+      sessionsMax: 32,
+      paceMs: 5,
+      network: { latencyMs: 1, bufferBytes: 65536 },
+      disk: { delayMs: 0, pendingBytes: 0 },
+      assembler: { mode: "eager" },
+      chunkBufferBytes: 0,
+      retry: { maxAttempts: 3, initialDelayMs: 1000, maxDelayMs: 2000 },
+      giveUpAfterMs: 3600000,
+      sessionIdleTimeoutMs: 5000,
+      shutdownTimeoutMs: 10000,
+      healAtMs: 81534,
+      faults: {
+        cutBytes: 9599,
+        oneWayLossMs: 2561,
+        flipBytes: 4011862,
+        serverUpgradeMs: 3944,
+        serverStallMs: 3213,
+        diskStallMs: 3751,
+        agentInterruptMs: 1110,
+        agentStallMs: 25805,
+      },
+    },
+  },
+  {
     seed: 15,
     found:
       "a commit that a restarted server carried out had no event: the session never ended for whoever reads events",

@@ -143,7 +143,8 @@ export class ServerHost {
       this.#end(running, false);
     };
     // Connections that were destroyed are closed in a turn of their own.
-    void running.server.shutdown().then(() => this.#options.clock.after(1, leave));
+    const { server, process } = running;
+    process.enter(() => void server.shutdown().then(() => this.#options.clock.after(1, leave)));
   }
 
   jumpWall(byMs: number): void {
