@@ -16,6 +16,8 @@ export interface AdoptionParts {
   readonly events: EventSink;
   /** Which disk a base directory lies on. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** Why nothing is taken over any more, once the server is stopping: nobody would suspend it. */
+  readonly stopping: () => Failure | undefined;
 }
 
 /** Takes all that the storage has left over. Never rejects. */
@@ -31,6 +33,12 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
   const { house, events } = parts;
   const plan = planOf(left.head, config);
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
+  const stopping = parts.stopping();
+  if (stopping !== undefined) {
+    await left.leave();
+    events.emit(sessionEnded(plan, { kind: "suspended", failure: stopping }, NO_TOTALS, 0));
+    return;
+  }
   // A storage that was opened late may hold what was begun anew elsewhere meanwhile.
   if (house.registry.occupant(plan.agent, plan.backup) !== undefined) {
     const failure = new Failure("E_SUPERSEDED", `a newer session of ${plan.agent}/${plan.backup} runs already`);
