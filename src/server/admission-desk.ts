@@ -143,10 +143,13 @@ export class AdmissionDesk implements ApplicantDesk {
       // Who is asked already need not be asked twice: the first to ask gets the answer.
       if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
       this.#probed.add(occupant);
-      const alive = await anyAlive(occupant.links());
+      const asked = occupant.links();
+      const alive = await anyAlive(asked);
       this.#probed.delete(occupant);
       if (applicant.over) return;
       if (alive || occupant.fixed) throw busy(applicant);
+      // Its agent came back on a connection that nobody has asked yet.
+      if (occupant.links().some((link) => !asked.includes(link))) continue;
       await occupant.supersede();
       if (applicant.over) return;
     }

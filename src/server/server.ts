@@ -73,6 +73,8 @@ export class Server {
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
   #stopping: Promise<void> | undefined;
+  /** What everyone hears, once it stops. */
+  #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
     const { clock, random, log, software, config } = options;
@@ -86,9 +88,10 @@ export class Server {
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
     });
+    const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
+      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
     });
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
@@ -179,9 +182,10 @@ export class Server {
   }
 
   async #stop(): Promise<void> {
+    const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
+    this.#goodbye = failure;
     this.#watch.stop();
     this.#statsTimer?.cancel();
-    const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#desk.close(failure);
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
     // A storage that is being opened may still hand over sessions of an earlier start.
