@@ -111,10 +111,15 @@ export class StorageShelf {
     return undefined;
   }
 
-  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
-  async close(): Promise<void> {
+  /** None is opened any more, and so no session taken over. Resolves when none is being opened; never rejects. */
+  async seal(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#opening.values()]);
+  }
+
+  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
+  async close(): Promise<void> {
+    await this.seal();
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(storages.map((storage) => this.#closeOne(storage)));
