@@ -187,6 +187,10 @@ export class Server {
     this.#watch.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    // Nobody sends for those without a connection: they go on after the next start.
+    for (const session of this.#house.registry.sessions()) {
+      if (session.state === "parked") void session.suspend(failure);
+    }
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
     // A storage that is being opened may still hand over sessions of an earlier start.
     await this.#storages.seal();
