@@ -18,6 +18,7 @@ import type { SourceRoot } from "./source-roots.ts";
 import { SparseCutter } from "./sparse.ts";
 import { BLOCK_BYTES, blocks, END_BYTES } from "./tar-format.ts";
 import { TarWriter } from "./tar-writer.ts";
+import type { WalkRules } from "./walk-rules.ts";
 
 /** For the byte that shows whether a file grew, and headers that turn out not to fit any more. */
 const SPARE_BYTES = 64 * KiB;
@@ -40,6 +41,7 @@ export interface ChunkReaderOptions {
   /** Sorted and not nested, as sourceRoots gives them. */
   readonly roots: readonly SourceRoot[];
   readonly excludes: Excludes;
+  readonly rules: WalkRules;
   readonly chunkBytes: number;
   readonly report: Report;
   readonly onPath?: (path: Uint8Array) => void;
