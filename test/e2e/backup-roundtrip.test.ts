@@ -19,7 +19,7 @@ let source = "";
 beforeAll(async () => {
   site = await Site.make();
   source = site.at("source");
-  await makeWholeTree(source);
+  makeWholeTree(source);
   const storages = Object.fromEntries(MODES.map((mode) => [mode, { compression_mode: mode }]));
   server = await site.startServer({ storages });
 }, TIMEOUT_MS);
