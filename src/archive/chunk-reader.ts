@@ -7,11 +7,13 @@ import { assert } from "#base/assert.ts";
 import type { ChunkKind } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import { KiB } from "#base/units.ts";
+import { AttributeReader } from "./attributes.ts";
 import { cutData, type DataCut, fitsChunk, isLarge } from "./cutter.ts";
-import { type Prepared, prepareEntry } from "./entry.ts";
+import { type EntryContext, type Prepared, prepareEntry } from "./entry.ts";
 import type { Excludes } from "./exclude.ts";
 import { type DataResult, readData, readPieces } from "./file-data.ts";
 import { type LinkLimits, LinkTable } from "./links.ts";
+import { ATTRIBUTES_BYTES_MAX } from "./pax.ts";
 import { type Report, Scan } from "./scan.ts";
 import type { FileSource, OpenFile } from "./source.ts";
 import type { SourceRoot } from "./source-roots.ts";
@@ -66,6 +68,7 @@ export class ChunkReader {
   readonly #scan: Scan;
   readonly #tar: TarWriter;
   readonly #links: LinkTable;
+  readonly #entryContext: EntryContext;
   /** An entry that did not fit into the last chunk. */
   #pending: Prepared | undefined;
   #streaming: Streaming | undefined;
@@ -77,6 +80,8 @@ export class ChunkReader {
     this.#scan = new Scan(options);
     this.#tar = new TarWriter(options.source);
     this.#links = new LinkTable(options.linkLimits);
+    const { source, report } = options;
+    this.#entryContext = { source, report, links: this.#links, attributes: new AttributeReader(ATTRIBUTES_BYTES_MAX) };
   }
 
   /**
@@ -131,9 +136,8 @@ export class ChunkReader {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined) return pending;
-    const { source, report } = this.#options;
     for (let found = this.#scan.next(); found !== undefined; found = this.#scan.next()) {
-      const prepared = prepareEntry(found, source, this.#links, report);
+      const prepared = prepareEntry(found, this.#entryContext);
       if (prepared !== undefined) return prepared;
     }
     return undefined;
