@@ -6,6 +6,7 @@
 import { assert } from "#base/assert.ts";
 import { errnoName } from "#base/errors.ts";
 import { aclText, parseAclValue } from "./acl.ts";
+import { equalBytes } from "./bytes.ts";
 import type { Xattrs } from "./source.ts";
 import { paxRecordLength } from "./tar-format.ts";
 
@@ -42,6 +43,13 @@ interface Wanted {
   readonly name: Uint8Array;
   readonly key: Uint8Array;
   readonly acl: boolean;
+  /** The last value of that name, as the kernel gave it, and what became of it: labels repeat from file to file. */
+  lastValue: Uint8Array;
+  last: Kept | undefined;
+}
+
+interface Kept extends Attribute {
+  readonly acl: boolean;
 }
 
 /** Lists of names that files had: on a machine with labels nearly all have the same one. */
@@ -52,6 +60,9 @@ export class AttributeReader {
   readonly #bytesMax: number;
   /** By the list as the kernel gave it, in latin1 text. */
   readonly #lists = new Map<string, readonly Wanted[]>();
+  /** The list of the last file, which is most often that of the next one too. */
+  #lastNames: Uint8Array = new Uint8Array(0);
+  #lastWanted: readonly Wanted[] = [];
 
   /** All records of a file together are at most `bytesMax` long, which must be room enough for two access control lists. */
   constructor(bytesMax: number) {
@@ -71,6 +82,13 @@ export class AttributeReader {
   }
 
   #wanted(names: Uint8Array): readonly Wanted[] {
+    if (equalBytes(names, this.#lastNames)) return this.#lastWanted;
+    this.#lastNames = new Uint8Array(names);
+    this.#lastWanted = this.#find(names);
+    return this.#lastWanted;
+  }
+
+  #find(names: Uint8Array): readonly Wanted[] {
     const text = Buffer.from(names.buffer, names.byteOffset, names.length).toString("latin1");
     const known = this.#lists.get(text);
     if (known !== undefined) return known;
@@ -85,10 +103,10 @@ export class AttributeReader {
     let length = 0;
     let dropped = false;
     let failed = false;
-    for (const { name, key, acl } of all) {
+    for (const wanted of all) {
       let value: Uint8Array | undefined;
       try {
-        value = from.value(name);
+        value = from.value(wanted.name);
       } catch (error) {
         // One sentence for an entry is enough, however many of its attributes are refused.
         if (!failed) reportErrno(error, report);
@@ -96,14 +114,14 @@ export class AttributeReader {
         continue;
       }
       if (value === undefined) continue;
-      const record = acl ? aclRecord(value) : new Uint8Array(value);
+      const record = keep(wanted, value);
       if (record === undefined) {
         if (!failed) report("xattrs-unreadable", "EINVAL");
         failed = true;
         continue;
       }
-      kept.push({ key, value: record, acl });
-      length += paxRecordLength(key.length, record.length);
+      kept.push(record);
+      length += paxRecordLength(record.key.length, record.value.length);
       while (length > this.#bytesMax) {
         length -= dropLargest(kept);
         dropped = true;
@@ -119,13 +137,21 @@ function sortedNames(text: string): Wanted[] {
   const all = names.map((text) => {
     const name = new Uint8Array(Buffer.from(text, "latin1"));
     const aclKey = ACLS.get(text);
-    return { name, key: aclKey ?? xattrKey(name), acl: aclKey !== undefined };
+    const key = aclKey ?? xattrKey(name);
+    return { name, key, acl: aclKey !== undefined, lastValue: new Uint8Array(0), last: undefined };
   });
   return all.sort((a, b) => Buffer.compare(a.key, b.key));
 }
 
-interface Kept extends Attribute {
-  readonly acl: boolean;
+/** The record of a value; undefined when it is no access control list although it should be. */
+function keep(wanted: Wanted, value: Uint8Array): Kept | undefined {
+  if (wanted.last !== undefined && equalBytes(value, wanted.lastValue)) return wanted.last;
+  const { key, acl } = wanted;
+  const copy = new Uint8Array(value);
+  const text = acl ? aclRecord(copy) : copy;
+  wanted.lastValue = copy;
+  wanted.last = text === undefined ? undefined : { key, value: text, acl };
+  return wanted.last;
 }
 
 /**
