@@ -13,11 +13,18 @@ import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
+import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
+
+/** A worker is found only from the entry file of an executable. */
+const diskRuntime = {
+  privileged: process.getuid?.() === 0,
+  spawnSync: () => new Worker(new URL("./sync-worker.ts", import.meta.url).href, { smol: true }),
+};
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -37,6 +44,10 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "serve":
         return await serve(command.configFile);
+      default:
+        return await runServerCommand(command, load(command.configFile).config, {
+          ...{ stdout, stderr, ...diskRuntime },
+        });
     }
   } catch (error) {
     stderr(failureText(error));
@@ -71,7 +82,7 @@ async function serve(file: string): Promise<number> {
   const daemon = await startDaemon({
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
-    privileged: process.getuid?.() === 0,
+    ...diskRuntime,
   });
   await told.promise;
   const stopped = daemon.stop();

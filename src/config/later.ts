@@ -13,6 +13,8 @@ interface LaterKey {
   readonly hint?: string;
   /** Only with this value. */
   readonly onlyWith?: unknown;
+  /** Keys of the section that work already. */
+  readonly but?: readonly string[];
 }
 
 const NOT_YET = "has no effect yet";
@@ -53,7 +55,11 @@ export const SERVER_LATER: readonly LaterKey[] = [
     message: "is deprecated and has no effect",
     hint: "Remove it: every acknowledgement says what is missing.",
   },
-  { path: ["web_ui"], message: NOT_YET },
+  {
+    path: ["web_ui"],
+    message: "has no effect yet, but for the files of events and sessions",
+    but: ["events_file", "events_max_lines", "session_history_file", "session_history_max_lines"],
+  },
   { path: ["logging", "stream_stats"], message: NOT_YET },
   { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
@@ -62,9 +68,7 @@ export const SERVER_LATER: readonly LaterKey[] = [
 export function laterWarnings(file: string, text: YamlText, table: readonly LaterKey[]): ConfigProblem[] {
   const warnings: ConfigProblem[] = [];
   for (const row of table) {
-    const places = matches(text.content, row.path).filter(
-      ({ value }) => row.onlyWith === undefined || row.onlyWith === value,
-    );
+    const places = matches(text.content, row.path).filter(({ value }) => concerns(row, value));
     const first = places[0];
     if (first === undefined) continue;
     const more = places.length - 1;
@@ -73,6 +77,12 @@ export function laterWarnings(file: string, text: YamlText, table: readonly Late
     warnings.push(problemAt(file, text, first.path, { message, hint: row.hint ?? HINT }));
   }
   return warnings;
+}
+
+function concerns({ onlyWith, but }: LaterKey, value: unknown): boolean {
+  if (onlyWith !== undefined && onlyWith !== value) return false;
+  if (but === undefined || typeof value !== "object" || value === null) return true;
+  return Object.keys(value).some((key) => !but.includes(key));
 }
 
 interface Match {

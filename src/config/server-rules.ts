@@ -1,4 +1,5 @@
 /** What must hold between keys of server.yaml. Like agent-rules.ts, each rule reads the keys it needs by itself. */
+import { normalize } from "node:path/posix";
 import { isName, NAME_RULE } from "#base/names.ts";
 import { pick } from "./parts.ts";
 import { isWithin, type Places } from "./places.ts";
@@ -20,6 +21,25 @@ export function checkServerRules(content: unknown, context: ServerRuleContext, r
   for (const [name, storage] of storages) checkStorage(name, storage, report);
   checkBaseDirs(content, storages, context, report);
   checkWebUi(memberOf(content, "web_ui"), report);
+  checkRecordFiles(memberOf(content, "web_ui"), report);
+}
+
+/** Two kinds of records in one file would overwrite each other. */
+function checkRecordFiles(web: unknown, report: RuleReport): void {
+  const seen = new Map<string, string>();
+  for (const key of ["events_file", "session_history_file", "active_sessions_file"] as const) {
+    const file = pick(webUiShape[key], memberOf(web, key));
+    if (file === undefined) continue;
+    const name = normalize(file);
+    const other = seen.get(name);
+    if (other !== undefined) {
+      report(
+        ["web_ui", key],
+        `found ${JSON.stringify(file)}, which is web_ui.${other} already, allowed: a file of its own`,
+      );
+    }
+    seen.set(name, key);
+  }
 }
 
 function checkStorage(name: string, storage: unknown, report: RuleReport): void {

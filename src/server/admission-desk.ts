@@ -8,8 +8,9 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { type Random, uuid } from "#base/random.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { WaitingView } from "#observe/views.ts";
 import type { SessionRequest } from "#store/session-types.ts";
-import { SLOTS_MAX } from "#wire/limits.ts";
+import { BEGIN_TIMEOUT_MS, SLOTS_MAX } from "#wire/limits.ts";
 import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
@@ -17,56 +18,61 @@ import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { anyAlive, type Occupant } from "./occupant.ts";
-import type { Registry } from "./registry.ts";
-import { Session, type SessionHost } from "./session.ts";
+import { applicantEnded } from "./session-ends.ts";
 import { sessionEvent } from "./session-events.ts";
+import type { SessionHouse } from "./session-house.ts";
 import type { SessionPlan } from "./session-types.ts";
-import { type Share, Shares } from "./shares.ts";
+import type { Share } from "./shares.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 export interface AdmissionDeskOptions {
   readonly limits: RoomLimits;
   readonly storages: StorageShelf;
-  readonly registry: Registry;
+  readonly house: SessionHouse;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventSink;
   readonly diskKey: DiskRoomOptions["diskKey"];
-  readonly session: Omit<SessionHost, "over">;
 }
 
 export class AdmissionDesk implements ApplicantDesk {
   readonly #options: AdmissionDeskOptions;
-  readonly #shares = new Shares();
   readonly #diskRoom: DiskRoom;
   readonly #line = new WaitingLine<Applicant>();
   /** Occupants that are being asked whether they live. */
   readonly #probed = new Set<Occupant>();
   #noticeTimer: Timer | undefined;
-  #idleWaiters: (() => void)[] = [];
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
 
   constructor(options: AdmissionDeskOptions) {
     this.#options = options;
-    const { storages, diskKey } = options;
-    this.#diskRoom = new DiskRoom({ storages, shares: this.#shares, diskKey });
+    const { storages, diskKey, house } = options;
+    this.#diskRoom = new DiskRoom({ storages, shares: house.shares, diskKey });
+    house.onRoom = () => this.#pump();
   }
 
   /** Who answers a session connection that has been welcomed and has no session. */
   receive(link: Link, agent: string, run: string): LinkOwner {
-    return new Applicant(this, link, agent, run);
+    const applicant: Applicant = new Applicant(this, link, agent, run);
+    const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
+      applicant.refuse(new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+    });
+    applicant.expectBegin(timer);
+    return applicant;
   }
 
   get waitingCount(): number {
     return this.#line.length;
   }
 
-  /** Resolves when no session runs or is being opened. */
-  idle(): Promise<void> {
-    if (this.#shares.taken.sessionCount === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  /** Who waits in line, the first first. */
+  waiting(): readonly WaitingView[] {
+    return [...this.#line.positions()].map(([{ agent, request, link }, position]) => {
+      const { backup, storage } = request;
+      return { agent, backup, storage, remote: link.remoteAddress, position };
+    });
   }
 
   /** From now on everyone is refused, those in line too. */
@@ -82,7 +88,8 @@ export class AdmissionDesk implements ApplicantDesk {
 
   left(applicant: Applicant, reason: Failure | undefined): void {
     this.#release(applicant);
-    this.#tell("admission.left", applicant, "an agent left before it was admitted", { reason: String(reason) });
+    const gone = reason ?? new Failure("E_DISCONNECTED", "the agent closed the connection");
+    this.#ended(applicant, "left", gone);
   }
 
   async #apply(applicant: Applicant): Promise<void> {
@@ -115,7 +122,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody lives who holds it. */
   async #occupy(applicant: Applicant): Promise<void> {
-    const { registry } = this.#options;
+    const { registry } = this.#options.house;
     const { agent, request } = applicant;
     for (;;) {
       const occupant = registry.occupant(agent, request.backup);
@@ -144,7 +151,13 @@ export class AdmissionDesk implements ApplicantDesk {
     this.#pump();
     if (!this.#line.has(applicant)) return;
     applicant.tell(position);
-    this.#tell("admission.queued", applicant, "no session is free: an agent waits in line", { position });
+    const { agent, run, link, request } = applicant;
+    this.#options.events.emit({
+      kind: "admission.queued",
+      level: "info",
+      message: "no session is free: an agent waits in line",
+      fields: { agent, run, remote: link.remoteAddress, backup: request.backup, storage: request.storage, position },
+    });
   }
 
   /** Lets in whoever is first, as long as there is room. Nobody overtakes. */
@@ -152,10 +165,11 @@ export class AdmissionDesk implements ApplicantDesk {
     for (let first = this.#line.first(); first !== undefined; first = this.#line.first()) {
       const config = this.#options.storages.config(first.request.storage);
       const memoryBytes = SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax;
-      if (!hasRoom(this.#options.limits, this.#shares.taken, memoryBytes)) break;
+      const { shares } = this.#options.house;
+      if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
-      void this.#admit(first, config, this.#shares.take(memoryBytes));
+      void this.#admit(first, config, shares.take(memoryBytes));
     }
   }
 
@@ -169,7 +183,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Opens the session; gives the share back unless a session runs with it in the end. */
   async #open(applicant: Applicant, config: StorageConfig, share: Share): Promise<void> {
-    const { registry, storages } = this.#options;
+    const { house, storages } = this.#options;
     let running = false;
     try {
       const storage = await storages.open(config.name);
@@ -181,14 +195,7 @@ export class AdmissionDesk implements ApplicantDesk {
         neededBytes,
         storage.lastCommitted(applicant.agent, applicant.request.backup),
       );
-      const session: Session = new Session(plan, {
-        ...this.#options.session,
-        over: (over, outcome) => {
-          registry.close(over, { id: plan.id, agent: plan.agent, run: plan.run, outcome });
-          this.#giveBack(share);
-        },
-      });
-      share.fill(() => session.storedBytes);
+      const session = house.make(plan, share);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
       // A server that is stopping has told those who run already, and would wait for this one for ever.
       if (applicant.over || this.#closed !== undefined) {
@@ -199,7 +206,7 @@ export class AdmissionDesk implements ApplicantDesk {
       }
       running = true;
       applicant.admitted();
-      registry.admit(applicant, session);
+      house.registry.admit(applicant, session);
       this.#options.events.emit(
         sessionEvent(plan, "session.admitted", `session begins: ${store.archive}`, {
           remote: applicant.link.remoteAddress,
@@ -211,7 +218,7 @@ export class AdmissionDesk implements ApplicantDesk {
       );
       session.start(store, applicant.link);
     } finally {
-      if (!running) this.#giveBack(share);
+      if (!running) house.giveBack(share);
     }
   }
 
@@ -240,7 +247,7 @@ export class AdmissionDesk implements ApplicantDesk {
       expectedBytes: neededBytes,
       lastEntries: last?.entries ?? 0,
       lastRawBytes: last?.rawBytes ?? 0,
-      startWallMs: this.#options.clock.wall(),
+      startWallMs: Math.floor(this.#options.clock.wall()),
     };
   }
 
@@ -248,21 +255,19 @@ export class AdmissionDesk implements ApplicantDesk {
     if (applicant.over) return;
     applicant.refuse(failure);
     this.#release(applicant);
-    const fields = { code: failure.code, hint: failure.hint };
-    this.#tell("admission.refused", applicant, `an agent was refused: ${failure.message}`, fields, !failure.retryable);
+    this.#ended(applicant, "refused", failure);
+  }
+
+  #ended(applicant: Applicant, how: "refused" | "left", failure: Failure): void {
+    const { agent, run, link, asked } = applicant;
+    const asker = { agent, run, remote: link.remoteAddress, request: asked ? applicant.request : undefined };
+    this.#options.events.emit(applicantEnded(asker, how, failure, this.#options.clock.wall()));
   }
 
   /** The applicant stands nowhere any more. */
   #release(applicant: Applicant): void {
     if (this.#line.leave(applicant)) this.#noticeSoon();
-    if (applicant.asked) this.#options.registry.vacate(applicant.agent, applicant.request.backup, applicant);
-  }
-
-  #giveBack(share: Share): void {
-    this.#shares.release(share);
-    this.#pump();
-    if (this.#shares.taken.sessionCount > 0) return;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    if (applicant.asked) this.#options.house.registry.vacate(applicant.agent, applicant.request.backup, applicant);
   }
 
   /** Everyone behind a gap has moved up; told together, so that a long line costs one round of messages at a time. */
@@ -273,21 +278,17 @@ export class AdmissionDesk implements ApplicantDesk {
       for (const [applicant, position] of this.#line.positions()) applicant.tell(position);
     });
   }
-
-  /** `alarming`: somebody has to do something about it. */
-  #tell(kind: string, applicant: Applicant, message: string, fields: Record<string, unknown>, alarming = false): void {
-    const { agent, run, link } = applicant;
-    const asked = applicant.asked ? { backup: applicant.request.backup, storage: applicant.request.storage } : {};
-    const place = { agent, run, remote: link.remoteAddress, ...asked };
-    this.#options.events.emit({ kind, level: alarming ? "warn" : "info", message, fields: { ...place, ...fields } });
-  }
 }
 
 /** What the store keeps of the plan in its journal, and no more. */
 function requestOf(plan: SessionPlan, generation: number): SessionRequest {
-  const { id, agent, backup, run, compression, chunkBytes, windowBytes, startWallMs } = plan;
-  const fixed = { agent, backup, run, chunkBytes, windowBytes, startWallMs };
-  return { session: id, generation, compression: compression.mode, ...fixed };
+  const { id, agent, backup, run, parallels, chunkBytes, windowBytes } = plan;
+  const { expectedBytes, lastEntries, lastRawBytes, startWallMs, compression } = plan;
+  return {
+    ...{ session: id, agent, backup, run, generation, parallels },
+    ...{ compression: compression.mode, compressionLevel: compression.level },
+    ...{ chunkBytes, windowBytes, expectedBytes, lastEntries, lastRawBytes, startWallMs },
+  };
 }
 
 function busy(applicant: Applicant): Failure {

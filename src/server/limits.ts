@@ -60,6 +60,9 @@ export const SACK_GAP_MS = 5;
 /** Phase messages during Finish come at least this often. */
 export const PHASE_PERIOD_MS = 5_000;
 
+/** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
+export const HEALTH_DISK_MS = 5_000;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 
@@ -68,6 +71,12 @@ export const LINGER_MS = 5_000;
 
 /** When an agent that was refused as busy should come again. */
 export const BUSY_RETRY_MS = 10_000;
+
+/**
+ * How long a storage that could not be opened is left alone when an agent asks for a session that may lie in it: that
+ * anybody with a certificate can ask must not cost more than this.
+ */
+export const STORAGE_RETRY_MS = 2_000;
 
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;

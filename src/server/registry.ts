@@ -60,6 +60,12 @@ export class Registry {
     this.#sessions.set(session.plan.id, session);
   }
 
+  /** A session that nobody had to apply for; its entry must be free. Throws as `occupy` does. */
+  enter(session: Session): void {
+    this.occupy(session.plan.agent, session.plan.backup, session);
+    this.#sessions.set(session.plan.id, session);
+  }
+
   /** Gives the entry back if this one holds it. */
   vacate(agent: string, backup: string, occupant: Occupant): void {
     const key = entryKey(agent, backup);

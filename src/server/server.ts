@@ -2,19 +2,28 @@
  * The server put together: storages, admission, sessions, the door, and how it all stops. Connections come from outside
  * through `accept`; sockets, signals and processes are src/bin's.
  */
-import { type Clock, sleep } from "#base/clock.ts";
+import { type Clock, sleep, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
+import { adoptSessions } from "./adoption.ts";
+import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
+import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
-import { Registry } from "./registry.ts";
+import { type BufferView, ServerMetrics } from "./server-metrics.ts";
+import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
-import { type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { SessionHouse } from "./session-house.ts";
+import { everyMinute } from "./stats-line.ts";
+import { StorageConditions } from "./storage-conditions.ts";
+import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { StorageWatch } from "./storage-watch.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -25,8 +34,13 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** Where the caller counts too; of its own unless told. */
+  readonly metrics?: ServerMetrics;
+  /** The chunk buffer that sessions share, if there is one. */
+  readonly chunkBuffer?: BufferView;
 }
 
 /** What runs now, for logs and status. */
@@ -39,9 +53,16 @@ export interface ServerView {
 export class Server {
   /** UUID of this start. */
   readonly boot: string;
+  /** For whoever may steer the server. */
+  readonly admin: Admin;
   readonly #options: ServerOptions;
-  readonly #registry = new Registry();
+  readonly #house: SessionHouse;
   readonly #storages: StorageShelf;
+  readonly #conditions: StorageConditions;
+  readonly #watch: StorageWatch;
+  readonly #metrics: ServerMetrics;
+  readonly #overview: Overview;
+  #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
@@ -49,34 +70,65 @@ export class Server {
   #stopping: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, log, events, software, config } = options;
+    const { clock, random, log, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
-    this.#storages = new StorageShelf(config.storages, options.openStorage, events);
+    const { diskKey } = options;
+    this.#metrics = options.metrics ?? new ServerMetrics();
+    this.#conditions = new StorageConditions(clock, options.events);
+    const events = this.#observed();
+    this.#house = new SessionHouse({
+      ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
+      idleTimeoutMs: config.server.sessionIdleTimeoutMs,
+    });
+    this.#storages = new StorageShelf({
+      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
+    });
+    this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: { sessionsMax: config.server.sessionsMax, memoryBytesMax: config.server.memoryBytesMax },
-      storages: this.#storages,
-      registry: this.#registry,
-      clock,
-      random,
-      events,
-      diskKey: options.diskKey,
-      session: { clock, events, boot: this.boot, software, idleTimeoutMs: config.server.sessionIdleTimeoutMs },
+      ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#registry, storages: this.#storages, log, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
       log,
+      events,
       boot: this.boot,
       software,
       desk: this.#desk,
       sessions: new SessionDoor(door),
+      health: new HealthDesk({
+        clock,
+        storages: this.#storages,
+        conditions: this.#conditions,
+        sessions: () => {
+          const { sessionCount: running, waitingCount: waiting } = this.view();
+          return { running, waiting, max: config.server.sessionsMax };
+        },
+      }),
+    });
+    this.#overview = new Overview({
+      ...{ config, clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
+      ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer: options.chunkBuffer },
+      connectionCount: () => this.#reception.connectionCount,
+      stopping: () => this.#stopping !== undefined,
+    });
+    this.#metrics.watch(this.#overview);
+    this.admin = new Admin({
+      ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
+      ...{ metrics: this.#metrics, events },
     });
   }
 
   /** Opens the storages; one that cannot be opened is an event. Never rejects. Connections may come afterwards. */
-  start(): Promise<void> {
-    return this.#storages.openAll();
+  async start(): Promise<void> {
+    await this.#storages.openAll();
+    if (this.#stopping !== undefined) return;
+    const { clock, log } = this.#options;
+    this.#watch.start();
+    this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
   /** A connection whose handshake is done; must be called in the turn in which it came. */
@@ -86,7 +138,7 @@ export class Server {
 
   view(): ServerView {
     return {
-      sessionCount: this.#registry.sessionCount,
+      sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
     };
@@ -94,7 +146,7 @@ export class Server {
 
   /**
    * Stops: nobody is admitted any more, running sessions may finish (and their connections come back) for
-   * shutdown_timeout, then they end with E_SHUTDOWN and leave nothing behind. Resolves when all is closed; never rejects.
+   * shutdown_timeout, then they are left on the disk for the next start. Resolves when all is closed; never rejects.
    * Called again it does not wait any longer.
    */
   shutdown(): Promise<void> {
@@ -103,13 +155,27 @@ export class Server {
     return this.#stopping;
   }
 
+  /** Every event of the server is counted, tells how storages are, and then goes where events go. */
+  #observed(): EventSink {
+    return {
+      emit: (event) => {
+        this.#metrics.note(event);
+        this.#conditions.emit(event);
+        if (event.end === undefined || event.end.removed.length === 0) return;
+        this.#conditions.emit(archivesRemoved("rotation", event.end, event.end.removed));
+      },
+    };
+  }
+
   async #stop(): Promise<void> {
+    this.#watch.stop();
+    this.#statsTimer?.cancel();
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#desk.close(failure);
-    await this.#waitFor(this.#desk.idle(), this.#options.config.server.shutdownTimeoutMs);
-    await Promise.all([...this.#registry.sessions()].map((session) => session.end(failure)));
+    await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
+    await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.
-    await this.#desk.idle();
+    await this.#house.idle();
     await this.#waitFor(this.#reception.close(failure), LINGER_MS);
     this.#reception.destroy();
     await this.#storages.close();

@@ -26,7 +26,10 @@ export interface SessionPlan {
 }
 
 export type Outcome =
-  { readonly kind: "committed"; readonly answer: CommitAnswer } | { readonly kind: "ended"; readonly failure: Failure };
+  | { readonly kind: "committed"; readonly answer: CommitAnswer }
+  | { readonly kind: "ended"; readonly failure: Failure }
+  /** It lies on the disk until the next start of the server. */
+  | { readonly kind: "suspended"; readonly failure: Failure };
 
 /** A session that is over, as long as it is remembered. */
 export interface PastSession {
@@ -46,7 +49,19 @@ export interface SessionTotals {
   damagedChunks: number;
   /** Connections that broke. */
   breaks: number;
-  /** Of the agent's last Ping. */
+  /** Of the agent's last Ping, in the end of its Finish. */
   entries: number;
   rawBytes: number;
+  /** Source files that could not be read as they are, known at Finish. */
+  problems: number;
+}
+
+/** A session as status and metrics see it. */
+export interface SessionFacts {
+  readonly totals: Readonly<SessionTotals>;
+  readonly durationMs: number;
+  /** Received bytes that wait for the disk. */
+  readonly backlogBytes: number;
+  /** Its connections are not read, because the disk is behind. */
+  readonly stalled: boolean;
 }

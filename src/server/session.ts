@@ -10,20 +10,21 @@ import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
+import type { LeftSession } from "#store/storage.ts";
 import { failureFields } from "#wire/failure.ts";
-import { FLAG_PUSH, type FrameHeader } from "#wire/frame.ts";
 import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
 import { Acknowledger } from "./acknowledger.ts";
-import { type ChunkFate, storedLengthOf } from "./chunk-receiver.ts";
+import { CatchUpNotice } from "./catch-up-notice.ts";
+import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
-import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { committedOf, sessionEnded, sessionEvent } from "./session-events.ts";
-import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
+import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
+import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
   readonly clock: Clock;
@@ -32,6 +33,7 @@ export interface SessionHost {
   readonly boot: string;
   readonly software: string;
   readonly idleTimeoutMs: number;
+  readonly metrics: ServerMetrics;
   /** It is over and has cleaned up; exactly once. */
   over(session: Session, outcome: Outcome): void;
 }
@@ -41,20 +43,13 @@ export class Session implements Occupant {
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
-  readonly #totals: SessionTotals = {
-    chunks: 0,
-    bytes: 0,
-    duplicateBytes: 0,
-    damagedChunks: 0,
-    breaks: 0,
-    entries: 0,
-    rawBytes: 0,
-  };
-  readonly #startedAtMs: number;
+  readonly #totals: SessionTotals = { ...NO_TOTALS };
+  #startedAtMs: number;
   #state: SessionState = "queued";
   #generation = 1;
   #store: SessionStore | undefined;
   #idleTimer: Timer | undefined;
+  #catchUp: CatchUpNotice | undefined;
   #finishing: Finishing | undefined;
   #answer: CommitAnswer | undefined;
   /** The last Sack said that the server was not reading. */
@@ -70,7 +65,10 @@ export class Session implements Occupant {
       store: () => (this.#state === "receiving" && this.#ending === undefined ? this.#store : undefined),
       fail: (failure) => void this.end(failure),
       fed: () => this.#fed(),
-      fate: (fate, header) => this.#fate(fate, header),
+      // After the store failed every chunk is "damaged"; that is told as the failure it is.
+      fate: (fate, header) => {
+        if (this.#ending === undefined) tally.take(fate, header);
+      },
       message: (message, link) => this.#message(message, link),
       beat: (link) => this.#beat(link),
       drained: () => this.#acks.moved(),
@@ -79,6 +77,14 @@ export class Session implements Occupant {
     this.#acks = new Acknowledger(host.clock, {
       carrier: () => this.#connections.carrier(),
       state: () => this.#acknowledgement(),
+    });
+    const tally = new ChunkTally(this.#totals, {
+      acks: this.#acks,
+      metrics: host.metrics,
+      push: () => this.#store?.push(),
+      damaged: (damagedChunks) =>
+        this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", { damagedChunks }),
+      fail: (failure) => void this.end(failure),
     });
   }
 
@@ -93,6 +99,13 @@ export class Session implements Occupant {
   /** Stored bytes that need no room any more. */
   get storedBytes(): number {
     return this.#store?.receivedBytes ?? 0;
+  }
+
+  /** What there is to show of it; counted on while it runs. */
+  get facts(): SessionFacts {
+    const durationMs = this.#host.clock.now() - this.#startedAtMs;
+    const backlogBytes = this.#store?.backlogBytes ?? 0;
+    return { totals: this.#totals, durationMs, backlogBytes, stalled: this.#connections.paused };
   }
 
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */
@@ -123,8 +136,24 @@ export class Session implements Occupant {
       durable: () => this.#acks.urgent(),
       lost: (file, sequence) => this.#acks.lost(file, sequence),
       relief: () => this.#relief(),
+      verified: () => this.#verified(),
       failed: (failure) => void this.end(failure),
     };
+  }
+
+  /** An earlier start of the server admitted it: it waits for its agent to come back. */
+  adopt(left: LeftSession): void {
+    this.#startedAtMs -= Math.max(0, this.#host.clock.wall() - this.plan.startWallMs);
+    this.#store = left.adopt(this.storeEvents());
+    this.#totals.bytes = this.#store.receivedBytes;
+    this.#become("recover");
+    this.#emit("session.recovered", "a session of an earlier start of the server goes on", {
+      durableBytes: this.#store.receivedBytes,
+    });
+    this.#park();
+    this.#catchUp = new CatchUpNotice(this.#host.clock, this.#store, () =>
+      this.#finishing === undefined ? this.#connections.main : undefined,
+    );
   }
 
   /** It was admitted: its store exists. */
@@ -173,9 +202,32 @@ export class Session implements Occupant {
    * begun is waited for and wins. Resolves when all is done; never rejects.
    */
   end(failure: Failure): Promise<void> {
-    if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
-    this.#ending ??= this.#end(failure);
-    return this.#ending;
+    return this.#stop(
+      () => this.#store?.abort(failure),
+      () => {
+        this.#become("end");
+        for (const link of this.#connections.release()) {
+          link.send("ended", { session: this.plan.id, ...failureFields(failure) });
+          link.end();
+        }
+        this.#over({ kind: "ended", failure });
+      },
+    );
+  }
+
+  /**
+   * The server stops: what is durable stays on the disk for its next start, and the connections are refused for now. A
+   * commit that has begun is waited for and wins. Resolves when all is done; never rejects.
+   */
+  suspend(failure: Failure): Promise<void> {
+    return this.#stop(
+      () => this.#store?.suspend(failure),
+      () => {
+        this.#become("suspend");
+        for (const link of this.#connections.release()) link.refuse(failure);
+        this.#over({ kind: "suspended", failure });
+      },
+    );
   }
 
   supersede(): Promise<void> {
@@ -214,16 +266,14 @@ export class Session implements Occupant {
       return;
     }
     this.#become("disconnect");
-    this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", {
-      idleTimeoutMs: this.#host.idleTimeoutMs,
-    });
-    this.#idleTimer = this.#host.clock.after(
-      this.#host.idleTimeoutMs,
-      () =>
-        void this.end(
-          new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${this.#host.idleTimeoutMs} ms`),
-        ),
-    );
+    this.#park();
+  }
+
+  #park(): void {
+    const { clock, idleTimeoutMs } = this.#host;
+    this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", { idleTimeoutMs });
+    const expired = new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`);
+    this.#idleTimer = clock.after(idleTimeoutMs, () => void this.end(expired));
   }
 
   #welcome(link: Link, slotGeneration: number): void {
@@ -235,6 +285,7 @@ export class Session implements Occupant {
     });
     // The agent sends no Data before it knows what is here already.
     this.#acks.greet(link);
+    if (link === this.#connections.main) this.#catchUp?.tell();
   }
 
   #message(message: AnyMessage, link: Link): void {
@@ -258,11 +309,12 @@ export class Session implements Occupant {
 
   /** Asked again it changes nothing: the answer comes when it is there, or once more. */
   #onFinish(proof: Message<"finish">, link: Link): void {
-    if (this.#answer !== undefined) this.#sendCommitted(link, this.#answer);
+    if (this.#answer !== undefined) link.send("committed", committedOf(this.#answer));
     if (this.#state !== "receiving" || this.#ending !== undefined) return;
     this.#become("finish");
+    Object.assign(this.#totals, { entries: proof.entries, rawBytes: proof.rawBytes, problems: proof.problems });
     this.#connections.resume();
-    this.#finishing = new Finishing(this.#host.clock, must(this.#store, "store of a session that runs"), proof, () =>
+    this.#finishing = new Finishing(this.#host, must(this.#store, "store of a session that runs"), proof, () =>
       this.#ending === undefined ? this.#connections.main : undefined,
     );
     void this.#finish(this.#finishing);
@@ -280,34 +332,33 @@ export class Session implements Occupant {
     this.#become("commit");
     this.#acks.stop();
     this.#answer = answer;
-    const main = this.#connections.main;
-    if (main !== undefined) this.#sendCommitted(main, answer);
+    this.#connections.main?.send("committed", committedOf(answer));
     for (const link of this.links()) link.linger();
     this.#over({ kind: "committed", answer });
   }
 
-  #sendCommitted(link: Link, answer: CommitAnswer): void {
-    link.send("committed", committedOf(answer));
+  /** Whatever is decided first happens: of the end and the answer of a commit only one is told. */
+  #stop(store: () => Promise<void> | undefined, stopped: () => void): Promise<void> {
+    if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
+    this.#ending ??= (async () => {
+      this.#acks.stop();
+      this.#idleTimer?.cancel();
+      this.#catchUp?.stop();
+      await store();
+      const result = await this.#finishing?.result;
+      if (result?.kind === "committed") this.#commit(result.answer);
+      else stopped();
+    })();
+    return this.#ending;
   }
 
-  async #end(failure: Failure): Promise<void> {
-    this.#acks.stop();
-    this.#idleTimer?.cancel();
-    await this.#store?.abort(failure);
-    const result = await this.#finishing?.result;
-    if (result?.kind === "committed") {
-      this.#commit(result.answer);
-      return;
-    }
-    this.#become("end");
-    for (const link of this.#connections.release()) {
-      link.send("ended", { session: this.plan.id, ...failureFields(failure) });
-      link.end();
-    }
-    this.#over({ kind: "ended", failure });
+  #verified(): void {
+    this.#catchUp?.stop();
+    this.#emit("session.verified", "what was durable before the restart was read again and is right", {});
   }
 
   #over(outcome: Outcome): void {
+    this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
     this.#host.over(this, outcome);
@@ -324,34 +375,6 @@ export class Session implements Occupant {
     if (this.#stallTold) this.#acks.urgent();
   }
 
-  #fate(fate: ChunkFate, header: FrameHeader): void {
-    // After the store failed every chunk is "damaged"; that is told as the failure it is.
-    if (fate === "dropped" || this.#ending !== undefined) return;
-    if (fate === "damaged") {
-      this.#damaged();
-      return;
-    }
-    const storedLength = storedLengthOf(header);
-    if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
-    else {
-      this.#totals.chunks += 1;
-      this.#totals.bytes += storedLength;
-    }
-    this.#acks.received(header.file, header.sequence);
-    if ((header.flags & FLAG_PUSH) === 0) return;
-    this.#store?.push();
-    this.#acks.urgent();
-  }
-
-  #damaged(): void {
-    this.#totals.damagedChunks += 1;
-    this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", {
-      damagedChunks: this.#totals.damagedChunks,
-    });
-    if (this.#totals.damagedChunks < DAMAGED_CHUNKS_MAX) return;
-    void this.end(new Failure("E_CHUNK_DAMAGED", `${DAMAGED_CHUNKS_MAX} chunks arrived damaged`));
-  }
-
   #beat(link: Link): void {
     if (this.#ending !== undefined || this.#answer !== undefined) link.ping();
     else this.#acks.beat(link);
@@ -361,12 +384,11 @@ export class Session implements Occupant {
     const stalled = this.#connections.paused;
     this.#stallTold = stalled;
     const files = must(this.#store, "store of a session that acknowledges").acknowledgement(SACK_RANGES_MAX);
-    return {
-      boot: this.#host.boot,
-      generation: this.#generation,
-      files: files.map((file) => ({ ...file, received: file.received.map(([first, last]) => [first, last]) })),
-      stalled,
-    };
+    const received = files.map((file) => ({
+      ...file,
+      received: file.received.map(([a, b]): [number, number] => [a, b]),
+    }));
+    return { boot: this.#host.boot, generation: this.#generation, files: received, stalled };
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {

@@ -1,32 +1,64 @@
 /**
- * The storages of the configuration, open or not. One that cannot be opened is that storage's problem: the server runs
- * on, refuses sessions for it, and tries again when the next one asks.
+ * The storages of the configuration, open or not. One that cannot be opened, or is gone, is that storage's problem: the
+ * server runs on, refuses sessions for it, and tries again when somebody asks for it.
  */
+import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Storage } from "#store/storage.ts";
+import { STORAGE_RETRY_MS } from "./limits.ts";
 
-export type StorageOpener = (config: StorageConfig) => Promise<Storage>;
+/** `established`: it was open before, so that an empty directory in its place is not taken for a new storage. */
+export type StorageOpener = (config: StorageConfig, established: boolean) => Promise<Storage>;
+
+export interface StorageShelfOptions {
+  readonly configs: readonly StorageConfig[];
+  readonly open: StorageOpener;
+  /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
+  readonly adopt: (storage: Storage, config: StorageConfig) => Promise<void>;
+  readonly known: StorageMemory;
+  readonly clock: Clock;
+  readonly events: EventSink;
+}
+
+/** Which base directories have been storages of this server, at this or an earlier start. */
+export interface StorageMemory {
+  has(baseDir: string): boolean;
+  /** Never rejects. */
+  add(baseDir: string): Promise<void>;
+}
+
+/** Why a storage cannot be used; undefined while it can, as far as anyone knows. */
+export interface StorageState {
+  readonly config: StorageConfig;
+  readonly failure: Failure | undefined;
+}
 
 export class StorageShelf {
+  readonly #options: StorageShelfOptions;
   readonly #configs: ReadonlyMap<string, StorageConfig>;
-  readonly #openStorage: StorageOpener;
-  readonly #events: EventSink;
   readonly #open = new Map<string, Storage>();
   /** Openings under way: who comes meanwhile waits for the same one. */
   readonly #opening = new Map<string, Promise<Storage>>();
+  /** By name, of those that could not be used when they were last tried. */
+  readonly #failures = new Map<string, Failure>();
+  #retriedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
-  constructor(configs: readonly StorageConfig[], openStorage: StorageOpener, events: EventSink) {
-    this.#configs = new Map(configs.map((config) => [config.name, config]));
-    this.#openStorage = openStorage;
-    this.#events = events;
+  constructor(options: StorageShelfOptions) {
+    this.#options = options;
+    this.#configs = new Map(options.configs.map((config) => [config.name, config]));
   }
 
   /** Opens all; resolves when each is open or has failed, which was told as an event. Never rejects. */
   async openAll(): Promise<void> {
     await Promise.allSettled([...this.#configs.keys()].map((name) => this.open(name)));
+  }
+
+  /** In the order of the configuration. */
+  names(): string[] {
+    return [...this.#configs.keys()];
   }
 
   /** Throws Failure E_STORAGE_UNKNOWN. */
@@ -38,19 +70,45 @@ export class StorageShelf {
     });
   }
 
-  /** The open storage; opens it if it is not. Rejects with Failure E_STORAGE_UNKNOWN, E_STORAGE_FAILED. */
-  open(name: string): Promise<Storage> {
-    const storage = this.#open.get(name);
-    if (storage !== undefined) return Promise.resolve(storage);
-    if (this.#closed) return Promise.reject(new Failure("E_SHUTDOWN", "the server is stopping"));
-    const pending = this.#opening.get(name) ?? this.#begin(this.config(name));
+  /** Of all storages, as they were when they were last used. */
+  states(): StorageState[] {
+    return [...this.#configs.values()].map((config) => ({ config, failure: this.#failures.get(config.name) }));
+  }
+
+  /**
+   * The open storage; opens it if it is not, and anew when its directory is no longer the one that was opened. Rejects with
+   * Failure E_STORAGE_UNKNOWN, E_STORAGE_FAILED, E_SHUTDOWN.
+   */
+  async open(name: string): Promise<Storage> {
+    const config = this.config(name);
+    if (this.#closed) throw new Failure("E_SHUTDOWN", "the server is stopping");
+    const pending = this.#opening.get(name) ?? this.#begin(config);
     this.#opening.set(name, pending);
-    return pending;
+    try {
+      return await pending;
+    } finally {
+      if (this.#opening.get(name) === pending) this.#opening.delete(name);
+    }
   }
 
   /** Those that are open now. */
   opened(): Iterable<Storage> {
     return this.#open.values();
+  }
+
+  /**
+   * Tries those again that could not be opened, unless that was done a moment ago. Resolves with the failure of one that still
+   * cannot be: what lies in it is not known. Never rejects.
+   */
+  async closedOne(): Promise<Failure | undefined> {
+    const missing = [...this.#configs.keys()].filter((name) => !this.#open.has(name));
+    const nowMs = this.#options.clock.now();
+    if (missing.length > 0 && nowMs - this.#retriedAtMs >= STORAGE_RETRY_MS) {
+      this.#retriedAtMs = nowMs;
+      await Promise.allSettled(missing.map((name) => this.open(name)));
+    }
+    for (const name of missing) if (!this.#open.has(name)) return this.#failures.get(name);
+    return undefined;
   }
 
   /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
@@ -59,37 +117,83 @@ export class StorageShelf {
     await Promise.allSettled([...this.#opening.values()]);
     const storages = [...this.#open.values()];
     this.#open.clear();
-    for (const [index, result] of (await Promise.allSettled(storages.map((storage) => storage.close()))).entries()) {
-      if (result.status === "fulfilled") continue;
-      this.#events.emit({
-        kind: "storage.close-failed",
-        level: "warn",
-        message: "a storage could not be closed cleanly",
-        fields: { storage: storages[index]?.name, reason: String(toFailure(result.reason)) },
-      });
-    }
+    await Promise.all(storages.map((storage) => this.#closeOne(storage)));
   }
 
   async #begin(config: StorageConfig): Promise<Storage> {
     try {
-      const storage = await this.#openStorage(config);
-      this.#open.set(config.name, storage);
+      const storage = (await this.#stillOpen(config)) ?? (await this.#reopen(config));
+      if (this.#failures.delete(config.name)) this.#recovered(config);
       return storage;
     } catch (error) {
       const failure = toFailure(error);
-      this.#events.emit({
-        kind: "storage.failed",
-        level: "error",
-        message: `storage ${config.name} cannot be used: ${failure.message}`,
-        fields: { storage: config.name, baseDir: config.baseDir, code: failure.code, hint: failure.hint },
-      });
+      this.#failed(config, failure);
       throw unusable(config, failure);
-    } finally {
-      this.#opening.delete(config.name);
     }
+  }
+
+  /** The storage as it is, if its directory is still the one that was opened. */
+  async #stillOpen(config: StorageConfig): Promise<Storage | undefined> {
+    const storage = this.#open.get(config.name);
+    if (storage === undefined || (await storage.present())) return storage;
+    if (storage.inUse) {
+      throw new Failure("E_STORAGE_FAILED", `${config.baseDir} is no longer the directory that sessions write into`, {
+        hint: "Mount its disk again; the sessions that were running end by themselves.",
+      });
+    }
+    this.#open.delete(config.name);
+    await this.#closeOne(storage);
+    return undefined;
+  }
+
+  async #reopen(config: StorageConfig): Promise<Storage> {
+    const { open, adopt, known } = this.#options;
+    const storage = await open(config, known.has(config.baseDir));
+    await known.add(config.baseDir);
+    await adopt(storage, config);
+    this.#open.set(config.name, storage);
+    return storage;
+  }
+
+  async #closeOne(storage: Storage): Promise<void> {
+    try {
+      await storage.close();
+    } catch (error) {
+      this.#options.events.emit({
+        kind: "storage.close-failed",
+        level: "warn",
+        message: "a storage could not be closed cleanly",
+        fields: { storage: storage.name, reason: String(toFailure(error)) },
+      });
+    }
+  }
+
+  /** Told once, and again only when the reason is another one. */
+  #failed(config: StorageConfig, failure: Failure): void {
+    const before = this.#failures.get(config.name);
+    this.#failures.set(config.name, failure);
+    if (before?.code === failure.code && before.message === failure.message) return;
+    this.#options.events.emit({
+      kind: "storage.failed",
+      level: "error",
+      message: `storage ${config.name} cannot be used: ${failure.message}`,
+      fields: { storage: config.name, baseDir: config.baseDir, code: failure.code, hint: failure.hint },
+    });
+  }
+
+  #recovered(config: StorageConfig): void {
+    this.#options.events.emit({
+      kind: "storage.recovered",
+      level: "info",
+      message: `storage ${config.name} can be used again`,
+      fields: { storage: config.name, baseDir: config.baseDir },
+    });
   }
 }
 
 function unusable(config: StorageConfig, cause: Failure): Failure {
-  return new Failure("E_STORAGE_FAILED", `storage ${config.name} cannot be used: ${cause.message}`, { cause });
+  return new Failure("E_STORAGE_FAILED", `storage ${config.name} cannot be used: ${cause.message}`, {
+    cause,
+    hint: cause.hint,
+  });
 }

@@ -3,9 +3,8 @@
  * the durable point moves (PROTOCOL.md "Acknowledgement"). Cycles run one at a time, each for all chunks that were placed
  * before it began. A sync that failed is never tried again: what the kernel dropped stays lost, so the session ends.
  */
-import { must } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
 import { type ChunkRecord, encodeChunks } from "./journal-format.ts";
 import type { JournalWriter } from "./journal-writer.ts";
 
@@ -13,8 +12,7 @@ import type { JournalWriter } from "./journal-writer.ts";
 export const SYNC_DELAY_MS = 1000;
 
 export interface DurabilityParts {
-  /** By file number. */
-  readonly files: readonly DiskFile[];
+  readonly placement: ChunkPlacement;
   readonly journal: JournalWriter;
   readonly clock: Clock;
   /** Received bytes after which a sync begins at once. */
@@ -33,6 +31,10 @@ export class Durability {
   #newBytes = 0;
   #timer: Timer | undefined;
   #cycle: Promise<void> | undefined;
+  /** What the cycle under way makes durable. */
+  #cycling: readonly ChunkRecord[] = [];
+  /** Chunks that were taken back before they were placed. */
+  readonly #takenBack = new Set<string>();
   #urgent = false;
   #stopped = false;
   readonly #settled: (() => void)[] = [];
@@ -53,9 +55,22 @@ export class Durability {
   }
 
   placed(record: ChunkRecord): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#takenBack.delete(keyOf(record))) return;
     this.#placed.push(record);
     this.#consider();
+  }
+
+  /** A chunk that was received is worth nothing after all. False when it is too late: it is being made durable. */
+  takeBack(chunk: Pick<ChunkRecord, "file" | "sequence">): boolean {
+    const key = keyOf(chunk);
+    if (this.#stopped || this.#cycling.some((record) => keyOf(record) === key)) return false;
+    const at = this.#placed.findIndex((record) => keyOf(record) === key);
+    // The writes of its bytes have not all returned: it will be placed, and that will count for nothing.
+    if (at < 0) this.#takenBack.add(key);
+    else this.#placed.splice(at, 1);
+    this.#outstanding -= 1;
+    this.#wake();
+    return true;
   }
 
   /** Makes all that was received durable as soon as possible. */
@@ -98,9 +113,11 @@ export class Durability {
     const records = this.#placed;
     this.#placed = [];
     this.#newBytes = 0;
+    this.#cycling = records;
     this.#cycle = this.#run(records).then(
       () => {
         this.#cycle = undefined;
+        this.#cycling = [];
         this.#outstanding -= records.length;
         if (this.settled) this.#urgent = false;
         if (!this.#stopped) this.#parts.onDurable(records);
@@ -119,11 +136,8 @@ export class Durability {
   }
 
   async #run(records: readonly ChunkRecord[]): Promise<void> {
-    const numbers = new Set(records.map((record) => record.file));
     // A crash here loses what was not synced: no record names it, the agent still has it and sends it again.
-    const syncs = [...numbers].map((number) => must(this.#parts.files[number], `file ${number}`).fdatasync());
-    // When one fails the other is waited for: who stops the session closes the files next.
-    for (const result of await Promise.allSettled(syncs)) if (result.status === "rejected") throw result.reason;
+    await this.#parts.placement.sync(records);
     // A crash here leaves bytes that no record names, or a torn record: as above.
     await this.#parts.journal.append(encodeChunks(records));
     // From here on the chunks are durable; a crash before the Sack makes the agent send them again, as duplicates.
@@ -133,4 +147,8 @@ export class Durability {
     if (!this.settled && !this.#stopped) return;
     for (const resolve of this.#settled.splice(0)) resolve();
   }
+}
+
+function keyOf({ file, sequence }: Pick<ChunkRecord, "file" | "sequence">): string {
+  return `${file}:${sequence}`;
 }

@@ -1,7 +1,11 @@
-/** Appends to a session's journal (journal-format.ts) and syncs it. One append at a time; it retries nothing. */
+/**
+ * Appends to a session's journal (journal-format.ts) and syncs it; what was appended can be read again. One append at a
+ * time; it retries nothing.
+ */
 import { assert } from "#base/assert.ts";
 import type { DiskFile } from "./disk.ts";
 import { JOURNAL_MAGIC } from "./journal-format.ts";
+import { type JournalBatch, journalBatches } from "./journal-reader.ts";
 
 export class JournalWriter {
   readonly #file: DiskFile;
@@ -24,6 +28,12 @@ export class JournalWriter {
     const journal = new JournalWriter(file, 0);
     await journal.append(Buffer.concat([JOURNAL_MAGIC, session]));
     return journal;
+  }
+
+  /** The records from byte `from` on as far as byte `to`, both ends of records that were appended. */
+  batches(from: number, to: number): AsyncGenerator<JournalBatch> {
+    assert(to <= this.#length, `byte ${to} of a journal of ${this.#length}`);
+    return journalBatches(this.#file, from, to);
   }
 
   /** Resolves when the records are on the disk. After a rejection nothing may be appended any more. */

@@ -16,14 +16,23 @@ const archive = z.string().refine(isArchivePath, "not an archive");
 
 const identity = { session: id, agent: name, backup: name, run: id, archive };
 
-const headSchema = z.object({
-  ...identity,
-  generation: count,
-  compression: z.enum(["gzip", "zst"]),
-  chunkBytes: count,
-  windowBytes: count,
-  startWallMs: count,
-});
+const headSchema = z
+  .object({
+    ...identity,
+    generation: count,
+    parallels: count.max(255),
+    compression: z.enum(["gzip", "zst"]),
+    compressionLevel: count.max(255),
+    chunkBytes: count,
+    windowBytes: count,
+    expectedBytes: count,
+    lastEntries: count,
+    lastRawBytes: count,
+    startWallMs: count,
+    /** Chunks are staged as files; without it they are written at their place. */
+    staging: z.object({ shardLevels: z.union([z.literal(1), z.literal(2)]) }).optional(),
+  })
+  .refine((head) => head.archive.startsWith(`${head.agent}/${head.backup}/`), "archive of another entry");
 
 const fileSchema = z.object({
   file: z.union([z.literal(0), z.literal(1)]),

@@ -1,85 +1,246 @@
 /**
- * What a storage does at its start with the sessions that a dead server left: a commit that had begun is carried out,
- * everything else is removed. (Going on with unfinished sessions comes with issue "Nothing is lost"; their journals say
- * all that is needed.)
+ * What a storage does at its start with the sessions that a dead server left: a commit that had begun is carried out, a
+ * session whose journal can be believed goes on where its journal says, and what is worth nothing is removed. It connects
+ * nobody: who goes on is handed to the server (storage.ts).
  */
+import type { FileNumber } from "#base/chunk.ts";
+import { toFailure, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { isSessionId } from "./archive-names.ts";
+import { ASSEMBLY_START, type AssembledPoint, pointAfter } from "./assembly.ts";
 import type { CommitLog } from "./commit-log.ts";
-import { readJournal } from "./journal-reader.ts";
 import { orMissing } from "./disk.ts";
+import type { ChunkRecord, JournalRecord } from "./journal-format.ts";
+import { readJournal } from "./journal-reader.ts";
+import { FileLedger } from "./ledger.ts";
 import { type CommitIntent, type JournalHead, parseHead, parseIntent } from "./records.ts";
-import { removeSessionFiles, SESSIONS_DIRECTORY, sessionPaths } from "./session-files.ts";
+import {
+  closeSessionFiles,
+  openSessionFiles,
+  removeSessionFiles,
+  SESSIONS_DIRECTORY,
+  sessionPaths,
+  type SessionFiles,
+  type StagingOptions,
+} from "./session-files.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
-/** What the journal of a session says, its chunks left out. */
-interface LeftOver {
-  readonly head: JournalHead | undefined;
-  readonly intent: CommitIntent | undefined;
-  readonly durableChunks: number;
+/** A session that can go on: its open files, and what of each is durable. */
+export interface Survivor {
+  readonly head: JournalHead;
+  readonly files: SessionFiles;
+  /** By file number. */
+  readonly ledgers: readonly [FileLedger, FileLedger];
+}
+
+/** A session that ended with the dead server, and why; nothing of it is left on the disk. */
+export interface Casualty {
+  readonly head: JournalHead;
+  readonly failure: Failure;
+}
+
+export interface Recovered {
+  readonly survivors: readonly Survivor[];
+  readonly casualties: readonly Casualty[];
+}
+
+export interface RecoveryParts {
+  readonly root: StorageRoot;
+  readonly commits: CommitLog;
+  readonly log: Logger;
+  readonly staging: StagingOptions;
+  /** Carries out an intent and removes the session's directory. */
+  readonly commit: (intent: CommitIntent) => Promise<unknown>;
 }
 
 /**
- * Looks at every session directory. `commit` carries out an intent and removes the session's directory. Resolves when all
- * is in order; a session that cannot be dealt with is logged and left for the next start.
+ * Looks at every session directory. Resolves when all is in order; a session that cannot be dealt with is logged and left
+ * for the next start. Rejects only when the directories cannot be listed.
  */
-export async function recoverSessions(
-  root: StorageRoot,
-  commits: CommitLog,
-  log: Logger,
-  commit: (intent: CommitIntent) => Promise<unknown>,
-): Promise<void> {
-  for (const session of await root.list(SESSIONS_DIRECTORY)) {
+export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> {
+  const survivors = new Map<string, Survivor>();
+  const casualties: Casualty[] = [];
+  for (const session of await parts.root.list(SESSIONS_DIRECTORY)) {
     if (!isSessionId(session)) {
-      log.warn("something that is not a session lies among the sessions", { name: session });
+      parts.log.warn("something that is not a session lies among the sessions", { name: session });
       continue;
     }
     try {
-      await recoverSession(root, commits, session, log, commit);
+      const found = await recoverSession(parts, session);
+      if (found === undefined) continue;
+      if ("failure" in found) {
+        casualties.push(found);
+        continue;
+      }
+      const entry = `${found.head.agent}/${found.head.backup}`;
+      const other = survivors.get(entry);
+      // A server that died while one session took another's place leaves both: the newer one was to stay.
+      const [newer, older] = other === undefined || newerThan(found, other) ? [found, other] : [other, found];
+      survivors.set(entry, newer);
+      if (older !== undefined) casualties.push(await superseded(parts, older));
     } catch (error) {
-      log.error("a session of an earlier server could not be cleaned up", { session, error: String(error) });
+      parts.log.error("a session of an earlier server could not be dealt with", { session, error: String(error) });
     }
   }
+  return { survivors: [...survivors.values()], casualties };
 }
 
-async function recoverSession(
-  root: StorageRoot,
-  commits: CommitLog,
-  session: string,
-  log: Logger,
-  commit: (intent: CommitIntent) => Promise<unknown>,
-): Promise<void> {
-  const { head, intent, durableChunks } = await readLeftOver(root, session);
-  if (intent !== undefined && intent.session === session && commits.find(session) === undefined) {
+/** Undefined when nothing is left of it, or it was committed. */
+async function recoverSession(parts: RecoveryParts, session: string): Promise<Survivor | Casualty | undefined> {
+  const { root, commits, log, commit } = parts;
+  const left = await readLeftOver(root, session);
+  const { head, intent } = left;
+  if (commits.find(session) !== undefined) {
+    // Its archive stands and its record too: only the tidying up was missing.
+    await removeSessionFiles(root, session);
+    return undefined;
+  }
+  if (intent?.session === session) {
     log.warn("an earlier server died while committing: the commit is carried out", {
       session,
       archive: intent.archive,
     });
     await commit(intent);
-    return;
+    return undefined;
   }
-  log.warn("an unfinished session of an earlier server is removed", {
-    ...{ session, agent: head?.agent, backup: head?.backup, durableChunks },
+  if (head?.session !== session) {
+    // Its journal was torn before the first acknowledgement, or torn down on purpose: nobody was promised anything.
+    return await removed(parts, session);
+  }
+  if (left.failure !== undefined) return await lost(parts, head, left.failure);
+  return await reopen(parts, head, left);
+}
+
+async function reopen(
+  parts: RecoveryParts,
+  head: JournalHead,
+  left: LeftOver,
+): Promise<Survivor | Casualty | undefined> {
+  const { root, log, staging } = parts;
+  const files = await orMissing(openSessionFiles(root, head, left, staging));
+  if (files === undefined) {
+    // The names were not on the disk yet: so the agent was not admitted, and nobody was promised anything.
+    if (left.last.length === 0) return await removed(parts, head.session);
+    return await lost(parts, head, new Failure("E_DISK", "a file of the session is gone"));
+  }
+  let missing: ChunkRecord | undefined;
+  try {
+    missing = await firstMissing(files, left.last);
+  } catch (error) {
+    await closeSessionFiles(files);
+    throw error;
+  }
+  if (missing !== undefined) {
+    await closeSessionFiles(files);
+    const text = `chunk ${missing.sequence} of file ${missing.file} was acknowledged and is not on the disk any more`;
+    return await lost(parts, head, new Failure("E_DISK", text));
+  }
+  log.info("a session of an earlier server goes on", {
+    ...{ session: head.session, agent: head.agent, backup: head.backup },
+    ...{ durableBytes: left.ledgers[0].durableBytes, tornBytes: left.tornBytes },
   });
+  return { head, files, ledgers: left.ledgers };
+}
+
+/** The contents are looked at later, while the session goes on; that the last bytes are there is seen at once. */
+async function firstMissing(files: SessionFiles, chunks: readonly ChunkRecord[]): Promise<ChunkRecord | undefined> {
+  for (const chunk of chunks) if (!(await files.placement.holds(chunk))) return chunk;
+  return undefined;
+}
+
+async function removed({ root, log }: RecoveryParts, session: string): Promise<undefined> {
+  log.warn("what is left of a session of an earlier server is removed", { session });
   await removeSessionFiles(root, session);
 }
 
+async function lost(parts: RecoveryParts, head: JournalHead, failure: Failure): Promise<Casualty> {
+  await removeSessionFiles(parts.root, head.session);
+  return { head, failure };
+}
+
+function newerThan(one: Survivor, other: Survivor): boolean {
+  return one.head.archive > other.head.archive;
+}
+
+async function superseded(parts: RecoveryParts, { head, files }: Survivor): Promise<Casualty> {
+  await closeSessionFiles(files);
+  const text = `a newer session of ${head.agent}/${head.backup} was begun before the server died`;
+  return await lost(parts, head, new Failure("E_SUPERSEDED", text));
+}
+
+/** What the journal of a session says. */
+interface LeftOver {
+  readonly head: JournalHead | undefined;
+  readonly intent: CommitIntent | undefined;
+  readonly ledgers: readonly [FileLedger, FileLedger];
+  /** Of each file the chunk that reaches furthest. */
+  readonly last: readonly ChunkRecord[];
+  /** By file number, how far its staged chunks were assembled. */
+  readonly assembled: readonly AssembledPoint[];
+  /** The records contradict one another. */
+  readonly failure: Failure | undefined;
+  readonly wholeBytes: number;
+  readonly tornBytes: number;
+}
+
 async function readLeftOver(root: StorageRoot, session: string): Promise<LeftOver> {
-  let [head, intent, durableChunks]: [JournalHead | undefined, CommitIntent | undefined, number] = [
-    undefined,
-    undefined,
-    0,
-  ];
+  const found = new LeftOverReader();
   const file = await orMissing(root.openFile(sessionPaths(session).journal, "read"));
-  if (file === undefined) return { head, intent, durableChunks };
+  if (file === undefined) return found.result({ wholeBytes: 0, tornBytes: 0 });
   try {
-    await readJournal(file, (record) => {
-      if (record.type === "session") head ??= parseHead(record.body);
-      else if (record.type === "intent") intent = parseIntent(record.body);
-      else durableChunks += 1;
-    });
+    return found.result(await readJournal(file, (record) => found.take(record)));
   } finally {
     await file.close();
   }
-  return { head, intent, durableChunks };
+}
+
+class LeftOverReader {
+  #head: JournalHead | undefined;
+  #intent: CommitIntent | undefined;
+  #ledgers: readonly [FileLedger, FileLedger] = [new FileLedger(0, 0), new FileLedger(1, 0)];
+  #failure: Failure | undefined;
+  /** By file number. */
+  readonly #last: (ChunkRecord | undefined)[] = [undefined, undefined];
+  readonly #assembled: Record<FileNumber, AssembledPoint> = { 0: ASSEMBLY_START, 1: ASSEMBLY_START };
+
+  take(record: JournalRecord): void {
+    switch (record.type) {
+      case "session": {
+        const head = parseHead(record.body);
+        if (this.#head !== undefined || head === undefined) return;
+        this.#head = head;
+        this.#ledgers = [new FileLedger(0, head.windowBytes), new FileLedger(1, head.windowBytes)];
+        return;
+      }
+      case "intent":
+        this.#intent = parseIntent(record.body);
+        return;
+      case "chunk":
+        this.#restore(record.chunk);
+        return;
+      case "assembled": {
+        const { file } = record.assembled;
+        this.#assembled[file] = pointAfter(this.#assembled[file], record.assembled);
+      }
+    }
+  }
+
+  result(end: { readonly wholeBytes: number; readonly tornBytes: number }): LeftOver {
+    const last = this.#last.filter((chunk) => chunk !== undefined);
+    return {
+      ...{ head: this.#head, intent: this.#intent, ledgers: this.#ledgers, last, failure: this.#failure },
+      assembled: [this.#assembled[0], this.#assembled[1]],
+      ...end,
+    };
+  }
+
+  #restore(chunk: ChunkRecord): void {
+    const { file, sequence } = chunk;
+    if (sequence > (this.#last[file]?.sequence ?? -1)) this.#last[file] = chunk;
+    try {
+      this.#ledgers[file].restore(chunk);
+    } catch (error) {
+      this.#failure ??= new Failure("E_DISK", `the journal contradicts itself: ${toFailure(error).message}`);
+    }
+  }
 }

@@ -11,10 +11,11 @@ import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
 import type { BufferPool } from "./buffer-pool.ts";
+import { CatchUp } from "./catch-up.ts";
 import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
 import { diskFailure } from "./disk.ts";
 import { Durability } from "./durability.ts";
-import { FileHash } from "./file-hash.ts";
+import { FileHash, type HashItem } from "./file-hash.ts";
 import { finishSession, type SessionFile } from "./finish.ts";
 import type { HashTurns } from "./hash-turns.ts";
 import { IntakeMemory, type Piece } from "./intake-memory.ts";
@@ -50,14 +51,18 @@ export interface SessionParts {
   readonly log: Logger;
   readonly pendingBytesMax: number;
   readonly events: SessionEvents;
+  /** Of a session that an earlier server began: what of each file is durable, by file number. */
+  readonly recovered?: readonly [FileLedger, FileLedger];
   /** Carries out the commit whose intent is synced; afterwards the files are closed and the session's directory is gone. */
   readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
   /** Closes the files and removes the session's directory. Never rejects. */
   readonly discard: () => Promise<void>;
+  /** Closes the files and leaves the session's directory to the next start. Never rejects. */
+  readonly leave: () => Promise<void>;
 }
 
-/** `open` → `finishing` → `committing` → `committed`; any but the last two → `failed`; all but `committed` → `aborted`. */
-type State = "open" | "finishing" | "committing" | "committed" | "failed" | "aborted";
+/** `open` → `finishing` → `committing` → `committed`; any but the last two → `failed`; all but `committed` → `over`. */
+type State = "open" | "finishing" | "committing" | "committed" | "failed" | "over";
 
 export class SessionStore {
   readonly session: string;
@@ -77,7 +82,8 @@ export class SessionStore {
   #state: State = "open";
   #failure: Failure | undefined;
   #finishing: Promise<CommitAnswer> | undefined;
-  #aborting: Promise<void> | undefined;
+  #ending: Promise<void> | undefined;
+  readonly #catchUp: CatchUp | undefined;
   #onPhase: PhaseListener = () => undefined;
 
   constructor(parts: SessionParts) {
@@ -92,22 +98,29 @@ export class SessionStore {
     const fail = (doing: string) => (error: unknown) => this.#fail(diskFailure(error, `${doing} ${this.archive}`));
     const open = (number: FileNumber): SessionFile => ({
       number,
-      part: files.parts[number],
-      ledger: new FileLedger(number, parts.head.windowBytes),
+      ledger: parts.recovered?.[number] ?? new FileLedger(number, parts.head.windowBytes),
       hash: new FileHash({
-        ...{ file: files.parts[number], memory: this.#memory, pool, turns },
+        ...{ placement: files.placement, memory: this.#memory, pool, turns },
         onFailure: fail("reading back"),
+        onDamaged: (item) => this.#rotten(item),
       }),
     });
     this.#files = [open(0), open(1)];
-    this.#writes = new WriteQueue(files.parts, fail("writing"));
+    this.#writes = new WriteQueue(files.placement, fail("writing"));
     this.#durability = new Durability({
-      ...{ files: files.parts, journal: files.journal, clock },
+      ...{ placement: files.placement, journal: files.journal, clock },
       syncBytes: Math.min(SYNC_BYTES_MAX, Math.ceil(parts.head.windowBytes / 4)),
       onDurable: (records) => this.#durable(records),
       onFailure: fail("syncing"),
     });
     this.#host = this.#makeHost();
+    if (parts.recovered === undefined) return;
+    this.#catchUp = new CatchUp({
+      journal: files.journal,
+      hashes: [this.#files[0].hash, this.#files[1].hash],
+      onEnd: () => events.verified(),
+      onFailure: fail("reading the journal of"),
+    });
   }
 
   /**
@@ -143,6 +156,16 @@ export class SessionStore {
   /** Bytes received and right, of both files; for progress. */
   get receivedBytes(): number {
     return this.#files[0].ledger.receivedBytes + this.#files[1].ledger.receivedBytes;
+  }
+
+  /** After a restart, while what was durable is read and hashed again: bytes done, of how many. */
+  get catchingUp(): { readonly doneBytes: number; readonly totalBytes: number } | undefined {
+    if (this.#catchUp?.active !== true) return undefined;
+    const [archive, index] = this.#files;
+    return {
+      doneBytes: archive.hash.hashedBytes + index.hash.hashedBytes,
+      totalBytes: archive.ledger.durableBytes + index.ledger.durableBytes,
+    };
   }
 
   /** True when every chunk that was received is durable. */
@@ -185,8 +208,21 @@ export class SessionStore {
    * Idempotent. Once the commit has begun (`phase` said committing) it waits for the commit and leaves its result.
    */
   abort(reason: Failure): Promise<void> {
-    this.#aborting ??= this.#abort(reason);
-    return this.#aborting;
+    this.#ending ??= this.#end(reason, () => this.#parts.discard());
+    return this.#ending;
+  }
+
+  /**
+   * Stops as `abort` does and leaves on the disk what is durable, so that the next start of the server can go on with it.
+   * Everything received becomes durable first, unless the disk fails.
+   */
+  suspend(reason: Failure): Promise<void> {
+    this.#ending ??= this.#end(
+      reason,
+      () => this.#parts.leave(),
+      () => this.#durability.settle(),
+    );
+    return this.#ending;
   }
 
   #supersede(place: ChunkPlace): void {
@@ -194,6 +230,24 @@ export class SessionStore {
     const older = must(carrier, `intake of chunk ${place.sequence}`);
     older.supersede();
     this.#intakes.delete(older);
+  }
+
+  /** What the disk gives back of a chunk is not what arrived. While the agent still has it, it can be sent again. */
+  #rotten({ file, sequence, offset, storedLength }: HashItem): void {
+    const { ledger } = this.#files[file];
+    const place: ChunkPlace = { file, sequence, offset, storedLength };
+    if (this.#state === "open" && ledger.isReceived(sequence) && this.#durability.takeBack(place)) {
+      ledger.lose(sequence);
+      this.#parts.log.warn("chunk reads back from the disk other than it arrived", { archive: this.archive, ...place });
+      this.#parts.events.lost(file, sequence);
+      return;
+    }
+    this.#fail(
+      new Failure(
+        "E_DISK",
+        `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + storedLength - 1}, reads back from the disk other than it arrived`,
+      ),
+    );
   }
 
   /** Throws the session's failure if it has one. */
@@ -209,6 +263,7 @@ export class SessionStore {
       const intent = await finishSession(proof, {
         head: this.#parts.head,
         files: this.#files,
+        placement: this.#parts.files.placement,
         durability: this.#durability,
         written: () => this.#writes.idle(),
         clock: this.#parts.clock,
@@ -231,17 +286,20 @@ export class SessionStore {
     }
   }
 
-  async #abort(reason: Failure): Promise<void> {
+  async #end(reason: Failure, close: () => Promise<void>, before?: () => Promise<void>): Promise<void> {
     // Whoever asked for the commit hears how it ended.
     if (this.#state === "committing") await Promise.allSettled([this.#finishing]);
     if (this.#state === "committed") return;
-    this.#state = "aborted";
+    const sound = this.#failure === undefined;
+    this.#state = "over";
     this.#failure ??= reason;
+    for (const intake of [...this.#intakes]) intake.abort();
+    if (sound) await before?.();
     await this.#stop();
     // A Finish that was under way hears of the end at its next step, and uses the files until then.
     await Promise.allSettled([this.#finishing]);
-    // No call is under way any more: only now are the files closed and unlinked.
-    await this.#parts.discard();
+    // No call is under way any more: only now are the files closed.
+    await close();
   }
 
   /** The disk failed the session. */
@@ -258,12 +316,13 @@ export class SessionStore {
     for (const intake of [...this.#intakes]) intake.abort();
     this.#writes.stop();
     const ends = [this.#writes.idle(), this.#durability.stop(), ...this.#files.map((file) => file.hash.stop())];
-    await Promise.all(ends);
+    await Promise.all([...ends, this.#catchUp?.stop()]);
   }
 
   #durable(records: readonly ChunkRecord[]): void {
     const before = this.#files.map((file) => file.ledger.durableChunks);
     for (const record of records) this.#files[record.file].ledger.makeDurable(record.sequence);
+    this.#catchUp?.recorded(records);
     if (this.#files.some((file, index) => file.ledger.durableChunks !== before[index])) this.#parts.events.durable();
   }
 
@@ -284,10 +343,10 @@ export class SessionStore {
         this.#received(record, pieces);
       },
       placed: (record) => this.#durability.placed(record),
-      damaged: (intake, place) => {
+      damaged: (intake, place, wrong) => {
         ended(intake);
         this.#files[place.file].ledger.release(place.sequence);
-        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place });
+        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place, wrong });
         if (this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
       },
       aborted: (intake, place) => {
@@ -312,7 +371,7 @@ export class SessionStore {
     const { ledger, hash } = must(this.#files[record.file], `file ${record.file}`);
     ledger.receive(record.sequence);
     this.#durability.received(record.storedLength);
-    hash.add({ ...record, length: record.storedLength, pieces });
+    hash.add({ ...record, pieces });
   }
 
   /**

@@ -14,10 +14,18 @@ export interface SessionRequest {
   /** UUID of the agent's run that began it. */
   readonly run: string;
   readonly generation: number;
+  /** Streams; 0: data on the session connection. */
+  readonly parallels: number;
   readonly compression: CompressionMode;
+  readonly compressionLevel: number;
   /** The most raw bytes of a chunk, without pax records. */
   readonly chunkBytes: number;
   readonly windowBytes: number;
+  /** What it will store as far as anyone knows, bytes. */
+  readonly expectedBytes: number;
+  /** Totals of the entry's last committed session, 0 when there was none. */
+  readonly lastEntries: number;
+  readonly lastRawBytes: number;
   /** Wall clock at admission. */
   readonly startWallMs: number;
 }
@@ -66,10 +74,12 @@ export type Placing = { readonly verdict: "new"; readonly writer: ChunkWriter } 
 export interface SessionEvents {
   /** The durable point of a file moved: time for a Sack. */
   durable(): void;
-  /** To be sent again: damaged, or its connection died after it had taken over from an older copy. */
+  /** To be sent again: damaged on its way or on the disk, or its connection died after it had taken over from an older copy. */
   lost(file: FileNumber, sequence: number): void;
   /** `congested` became false. */
   relief(): void;
+  /** Once, of a session that an earlier server began: what was durable then is hashed and right. */
+  verified(): void;
   /** Once: the disk failed the session. Nothing more is placed; the server calls `abort`. */
   failed(failure: Failure): void;
 }
@@ -93,6 +103,8 @@ export interface FileProof {
   readonly sha256: Uint8Array;
   /** Of the list of chunks, as PROTOCOL.md "Integrity" defines it; 32 bytes. */
   readonly root: Uint8Array;
+  /** What the root was on the way to it: root-trail.ts of base. */
+  readonly trail: Uint8Array;
 }
 
 export interface SessionProof {
@@ -103,7 +115,7 @@ export interface SessionProof {
   readonly problems: number;
 }
 
-export type FinishPhase = "hashing" | "committing";
+export type FinishPhase = "hashing" | "assembling" | "committing";
 /** `done` of `total` bytes of the phase. */
 export type PhaseListener = (phase: FinishPhase, done: number, total: number) => void;
 

@@ -3,7 +3,7 @@
  * the owner of the base directory, and known to the disk. Relative paths given here were built from checked names.
  */
 import { errnoName, Failure } from "#base/errors.ts";
-import { type Disk, type DiskFile, type DiskStat, orMissing } from "./disk.ts";
+import { type Disk, type DiskFile, type DiskFilesystem, type DiskStat, orMissing } from "./disk.ts";
 
 /** Unfinished work and the storage's own records; nobody but the server looks into it. */
 export const CONTROL_DIRECTORY = ".nbackup";
@@ -20,25 +20,38 @@ export class StorageRoot {
   /** Who gets what is made here; undefined: whoever the process is. */
   readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
 
-  private constructor(disk: Disk, baseDir: string, owner: { readonly uid: number; readonly gid: number } | undefined) {
+  /** What stood at baseDir when it was opened: DiskStat.identity. */
+  readonly #identity: string;
+
+  private constructor(disk: Disk, baseDir: string, stat: DiskStat) {
     this.disk = disk;
     this.baseDir = baseDir;
-    this.#owner = owner;
+    this.#identity = stat.identity;
+    this.#owner = disk.privileged ? { uid: stat.uid, gid: stat.gid } : undefined;
   }
 
-  /** Makes the base directory if it is missing, and its control directory. Rejects with what the disk throws or E_STORAGE_FAILED. */
-  static async open(disk: Disk, baseDir: string): Promise<StorageRoot> {
+  /**
+   * Makes the base directory if it is missing, and its control directory; unless it is `established`: then both must be
+   * there. Rejects with what the disk throws or E_STORAGE_FAILED.
+   */
+  static async open(disk: Disk, baseDir: string, established: boolean): Promise<StorageRoot> {
+    if (established) await checkEstablished(disk, baseDir);
     await makeParents(disk, baseDir);
     // The administrator may have put a link where the base directory is; from here on links are an attack.
     const real = await disk.realpath(baseDir);
     const stat = await disk.lstat(real);
     if (stat.type !== "directory") throw new Failure("E_STORAGE_FAILED", `${baseDir} is not a directory`);
-    const root = new StorageRoot(disk, real, disk.privileged ? { uid: stat.uid, gid: stat.gid } : undefined);
+    const root = new StorageRoot(disk, real, stat);
     // Used for the first time: the names above are made sure of now, since a process that made them may have been killed.
     if (!(await root.isDirectory(CONTROL_DIRECTORY))) await syncAbove(disk, real);
     await root.makeDirectory(CONTROL_DIRECTORY, CONTROL_MODE);
     await root.makeDirectory(`${CONTROL_DIRECTORY}/sessions`, CONTROL_MODE);
     return root;
+  }
+
+  /** False when something else stands at baseDir by now, or nothing: its disk may have been unmounted. */
+  async present(): Promise<boolean> {
+    return (await orMissing(this.disk.lstat(this.baseDir)))?.identity === this.#identity;
   }
 
   /** Absolute path of a relative one. */
@@ -102,6 +115,11 @@ export class StorageRoot {
     return this.disk.open(this.path(relative), access);
   }
 
+  /** Holds the filesystem of a directory. */
+  openFilesystem(relative: string): Promise<DiskFilesystem> {
+    return this.disk.openFilesystem(this.path(relative));
+  }
+
   /** Names in a directory, sorted. */
   async list(relative: string): Promise<string[]> {
     return (await this.disk.readdir(this.path(relative))).sort();
@@ -139,6 +157,15 @@ export class StorageRoot {
   sync(relative: string): Promise<void> {
     return this.disk.syncDirectory(relative === "" ? this.baseDir : this.path(relative));
   }
+}
+
+/** Backups that went into the mount point would fill the system's disk and be gone from sight with the next mount. */
+async function checkEstablished(disk: Disk, baseDir: string): Promise<void> {
+  const control = `${baseDir}/${CONTROL_DIRECTORY}`;
+  if ((await orMissing(disk.lstat(control)))?.type === "directory") return;
+  throw new Failure("E_STORAGE_FAILED", `${baseDir} has been a storage before, and ${control} is not there`, {
+    hint: `Mount its disk; or, if it is to begin empty, make the directory ${control}.`,
+  });
 }
 
 /** Makes `path` and what is missing above it; `syncAbove` has the disk know the names. */

@@ -6,6 +6,7 @@ import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { placeArchive } from "./commit.ts";
@@ -13,13 +14,22 @@ import { CommitLog } from "./commit-log.ts";
 import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
-import { recoverSessions } from "./recovery.ts";
-import { removeArchives } from "./rotate.ts";
-import { planRotation } from "./rotation.ts";
+import { type PrunedEntry, pruneEntries } from "./prune.ts";
+import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
+import { type EntryRotation, rotateEntry } from "./rotate.ts";
+import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
-import { SessionStore } from "./session-store.ts";
+import {
+  closeSessionFiles,
+  createSessionFiles,
+  removeSessionFiles,
+  type SessionFiles,
+  type StagingOptions,
+} from "./session-files.ts";
+import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
+import type { StagingCounters } from "./lazy-placement.ts";
+import type { ShardLevels } from "./staging.ts";
 import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
 import { StorageRoot } from "./storage-root.ts";
 
@@ -27,24 +37,19 @@ export interface StorageOptions {
   readonly name: string;
   /** Absolute; made if missing. */
   readonly baseDir: string;
+  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
+  readonly established?: boolean;
   /** Good archives kept per agent and backup entry; at least 1. */
   readonly maxBackups: number;
   readonly minAgeMs: number;
   readonly reserve: ReserveRule;
   /** Per session: out-of-order bytes kept in memory for the in-order hash. */
   readonly pendingBytesMax: number;
+  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
+  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** A committed archive, as its directory shows it. */
-export interface StoredArchive {
-  /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
-  readonly archive: string;
-  readonly bytes: number;
-  /** The time in its name, wall milliseconds. */
-  readonly timeMs: number;
 }
 
 /** Totals of the last committed session of an entry. */
@@ -52,6 +57,17 @@ export interface CommittedTotals {
   readonly bytes: number;
   readonly entries: number;
   readonly rawBytes: number;
+}
+
+/** A session of an earlier start of the server. One of the three must be called, once. */
+export interface LeftSession {
+  readonly head: JournalHead;
+  /** It goes on. */
+  adopt(events: SessionEvents): SessionStore;
+  /** Nothing of it stays on the disk. Never rejects. */
+  discard(): Promise<void>;
+  /** It waits for the next start. Never rejects. */
+  leave(): Promise<void>;
 }
 
 /** What a storage is made of once it is open. */
@@ -67,16 +83,23 @@ export class Storage {
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #turns: HashTurns;
+  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
   readonly #changes = new Map<string, Promise<unknown>>();
+
+  /** Sessions of an earlier start, until they are taken. */
+  #left: readonly LeftSession[] = [];
+  #casualties: readonly Casualty[] = [];
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
     this.#options = options;
     this.#opened = opened;
     this.#turns = new HashTurns(options.clock);
+    // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
+    this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
   }
 
   /**
@@ -86,14 +109,14 @@ export class Storage {
   static async open(options: StorageOptions): Promise<Storage> {
     const { disk, baseDir, clock, log } = options;
     const failed = unusable(`storage ${options.name}: ${baseDir} cannot be used`);
-    const root = await StorageRoot.open(disk, baseDir).catch(failed);
+    const root = await StorageRoot.open(disk, baseDir, options.established ?? false).catch(failed);
     const lock = await takeLock(root, options.name).catch(failed);
     let commits: CommitLog | undefined;
     try {
       await probe(root);
       commits = await CommitLog.open(root, log, clock.wall());
       const storage = new Storage(options, { root, lock, commits });
-      await recoverSessions(root, commits, log, (intent) => storage.#commit(intent, undefined));
+      await storage.#recover();
       return storage;
     } catch (error) {
       try {
@@ -105,10 +128,38 @@ export class Storage {
     }
   }
 
+  /** Chunks staged and bytes assembled since the storage was opened. */
+  get staging(): Readonly<StagingCounters> {
+    return { ...this.#staging.counters };
+  }
+
+  /**
+   * Sessions of an earlier start of the server that can go on, and those that ended with it. Each is handed out once; the
+   * entries of the first are busy until they are over.
+   */
+  takeLeft(): { readonly sessions: readonly LeftSession[]; readonly casualties: readonly Casualty[] } {
+    const taken = { sessions: this.#left, casualties: this.#casualties };
+    this.#left = [];
+    this.#casualties = [];
+    return taken;
+  }
+
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
   archives(agent: string, backup: string): Promise<StoredArchive[]> {
     const directory = entryDirectory(agent, backup);
-    return this.#list(agent, directory).catch(unusable(`storage ${this.name}: ${directory} cannot be read`));
+    return listArchives(this.#opened.root, { agent, backup }).catch(
+      unusable(`storage ${this.name}: ${directory} cannot be read`),
+    );
+  }
+
+  /** False when the base directory is not what was opened: its disk was unmounted, or something else took its place. */
+  present(): Promise<boolean> {
+    return this.#opened.root.present();
+  }
+
+  /** True while sessions run here, or wait to be taken. */
+  get inUse(): boolean {
+    return this.#busy.size > 0;
   }
 
   /** Undefined when none is known. */
@@ -145,21 +196,31 @@ export class Storage {
   }
 
   /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). Rejects as `archives` does. */
-  rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
-    const directory = entryDirectory(agent, backup);
-    return this.#change(agent, async () => {
-      const archives = await this.archives(agent, backup);
-      const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
-      const plan = planRotation(candidates, this.#options, this.#options.clock.wall());
-      if (options.dryRun) return plan.map((archive) => archive.archive);
-      const names = plan.map((archive) => archive.archive.slice(directory.length + 1));
-      return removeArchives(this.#opened.root, directory, names, this.#options.log);
-    });
+  async rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
+    entryDirectory(agent, backup);
+    const { removed } = await this.#rotate({ agent, backup }, this.#options, options.dryRun);
+    return removed.map(({ archive }) => archive);
+  }
+
+  /** Applies a rotation to all selected entries. Rejects with E_NAME, E_STORAGE_FAILED. */
+  prune(selection: EntrySelection, rule: RotationRule, dryRun: boolean): Promise<PrunedEntry[]> {
+    const rotate = (entry: Entry): Promise<EntryRotation> => this.#rotate(entry, rule, dryRun);
+    return pruneEntries(this.#opened.root, selection, rotate).catch(
+      unusable(`storage ${this.name}: its archives cannot be read`),
+    );
+  }
+
+  /** Rejects with E_STORAGE_FAILED when nothing may be written there. Writes nothing. */
+  writable(): Promise<void> {
+    const { disk, baseDir } = this.#opened.root;
+    return disk.writable(baseDir).catch(unusable(`storage ${this.name}: ${baseDir} cannot be written`));
   }
 
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
     await Promise.all(this.#changes.values());
+    // Nobody took them: the next start finds them as this one did.
+    for (const left of this.#left) await left.leave();
     try {
       await this.#opened.commits.close();
     } finally {
@@ -168,24 +229,64 @@ export class Storage {
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
-    const { root } = this.#opened;
-    const { clock, log, pendingBytesMax } = this.#options;
+    const { staging } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
-    const head: JournalHead = { ...request, archive };
-    const files = await createSessionFiles(root, head);
+    const head: JournalHead = {
+      ...{ ...request, archive },
+      ...(staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } }),
+    };
+    return this.#openStore(head, await createSessionFiles(this.#opened.root, head, this.#staging), events);
+  }
+
+  #openStore(
+    head: JournalHead,
+    files: SessionFiles,
+    events: SessionEvents,
+    recovered?: SessionParts["recovered"],
+  ): SessionStore {
+    const { clock, log, pendingBytesMax } = this.#options;
+    const endings = this.#endings(head, files);
     return new SessionStore({
       ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
+      ...(recovered === undefined ? {} : { recovered }),
+      ...endings,
       commit: async (intent) => {
         const answer = await this.#commit(intent, files);
-        this.#busy.delete(directory);
+        this.#busy.delete(entryDirectory(head.agent, head.backup));
         return answer;
       },
-      discard: async () => {
-        await this.#remove(request.session, files);
-        this.#busy.delete(directory);
-      },
     });
+  }
+
+  /** The two ways to let go of a session that is not committed; its entry is free afterwards. */
+  #endings(head: JournalHead, files: SessionFiles): Pick<SessionParts, "discard" | "leave"> {
+    const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
+    return {
+      discard: () => this.#remove(head.session, files).finally(free),
+      leave: () =>
+        closeSessionFiles(files)
+          .catch((problem: unknown) => this.#complain(problem))
+          .finally(free),
+    };
+  }
+
+  async #recover(): Promise<void> {
+    const { root, commits } = this.#opened;
+    const { log } = this.#options;
+    const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
+    const { survivors, casualties } = await recoverSessions({ root, commits, log, staging: this.#staging, commit });
+    this.#casualties = casualties;
+    this.#left = survivors.map((survivor) => this.#leftSession(survivor));
+  }
+
+  #leftSession({ head, files, ledgers }: Survivor): LeftSession {
+    this.#busy.add(entryDirectory(head.agent, head.backup));
+    return {
+      ...this.#endings(head, files),
+      head,
+      adopt: (events) => this.#openStore(head, files, events, ledgers),
+    };
   }
 
   /** The clock at admission, raised so that archives sort in the order in which they were begun. */
@@ -197,18 +298,13 @@ export class Storage {
     return Math.max(Math.floor(request.startWallMs), newestMs + 1);
   }
 
-  async #list(agent: string, directory: string): Promise<StoredArchive[]> {
+  #rotate(entry: Entry, rule: RotationRule, dryRun: boolean): Promise<EntryRotation> {
     const { root } = this.#opened;
-    if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
-    const archives: StoredArchive[] = [];
-    for (const name of await root.list(directory)) {
-      const timeMs = archiveTimeMs(name);
-      if (timeMs === undefined) continue;
-      const stat = await root.stat(`${directory}/${name}`);
-      // Links and directories with such a name are not ours; a file may have been removed meanwhile.
-      if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
-    }
-    return archives;
+    const { clock, log } = this.#options;
+    const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
+    return this.#change(entry.agent, () =>
+      rotateEntry(root, entry, { rule, nowWallMs: clock.wall(), dryRun, log }).catch(failed),
+    );
   }
 
   /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */
@@ -218,7 +314,7 @@ export class Storage {
     await this.#change(intent.agent, () => placeArchive(root, intent, log));
     // The archive stands: nothing below may fail the session any more.
     try {
-      await commits.add(intent, clock.wall());
+      await commits.add(intent, Math.floor(clock.wall()));
       // A crash before this leaves the session's directory with the intent: the next start writes the record.
       await this.#remove(intent.session, files);
     } catch (error) {

@@ -1,17 +1,17 @@
 /**
  * The writes of one session, in the order in which they were queued, a few at a time: so that sessions share the disk
  * fairly and none of them blocks the event loop. Two writes to the same place are never under way together, so the one
- * queued later always wins. A write that fails ends the queue: nothing is retried.
+ * queued later always wins; nor are writes of two chunks of one number, of which the older was given up. A write that fails ends the queue: nothing is retried.
  */
-import { assert } from "#base/assert.ts";
-import type { FileNumber } from "#base/chunk.ts";
-import type { DiskFile } from "./disk.ts";
+import type { ChunkPlacement } from "./chunk-placement.ts";
+import type { ChunkPlace } from "./session-types.ts";
 
 /** One is copied by the kernel while the next is handed over; more gain nothing and cost fairness. */
 const WRITES_AT_ONCE = 2;
 
 export interface QueuedWrite {
-  readonly file: FileNumber;
+  readonly chunk: ChunkPlace;
+  /** In the chunk's file. */
   readonly offset: number;
   readonly bytes: Uint8Array;
   /** The bytes are not needed any more: if the write has not started it never will. */
@@ -21,7 +21,7 @@ export interface QueuedWrite {
 }
 
 export class WriteQueue {
-  readonly #files: readonly DiskFile[];
+  readonly #placement: ChunkPlacement;
   readonly #onFailure: (error: unknown) => void;
   #waiting: QueuedWrite[] = [];
   #head = 0;
@@ -29,9 +29,9 @@ export class WriteQueue {
   readonly #idle: (() => void)[] = [];
   #stopped = false;
 
-  /** `files` by file number. `onFailure` is called once, with what the disk threw. */
-  constructor(files: readonly DiskFile[], onFailure: (error: unknown) => void) {
-    this.#files = files;
+  /** `onFailure` is called once, with what the disk threw. */
+  constructor(placement: ChunkPlacement, onFailure: (error: unknown) => void) {
+    this.#placement = placement;
     this.#onFailure = onFailure;
   }
 
@@ -79,10 +79,8 @@ export class WriteQueue {
   }
 
   #start(write: QueuedWrite): void {
-    const file = this.#files[write.file];
-    assert(file !== undefined, `file ${write.file} is not open`);
     this.#running.add(write);
-    file.write(write.bytes, write.offset).then(
+    this.#placement.write(write.chunk, write.bytes, write.offset).then(
       () => {
         this.#running.delete(write);
         write.ended(true);
@@ -100,11 +98,7 @@ export class WriteQueue {
 
   #overlaps(write: QueuedWrite): boolean {
     for (const other of this.#running) {
-      const apart =
-        other.file !== write.file ||
-        other.offset + other.bytes.length <= write.offset ||
-        write.offset + write.bytes.length <= other.offset;
-      if (!apart) return true;
+      if (clash(write, other)) return true;
     }
     return false;
   }
@@ -113,4 +107,11 @@ export class WriteQueue {
     if (this.#running.size > 0 || this.#head < this.#waiting.length) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+function clash(a: QueuedWrite, b: QueuedWrite): boolean {
+  if (a.chunk.file !== b.chunk.file) return false;
+  if (a.offset + a.bytes.length > b.offset && b.offset + b.bytes.length > a.offset) return true;
+  const sameNumber = a.chunk.sequence === b.chunk.sequence;
+  return sameNumber && (a.chunk.offset !== b.chunk.offset || a.chunk.storedLength !== b.chunk.storedLength);
 }

@@ -26,6 +26,8 @@ export type ReceiveState =
   /** Finish came. */
   | "server/finishing"
   | "server/stream"
+  /** Hello asked for the health: the answer is on its way, and the connection ends with it. */
+  | "server/health"
   /** Hello was sent. */
   | "agent/welcome"
   /** Welcome came, the agent has not said how it goes on. */
@@ -34,6 +36,7 @@ export type ReceiveState =
   | "agent/admission"
   | "agent/session"
   | "agent/stream"
+  | "agent/health"
   /** The last frame came: nothing more is expected. */
   | "closed";
 
@@ -55,7 +58,14 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
   "server/hello": { takes: { hello: "server/welcoming" }, enters: [] },
   "server/welcoming": {
     takes: {},
-    enters: ["server/begin", "server/session", "server/session-data", "server/finishing", "server/stream"],
+    enters: [
+      "server/begin",
+      "server/session",
+      "server/session-data",
+      "server/finishing",
+      "server/stream",
+      "server/health",
+    ],
   },
   "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued" }, enters: [] },
   "server/queued": {
@@ -83,8 +93,12 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     takes: { ...alive("server/stream"), data: "server/stream", goodbye: "closed" },
     enters: [],
   },
+  "server/health": { takes: { ...alive("server/health") }, enters: [] },
   "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
-  "agent/welcomed": { takes: { refused: "closed" }, enters: ["agent/admission", "agent/session", "agent/stream"] },
+  "agent/welcomed": {
+    takes: { refused: "closed" },
+    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health"],
+  },
   "agent/admission": {
     takes: {
       ...alive("agent/admission"),
@@ -109,6 +123,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     takes: { ...alive("agent/stream"), sack: "agent/stream", ended: "closed", refused: "closed" },
     enters: [],
   },
+  "agent/health": { takes: { ...alive("agent/health"), health: "closed", refused: "closed" }, enters: [] },
   closed: { takes: {}, enters: [] },
 };
 
@@ -143,27 +158,33 @@ function statesBefore(state: ReceiveState): readonly string[] {
 
 /**
  * A session on the server. `parked`: none of its connections is up. `finishing`: Finish came, it goes on to its end with
- * or without connections. `committed` and `ended` are final.
+ * or without connections. `committed` and `ended` are final; `suspended` is, for this start of the server.
  */
-export type SessionState = "queued" | "receiving" | "parked" | "finishing" | "committed" | "ended";
+export type SessionState = "queued" | "receiving" | "parked" | "finishing" | "committed" | "ended" | "suspended";
 
 /**
- * `admit`: its turn came. `connect`: one of its connections came up. `disconnect`: the last one went. `finish`: Finish
- * arrived, all chunks received. `commit`: the archive is visible. `end`: any other end: aborted, expired, disowned …
+ * `admit`: its turn came. `recover`: an earlier start of the server had admitted it. `connect`: one of its connections came
+ * up. `disconnect`: the last one went. `finish`: Finish arrived, all chunks received. `commit`: the archive is visible.
+ * `suspend`: the server stops, and goes on with it after its next start. `end`: any other end: aborted, expired, disowned …
  */
-export type SessionEvent = "admit" | "connect" | "disconnect" | "finish" | "commit" | "end";
+export type SessionEvent = "admit" | "recover" | "connect" | "disconnect" | "finish" | "commit" | "suspend" | "end";
 
 export const SESSION_TRANSITIONS: Readonly<
   Record<SessionState, Readonly<Partial<Record<SessionEvent, SessionState>>>>
 > = {
   // A queued session whose connection goes leaves the queue: it has nothing to resume.
-  queued: { admit: "receiving", disconnect: "ended", end: "ended" },
-  receiving: { connect: "receiving", disconnect: "parked", finish: "finishing", end: "ended" },
-  parked: { connect: "receiving", end: "ended" },
-  finishing: { connect: "finishing", disconnect: "finishing", finish: "finishing", commit: "committed", end: "ended" },
+  queued: { admit: "receiving", recover: "parked", disconnect: "ended", end: "ended" },
+  receiving: { connect: "receiving", disconnect: "parked", finish: "finishing", suspend: "suspended", end: "ended" },
+  parked: { connect: "receiving", suspend: "suspended", end: "ended" },
+  finishing: {
+    ...{ connect: "finishing", disconnect: "finishing", finish: "finishing" },
+    ...{ commit: "committed", suspend: "suspended", end: "ended" },
+  },
   // Final, but asked again: a later connection hears the same answer.
   committed: { connect: "committed", disconnect: "committed", finish: "committed" },
   ended: { connect: "ended", disconnect: "ended", finish: "ended" },
+  // Its connections were closed, and the next start begins with `recover`.
+  suspended: {},
 };
 
 /** The session's state after `event`; Failure E_PROTOCOL that names the state and what was expected when it may not happen. */

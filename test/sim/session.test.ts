@@ -141,27 +141,6 @@ test("an interrupted run gives its session up, and the server cleans up at once"
   await world.close();
 });
 
-test("a server that stops ends the session with a code on which the agent begins anew", async () => {
-  const world = await ServerWorld.start({ shutdownTimeoutMs: 1000 });
-  const producer = new MadeUpProducer(
-    world.clock,
-    Array.from({ length: 1000 }, () => 64 * KiB),
-    10,
-  );
-  const agent = agentWorld(world, () => producer);
-  const run = runBackup(agent.deps, agentPlan({ parallels: 1 }), new AbortController().signal, () => undefined);
-  await world.clock.advance(2000);
-  agent.network.down = true;
-  const closing = world.server.shutdown();
-  const result = await world.clock.until(run, HOUR_MS);
-  await world.clock.until(closing, HOUR_MS);
-  expect(result.failure?.code).toBe("E_CONNECT");
-  expect(agent.logged.some((line) => line.includes("the backup begins again") && line.includes("E_SHUTDOWN"))).toBe(
-    true,
-  );
-  await world.close();
-});
-
 test("a stream that stalls with a chunk half-way does not hold up the end: an idle one sends it as well", async () => {
   const world = await ServerWorld.start();
   const producer = new MadeUpProducer(

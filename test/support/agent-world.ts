@@ -15,11 +15,16 @@ import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom, type ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
-const AGENT_RUN = "00000000-0000-4000-8000-00000000000a";
+export const AGENT_IDENTITY = {
+  agent: "web-1",
+  software: "nbackup-agent 0.0.0",
+  run: "00000000-0000-4000-8000-00000000000a",
+};
 
 /** Connections to a server in memory; the network can be down, and what is open can be cut. */
 export class SimNetwork implements Dialer {
-  readonly #world: ServerWorld;
+  /** Replaced when the server is started anew. */
+  world: ServerWorld;
   readonly #commonName: string;
   #open: { readonly pipe: ScriptPipe; alive: boolean }[] = [];
   #ports = 50_000;
@@ -27,7 +32,7 @@ export class SimNetwork implements Dialer {
   dialled = 0;
 
   constructor(world: ServerWorld, commonName = "web-1") {
-    this.#world = world;
+    this.world = world;
     this.#commonName = commonName;
   }
 
@@ -36,8 +41,8 @@ export class SimNetwork implements Dialer {
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
     this.#ports += 1;
     const peer = { commonName: this.#commonName, fingerprint: "00".repeat(32), notAfterMs: 4e12, serial: "01" };
-    const pipe = scriptPipe(this.#world.clock, `192.0.2.7:${this.#ports}`, () => peer);
-    this.#world.server.accept(pipe.server);
+    const pipe = scriptPipe(this.world.clock, `192.0.2.7:${this.#ports}`, () => peer);
+    this.world.server.accept(pipe.server);
     this.#open.push({ pipe, alive: true });
     return Promise.resolve(pipe.client);
   }
@@ -206,7 +211,7 @@ export function agentParts(clock: SimClock, dialer: Dialer, producer: (attempt: 
     random: seededRandom(11),
     dialer,
     log,
-    identity: { agent: "web-1", software: "nbackup-agent 0.0.0", run: AGENT_RUN },
+    identity: AGENT_IDENTITY,
     makeProducer: () => {
       attempts += 1;
       return producer(attempts);

@@ -5,7 +5,7 @@
  */
 import { assert, must } from "#base/assert.ts";
 import type { Random } from "#base/random.ts";
-import type { Disk, DiskEntryType, DiskFile, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
+import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
 import {
   type DirectoryNode,
   type FileNode,
@@ -15,10 +15,11 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
+  Unsynced,
 } from "./memory-nodes.ts";
 import { diskError, MemoryFile } from "./memory-file.ts";
 
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile";
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem";
 
 /** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
 export interface DiskEvent {
@@ -79,12 +80,17 @@ export class MemoryDisk implements Disk {
     this.#crashed = true;
   }
 
-  /** The process died and the machine did not: all it wrote is there, synced or not, and its locks are gone. */
-  restart(): void {
-    this.#crashed = false;
-    this.#locks.clear();
-    this.#openFiles = 0;
-    this.hook = () => undefined;
+  /**
+   * The disk as the next process finds it when this one died and the machine did not: all it wrote is there, synced or not,
+   * and its locks are gone. What the dead one still calls happens nowhere.
+   */
+  restart(): MemoryDisk {
+    this.crash();
+    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
+    next.#root = this.#root;
+    next.#nextId = this.#nextId;
+    next.#usedBytes = this.#usedBytes;
+    return next;
   }
 
   /**
@@ -273,11 +279,28 @@ export class MemoryDisk implements Disk {
     });
   }
 
+  writable(path: string): Promise<void> {
+    return this.#call("writable", path, () => void this.#find(path));
+  }
+
   syncDirectory(path: string): Promise<void> {
     return this.#call("syncDirectory", path, () => {
       const node = this.#find(path);
       if (node.kind !== "directory") throw diskError("ENOTDIR", path);
       node.synced = new Map(node.entries);
+    });
+  }
+
+  openFilesystem(path: string): Promise<DiskFilesystem> {
+    return this.#call("openFilesystem", path, () => {
+      this.#openFiles += 1;
+      return {
+        sync: () => this.#syncAll(path),
+        close: () =>
+          this.#call("close", path, () => {
+            this.#openFiles -= 1;
+          }),
+      };
     });
   }
 
@@ -308,6 +331,12 @@ export class MemoryDisk implements Disk {
     if (!this.#crashed) await this.hook({ call, path, index, ...at });
     if (this.#crashed) return await new Promise<T>(() => undefined);
     return act();
+  }
+
+  async #syncAll(path: string): Promise<void> {
+    const unsynced = new Unsynced(this.#root);
+    // Also when it failed, as with fdatasync, what was to be synced is not tried again.
+    await this.#call("syncFilesystem", path, () => unsynced.keep()).finally(() => unsynced.forget());
   }
 
   #open(node: FileNode, path: string): DiskFile {

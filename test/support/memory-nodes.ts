@@ -94,3 +94,29 @@ export function grown(buffer: Buffer, length: number): Buffer {
   buffer.copy(larger);
   return larger;
 }
+
+/** All that is not synced now, below a directory. */
+export class Unsynced {
+  readonly #files = new Map<FileNode, ReadonlySet<FileNode["dirty"][number]>>();
+  readonly #directories: DirectoryNode[] = [];
+
+  constructor(node: Node) {
+    this.#look(node);
+  }
+
+  keep(): void {
+    for (const [node, ranges] of this.#files) for (const range of ranges) keepRange(node, range.offset, range.length);
+    for (const node of this.#directories) node.synced = new Map(node.entries);
+  }
+
+  forget(): void {
+    for (const [node, ranges] of this.#files) node.dirty = node.dirty.filter((range) => !ranges.has(range));
+  }
+
+  #look(node: Node): void {
+    if (node.kind === "file") this.#files.set(node, new Set(node.dirty));
+    if (node.kind !== "directory") return;
+    this.#directories.push(node);
+    for (const child of node.entries.values()) this.#look(child);
+  }
+}

@@ -5,6 +5,7 @@ import type { ChunkKind, FileNumber } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { trailStride } from "#base/root-trail.ts";
 import type { Disk } from "#store/disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { ChunkWriter, FileProof, SessionEvents, SessionProof, SessionRequest } from "#store/session-types.ts";
@@ -54,9 +55,14 @@ export function request(changes: Partial<SessionRequest> = {}): SessionRequest {
     backup: "home",
     run: RUN,
     generation: 1,
+    parallels: 0,
     compression: "gzip",
+    compressionLevel: 1,
     chunkBytes: 1 << 20,
     windowBytes: 256 << 20,
+    expectedBytes: 0,
+    lastEntries: 0,
+    lastRawBytes: 0,
     startWallMs: Date.UTC(2026, 1, 12, 2, 0, 0, 123),
     ...changes,
   };
@@ -66,12 +72,13 @@ export function request(changes: Partial<SessionRequest> = {}): SessionRequest {
 export interface Heard {
   durable: number;
   relief: number;
+  verified: number;
   readonly lost: [FileNumber, number][];
   readonly failed: Failure[];
 }
 
 export function listen(): { readonly heard: Heard; readonly events: SessionEvents } {
-  const heard: Heard = { durable: 0, relief: 0, lost: [], failed: [] };
+  const heard: Heard = { durable: 0, relief: 0, verified: 0, lost: [], failed: [] };
   const events: SessionEvents = {
     durable: () => {
       heard.durable += 1;
@@ -80,6 +87,9 @@ export function listen(): { readonly heard: Heard; readonly events: SessionEvent
       heard.relief += 1;
     },
     lost: (file, sequence) => heard.lost.push([file, sequence]),
+    verified: () => {
+      heard.verified += 1;
+    },
     failed: (failure) => heard.failed.push(failure),
   };
   return { heard, events };
@@ -156,7 +166,21 @@ export function testFile(random: Random, lengths: readonly number[], file: FileN
   );
   const sha256 = createHash("sha256").update(bytes).digest();
   const root = createHash("sha256").update(list).digest();
-  return { chunks, bytes, proof: { file, chunks: chunks.length, bytes: bytes.length, sha256, root } };
+  return {
+    chunks,
+    bytes,
+    proof: { file, chunks: chunks.length, bytes: bytes.length, sha256, root, trail: trailOf(list) },
+  };
+}
+
+/** What the root of the list was after every so many of its entries: the obvious way. */
+function trailOf(list: Uint8Array): Uint8Array {
+  const stepBytes = trailStride(list.length / 44) * 44;
+  const prefixes: Uint8Array[] = [];
+  for (let end = stepBytes; end <= list.length; end += stepBytes) {
+    prefixes.push(createHash("sha256").update(list.subarray(0, end)).digest().subarray(0, 8));
+  }
+  return Uint8Array.from(Buffer.concat(prefixes));
 }
 
 export function proofOf(...files: readonly TestFile[]): SessionProof {

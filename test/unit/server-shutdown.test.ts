@@ -42,16 +42,17 @@ describe("shutdown", () => {
     expect(w.content(admitted.archive)).toHaveLength(1200);
   });
 
-  test("ends what still runs after shutdown_timeout with E_SHUTDOWN, which the agent retries", async () => {
+  test("leaves what still runs after shutdown_timeout on the disk, and tells its agent to come again", async () => {
     const w = await start({ shutdownTimeoutMs: 10_000 });
-    const { link } = await w.session({ parallels: 1 });
+    const { link, admitted } = await w.session({ parallels: 1 });
     const stopped = w.server.shutdown();
-    const ended = await w.wait(link.expect("ended"));
-    expect(ended).toMatchObject({ code: "E_SHUTDOWN", retry: true, retryAfterMs: 5_000 });
+    const refused = await w.wait(link.expect("refused"));
+    expect(refused).toMatchObject({ code: "E_SHUTDOWN", retry: true, retryAfterMs: 5_000 });
     expect(w.clock.now()).toBeWithin(10_000, 10_100);
     await w.wait(stopped);
-    expect(w.unfinished()).toEqual([]);
-    expect(w.eventsOf("session.ended")[0]?.fields).toMatchObject({ code: "E_SHUTDOWN" });
+    expect(w.unfinished()).toContain(`.nbackup/sessions/${admitted.session}/journal`);
+    expect(w.eventsOf("session.ended")).toEqual([]);
+    expect(w.eventsOf("session.suspended")[0]?.fields).toMatchObject({ code: "E_SHUTDOWN" });
   });
 
   test("lets a broken session come back while it waits, and admits nobody new", async () => {

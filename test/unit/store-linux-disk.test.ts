@@ -34,6 +34,11 @@ afterEach(() => {
   for (const directory of made.splice(0)) fs.rmSync(directory, { recursive: true, force: true });
 });
 
+function linuxDisk(): LinuxDisk {
+  const spawnSync = (): Worker => new Worker(new URL(import.meta.resolve("#bin/sync-worker.ts")).href, { smol: true });
+  return new LinuxDisk({ privileged, spawnSync });
+}
+
 function code(attempt: Promise<unknown>): Promise<unknown> {
   return attempt.then(
     () => "no error",
@@ -43,7 +48,7 @@ function code(attempt: Promise<unknown>): Promise<unknown> {
 
 test("a file is written and read at any place, and reads short only at its end", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const file = await disk.create(`${directory}/f`, 0o640);
   await file.write(Buffer.from("world"), 6);
   await file.write(Buffer.from("hello "), 0);
@@ -61,7 +66,7 @@ test("a file is written and read at any place, and reads short only at its end",
 
 test("modes are what was asked for, whatever the umask says", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const umask = process.umask(0o077);
   try {
     await (await disk.create(`${directory}/f`, 0o640)).close();
@@ -75,7 +80,7 @@ test("modes are what was asked for, whatever the umask says", async () => {
 
 test("nothing is overwritten, no link is followed, and every refusal has its errno name", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const at = (name: string): string => `${directory}/${name}`;
   await (await disk.create(at("f"), 0o600)).close();
   await disk.mkdir(at("d"), 0o700);
@@ -104,7 +109,7 @@ test("nothing is overwritten, no link is followed, and every refusal has its err
 
 test("a lock is held by one, in this process too, and a fifo in its place does not hang the server", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const lock = await disk.lock(`${directory}/lock`);
   expect(await code(disk.lock(`${directory}/lock`))).toBe("EWOULDBLOCK");
   await lock.release();
@@ -113,9 +118,23 @@ test("a lock is held by one, in this process too, and a fifo in its place does n
   expect(await code(disk.open(`${directory}/fifo`, "read"))).toBe("EINVAL");
 });
 
+test("a filesystem is synced off the main thread, by as many as hold it, and the thread ends with the last", async () => {
+  const directory = temporary();
+  const disk = linuxDisk();
+  const [first, second] = [await disk.openFilesystem(directory), await disk.openFilesystem(directory)];
+  const file = await disk.create(`${directory}/f`, 0o640);
+  await file.write(new Uint8Array(1 << 20), 0);
+  await Promise.all([first.sync(), second.sync(), first.sync()]);
+  await first.close();
+  await second.sync();
+  await second.close();
+  await file.close();
+  expect(await code(disk.openFilesystem(`${directory}/f`))).toBe("ENOTDIR");
+});
+
 test("a session on a real disk leaves the three files, checked by sha256sum, and nothing else", async () => {
   const baseDir = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   if (privileged) fs.chownSync(baseDir, 1234, 1235);
   const options = storageOptions({ baseDir, disk, clock: systemClock, pendingBytesMax: 1 << 20 });
   const storage = await Storage.open(options);
@@ -153,9 +172,7 @@ test("a session on a real disk leaves the three files, checked by sha256sum, and
 
 test("an aborted session on a real disk leaves nothing", async () => {
   const baseDir = temporary();
-  const storage = await Storage.open(
-    storageOptions({ baseDir, disk: new LinuxDisk({ privileged }), clock: systemClock }),
-  );
+  const storage = await Storage.open(storageOptions({ baseDir, disk: linuxDisk(), clock: systemClock }));
   const file = testFile(seededRandom(6), [500_000, 500_000]);
   const store = await storage.createSession(request(), listen().events);
   send(store, chunkAt(file, 1));

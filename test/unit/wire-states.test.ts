@@ -31,6 +31,7 @@ const FROM_SERVER: readonly FrameType[] = [
   "phase",
   "committed",
   "ended",
+  "health",
 ];
 
 function statesTaking(type: FrameType): readonly ReceiveState[] {
@@ -75,8 +76,8 @@ describe("receive states", () => {
     expect([...statesTaking("pong")]).toEqual(after);
   });
 
-  test("last frames close: Refused, Ended, Disown, Goodbye", () => {
-    for (const type of ["refused", "ended", "disown", "goodbye"] as const) {
+  test("last frames close: Refused, Ended, Disown, Goodbye, Health", () => {
+    for (const type of ["refused", "ended", "disown", "goodbye", "health"] as const) {
       for (const state of statesTaking(type))
         expect([state, type, stateAfterFrame(state, type)]).toEqual([state, type, "closed"]);
     }
@@ -133,7 +134,7 @@ describe("session states", () => {
 
   test("every session can still end from every state that is not final", () => {
     for (const state of SESSION_STATES) {
-      if (state === "committed" || state === "ended") continue;
+      if (state === "committed" || state === "ended" || state === "suspended") continue;
       expect(transition(state, "end")).toBe("ended");
     }
   });
@@ -147,7 +148,7 @@ describe("session states", () => {
     expect(wrong.length).toBeGreaterThan(10);
     for (const [state, event] of wrong) expect(() => transition(state, event)).toThrow(Failure);
     expect(() => transition("queued", "finish")).toThrow(
-      "session is queued: finish came but expected admit, disconnect, end",
+      "session is queued: finish came but expected admit, recover, disconnect, end",
     );
   });
 });
