@@ -18,6 +18,7 @@ import {
   type Node,
   survivingEntries,
   survivingFile,
+  treeOf,
   unsyncedFiles,
 } from "./memory-nodes.ts";
 import { type DiskCall, diskError, type DiskHook, MemoryFile } from "./memory-file.ts";
@@ -110,17 +111,7 @@ export class MemoryDisk implements Disk {
 
   /** All files below a path with their bytes, for tests; directories end with `/`, links show their target. */
   tree(path: string): Map<string, string | Buffer> {
-    const found = new Map<string, string | Buffer>();
-    const walk = (node: Node, at: string): void => {
-      if (node.kind === "file") found.set(at, Buffer.from(node.bytes.subarray(0, node.length)));
-      else if (node.kind === "symlink") found.set(at, `-> ${node.target}`);
-      else {
-        if (at !== "") found.set(`${at}/`, "");
-        for (const [name, child] of [...node.entries].sort()) walk(child, at === "" ? name : `${at}/${name}`);
-      }
-    };
-    walk(this.#find(path), "");
-    return found;
+    return treeOf(this.#find(path));
   }
 
   /** The bytes of a file as they are now, or as a crash would leave them; undefined when there is no such file. */

@@ -59,6 +59,21 @@ export function findNode(root: Node, path: string, view: DiskView): Node | undef
   return node;
 }
 
+/** All files below a node with their bytes; directories end with `/`, links show their target. */
+export function treeOf(root: Node): Map<string, string | Buffer> {
+  const found = new Map<string, string | Buffer>();
+  const walk = (node: Node, at: string): void => {
+    if (node.kind === "file") found.set(at, Buffer.from(node.bytes.subarray(0, node.length)));
+    else if (node.kind === "symlink") found.set(at, `-> ${node.target}`);
+    else {
+      if (at !== "") found.set(`${at}/`, "");
+      for (const [name, child] of [...node.entries].sort()) walk(child, at === "" ? name : `${at}/${name}`);
+    }
+  };
+  walk(root, "");
+  return found;
+}
+
 export function namesOf(node: DirectoryNode, view: DiskView): ReadonlyMap<string, Node> {
   return view === "now" ? node.entries : node.synced;
 }
