@@ -5,7 +5,6 @@
  */
 import { assert, must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -26,7 +25,6 @@ import type { CommitIntent, JournalHead } from "./records.ts";
 import type { SessionFiles } from "./session-files.ts";
 import type {
   ChunkPlace,
-  ChunkTail,
   CommitAnswer,
   FileAcknowledgement,
   PhaseListener,
@@ -348,7 +346,7 @@ export class SessionStore {
     return {
       memory: this.#memory,
       writes: this.#writes,
-      checkTail: (place, tail) => this.#checkTail(place, tail),
+      chunkBytes: this.#parts.head.chunkBytes,
       // For every byte that comes one is hashed, if any is at hand: so the hash is never far behind, nor in the way.
       took: (file, bytes) => this.#files[file].hash.step(bytes),
       pieceOpened: (intake) => this.#pieceOpened(intake),
@@ -370,16 +368,6 @@ export class SessionStore {
         if (tookOver && this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
       },
     };
-  }
-
-  #checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined {
-    const rawBytesMax = this.#parts.head.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
-    const rightFile = (tail.kind === "index") === (place.file === 1);
-    if (rightFile && tail.rawLength >= 1 && tail.rawLength <= rawBytesMax) return undefined;
-    return new Failure(
-      "E_PROTOCOL",
-      `chunk ${place.sequence} of file ${place.file} says that it is ${tail.rawLength} raw bytes of kind ${tail.kind}`,
-    );
   }
 
   #received(record: ChunkRecord, pieces: readonly Piece[]): void {

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { BufferPool } from "#store/buffer-pool.ts";
 import { CatchUp } from "#store/catch-up.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import { EagerPlacement } from "#store/eager-placement.ts";
 import { FileHash } from "#store/file-hash.ts";
 import { HashTurns } from "#store/hash-turns.ts";
@@ -24,13 +25,14 @@ test("of a long journal no more than two thousand chunks wait at a time", async 
   await journal.append(
     encodeChunks(chunks.map((chunk) => ({ ...chunk, storedLength: chunk.bytes.length, rawLength: 10, crc: 0 }))),
   );
-  const marks = { highBytes: 4096, lowBytes: 2048, pendingBytesMax: 4096 };
+  const buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, clock });
+  const share = buffer.join({ relief: () => undefined, write: () => undefined, holdBytesMax: 0 });
   const failures: unknown[] = [];
   const onFailure = (failure: unknown): void => void failures.push(failure);
   const open = (): FileHash =>
     new FileHash({
       ...{ placement: new EagerPlacement([part, part]), pool, turns: new HashTurns(clock), onFailure },
-      ...{ memory: new IntakeMemory(pool, marks, () => undefined), onDamaged: onFailure },
+      ...{ memory: new IntakeMemory(pool, share, 4096), onDamaged: onFailure },
     });
   const hashes = [open(), open()] as const;
   let mostWaiting = 0;

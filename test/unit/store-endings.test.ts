@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import type { DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
+import type { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { DiskHook } from "#test/support/memory-file.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { settle } from "#test/support/sim-clock.ts";
 import {
