@@ -4,15 +4,13 @@
  */
 import { must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
-import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
 import type { Durability } from "./durability.ts";
 import type { SessionFile } from "./finish.ts";
 import type { IntakeMemory, Piece } from "./intake-memory.ts";
 import type { ChunkRecord } from "./journal-format.ts";
-import type { ChunkPlace, ChunkTail, ChunkWriter } from "./session-types.ts";
+import type { ChunkPlace, ChunkWriter } from "./session-types.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export interface ChunkIntakesParts {
@@ -63,14 +61,14 @@ export class ChunkIntakes {
   }
 
   #makeHost(): IntakeHost {
-    const { archive, files, log, memory, writes, durability, lost } = this.#parts;
+    const { archive, chunkBytes, files, log, memory, writes, durability, lost } = this.#parts;
     const ended = (intake: ChunkIntake): void => {
       this.#intakes.delete(intake);
     };
     return {
       memory,
       writes,
-      checkTail: (place, tail) => this.#checkTail(place, tail),
+      chunkBytes,
       // For every byte that comes one is hashed, if any is at hand: so the hash is never far behind, nor in the way.
       took: (file, bytes) => files[file].hash.step(bytes),
       pieceOpened: (intake) => this.#pieceOpened(intake),
@@ -91,16 +89,6 @@ export class ChunkIntakes {
         if (files[place.file].ledger.release(place.sequence)) lost(place.file, place.sequence);
       },
     };
-  }
-
-  #checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined {
-    const rawBytesMax = this.#parts.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
-    const rightFile = (tail.kind === "index") === (place.file === 1);
-    if (rightFile && tail.rawLength >= 1 && tail.rawLength <= rawBytesMax) return undefined;
-    return new Failure(
-      "E_PROTOCOL",
-      `chunk ${place.sequence} of file ${place.file} says that it is ${tail.rawLength} raw bytes of kind ${tail.kind}`,
-    );
   }
 
   #received(record: ChunkRecord, pieces: readonly Piece[]): void {
