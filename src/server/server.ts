@@ -13,7 +13,7 @@ import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
+import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
 import { type BufferView, ServerMetrics } from "./server-metrics.ts";
@@ -125,9 +125,12 @@ export class Server {
     });
   }
 
-  /** Opens the storages; one that cannot be opened is an event. Never rejects. Connections may come afterwards. */
+  /**
+   * Opens the storages; one that cannot be opened is an event, one that takes its time is opened later. Never rejects.
+   * Connections may come afterwards.
+   */
   async start(): Promise<void> {
-    await this.#storages.openAll();
+    await this.#waitFor(this.#storages.openAll(), STORAGES_START_MS);
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();

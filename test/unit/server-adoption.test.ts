@@ -116,3 +116,28 @@ describe("of a session in a storage that is opened because its agent asks, the a
     }
   });
 });
+
+test("a storage whose disk hangs holds up neither the start nor the stop, and nobody is told that its sessions are gone", async () => {
+  const first = await ServerWorld.start({ storages: STORAGES });
+  const { admitted } = await first.session({ storage: "other" });
+  const disk = await stopped(first);
+  const { promise: hanging, resolve } = Promise.withResolvers<void>();
+  disk.hook = ({ call, path }) => (call === "realpath" && path === "/srv/other" ? hanging : undefined);
+  world = await next(first, 8, disk);
+  expect(world.server.view().sessionCount).toBe(0);
+  await world.session();
+  // The first one waits for the disk, which the agent does not for ever.
+  const waiting = world.resume(admitted.session);
+  const { link } = world.resume(admitted.session);
+  expect((await world.wait(link.expect("refused"))).code).toBe("E_STORAGE_FAILED");
+  await world.clock.advance(120_000);
+  expect(world.eventsOf("storage.failed")).toMatchObject([{ fields: { storage: "other", code: "E_TIMEOUT" } }]);
+  const stop = world.server.shutdown();
+  void world.server.shutdown();
+  await world.wait(stop);
+  expect(waiting.link.isClosed).toBe(true);
+  // It comes too late, and lets go of the disk by itself.
+  disk.hook = () => undefined;
+  resolve();
+  await world.clock.advance(1_000);
+});
