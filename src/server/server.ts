@@ -72,7 +72,7 @@ export class Server {
   #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, log, software, config } = options;
+    const { clock, random, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
     const { diskKey } = options;
@@ -96,7 +96,6 @@ export class Server {
     const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
-      log,
       events,
       boot: this.boot,
       software,
