@@ -57,7 +57,7 @@ export class AdmissionDesk implements ApplicantDesk {
   receive(link: Link, agent: string, run: string): LinkOwner {
     const applicant: Applicant = new Applicant(this, link, agent, run);
     const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
-      applicant.refuse(new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+      this.#refuse(applicant, new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
     });
     applicant.expectBegin(timer);
     return applicant;

@@ -36,6 +36,7 @@ test("who is welcomed and does not say Begin within 10 s is refused", async () =
   expect(link.isClosed).toBe(false);
   expect((await w.wait(link.expect("refused"))).code).toBe("E_TIMEOUT");
   await w.wait(link.closed());
+  expect(w.eventsOf("admission.refused")).toMatchObject([{ fields: { agent: "web-1", code: "E_TIMEOUT" } }]);
 });
 
 describe("before Hello", () => {
