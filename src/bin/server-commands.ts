@@ -9,9 +9,9 @@ import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus, SessionsView } from "#observe/views.ts";
 import { pruneFailure, prunedView } from "#server/admin.ts";
+import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { pruneAlone } from "#store/prune.ts";
-import type { SpawnSyncWorker } from "#store/sync-thread.ts";
 import { askServer } from "./control.ts";
 import { systemClock } from "./system.ts";
 
@@ -19,7 +19,7 @@ export interface CommandRuntime {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   readonly privileged: boolean;
-  readonly spawnSync: SpawnSyncWorker;
+  readonly spawnThread: SpawnDiskWorker;
 }
 
 /** The exit status. Rejects with Failure E_NOT_RUNNING and what the server answers. */
@@ -96,7 +96,7 @@ async function pruneWithoutServer(
   storages: readonly StorageConfig[],
   out: CommandRuntime,
 ): Promise<PruneView> {
-  const disk = new LinuxDisk({ privileged: out.privileged, spawnSync: out.spawnSync });
+  const disk = new LinuxDisk({ privileged: out.privileged, spawnThread: out.spawnThread });
   // Removals are in the answer; what goes wrong is told as well.
   const log = createLogger({ level: "warn", format: "text", sink: { write: out.stderr }, clock: systemClock });
   const view = { dryRun, entries: [] as PrunedView[], failures: [] as PruneFailure[] };

@@ -11,12 +11,13 @@ import { Recorder } from "#observe/recorder.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
 import { KnownStorages } from "#store/known-storages.ts";
+import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
-import { Storage } from "#store/storage.ts";
-import type { SpawnSyncWorker } from "#store/sync-thread.ts";
+import { Storage, type StorageOptions } from "#store/storage.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -29,7 +30,7 @@ export interface ServerRuntime {
   readonly software: string;
   readonly privileged: boolean;
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
-  readonly spawnSync: SpawnSyncWorker;
+  readonly spawnThread: SpawnDiskWorker;
 }
 
 export interface Daemon {
@@ -39,21 +40,23 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged, spawnSync } = runtime;
-  const disk = new LinuxDisk({ privileged, spawnSync });
+  const { config, identity, log, software, privileged, spawnThread } = runtime;
+  const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
   const recorder = await openRecorder(runtime, disk);
   const metrics = new ServerMetrics();
+  const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const server = new Server({
-    config,
+    ...{ config, chunkBuffer },
     clock: systemClock,
     random: systemRandom,
     log,
     events: recorder,
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
-    openStorage: (storage, established) => openStorage(storage, established, metered(storage.name, disk, metrics), log),
+    openStorage: (storage, established) =>
+      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     metrics,
   });
@@ -125,12 +128,17 @@ function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
   return new MeteredDisk(disk, systemClock, metrics.meterOf(storage));
 }
 
-function openStorage(config: StorageConfig, established: boolean, disk: Disk, log: Logger): Promise<Storage> {
+function openStorage(
+  config: StorageConfig,
+  established: boolean,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
-  const pendingBytesMax = assembler.pendingMemBytesMax;
+  const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
   return Storage.open({
     ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
-    ...{ disk, clock: systemClock, log },
+    staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
+    ...{ clock: systemClock, ...shared },
   });
 }
 

@@ -23,7 +23,7 @@ const stderr = (text: string): void => void process.stderr.write(text);
 /** A worker is found only from the entry file of an executable. */
 const diskRuntime = {
   privileged: process.getuid?.() === 0,
-  spawnSync: () => new Worker(new URL("./sync-worker.ts", import.meta.url).href, { smol: true }),
+  spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
 };
 
 /** After a stop: how long a call into a disk that hangs may keep the process. */

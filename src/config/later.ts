@@ -11,8 +11,6 @@ interface LaterKey {
   readonly path: readonly string[];
   readonly message: string;
   readonly hint?: string;
-  /** Only with this value. */
-  readonly onlyWith?: unknown;
   /** Keys of the section that work already. */
   readonly but?: readonly string[];
 }
@@ -35,19 +33,9 @@ export const AGENT_LATER: readonly LaterKey[] = [
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
-  {
-    path: ["storages", "*", "assembler_mode"],
-    message: NOT_YET,
-    hint: "Until then chunks are written at their place (eager).",
-    onlyWith: "lazy",
-  },
-  { path: ["storages", "*", "chunk_shard_levels"], message: NOT_YET },
-  { path: ["storages", "*", "chunk_fsync"], message: NOT_YET },
   { path: ["storages", "*", "verify_integrity"], message: NOT_YET },
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["flow_rotation"], message: NOT_YET },
-  { path: ["chunk_buffer", "size"], message: NOT_YET },
-  { path: ["chunk_buffer", "drain_ratio"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
   { path: ["control_lost_grace_period"], message: NOT_YET },
   {
@@ -79,8 +67,7 @@ export function laterWarnings(file: string, text: YamlText, table: readonly Late
   return warnings;
 }
 
-function concerns({ onlyWith, but }: LaterKey, value: unknown): boolean {
-  if (onlyWith !== undefined && onlyWith !== value) return false;
+function concerns({ but }: LaterKey, value: unknown): boolean {
   if (but === undefined || typeof value !== "object" || value === null) return true;
   return Object.keys(value).some((key) => !but.includes(key));
 }

@@ -6,6 +6,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
+import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
 import type { Occupant } from "./occupant.ts";
 import { NO_TOTALS, sessionEnded } from "./session-events.ts";
@@ -23,7 +24,8 @@ export interface AdoptionParts {
 
 /** Takes all that the storage has left over. Never rejects. */
 export async function adoptSessions(parts: AdoptionParts, storage: Storage, config: StorageConfig): Promise<void> {
-  const { sessions, casualties } = storage.takeLeft();
+  const { sessions, casualties, completed } = storage.takeLeft();
+  for (const { head, answer } of completed) over(parts, planOf(head, config), { kind: "committed", answer });
   for (const { head, failure } of casualties) over(parts, planOf(head, config), { kind: "ended", failure });
   for (const left of sessions) await adopt(parts, left, config);
 }
@@ -31,6 +33,11 @@ export async function adoptSessions(parts: AdoptionParts, storage: Storage, conf
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
   const { house } = parts;
   const plan = planOf(left.head, config);
+  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
+    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
+    await left.discard();
+    return;
+  }
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
   // Another storage may hold a session of the entry: begun while this one could not be opened, or the other way round.
   const rivalNow = (): Occupant | undefined => house.registry.occupant(plan.agent, plan.backup);
@@ -51,7 +58,9 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
     return;
   }
   const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
-  if (diskKey !== undefined) share.promise(diskKey, plan.expectedBytes);
+  if (diskKey !== undefined) {
+    share.promise(diskKey, plan.expectedBytes + assemblyBytes(config, plan.expectedBytes));
+  }
   const session = house.make(plan, share);
   try {
     house.registry.enter(session);

@@ -88,8 +88,8 @@ export const STORAGES_STOP_MS = 5_000;
 export const LIMIT_RETRY_MS = 30_000;
 
 /**
- * Memory that one session takes beside `assembler_pending_mem_limit`: what waits for the disk, ledger, slots, sockets.
- * Both together are what `memory_limit` counts.
+ * Memory that one session takes beside `assembler_pending_mem_limit`: the 4 MB of its own that may wait for the disk, ledger,
+ * slots, sockets. Both together are what `memory_limit` counts, and once for all sessions `chunk_buffer.size`.
  */
 export const SESSION_MEMORY_BYTES = 8 * MiB;
 

@@ -3,7 +3,7 @@ import type { Clock } from "#base/clock.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
-import type { BufferView, ServerGauges, ServerMetrics } from "./server-metrics.ts";
+import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
 import type { Session } from "./session.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { StorageConditions } from "./storage-conditions.ts";
@@ -17,12 +17,11 @@ export interface OverviewOptions {
   readonly desk: AdmissionDesk;
   readonly conditions: StorageConditions;
   readonly metrics: ServerMetrics;
-  readonly chunkBuffer: BufferView | undefined;
+  readonly chunkBuffer: ChunkBufferView;
+  readonly staging: () => readonly StorageStaging[];
   readonly connectionCount: () => number;
   readonly stopping: () => boolean;
 }
-
-const NO_BUFFER: BufferView = { usedBytes: 0, bytesMax: 0 };
 
 export class Overview implements ServerGauges {
   readonly #options: OverviewOptions;
@@ -54,12 +53,18 @@ export class Overview implements ServerGauges {
   }
 
   memory(): BufferView {
-    const { house, config } = this.#options;
-    return { usedBytes: house.shares.taken.memoryBytes, bytesMax: config.server.memoryBytesMax };
+    const { house, config, chunkBuffer } = this.#options;
+    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
+    return { usedBytes, bytesMax: config.server.memoryBytesMax };
   }
 
-  chunkBuffer(): BufferView {
-    return this.#options.chunkBuffer ?? NO_BUFFER;
+  chunkBuffer(): ChunkBufferView {
+    const { usedBytes, bytesMax, pauses } = this.#options.chunkBuffer;
+    return { usedBytes, bytesMax, pauses };
+  }
+
+  staging(): readonly StorageStaging[] {
+    return this.#options.staging();
   }
 
   storages(): ReturnType<ServerGauges["storages"]> {

@@ -4,6 +4,7 @@
  */
 import type { ObservedEvent } from "#observe/events.ts";
 import { type Counter, type Histogram, Metrics, type Sample } from "#observe/metrics.ts";
+import type { StagingCounters } from "#store/lazy-placement.ts";
 import type { DiskMeter } from "#store/metered-disk.ts";
 
 /** A limited memory: how much of it is used. */
@@ -11,6 +12,16 @@ export interface BufferView {
   readonly usedBytes: number;
   /** 0: there is none. */
   readonly bytesMax: number;
+}
+
+export interface ChunkBufferView extends BufferView {
+  /** How often a session was told to pause since the start. */
+  readonly pauses: number;
+}
+
+/** What a storage has staged and assembled since it was opened. */
+export interface StorageStaging extends Readonly<StagingCounters> {
+  readonly storage: string;
 }
 
 /** What the gauges ask for when somebody looks. */
@@ -22,7 +33,9 @@ export interface ServerGauges {
   backlogBytes(): number;
   /** Counted by `memory_limit`. */
   memory(): BufferView;
-  chunkBuffer(): BufferView;
+  chunkBuffer(): ChunkBufferView;
+  /** Of storages that are open. */
+  staging(): readonly StorageStaging[];
   storages(): readonly {
     readonly name: string;
     readonly usable: boolean;
@@ -120,6 +133,19 @@ export class ServerMetrics {
     own.gauge("nbackup_memory_limit_bytes", "memory_limit", () => gauges.memory().bytesMax);
     own.gauge("nbackup_chunk_buffer_bytes", "Bytes in the chunk buffer", () => gauges.chunkBuffer().usedBytes);
     own.gauge("nbackup_chunk_buffer_limit_bytes", "chunk_buffer.size", () => gauges.chunkBuffer().bytesMax);
+    own.gauge("nbackup_reading_pauses", "Pauses of sessions whose disk was behind", () => gauges.chunkBuffer().pauses);
+    const staged = (value: (staging: StorageStaging) => number) => (): Sample[] =>
+      gauges.staging().map((staging) => ({ labels: { storage: staging.storage }, value: value(staging) }));
+    own.gauge(
+      "nbackup_staged_chunks",
+      "Chunks staged since the storage was opened",
+      staged(({ stagedChunks }) => stagedChunks),
+    );
+    own.gauge(
+      "nbackup_assembled_bytes",
+      "Bytes assembled since the storage was opened",
+      staged(({ assembledBytes }) => assembledBytes),
+    );
     const perStorage = (
       value: (storage: ReturnType<ServerGauges["storages"]>[number]) => number | undefined,
     ): Sample[] =>

@@ -16,7 +16,7 @@ import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
-import { type BufferView, ServerMetrics } from "./server-metrics.ts";
+import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
@@ -39,8 +39,8 @@ export interface ServerOptions {
   readonly diskKey: (baseDir: string) => Promise<string>;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
-  /** The chunk buffer that sessions share, if there is one. */
-  readonly chunkBuffer?: BufferView;
+  /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
+  readonly chunkBuffer?: ChunkBufferView;
 }
 
 /** What runs now, for logs and status. */
@@ -48,7 +48,12 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  readonly chunkBuffer: ChunkBufferView;
+  /** Of storages that are open, since they were opened. */
+  readonly staging: readonly StorageStaging[];
 }
+
+const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
 export class Server {
   /** UUID of this start. */
@@ -75,7 +80,7 @@ export class Server {
     const { clock, random, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
-    const { diskKey } = options;
+    const { diskKey, chunkBuffer = NO_BUFFER } = options;
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#conditions = new StorageConditions(clock, options.events);
     const events = this.#observed();
@@ -90,7 +95,10 @@ export class Server {
     });
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
-      limits: { sessionsMax: config.server.sessionsMax, memoryBytesMax: config.server.memoryBytesMax },
+      limits: {
+        sessionsMax: config.server.sessionsMax,
+        memoryBytesMax: config.server.memoryBytesMax - chunkBuffer.bytesMax,
+      },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
     const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
@@ -113,7 +121,8 @@ export class Server {
     });
     this.#overview = new Overview({
       ...{ config, clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
-      ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer: options.chunkBuffer },
+      ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
+      staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
       stopping: () => this.#stopping !== undefined,
     });
@@ -146,6 +155,8 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      chunkBuffer: this.#overview.chunkBuffer(),
+      staging: this.#overview.staging(),
     };
   }
 

@@ -59,6 +59,12 @@ export interface DiskFilesystem {
    * what failed to get there by itself since it was opened, or since the last call.
    */
   sync(): Promise<void>;
+  /**
+   * Appends whole files of this filesystem, in order, to an existing one at an offset: the first, and as many more as fit
+   * into `bytesMax`. Resolves with the lengths of those that were appended. Rejects when none was, with what was wrong with
+   * the first; ENOENT when it is missing.
+   */
+  append(paths: readonly string[], into: string, offset: number, bytesMax: number): Promise<readonly number[]>;
   close(): Promise<void>;
 }
 

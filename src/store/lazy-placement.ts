@@ -28,9 +28,12 @@ export interface LazyPlacementParts {
   readonly directory: string;
   /** The part files, by file number; open for reading and writing, and closed by `close`. */
   readonly parts: readonly DiskFile[];
+  /** Of the same, relative to the root. */
+  readonly partPaths: readonly string[];
   readonly levels: ShardLevels;
-  /** Held since before the first chunk was written, and closed by `close`; undefined: every chunk is synced by itself. */
-  readonly filesystem: DiskFilesystem | undefined;
+  /** Held since before the first chunk was written, and closed by `close`. */
+  readonly filesystem: DiskFilesystem;
+  readonly chunkFsync: boolean;
   readonly journal: JournalWriter;
   readonly counters: StagingCounters;
   /** By file number, what the journal's assembled records say; missing: nothing is assembled. */
@@ -84,7 +87,8 @@ export class LazyPlacement implements ChunkPlacement {
 
   /** No call may be under way. */
   close(): Promise<void> {
-    return allOf([...this.#parts.parts.map((part) => part.close()), this.#staged.close()]);
+    const { parts, filesystem } = this.#parts;
+    return allOf([...parts.map((part) => part.close()), this.#staged.close(), filesystem.close()]);
   }
 
   async #assembleFile(
@@ -92,19 +96,19 @@ export class LazyPlacement implements ChunkPlacement {
     extent: FileExtent,
     host: Pick<AssemblyHost, "check"> & Progress,
   ): Promise<void> {
-    const { root, directory, levels, journal, counters, batchBytes } = this.#parts;
+    const { root, directory, levels, filesystem, journal, counters, batchBytes } = this.#parts;
     const part = this.#part(file);
-    const before = this.#assembled[file];
-    const assembly = new Assembly({
-      ...{ root, directory, levels, journal, part, file, extent, host },
+    const assemblyParts = {
+      ...{ root, directory, levels, filesystem, journal, part, file, extent, host },
+      partPath: root.path(must(this.#parts.partPaths[file], `path of part ${file}`)),
       batchBytes: batchBytes ?? BATCH_BYTES,
-      pathOf: (sequence) => this.#staged.pathOf({ file, sequence }),
-      onPoint: (point) => {
+      pathOf: (sequence: number) => this.#staged.pathOf({ file, sequence }),
+      onPoint: (point: AssembledPoint) => {
         counters.assembledBytes += point.bytes - this.#assembled[file].bytes;
         this.#assembled[file] = point;
       },
-    });
-    await assembly.run(before);
+    };
+    await new Assembly(assemblyParts, this.#assembled[file]).run();
     const { chunks, bytes } = this.#assembled[file];
     if (chunks !== extent.chunks || bytes !== extent.bytes) {
       throw new Failure(

@@ -1,12 +1,12 @@
 /**
- * The real disk: node:fs on Linux, and flock and syncfs by FFI, which node:fs lacks. All calls but flock itself run off
- * the main thread. It never follows a symbolic link in the last component of a path, and repeats nothing but short writes and reads.
+ * The real disk: node:fs on Linux, and by FFI what node:fs lacks: flock, syncfs and copy_file_range. All calls but flock
+ * itself run off the main thread. It never follows a symbolic link in the last component of a path, and repeats nothing but short writes and reads.
  */
 import { constants, promises as fs, type BigIntStats } from "node:fs";
 import { constants as osConstants } from "node:os";
 import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
 import { flock } from "./linux-libc.ts";
-import { type SpawnSyncWorker, SyncThread } from "./sync-thread.ts";
+import { DiskThread, type SpawnDiskWorker } from "./disk-thread.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -22,6 +22,10 @@ type FileHandle = Awaited<ReturnType<typeof fs.open>>;
 /** An error as node:fs throws them. */
 function diskError(code: string, call: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${call} '${path}'`), { code });
+}
+
+function errnoError(errno: number, call: string, path: string): Error {
+  return diskError(ERRNO_NAMES.get(errno) ?? "EIO", `${call} (errno ${errno})`, path);
 }
 
 class LinuxFile implements DiskFile {
@@ -78,22 +82,22 @@ class LinuxFile implements DiskFile {
   }
 }
 
-/** One that is used by open filesystems. */
+/** One that is used by open filesystems; made when the first of them calls it. */
 interface SharedThread {
-  readonly thread: SyncThread;
+  thread: DiskThread | undefined;
   users: number;
 }
 
 export class LinuxDisk implements Disk {
   readonly privileged: boolean;
-  readonly #spawnSync: SpawnSyncWorker;
+  readonly #spawnThread: SpawnDiskWorker;
   /** By device: a disk that hangs holds up no other. */
   readonly #threads = new Map<number, SharedThread>();
 
   /** `privileged`: the process is root. Threads are made only for filesystems that are opened, and end with them. */
-  constructor(options: { readonly privileged: boolean; readonly spawnSync: SpawnSyncWorker }) {
+  constructor(options: { readonly privileged: boolean; readonly spawnThread: SpawnDiskWorker }) {
     this.privileged = options.privileged;
-    this.#spawnSync = options.spawnSync;
+    this.#spawnThread = options.spawnThread;
   }
 
   async create(path: string, mode: number): Promise<DiskFile> {
@@ -192,18 +196,25 @@ export class LinuxDisk implements Disk {
     const handle = await openDirectory(path);
     return closeOnFailure(handle, async () => {
       const { dev } = await handle.stat();
-      const shared = this.#threads.get(dev) ?? { thread: new SyncThread(this.#spawnSync), users: 0 };
+      const shared = this.#threads.get(dev) ?? { thread: undefined, users: 0 };
       this.#threads.set(dev, shared);
       shared.users += 1;
+      const thread = (): DiskThread => (shared.thread ??= new DiskThread(this.#spawnThread));
       return {
         sync: async () => {
-          const errno = await shared.thread.sync(handle.fd);
-          if (errno !== 0) throw diskError(ERRNO_NAMES.get(errno) ?? "EIO", `syncfs (errno ${errno})`, path);
+          const errno = await thread().sync(handle.fd);
+          if (errno !== 0) throw errnoError(errno, "syncfs", path);
+        },
+        append: async (paths, into, offset, bytesMax) => {
+          const { lengths, errno } = await thread().append({ paths, into, offset, bytesMax });
+          // With some appended the call did well: who goes on with the next one hears of it then.
+          if (lengths.length === 0) throw errnoError(errno, "copy", paths[0] ?? path);
+          return lengths;
         },
         close: () => {
           shared.users -= 1;
           if (shared.users === 0) {
-            shared.thread.close();
+            shared.thread?.close();
             this.#threads.delete(dev);
           }
           return handle.close();

@@ -93,6 +93,7 @@ export class MeteredDisk implements Disk {
     const filesystem = await this.#watch(this.#disk.openFilesystem(path));
     return {
       sync: () => this.#timed(() => filesystem.sync()),
+      append: (paths, into, offset, bytesMax) => this.#watch(filesystem.append(paths, into, offset, bytesMax)),
       close: () => this.#watch(filesystem.close()),
     };
   }

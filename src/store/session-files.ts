@@ -116,10 +116,11 @@ async function placementOf(root: StorageRoot, head: JournalHead, needs: Placemen
   if (head.staging === undefined) return new EagerPlacement(parts);
   const paths = sessionPaths(head.session);
   await root.makeDirectory(paths.staging, 0o700);
-  const filesystem = staging.chunkFsync ? undefined : await root.openFilesystem(paths.directory);
-  if (filesystem !== undefined) opened.push(filesystem);
+  const filesystem = await root.openFilesystem(paths.directory);
+  opened.push(filesystem);
   return new LazyPlacement({
     ...{ root, directory: paths.directory, parts, journal, filesystem, assembled },
+    partPaths: [paths.archive, paths.index],
     levels: head.staging.shardLevels,
     ...staging,
   });

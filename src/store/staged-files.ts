@@ -21,8 +21,10 @@ export interface StagedFilesParts {
   /** The session's, relative to the root. */
   readonly directory: string;
   readonly levels: ShardLevels;
-  /** Synced as a whole for each acknowledgement; undefined: every file and its directory is. */
-  readonly filesystem: DiskFilesystem | undefined;
+  /** Held since before the first chunk was written. */
+  readonly filesystem: DiskFilesystem;
+  /** Every file and its directory is synced for an acknowledgement, not the filesystem as a whole. */
+  readonly chunkFsync: boolean;
 }
 
 /** A chunk that is not synced yet, or was given up. */
@@ -84,9 +86,9 @@ export class StagedFiles {
       await this.#seal(staged, chunk.storedLength);
       this.#staged.delete(key);
     });
-    const { filesystem, root } = this.#parts;
-    if (filesystem !== undefined) await filesystem.sync();
-    else await eachOf(shards, SYNCS_AT_ONCE, (shard) => root.sync(shard));
+    const { filesystem, root, chunkFsync } = this.#parts;
+    if (chunkFsync) await eachOf(shards, SYNCS_AT_ONCE, (shard) => root.sync(shard));
+    else await filesystem.sync();
   }
 
   /** Of a chunk that was synced, or whose writes have returned. */
@@ -113,7 +115,7 @@ export class StagedFiles {
     const opened = (await Promise.allSettled(open)).flatMap((each) =>
       each.status === "fulfilled" ? [each.value] : [],
     );
-    await allOf([...opened.map((file) => file.close()), this.#parts.filesystem?.close() ?? Promise.resolve()]);
+    await allOf(opened.map((file) => file.close()));
   }
 
   #use(chunk: ChunkPlace): Staged {
@@ -180,7 +182,7 @@ export class StagedFiles {
     const file = await opening;
     try {
       // Through the descriptor that wrote: the kernel tells a lost write to those who had the file open.
-      if (this.#parts.filesystem === undefined) await file.fdatasync();
+      if (this.#parts.chunkFsync) await file.fdatasync();
     } finally {
       await file.close();
     }

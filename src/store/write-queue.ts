@@ -6,6 +6,12 @@
 import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { ChunkPlace } from "./session-types.ts";
 
+/** Whether writes may begin, and who wants to know that some wait. */
+export interface WriteGate {
+  readonly writing: boolean;
+  waits(waiting: boolean): void;
+}
+
 /** One is copied by the kernel while the next is handed over; more gain nothing and cost fairness. */
 const WRITES_AT_ONCE = 2;
 
@@ -22,6 +28,7 @@ export interface QueuedWrite {
 
 export class WriteQueue {
   readonly #placement: ChunkPlacement;
+  readonly #gate: WriteGate;
   readonly #onFailure: (error: unknown) => void;
   #waiting: QueuedWrite[] = [];
   #head = 0;
@@ -30,8 +37,9 @@ export class WriteQueue {
   #stopped = false;
 
   /** `onFailure` is called once, with what the disk threw. */
-  constructor(placement: ChunkPlacement, onFailure: (error: unknown) => void) {
+  constructor(placement: ChunkPlacement, gate: WriteGate, onFailure: (error: unknown) => void) {
     this.#placement = placement;
+    this.#gate = gate;
     this.#onFailure = onFailure;
   }
 
@@ -41,7 +49,25 @@ export class WriteQueue {
       return;
     }
     this.#waiting.push(write);
-    this.#pump();
+    this.#gate.waits(true);
+    this.pump();
+  }
+
+  /** Starts what may start; called when the gate has opened. */
+  pump(): void {
+    while (this.#gate.writing && this.#running.size < WRITES_AT_ONCE) {
+      const write = this.#waiting[this.#head];
+      if (write === undefined || this.#overlaps(write)) break;
+      this.#head += 1;
+      if (write.cancelled) write.ended(false);
+      else this.#start(write);
+    }
+    // The array is cut now and then instead of shifted each time.
+    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    this.#settle();
   }
 
   /** Drops what has not started. What runs goes on: wait for `idle`. */
@@ -62,29 +88,13 @@ export class WriteQueue {
     return promise;
   }
 
-  #pump(): void {
-    while (this.#running.size < WRITES_AT_ONCE) {
-      const write = this.#waiting[this.#head];
-      if (write === undefined || this.#overlaps(write)) break;
-      this.#head += 1;
-      if (write.cancelled) write.ended(false);
-      else this.#start(write);
-    }
-    // The array is cut now and then instead of shifted each time.
-    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
-    this.#settle();
-  }
-
   #start(write: QueuedWrite): void {
     this.#running.add(write);
     this.#placement.write(write.chunk, write.bytes, write.offset).then(
       () => {
         this.#running.delete(write);
         write.ended(true);
-        this.#pump();
+        this.pump();
       },
       (error: unknown) => {
         this.#running.delete(write);
@@ -104,7 +114,9 @@ export class WriteQueue {
   }
 
   #settle(): void {
-    if (this.#running.size > 0 || this.#head < this.#waiting.length) return;
+    if (this.#head < this.#waiting.length) return;
+    this.#gate.waits(false);
+    if (this.#running.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

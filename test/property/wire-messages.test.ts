@@ -37,12 +37,26 @@ test("keys that this version does not know are ignored", () => {
     fc.property(
       fc.dictionary(fc.string({ minLength: 3 }), fc.oneof(fc.integer(), fc.string(), fc.boolean())),
       (more) => {
+        // That one key is refused: it means something else to the language.
+        delete more["__proto__"];
         const payload = encode({ ...more, id: 7 });
         expect(decodeMessage("ping", payload)).toEqual({ type: "ping", body: { id: 7 } });
       },
     ),
     { numRuns: 100, examples: [[{ constructor: 1, toString: "x" }]] },
   );
+});
+
+test("the key __proto__ is refused wherever it stands", () => {
+  const key = Buffer.from("__proto__");
+  const map = Buffer.concat([
+    Buffer.from([0x82, 0xa0 | key.length]),
+    key,
+    Buffer.from([0xc2, 0xa2]),
+    Buffer.from("id"),
+    Buffer.from([7]),
+  ]);
+  expect(() => decodeMessage("ping", map)).toThrow("ping payload is not msgpack");
 });
 
 function passes(bytes: Uint8Array): boolean {

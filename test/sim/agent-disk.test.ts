@@ -7,7 +7,8 @@ import { KiB, MiB } from "#base/units.ts";
 import { runBackup } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
-import { type DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { DiskHook } from "#test/support/memory-file.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { ServerWorld } from "#test/support/server-world.ts";
 
@@ -35,7 +36,7 @@ async function run(parallels: number, disk: MemoryDisk, hook: DiskHook): Promise
   const result = await world.clock.until(backup, 3_600_000);
   disk.hook = () => undefined;
   await world.clock.advance(30_000);
-  expect(world.server.view()).toEqual({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+  expect(world.server.view()).toMatchObject({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
   expect(world.clock.pendingCount).toBe(timers);
   for (const producer of producers) expect(producer.stopped).toBeGreaterThan(0);
   return { result, world, producers: producers.length, dialled: agent.network.dialled };

@@ -12,7 +12,8 @@ import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
-import { seededRandom, type ServerWorld } from "./server-world.ts";
+import { seededRandom } from "./seeded-random.ts";
+import type { ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
 export const AGENT_IDENTITY = {

@@ -118,10 +118,12 @@ export interface Kit {
 
 /** A storage on a simulated disk and clock. */
 export async function openKit(
-  options: Partial<Omit<StorageOptions, "disk" | "clock" | "log">> & { readonly disk?: MemoryDisk } = {},
+  options: Partial<Omit<StorageOptions, "disk" | "clock" | "log">> & {
+    readonly disk?: MemoryDisk;
+    readonly clock?: SimClock;
+  } = {},
 ): Promise<Kit> {
-  const { disk = new MemoryDisk(), ...rest } = options;
-  const clock = new SimClock();
+  const { disk = new MemoryDisk(), clock = new SimClock(), ...rest } = options;
   const log = listLog();
   const storage = await Storage.open(storageOptions({ ...rest, disk, clock, log }));
   return { disk, clock, log, storage };

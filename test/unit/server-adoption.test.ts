@@ -1,6 +1,6 @@
 /** Sessions that an earlier start of the server left: which of them go on, and what the agents of the others hear. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { OTHER_RUN, RUN, ServerWorld, storageConfig } from "#test/support/server-world.ts";

@@ -24,8 +24,8 @@ import {
 const made: string[] = [];
 const privileged = process.geteuid?.() === 0;
 
-function temporary(): string {
-  const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "nbackup-store-")));
+function temporary(base = os.tmpdir()): string {
+  const directory = fs.realpathSync(fs.mkdtempSync(path.join(base, "nbackup-store-")));
   made.push(directory);
   return directory;
 }
@@ -35,8 +35,9 @@ afterEach(() => {
 });
 
 function linuxDisk(): LinuxDisk {
-  const spawnSync = (): Worker => new Worker(new URL(import.meta.resolve("#bin/sync-worker.ts")).href, { smol: true });
-  return new LinuxDisk({ privileged, spawnSync });
+  const spawnThread = (): Worker =>
+    new Worker(new URL(import.meta.resolve("#bin/disk-worker.ts")).href, { smol: true });
+  return new LinuxDisk({ privileged, spawnThread });
 }
 
 function code(attempt: Promise<unknown>): Promise<unknown> {
@@ -130,6 +131,37 @@ test("a filesystem is synced off the main thread, by as many as hold it, and the
   await second.close();
   await file.close();
   expect(await code(disk.openFilesystem(`${directory}/f`))).toBe("ENOTDIR");
+});
+
+test("whole files are appended to another as far as they fit, the first in any case, from this filesystem or another", async () => {
+  // The kernel copies within a filesystem; between two of different kinds it does not.
+  const directories = [temporary(), temporary(fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir())];
+  const disk = linuxDisk();
+  for (const into of directories) {
+    const [directory] = directories;
+    const filesystem = await disk.openFilesystem(into);
+    const lengths = [3_000_000, 1, 2_000_000, 0, 500_000];
+    const paths = lengths.map((length, index) => {
+      fs.writeFileSync(`${directory}/${index}`, Buffer.alloc(length, index + 1));
+      return `${directory}/${index}`;
+    });
+    const whole = `${into}/whole`;
+    fs.writeFileSync(whole, "before");
+    expect(await filesystem.append(paths, whole, 6, 1)).toEqual([3_000_000]);
+    expect(await filesystem.append(paths.slice(1), whole, 3_000_006, 2_000_001)).toEqual([1, 2_000_000, 0]);
+    expect(await filesystem.append(paths.slice(4), whole, 5_000_007, 1 << 30)).toEqual([500_000]);
+    const expected = lengths.map((length, index) => Buffer.alloc(length, index + 1));
+    expect(fs.readFileSync(`${into}/whole`).equals(Buffer.concat([Buffer.from("before"), ...expected]))).toBeTrue();
+    fs.symlinkSync(`${directory}/0`, `${into}/link`);
+    const append = (names: string[]): Promise<readonly number[]> => filesystem.append(names, whole, 0, 1 << 30);
+    expect(await code(append([`${into}/missing`]))).toBe("ENOENT");
+    expect(await code(append([`${into}/link`]))).toBe("ELOOP");
+    expect(await code(append([into]))).toBe("EINVAL");
+    expect(await append([`${directory}/1`, `${into}/missing`, `${directory}/1`])).toEqual([1]);
+    expect(await code(filesystem.append([`${directory}/1`], `${into}/link`, 0, 1))).toBe("ELOOP");
+    expect(await code(filesystem.append([`${directory}/1`], `${into}/missing`, 0, 1))).toBe("ENOENT");
+    await filesystem.close();
+  }
 });
 
 test("a session on a real disk leaves the three files, checked by sha256sum, and nothing else", async () => {
