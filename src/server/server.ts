@@ -189,6 +189,10 @@ export class Server {
     this.#watch.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    // Nobody sends for those without a connection: they go on after the next start.
+    for (const session of this.#house.registry.sessions()) {
+      if (session.state === "parked") void session.suspend(failure);
+    }
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
     await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.

@@ -35,10 +35,12 @@ describe("a message of every type is decoded as it was encoded", () => {
 test("keys that this version does not know are ignored", () => {
   fc.assert(
     fc.property(
-      fc.dictionary(fc.string({ minLength: 3 }), fc.oneof(fc.integer(), fc.string(), fc.boolean())),
+      // That one key is refused: it means something else to the language.
+      fc.dictionary(
+        fc.string({ minLength: 3 }).filter((key) => key !== "__proto__"),
+        fc.oneof(fc.integer(), fc.string(), fc.boolean()),
+      ),
       (more) => {
-        // That one key is refused: it means something else to the language.
-        delete more["__proto__"];
         const payload = encode({ ...more, id: 7 });
         expect(decodeMessage("ping", payload)).toEqual({ type: "ping", body: { id: 7 } });
       },

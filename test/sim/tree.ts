@@ -1,5 +1,5 @@
 /** The files that an agent of the simulator backs up, drawn from a seed, and what changes them while they are read. */
-import type { FileSource, OnName, OpenFile, Stat } from "#archive/source.ts";
+import type { FileSource, OnName, OpenFile, Stat, Xattrs } from "#archive/source.ts";
 import { KiB } from "#base/units.ts";
 import { MemorySource } from "#test/support/memory-source.ts";
 import type { Chance } from "./chance.ts";
@@ -100,6 +100,10 @@ export class WatchedSource implements FileSource {
     return this.#source.readlink(path);
   }
 
+  xattrs(path: Uint8Array): Xattrs {
+    return this.#source.xattrs(path);
+  }
+
   open(path: Uint8Array): OpenFile {
     const text = Buffer.from(path).toString("latin1");
     if (this.#opened.has(text)) this.#again(text);
@@ -108,6 +112,8 @@ export class WatchedSource implements FileSource {
     this.#openCount += 1;
     return {
       stat: file.stat,
+      xattrs: file.xattrs,
+      dataRanges: (onRange) => file.dataRanges(onRange),
       read: (into, offset) => file.read(into, offset),
       close: () => {
         this.#openCount -= 1;

@@ -56,6 +56,16 @@ describe("shutdown", () => {
     expect(w.eventsOf("session.suspended")[0]?.fields).toMatchObject({ code: "E_SHUTDOWN" });
   });
 
+  test("does not wait for a session whose agent is away", async () => {
+    const w = await start();
+    const { pipe } = await w.session();
+    pipe.cut();
+    await w.clock.advance(100);
+    await w.wait(w.server.shutdown());
+    expect(w.clock.now()).toBeLessThan(5_000);
+    expect(w.eventsOf("session.suspended")).toHaveLength(1);
+  });
+
   test("lets a broken session come back while it waits, and admits nobody new", async () => {
     const w = await start();
     const { pipe, admitted } = await w.session();
