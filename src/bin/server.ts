@@ -26,6 +26,9 @@ const diskRuntime = {
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
 };
 
+/** After a stop: how long a call into a disk that hangs may keep the process. */
+const LINGER_MS = 3000;
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -89,6 +92,7 @@ async function serve(file: string): Promise<number> {
   stop = () => void daemon.stop();
   await stopped;
   log.info("stopped");
+  setTimeout(() => process.exit(EXIT.done), LINGER_MS).unref();
   return EXIT.done;
 }
 

@@ -63,7 +63,7 @@ export class AdmissionDesk implements ApplicantDesk {
     this.#silent.add(applicant);
     const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
       this.#silent.delete(applicant);
-      applicant.refuse(new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+      this.#refuse(applicant, new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
     });
     applicant.expectBegin(timer);
     return applicant;

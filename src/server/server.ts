@@ -13,7 +13,7 @@ import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
+import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
@@ -77,7 +77,7 @@ export class Server {
   #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, log, software, config } = options;
+    const { clock, random, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
     const { diskKey, chunkBuffer = NO_BUFFER } = options;
@@ -104,7 +104,6 @@ export class Server {
     const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
-      log,
       events,
       boot: this.boot,
       software,
@@ -134,9 +133,12 @@ export class Server {
     });
   }
 
-  /** Opens the storages; one that cannot be opened is an event. Never rejects. Connections may come afterwards. */
+  /**
+   * Opens the storages; one that cannot be opened is an event, one that takes its time is opened later. Never rejects.
+   * Connections may come afterwards.
+   */
   async start(): Promise<void> {
-    await this.#storages.openAll();
+    await this.#waitFor(this.#storages.openAll(), STORAGES_START_MS);
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();
@@ -192,8 +194,6 @@ export class Server {
       if (session.state === "parked") void session.suspend(failure);
     }
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
-    // A storage that is being opened may still hand over sessions of an earlier start.
-    await this.#storages.seal();
     await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.
     await this.#house.idle();

@@ -394,6 +394,7 @@ export class Session implements Occupant {
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {
-    this.#host.events.emit(sessionEvent(this.plan, kind, message, fields));
+    const repeatKey = `${this.plan.id} ${message}`;
+    this.#host.events.emit({ ...sessionEvent(this.plan, kind, message, fields), repeatKey });
   }
 }

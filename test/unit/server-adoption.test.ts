@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
-import { makeChunks } from "#test/support/script-client.ts";
+import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { OTHER_RUN, RUN, ServerWorld, storageConfig } from "#test/support/server-world.ts";
 
 let world: ServerWorld | undefined;
@@ -73,4 +73,71 @@ test("a session whose acknowledged bytes are gone has ended, and its agent hears
   const { link: back } = world.resume(admitted.session);
   await world.wait(back.expect("welcome"));
   expect(await world.wait(back.expect("ended"))).toMatchObject({ code: "E_DISK", retry: false });
+});
+
+describe("of a session in a storage that is opened because its agent asks, the agent", () => {
+  test("that comes for the answer of its Finish gets it", async () => {
+    const first = await ServerWorld.start();
+    const { link, admitted } = await first.session();
+    for (const chunk of CHUNKS) link.data(chunk, { generation: 1 });
+    link.send("finish", finishOf(CHUNKS), 1);
+    await first.wait(link.expect("committed"));
+    const disk = await stopped(first);
+    const letIn = lockOut(disk, "/srv/backups");
+    world = await next(first, 8, disk);
+    letIn();
+    await world.clock.advance(5_000);
+    const { link: back } = world.resume(admitted.session);
+    await world.wait(back.expect("welcome"));
+    expect((await world.wait(back.expect("committed"))).archive).toBe(admitted.archive);
+  });
+
+  test("that asked before, on a connection that is dead, is not told that the session is gone", async () => {
+    const first = await ServerWorld.start();
+    const { admitted } = await first.session();
+    const disk = await stopped(first);
+    lockOut(disk, "/srv/backups");
+    world = await next(first, 8, disk);
+    await world.clock.advance(5_000);
+    const { promise: opening, resolve } = Promise.withResolvers<void>();
+    disk.hook = ({ path }) => (path.endsWith("/journal") ? opening : undefined);
+    const dead = world.resume(admitted.session);
+    await world.clock.advance(100);
+    dead.pipe.freeze();
+    const { link: back } = world.resume(admitted.session);
+    await world.clock.advance(5_000);
+    const another = world.resume(admitted.session);
+    await world.clock.advance(100);
+    disk.hook = () => undefined;
+    resolve();
+    const answers = await world.wait(Promise.all([back.next(), another.link.next()]));
+    for (const { type, body } of answers) {
+      if (type === "refused") expect(body.code).not.toBe("E_SESSION_GONE");
+    }
+  });
+});
+
+test("a storage whose disk hangs holds up neither the start nor the stop, and nobody is told that its sessions are gone", async () => {
+  const first = await ServerWorld.start({ storages: STORAGES });
+  const { admitted } = await first.session({ storage: "other" });
+  const disk = await stopped(first);
+  const { promise: hanging, resolve } = Promise.withResolvers<void>();
+  disk.hook = ({ call, path }) => (call === "realpath" && path === "/srv/other" ? hanging : undefined);
+  world = await next(first, 8, disk);
+  expect(world.server.view().sessionCount).toBe(0);
+  await world.session();
+  // The first one waits for the disk, which the agent does not for ever.
+  const waiting = world.resume(admitted.session);
+  const { link } = world.resume(admitted.session);
+  expect((await world.wait(link.expect("refused"))).code).toBe("E_STORAGE_FAILED");
+  await world.clock.advance(120_000);
+  expect(world.eventsOf("storage.failed")).toMatchObject([{ fields: { storage: "other", code: "E_TIMEOUT" } }]);
+  const stop = world.server.shutdown();
+  void world.server.shutdown();
+  await world.wait(stop);
+  expect(waiting.link.isClosed).toBe(true);
+  // It comes too late, and lets go of the disk by itself.
+  disk.hook = () => undefined;
+  resolve();
+  await world.clock.advance(1_000);
 });
