@@ -72,6 +72,15 @@ export const CATALOGUE = {
     "What arrived is not what was read; nothing was committed. If it happens again check the memory of both machines.",
   ),
   E_CHUNK_DAMAGED: row(1, true, "A chunk arrived damaged and is sent again."),
+
+  // Reading an archive.
+  E_ARCHIVE_DAMAGED: row(
+    1,
+    false,
+    "Verify the archive to learn which files are affected; all others can still be restored.",
+  ),
+
+  // The rest.
   E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),
