@@ -10,9 +10,7 @@ export function openArchiveFile(path: string): ArchiveAccess {
     // A fifo would wait for a writer.
     fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch (error) {
-    const errno = errnoName(error) ?? String(error);
-    const what = errno === "ENOENT" ? "there is no such file" : `it cannot be opened (${errno})`;
-    throw new Failure("E_ARCHIVE_READ", `${path}: ${what}`, { cause: error });
+    throw unopened(path, error);
   }
   const stat = fs.fstatSync(fd);
   if (!stat.isFile()) {
@@ -20,6 +18,12 @@ export function openArchiveFile(path: string): ArchiveAccess {
     throw new Failure("E_ARCHIVE_READ", `${path}: it is no file`);
   }
   return new FileAccess(fd, stat.size);
+}
+
+function unopened(path: string, cause: unknown): Failure {
+  const errno = errnoName(cause) ?? String(cause);
+  const what = errno === "ENOENT" ? "there is no such file" : `it cannot be opened (${errno})`;
+  return new Failure("E_ARCHIVE_READ", `${path}: ${what}`, { cause });
 }
 
 class FileAccess implements ArchiveAccess {

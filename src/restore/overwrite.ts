@@ -1,14 +1,7 @@
 /** What happens to something that is there already where an entry is to be restored. Pure. */
+import type { Overwrite } from "#base/overwrite.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import type { Stat } from "#archive/source.ts";
-
-/**
- * always: replaced. if-changed: kept when it looks the same: type, size, time, and mode and owner as far as they are restored. if-newer:
- * replaced when the archive's is newer. never: kept.
- */
-export type Overwrite = "always" | "if-changed" | "if-newer" | "never";
-
-export const OVERWRITES: readonly Overwrite[] = ["always", "if-changed", "if-newer", "never"];
 
 /** What of an entry is compared with what is there. */
 export interface Wanted {

@@ -46,16 +46,19 @@ export async function* streamBytes(
   try {
     for await (const bytes of inflate) yield bytes as Uint8Array;
   } catch (error) {
-    if (error instanceof StreamFault) throw error;
-    const code = errnoName(error);
-    if (code === undefined) throw error;
-    if (code === "EIO") throw new StreamFault("unreadable", place.offset);
-    const short = code === "Z_BUF_ERROR" && place.offset >= access.size;
-    throw new StreamFault(short ? "missing" : "damaged", place.offset);
+    throw faultOf(error, place.offset, place.offset >= access.size);
   } finally {
     source.destroy();
     inflate.destroy();
   }
+}
+
+/** Errors that are neither the disk's nor the decompressor's stay what they are. */
+function faultOf(error: unknown, offset: number, atEnd: boolean): unknown {
+  const code = errnoName(error);
+  if (error instanceof StreamFault || code === undefined) return error;
+  if (code === "EIO") return new StreamFault("unreadable", offset);
+  return new StreamFault(code === "Z_BUF_ERROR" && atEnd ? "missing" : "damaged", offset);
 }
 
 async function* readAll(

@@ -1,7 +1,7 @@
 /** What the thread that takes entries is told and tells: plain values, so that they can be posted. One message per piece. */
+import type { Overwrite } from "#base/overwrite.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { Damage } from "./damage.ts";
-import type { Overwrite } from "./overwrite.ts";
 import type { PieceFault } from "./piece.ts";
 import type { RestoreProblem } from "./problems.ts";
 import type { SlotMemory } from "./slots.ts";

@@ -1,8 +1,8 @@
 /** How entries are restored into a directory, and what is counted meanwhile: shared by the parts of the tree writer. */
+import type { Overwrite } from "#base/overwrite.ts";
 import { Failure } from "#base/errors.ts";
 import { isBlocked, type WriteError } from "./directory-stack.ts";
 import type { MetadataOptions } from "./metadata.ts";
-import type { Overwrite } from "./overwrite.ts";
 import type { RestoreReason } from "./problems.ts";
 import type { MayDelete } from "./remove.ts";
 import type { Selection } from "./selection.ts";
