@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import fs from "node:fs";
 import path from "node:path";
 import { compareTrees, type Difference } from "#scripts/lib/compare-trees.ts";
+import { inProject } from "#scripts/lib/project.ts";
 import { restore } from "#test/support/gnu-tar.ts";
 import { SMALL_HOLES } from "#test/support/torture-sparse.ts";
 import { isRoot, makeTempDir, removeTree, run } from "#test/support/tree.ts";
@@ -15,7 +16,7 @@ const TIMEOUT_MS = 180_000;
 setDefaultTimeout(TIMEOUT_MS);
 
 const NOBODY = 65_534;
-const TOOL = path.join(path.dirname(import.meta.dir), "support/archive-tool.ts");
+const TOOL = inProject("scripts/torture-tree.ts");
 
 interface Who {
   readonly name: string;
@@ -35,7 +36,7 @@ const USER: Who = {
 function userProblem(): string | undefined {
   if (!isRoot) return "these tests are not run by root";
   if (Bun.which("setpriv") === null) return "no setpriv";
-  const [command = "", ...args] = [...USER.prefix, process.execPath, TOOL, "tree", "/proc/nowhere/at/all"];
+  const [command = "", ...args] = [...USER.prefix, process.execPath, TOOL, "/proc/nowhere"];
   const { stderr } = Bun.spawnSync([command, ...args]);
   return stderr.toString().includes("/proc/nowhere") ? undefined : "another user cannot read Bun or this checkout";
 }
@@ -72,10 +73,10 @@ describe.each(users)("the torture tree of $name", (who) => {
     if (who.prefix.length > 0) fs.chownSync(dir, NOBODY, NOBODY);
     tree = path.join(dir, "tree");
     tar = path.join(dir, "archive.tar");
-    const { noAttributes } = JSON.parse(as(who, [process.execPath, TOOL, "tree", tree]).toString());
+    const { noAttributes } = JSON.parse(as(who, [process.execPath, TOOL, tree]).toString());
     if (noAttributes !== undefined) console.log(`without extended attributes: ${noAttributes}`);
     attributes = noAttributes === undefined;
-    const { problems } = JSON.parse(as(who, [process.execPath, TOOL, "tar", tree, tar]).toString());
+    const { problems } = JSON.parse(as(who, [process.execPath, TOOL, "--tar", tree, tar]).toString());
     expect(problems).toEqual([`${tree}/special/socket socket`]);
   }, TIMEOUT_MS);
   afterAll(() => removeTree(dir));
@@ -144,7 +145,7 @@ describe.each(users)("the torture tree of $name", (who) => {
       for (const part of ["sizes", "borders", ...(attributes ? ["attributes"] : [])]) {
         as(who, ["mkdir", target]);
         const plain = path.join(dir, "part.tar");
-        as(who, [process.execPath, TOOL, "tar", path.join(tree, part), plain]);
+        as(who, [process.execPath, TOOL, "--tar", path.join(tree, part), plain]);
         as(who, ["busybox", "tar", "-x", "-p", "-f", plain, "-C", target]);
         const special = ["fifo", "device", "link"].flatMap((name) => ["-x", name]);
         run("diff", ["-r", "--no-dereference", ...special, path.join(tree, part), path.join(target, tree, part)]);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { TarReader } from "#archive/tar-reader.ts";
 import { Failure } from "#base/errors.ts";
-import { KiB } from "#base/units.ts";
+import { KiB, MiB } from "#base/units.ts";
 import { readChunks } from "#test/support/archive-kit.ts";
 import { MemorySource } from "#test/support/memory-source.ts";
 import { writeTar, writtenEntries, type WrittenEntry } from "#test/support/tar-arbitraries.ts";
@@ -104,6 +104,39 @@ describe("the tar reader", () => {
     const large = entries.filter(({ entry }) => entry.size > 32 * KiB);
     for (const { entry } of large) expect(starts).toContain(entry.dataAt);
   });
+});
+
+describe("a sparse file", () => {
+  const CHUNK = 256 * KiB;
+  const stretches = fc.array(
+    fc.tuple(fc.oneof(fc.integer({ min: 1, max: 3 * MiB }), fc.nat(100_000)), fc.integer({ min: 1, max: 400_000 })),
+    { maxLength: 6 },
+  );
+  test("comes back whole whatever its holes, each chunk with data of one stretch of chunk_size", () => {
+    fc.assert(
+      fc.property(stretches, fc.nat(3 * MiB), (parts, tail) => {
+        const ranges: [number, number][] = [];
+        let size = 0;
+        for (const [hole, data] of parts) {
+          ranges.push([size + hole, size + hole + data]);
+          size += hole + data;
+        }
+        size += tail;
+        const data = new Uint8Array(size);
+        for (const [start, end] of ranges) data.set(patternBytes(end - start, start + 1), start);
+        const source = new MemorySource();
+        source.file("/f", data, { allocatedBytes: 0 }).ranges = ranges;
+        const { tar, chunks, problems } = readChunks(source, ["/f"], { chunkBytes: CHUNK });
+        expect(problems).toEqual([]);
+        const { entries } = collectTar(tar);
+        expect(Buffer.compare(entries[0]?.content ?? new Uint8Array(0), data)).toBe(0);
+        const bounds = chunks.filter((chunk) => chunk.kind === "data").map((chunk) => chunk.rawLength);
+        expect(bounds.every((length) => length <= CHUNK)).toBe(true);
+        expect(bounds.length).toBeLessThanOrEqual(Math.ceil(size / CHUNK));
+      }),
+      { numRuns: 60 },
+    );
+  }, 60_000);
 });
 
 /** Reads to the end whatever comes. Throws when the reader does anything but call its sink or fail with E_ARCHIVE_DAMAGED. */

@@ -64,13 +64,3 @@ export function makeSparse(directory: string): void {
   }
   fs.linkSync(at("many"), at("many, linked"));
 }
-
-/** True when the filesystem of `directory` keeps holes. */
-export function makesHoles(directory: string): boolean {
-  const file = path.join(directory, ".holes-probe");
-  fs.writeFileSync(file, "");
-  fs.truncateSync(file, MiB);
-  const { blocks } = fs.statSync(file);
-  fs.rmSync(file);
-  return blocks < 100;
-}
