@@ -6,6 +6,7 @@ export interface DamageReport {
   readonly fault: string;
   readonly message: string | undefined;
   readonly chunk: number | undefined;
+  readonly chunkCount: number;
   readonly storedFrom: number | undefined;
   readonly storedTo: number | undefined;
   readonly rawFrom: number | undefined;
@@ -33,10 +34,12 @@ export function damageText(damage: DamageReport): string {
   const { chunk, storedFrom, storedTo, files } = damage;
   const to = storedTo === undefined ? "the end" : String(Math.max(0, storedTo - 1));
   const bytes = storedFrom === undefined ? "" : `bytes ${storedFrom} to ${to} of the archive`;
-  const place = chunk === undefined ? bytes || "the tar" : `chunk ${chunk} (${bytes})`;
+  const chunks =
+    damage.chunkCount === 1 ? `chunk ${chunk}` : `chunks ${chunk} to ${(chunk ?? 0) + damage.chunkCount - 1}`;
+  const place = chunk === undefined ? bytes || "the tar" : `${chunks} (${bytes})`;
   const why = damage.message ?? FAULTS[damage.fault] ?? damage.fault;
   const hit = files.length === 0 ? "" : `; data of ${files.map(pathText).join(", ")}`;
-  return `${place} is damaged: ${why}${hit}${lostText(damage)}`;
+  return `${place} ${damage.chunkCount === 1 ? "is" : "are"} damaged: ${why}${hit}${lostText(damage)}`;
 }
 
 function lostText({ entriesLost, after, before }: DamageReport): string {
@@ -53,6 +56,7 @@ export function damageJson(damage: DamageReport): Record<string, unknown> {
     from === undefined ? null : [from, to ?? null];
   return {
     chunk: damage.chunk ?? null,
+    chunkCount: damage.chunkCount,
     reason: damage.fault,
     message: damage.message ?? null,
     archiveBytes: range(damage.storedFrom, damage.storedTo),

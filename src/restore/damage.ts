@@ -8,12 +8,14 @@ export interface Damage {
   readonly message: string | undefined;
   /** Undefined for an archive that is one stream. */
   readonly chunk: number | undefined;
+  /** Chunks from that one on: more than one where the archive ends too early. */
+  chunkCount: number;
   /** Bytes of the archive, from and to behind the last; undefined where nobody knows. */
   readonly storedFrom: number | undefined;
-  readonly storedTo: number | undefined;
+  storedTo: number | undefined;
   /** The same of the tar stream. */
   readonly rawFrom: number | undefined;
-  readonly rawTo: number | undefined;
+  rawTo: number | undefined;
   /** Files whose data is known to be hit, raw bytes. */
   readonly files: Uint8Array[];
   /** Whole entries may be missing: between these two, undefined at the ends of the archive. */

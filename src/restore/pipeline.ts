@@ -58,6 +58,8 @@ class Pipeline {
   readonly #options: PipelineOptions;
   readonly #free: Slot[];
   readonly #jobs: Job[] = [];
+  /** Pieces behind the jobs that were looked at and wait for a slot. */
+  readonly #peeked: Piece[] = [];
   readonly #taking = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;
   #rest: StreamRest | undefined;
@@ -75,7 +77,7 @@ class Pipeline {
         const job = this.#jobs.shift();
         if (job !== undefined) await this.#deliver(job);
         else if (this.#taking.size > 0) await Promise.race(this.#taking);
-        else if (this.#ended) break;
+        else if (this.#ended && this.#peeked.length === 0) break;
       }
       if (this.#rest !== undefined && !this.#stopped()) await this.#stream(this.#rest);
     } finally {
@@ -91,8 +93,8 @@ class Pipeline {
 
   /** Begins with pieces for as long as there are slots. */
   async #fill(): Promise<void> {
-    while (!this.#ended && this.#free.length > 0 && !this.#stopped()) {
-      const piece = await this.#next();
+    while (this.#free.length > 0 && !this.#stopped()) {
+      const piece = this.#peeked.shift() ?? (await this.#next());
       if (piece === undefined) return;
       const slot = must(this.#free.pop(), "a free slot");
       const result = this.#load(piece, slot);
@@ -152,7 +154,7 @@ class Pipeline {
     const { slot } = job;
     let end = job.piece.offset + job.piece.length;
     for (let count = 1; ; count += 1) {
-      const following = this.#jobs[count - 1]?.piece ?? (await this.#spare());
+      const following = await this.#peek(count - 1);
       if (following === undefined) return undefined;
       end = following.offset + following.length;
       const piece = { ...job.piece, length: end - job.piece.offset };
@@ -160,24 +162,25 @@ class Pipeline {
       const loaded = await this.#load(piece, slot);
       if (loaded.outcome === "unfinished") continue;
       if (typeof loaded.outcome !== "number") break;
-      for (const { slot: other, result } of this.#jobs.splice(0, count)) this.#take(other, result);
+      const joined = this.#jobs.splice(0, count);
+      for (const { slot: other, result } of joined) this.#take(other, result);
+      this.#peeked.splice(0, count - joined.length);
       return { ...loaded, piece };
     }
     // It was damaged after all: its own bytes are handed over.
     return { ...(await this.#load(job.piece, slot)), piece: job.piece };
   }
 
-  /** The next piece when all slots are taken: it waits without one, and is read when its turn comes. */
-  async #spare(): Promise<Piece | undefined> {
-    const piece = await this.#next();
-    if (piece === undefined) return undefined;
-    while (this.#free.length === 0 && this.#taking.size > 0) await Promise.race(this.#taking);
-    const slot = this.#free.pop();
-    if (slot === undefined) return undefined;
-    const result = this.#load(piece, slot);
-    result.catch(() => undefined);
-    this.#jobs.push({ piece, slot, result });
-    return piece;
+  /** The piece that many places behind the one in hand, which was taken out of the jobs. */
+  async #peek(count: number): Promise<Piece | undefined> {
+    const job = this.#jobs[count];
+    if (job !== undefined) return job.piece;
+    const index = count - this.#jobs.length;
+    if (index === this.#peeked.length) {
+      const next = await this.#next();
+      if (next !== undefined) this.#peeked.push(next);
+    }
+    return this.#peeked[index];
   }
 
   /** The slot is free again when `promise` resolves. */
@@ -199,6 +202,7 @@ class Pipeline {
   async #streamFrom(rest: StreamRest, slot: Slot): Promise<void> {
     this.#ended = true;
     this.#rest = rest;
+    this.#peeked.length = 0;
     const dropped = this.#jobs.splice(0);
     await Promise.allSettled(dropped.map(({ result }) => result));
     this.#free.push(slot, ...dropped.map((job) => job.slot));

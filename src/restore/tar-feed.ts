@@ -33,6 +33,7 @@ export class TarFeed {
   #piece: PieceInfo | undefined;
   #open: ReadEntry | undefined;
   #lastPath: Uint8Array | undefined;
+  #last: Damage | undefined;
   /** Damages that do not know yet which entry comes behind them. */
   #waiting: Damage[] = [];
   /** Missing bytes are being told to the reader. */
@@ -79,17 +80,17 @@ export class TarFeed {
 
   /** A piece cannot be had. */
   missing(piece: PieceInfo, fault: PieceFault, rawLength: number | undefined): void {
-    const rawFrom = this.#reader.offset;
+    const rawFrom = piece.rawOffset ?? this.#reader.offset;
     const left = this.#openLeft();
     const length = rawLength ?? left;
-    const damage = this.#note({
-      ...nothingKnown(fault, this.#lastPath),
-      chunk: piece.index,
-      storedFrom: piece.offset,
-      storedTo: piece.offset + piece.length,
-      rawFrom: piece.rawOffset ?? rawFrom,
-      rawTo: rawLength === undefined ? undefined : (piece.rawOffset ?? rawFrom) + rawLength,
-    });
+    const rawTo = rawLength === undefined ? undefined : rawFrom + rawLength;
+    const storedTo = piece.offset + piece.length;
+    const damage =
+      this.#goesOn(piece, fault, storedTo, rawTo) ??
+      this.#note({
+        ...nothingKnown(fault, this.#lastPath),
+        ...{ chunk: piece.index, storedFrom: piece.offset, storedTo, rawFrom, rawTo },
+      });
     const beyond = rawLength === undefined || rawLength > left;
     this.#lose(damage, length, beyond && !this.#reader.ended);
     if (rawLength === undefined && !this.#reader.ended) this.#reader = this.#makeReader(this.#reader.offset, true);
@@ -117,10 +118,20 @@ export class TarFeed {
     this.#reader = this.#makeReader(0, false);
   }
 
+  /** The damage that this is the rest of: an archive that ends too early is one damage, however many chunks are behind its end. */
+  #goesOn(piece: PieceInfo, fault: PieceFault, storedTo: number, rawTo: number | undefined): Damage | undefined {
+    const last = this.#last;
+    if (fault !== "missing" || last?.fault !== fault || last.storedTo !== piece.offset) return undefined;
+    last.chunkCount += 1;
+    last.storedTo = storedTo;
+    last.rawTo = rawTo;
+    return last;
+  }
+
   #lose(damage: Damage, length: number, entriesLost: boolean): void {
-    damage.entriesLost = entriesLost;
     if (entriesLost) {
-      this.#waiting.push(damage);
+      damage.entriesLost = true;
+      if (!this.#waiting.includes(damage)) this.#waiting.push(damage);
       this.#sink.incomplete();
     }
     this.#told = damage;
@@ -130,6 +141,8 @@ export class TarFeed {
   }
 
   #end(): void {
+    // That the end is missing says nothing new when what is damaged reaches up to it.
+    if (this.#waiting.length > 0) this.#partial = true;
     this.#reader.end();
     this.#open = undefined;
   }
@@ -192,6 +205,7 @@ export class TarFeed {
 
   #note(damage: Damage): Damage {
     this.#damageCount += 1;
+    this.#last = damage;
     if (this.#damages.length < DAMAGES_LISTED_MAX) this.#damages.push(damage);
     return damage;
   }
@@ -199,7 +213,16 @@ export class TarFeed {
 
 function nothingKnown(fault: Damage["fault"], after: Uint8Array | undefined): Damage {
   return {
-    ...{ fault, after, message: undefined, chunk: undefined, files: [], entriesLost: false, before: undefined },
+    ...{
+      fault,
+      after,
+      message: undefined,
+      chunk: undefined,
+      chunkCount: 1,
+      files: [],
+      entriesLost: false,
+      before: undefined,
+    },
     ...{ storedFrom: undefined, storedTo: undefined, rawFrom: undefined, rawTo: undefined },
   };
 }

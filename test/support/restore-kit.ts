@@ -1,9 +1,10 @@
 /** Restores tar streams into real directories, and says in text what was reported. */
 import * as fs from "node:fs";
-import { TarReader } from "#archive/tar-reader.ts";
+import { damageText } from "#cli/damage-text.ts";
 import type { MetadataOptions } from "#restore/metadata.ts";
 import { RestoreProblems } from "#restore/problems.ts";
 import { Selection } from "#restore/selection.ts";
+import { TarFeed } from "#restore/tar-feed.ts";
 import type { TreeOptions, TreeCounts } from "#restore/tree-options.ts";
 import { TreeWriter } from "#restore/tree-writer.ts";
 import { isRoot, run } from "#test/support/tree.ts";
@@ -16,7 +17,7 @@ export interface TarRestore {
   readonly damage: readonly string[];
 }
 
-export const OWN_METADATA: MetadataOptions = {
+const OWN_METADATA: MetadataOptions = {
   privileged: isRoot,
   owners: true,
   uid: process.getuid?.() ?? 0,
@@ -40,7 +41,6 @@ export function restoreTar(
 ): TarRestore {
   const problems = new RestoreProblems();
   const removed: string[] = [];
-  const damage: string[] = [];
   const { paths = [], ...rest } = options;
   const writer = new TreeWriter({
     target: Buffer.from(target),
@@ -56,19 +56,10 @@ export function restoreTar(
     removed: (path) => removed.push(latin1(path)),
     ...rest,
   });
+  const feed = new TarFeed(writer);
   const pass = (): void => {
-    const reader = new TarReader({
-      sink: {
-        entry: (entry) => writer.entry(entry),
-        data: (bytes, offset) => writer.data(bytes, offset),
-        lost: (offset, length) => writer.lost(offset, length),
-        entryEnd: () => writer.entryEnd(),
-        damaged: (failure) => damage.push(failure.message),
-        skipped: (from, to) => damage.push(`skipped ${from} to ${to}`),
-      },
-    });
-    for (let at = 0; at < tar.length; at += pieceBytes) reader.push(tar.subarray(at, at + pieceBytes));
-    reader.end();
+    for (let at = 0; at < tar.length; at += pieceBytes) feed.push(tar.subarray(at, at + pieceBytes), undefined);
+    feed.endPass(false);
   };
   pass();
   if (!writer.deferred.isEmpty) {
@@ -79,7 +70,12 @@ export function restoreTar(
   const listed = problems.listed.map(({ path, reason, errno }) =>
     [latin1(path), reason, errno].filter((part) => part !== undefined).join(" "),
   );
-  return { counts: { ...writer.counts }, problems: listed, removed: removed.sort(), damage };
+  return {
+    counts: { ...writer.counts },
+    problems: listed,
+    removed: removed.sort(),
+    damage: feed.damages.map(damageText),
+  };
 }
 
 /**

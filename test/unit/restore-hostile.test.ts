@@ -117,12 +117,11 @@ describe("an archive that wants to do harm in the target", () => {
       Buffer.concat([pax({ path: long }), file("x")]),
       file("f"),
       file("f/below"),
-      Buffer.concat([pax({ path: `${"d/".repeat(3000)}x` }), file("x")]),
+      Buffer.concat([pax({ path: `${`d${"e".repeat(200)}/`.repeat(25)}x` }), file("x")]),
       file("last"),
     );
     expect(result.problems).toEqual([`${long} not-created ENAMETOOLONG`, "f/below blocked ENOTDIR"]);
     expect(fs.readFileSync(path.join(target, "last"), "utf8")).toBe("evil");
-    fs.rmSync(path.join(target, "d"), { recursive: true });
   });
 
   test("owners that no system has do not become root's setuid programs", () => {
