@@ -11,7 +11,7 @@ import { FlatHash, parseSum, verification } from "#restore/verify.ts";
 import { readFiles } from "#test/support/archive-kit.ts";
 import { describeTree } from "#test/support/restore-kit.ts";
 import { MemoryAccess, restoreJob, runInline, sealArchive } from "#test/support/restore-run.ts";
-import { makeTempDir, makeTortureTree, patternBytes, removeTree, run } from "#test/support/tree.ts";
+import { makeTempDir, memoryDir, makeTortureTree, patternBytes, removeTree, run } from "#test/support/tree.ts";
 
 const SLOW_MS = 60_000;
 
@@ -20,7 +20,7 @@ let source: string;
 let target: string;
 
 beforeEach(() => {
-  dir = makeTempDir();
+  dir = makeTempDir(memoryDir());
   source = path.join(dir, "source");
   target = path.join(dir, "target");
   fs.mkdirSync(source);

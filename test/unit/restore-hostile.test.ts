@@ -3,14 +3,14 @@ import * as fs from "node:fs";
 import path from "node:path";
 import { guarded, restoreTar, type TarRestore } from "#test/support/restore-kit.ts";
 import { block, END, padded, pax } from "#test/support/tar-blocks.ts";
-import { makeTempDir, patternBytes, removeTree } from "#test/support/tree.ts";
+import { makeTempDir, memoryDir, patternBytes, removeTree } from "#test/support/tree.ts";
 
 let base: string;
 let target: string;
 let check: () => void;
 
 beforeEach(() => {
-  base = makeTempDir();
+  base = makeTempDir(memoryDir());
   ({ target, check } = guarded(base));
 });
 afterEach(() => removeTree(base));

@@ -6,7 +6,7 @@ import { readFiles } from "#test/support/archive-kit.ts";
 import { describeAttributes, describeTree, restoreTar } from "#test/support/restore-kit.ts";
 import { attributesProblem, makeAttributes } from "#test/support/torture-attributes.ts";
 import { makeSparse } from "#test/support/torture-sparse.ts";
-import { isRoot, makeTempDir, makeTortureTree, patternBytes, removeTree, run } from "#test/support/tree.ts";
+import { isRoot, makeTempDir, memoryDir, makeTortureTree, patternBytes, removeTree, run } from "#test/support/tree.ts";
 
 const SLOW_MS = 60_000;
 
@@ -15,7 +15,7 @@ let source: string;
 let target: string;
 
 beforeEach(() => {
-  dir = makeTempDir();
+  dir = makeTempDir(memoryDir());
   source = path.join(dir, "source");
   target = path.join(dir, "target");
   fs.mkdirSync(source);
