@@ -2,7 +2,7 @@
  * `bun run bench`: nbackup against what people use instead, whole processes, in alternating rounds on the same disk.
  * Prints Markdown tables and writes everything, each run included, to bench-data/results.json. `--corpus source,big,small`,
  * `--only NAME,…` (contenders, `nbackup-gzip<level>-p<streams>` of any level and number), `--runs N`, and
- * `--sections speed,memory` choose less.
+ * `--sections speed,memory,restore` choose less.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -12,6 +12,7 @@ import type { BenchContext, Contender } from "./bench/contender.ts";
 import { CORPUS_NAMES, type CorpusName, ensureCorpus } from "./bench/corpora.ts";
 import { describeMachine, machineText } from "./bench/machine.ts";
 import { type MemoryRow, measureMemory } from "./bench/memory.ts";
+import { measureRestore, restoreCells, type RestoreRow } from "./bench/restore.ts";
 import { NBACKUP_NAMES, nbackupContender } from "./bench/nbackup.ts";
 import { corpusTable, type CorpusReport, markdownTable, reportCorpus } from "./bench/report.ts";
 import { REPOSITORIES } from "./bench/repositories.ts";
@@ -31,6 +32,7 @@ interface Choice {
   readonly runs: number;
   readonly speed: boolean;
   readonly memory: boolean;
+  readonly restore: boolean;
 }
 
 function list(value: string | undefined, otherwise: readonly string[]): readonly string[] {
@@ -58,13 +60,14 @@ function choose(): Choice {
   const runs = Number(values.runs ?? DEFAULT_RUNS);
   if (!Number.isInteger(runs) || runs < 1) throw new Sentence("--runs takes a number of rounds, 1 or more.");
   const usual = [...TAR_PIPES.map(({ name }) => name), ...NBACKUP_NAMES, ...REPOSITORIES.map(({ name }) => name)];
-  const sections = list(values.sections, ["speed", "memory"]);
+  const sections = list(values.sections, ["speed", "memory", "restore"]);
   return {
     corpora: list(values.corpus, CORPUS_NAMES).map(corpusOf),
     contenders: list(values.only, usual).map(contenderOf),
     runs,
     speed: sections.includes("speed"),
     memory: sections.includes("memory"),
+    restore: sections.includes("restore"),
   };
 }
 
@@ -99,10 +102,15 @@ function printMemory(rows: readonly MemoryRow[]): void {
   console.log(`\n### Peak memory\n\n${markdownTable(["what", "required", "measured (MB = 2^20)", ""], cells)}\n`);
 }
 
+function printRestore(rows: readonly RestoreRow[]): void {
+  const head = ["restore", "tar s", "nbackup s", "as fast as tar", "peak MB", "required"];
+  console.log(`\n### Restore to a tmpfs\n\n${markdownTable(head, restoreCells(rows))}\n`);
+}
+
 async function main(): Promise<number> {
   const choice = choose();
   await ensurePackages(BENCH_PACKAGES);
-  if (choice.memory || choice.contenders.some(({ name }) => name.startsWith("nbackup-"))) {
+  if (choice.memory || choice.restore || choice.contenders.some(({ name }) => name.startsWith("nbackup-"))) {
     for (const program of PROGRAMS) await build(program, nativeArchitecture());
   }
   const directory = inProject("bench-data");
@@ -119,7 +127,10 @@ async function main(): Promise<number> {
     printBars(reports);
     const memory = choice.memory ? await measureMemory(context) : [];
     if (choice.memory) printMemory(memory);
-    await Bun.write(RESULTS, JSON.stringify({ machine, reports, bars: judgeBars(reports), memory }, undefined, 2));
+    const restore = choice.restore ? await measureRestore(choice.runs) : [];
+    if (choice.restore) printRestore(restore);
+    const results = { machine, reports, bars: judgeBars(reports), memory, restore };
+    await Bun.write(RESULTS, JSON.stringify(results, undefined, 2));
     console.log("Every number is in bench-data/results.json.");
   } finally {
     await rm(context.scratch, { recursive: true, force: true });
