@@ -17,8 +17,16 @@ export interface StorageShelfOptions {
   readonly open: StorageOpener;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
   readonly adopt: (storage: Storage, config: StorageConfig) => Promise<void>;
+  readonly known: StorageMemory;
   readonly clock: Clock;
   readonly events: EventSink;
+}
+
+/** Which base directories have been storages of this server, at this or an earlier start. */
+export interface StorageMemory {
+  has(baseDir: string): boolean;
+  /** Never rejects. */
+  add(baseDir: string): Promise<void>;
 }
 
 /** Why a storage cannot be used; undefined while it can, as far as anyone knows. */
@@ -35,8 +43,6 @@ export class StorageShelf {
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
   readonly #failures = new Map<string, Failure>();
-  /** Those that were open at any time. */
-  readonly #established = new Set<string>();
   #retriedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -48,6 +54,11 @@ export class StorageShelf {
   /** Opens all; resolves when each is open or has failed, which was told as an event. Never rejects. */
   async openAll(): Promise<void> {
     await Promise.allSettled([...this.#configs.keys()].map((name) => this.open(name)));
+  }
+
+  /** In the order of the configuration. */
+  names(): string[] {
+    return [...this.#configs.keys()];
   }
 
   /** Throws Failure E_STORAGE_UNKNOWN. */
@@ -100,10 +111,15 @@ export class StorageShelf {
     return undefined;
   }
 
-  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
-  async close(): Promise<void> {
+  /** None is opened any more, and so no session taken over. Resolves when none is being opened; never rejects. */
+  async seal(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#opening.values()]);
+  }
+
+  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
+  async close(): Promise<void> {
+    await this.seal();
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(storages.map((storage) => this.#closeOne(storage)));
@@ -136,9 +152,10 @@ export class StorageShelf {
   }
 
   async #reopen(config: StorageConfig): Promise<Storage> {
-    const storage = await this.#options.open(config, this.#established.has(config.name));
-    await this.#options.adopt(storage, config);
-    this.#established.add(config.name);
+    const { open, adopt, known } = this.#options;
+    const storage = await open(config, known.has(config.baseDir));
+    await known.add(config.baseDir);
+    await adopt(storage, config);
     this.#open.set(config.name, storage);
     return storage;
   }

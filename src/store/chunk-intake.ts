@@ -26,7 +26,8 @@ export interface IntakeHost {
   received(intake: ChunkIntake, record: ChunkRecord, pieces: readonly Piece[]): void;
   /** After `received`: all writes of the chunk have returned. */
   placed(record: ChunkRecord): void;
-  damaged(intake: ChunkIntake, place: ChunkPlace): void;
+  /** `wrong`: the CRC-32 of the frame, or, with that right, the digest of the stored bytes. */
+  damaged(intake: ChunkIntake, place: ChunkPlace, wrong: "crc" | "digest"): void;
   aborted(intake: ChunkIntake, place: ChunkPlace): void;
 }
 
@@ -88,7 +89,7 @@ export class ChunkIntake implements ChunkWriter {
     const digest = this.#hash.digest();
     if (!tail.payloadIntact || !digest.equals(tail.digest)) {
       this.#drop();
-      this.#host.damaged(this, place);
+      this.#host.damaged(this, place, tail.payloadIntact ? "digest" : "crc");
       return "damaged";
     }
     const wrong = this.#host.checkTail(place, tail);

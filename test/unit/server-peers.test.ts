@@ -29,6 +29,15 @@ function count(link: ScriptLink, type: string): number {
   return link.received.filter((message) => message.type === type).length;
 }
 
+test("who is welcomed and does not say Begin within 10 s is refused", async () => {
+  const w = await start();
+  const { link } = await w.hello();
+  await w.clock.advance(9_900);
+  expect(link.isClosed).toBe(false);
+  expect((await w.wait(link.expect("refused"))).code).toBe("E_TIMEOUT");
+  await w.wait(link.closed());
+});
+
 describe("before Hello", () => {
   test("who says nothing, or a byte now and then, is refused after 10 s", async () => {
     const w = await start();
@@ -132,17 +141,21 @@ describe("floods", () => {
   });
 
   test("of Pings whose answers are not read cost the connection when 256 KiB of them wait", async () => {
-    const w = await start();
+    const w = await start({ sessionsMax: 1 });
+    const running = await w.session({}, { agent: "web-2" });
     const { pipe, link } = await w.hello();
+    link.send("begin", beginOf());
+    await w.wait(link.expect("queued"));
     pipe.client.pause();
     let second = 0;
     for (; second < 1_000 && !w.logged.some((line) => line.includes("does not read")); second += 1) {
       for (let id = 0; id < 30; id += 1) link.send("ping", { id });
+      running.link.send("ping", { id: second });
       await w.clock.advance(1_000);
-      if (w.server.view().connectionCount === 0) break;
+      if (w.server.view().connectionCount === 1) break;
     }
     expect(second).toBeWithin(100, 999);
-    expect(w.server.view().connectionCount).toBe(0);
+    expect(w.server.view().connectionCount).toBe(1);
     expect(String(w.eventsOf("admission.left")[0]?.fields["reason"])).toStartWith("E_LIMIT");
   });
 
