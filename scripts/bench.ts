@@ -2,7 +2,7 @@
  * `bun run bench`: nbackup against what people use instead, whole processes, in alternating rounds on the same disk.
  * Prints Markdown tables and writes everything, each run included, to bench-data/results.json. `--corpus source,big,small`,
  * `--only NAME,…` (contenders, `nbackup-gzip<level>-p<streams>` of any level and number), `--runs N`, and
- * `--sections speed,memory,durability,garbage` choose less.
+ * `--sections speed,memory,durability,garbage,restore` choose less.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -14,6 +14,7 @@ import { measureDurability } from "./bench/durability.ts";
 import { measureGarbage } from "./bench/garbage.ts";
 import { describeMachine, machineText } from "./bench/machine.ts";
 import { type MemoryRow, measureMemory } from "./bench/memory.ts";
+import { measureRestore, restoreCells, type RestoreRow } from "./bench/restore.ts";
 import { NBACKUP_NAMES, nbackupContender } from "./bench/nbackup.ts";
 import { corpusTable, type CorpusReport, markdownTable, reportCorpus } from "./bench/report.ts";
 import { REPOSITORIES } from "./bench/repositories.ts";
@@ -27,7 +28,7 @@ import { runMain, Sentence } from "./lib/run.ts";
 const DEFAULT_RUNS = 5;
 const RESULTS = inProject("bench-data", "results.json");
 
-const SECTIONS = ["speed", "memory", "durability", "garbage"] as const;
+const SECTIONS = ["speed", "memory", "durability", "garbage", "restore"] as const;
 type Section = (typeof SECTIONS)[number];
 
 interface Choice {
@@ -102,6 +103,11 @@ function printMemory(rows: readonly MemoryRow[]): void {
   console.log(`\n### Peak memory\n\n${markdownTable(["what", "required", "measured (MB = 2^20)", ""], cells)}\n`);
 }
 
+function printRestore(rows: readonly RestoreRow[]): void {
+  const head = ["restore", "tar s", "nbackup s", "as fast as tar", "peak MB", "required"];
+  console.log(`\n### Restore to a tmpfs\n\n${markdownTable(head, restoreCells(rows))}\n`);
+}
+
 async function measure(choice: Choice, context: BenchContext): Promise<Record<string, unknown>> {
   const { sections, runs } = choice;
   const reports = sections.has("speed") ? await measureSpeed(choice, context) : [];
@@ -115,7 +121,9 @@ async function measure(choice: Choice, context: BenchContext): Promise<Record<st
   printBars(bars);
   const memory = sections.has("memory") ? await measureMemory(context) : [];
   if (sections.has("memory")) printMemory(memory);
-  return { reports, bars, memory, durability, garbage };
+  const restore = sections.has("restore") ? await measureRestore(runs) : [];
+  if (sections.has("restore")) printRestore(restore);
+  return { reports, bars, memory, durability, garbage, restore };
 }
 
 async function main(): Promise<number> {
