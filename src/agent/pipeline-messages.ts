@@ -1,4 +1,5 @@
 /** What the threads of a pipeline say to each other: one message per chunk and direction, never one per file. */
+import type { WalkRules } from "#archive/walk-rules.ts";
 import type { ChunkKind, Compression, Problem } from "#base/chunk.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { IoClass } from "#config/types.ts";
@@ -17,6 +18,7 @@ export interface ReaderStart {
   readonly memory: SharedMemory;
   readonly roots: readonly { readonly path: Uint8Array; readonly optional: boolean }[];
   readonly exclude: readonly string[];
+  readonly rules: WalkRules;
   readonly chunkBytes: number;
   readonly priority: ThreadPriority;
 }

@@ -47,6 +47,7 @@ function readAll(start: ReaderStart, post: Post, source: FileSource): FromReader
     source,
     roots: start.roots,
     excludes: new Excludes(start.exclude),
+    rules: start.rules,
     chunkBytes: start.chunkBytes,
     report: (path, reason, errno) => problems.add(path, reason, errno),
     onPath: (path) => {

@@ -4,6 +4,7 @@
  * sequence order, hands chunks to the threads, and passes them on in sequence order. Reads and compresses nothing itself.
  */
 import type { SourceRoot } from "#archive/source-roots.ts";
+import type { WalkRules } from "#archive/walk-rules.ts";
 import { assert, must } from "#base/assert.ts";
 import type { Compression } from "#base/chunk.ts";
 import type { Clock } from "#base/clock.ts";
@@ -21,6 +22,7 @@ export interface PipelineOptions {
   /** Sorted and checked (source-roots.ts). */
   readonly roots: readonly SourceRoot[];
   readonly exclude: readonly string[];
+  readonly rules: WalkRules;
   readonly compression: Compression;
   readonly chunkBytes: number;
   /** Compress threads, at least 1. */
@@ -80,7 +82,7 @@ export class Pipeline implements Producer {
   start(sink: ProducerSink): void {
     assert(this.#sink === undefined && !this.#over, "a pipeline was started twice");
     this.#sink = sink;
-    const { compression, priority, roots, exclude, chunkBytes, spawn } = this.#options;
+    const { compression, priority, roots, exclude, rules, chunkBytes, spawn } = this.#options;
     const memory = this.#memory;
     for (let worker = 0; worker < this.#options.workers; worker += 1) {
       this.#threads.add("compress", spawn("compress"), (data) => this.#onSealed(data as FromCompress));
@@ -88,7 +90,7 @@ export class Pipeline implements Producer {
     }
     const reader = this.#threads.add("reader", spawn("reader"), (data) => this.#onReader(reader, data as FromReader));
     this.#threads.hold(reader);
-    reader.postMessage({ type: "start", memory, roots, exclude, chunkBytes, priority });
+    reader.postMessage({ type: "start", memory, roots, exclude, rules, chunkBytes, priority });
   }
 
   poke(): void {

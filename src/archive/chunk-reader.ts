@@ -7,16 +7,18 @@ import { assert } from "#base/assert.ts";
 import type { ChunkKind } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import { KiB } from "#base/units.ts";
-import { cutData, fitsChunk, isLarge } from "./cutter.ts";
+import { cutData, type DataCut, fitsChunk, isLarge } from "./cutter.ts";
 import { type Prepared, prepareEntry } from "./entry.ts";
 import type { Excludes } from "./exclude.ts";
-import { type DataResult, readData } from "./file-data.ts";
+import { type DataResult, readData, readPieces } from "./file-data.ts";
 import { type LinkLimits, LinkTable } from "./links.ts";
 import { type Report, Scan } from "./scan.ts";
 import type { FileSource, OpenFile } from "./source.ts";
 import type { SourceRoot } from "./source-roots.ts";
+import { SparseCutter } from "./sparse.ts";
 import { BLOCK_BYTES, blocks, END_BYTES } from "./tar-format.ts";
 import { TarWriter } from "./tar-writer.ts";
+import type { WalkRules } from "./walk-rules.ts";
 
 /** For the byte that shows whether a file grew, and headers that turn out not to fit any more. */
 const SPARE_BYTES = 64 * KiB;
@@ -39,6 +41,7 @@ export interface ChunkReaderOptions {
   /** Sorted and not nested, as sourceRoots gives them. */
   readonly roots: readonly SourceRoot[];
   readonly excludes: Excludes;
+  readonly rules: WalkRules;
   readonly chunkBytes: number;
   readonly report: Report;
   readonly onPath?: (path: Uint8Array) => void;
@@ -50,6 +53,9 @@ interface Streaming {
   readonly file: OpenFile;
   readonly path: Uint8Array;
   readonly size: number;
+  /** Of a file stored without its holes. */
+  readonly sparse: { readonly cutter: SparseCutter; readonly realSize: number } | undefined;
+  /** Bytes of data handed out. */
   offset: number;
   /** Shrunk or failed: only zeros come any more. */
   broken: boolean;
@@ -139,7 +145,11 @@ export class ChunkReader {
   #smallData(into: Uint8Array, at: number, entry: Prepared): boolean {
     if (entry.file === undefined) return true;
     try {
-      const result = readData(entry.file, into, at, entry.size, 0, true);
+      const { sparse } = entry;
+      const result =
+        sparse === undefined
+          ? readData(entry.file, into, at, entry.size, 0, true)
+          : readPieces(entry.file, into, at, sparse.extents, sparse.realSize);
       if (result.outcome === "read-error" && result.gotBytes === 0) {
         this.#options.report(entry.sourcePath, "unreadable", result.errno);
         return false;
@@ -154,20 +164,18 @@ export class ChunkReader {
   #startLarge(entry: Prepared, rawLength: number): RawChunk {
     assert(entry.file !== undefined, "a large entry without a file");
     // The scan goes on only after the last chunk of the file, so its view of the path stays valid.
-    this.#streaming = { file: entry.file, path: entry.sourcePath, size: entry.size, offset: 0, broken: false };
+    const { file, sourcePath: path, size } = entry;
+    const sparse = entry.sparse && {
+      cutter: new SparseCutter(entry.sparse, this.#options.chunkBytes),
+      realSize: entry.sparse.realSize,
+    };
+    this.#streaming = { file, path, size, sparse, offset: 0, broken: false };
     this.#remember(entry);
     return { kind: "headers", rawLength, entries: 1 };
   }
 
   #data(into: Uint8Array, streaming: Streaming): RawChunk {
-    const { dataBytes, rawBytes, last } = cutData(streaming.offset, streaming.size, this.#options.chunkBytes);
-    if (streaming.broken) {
-      into.fill(0, 0, dataBytes);
-    } else {
-      const result = readData(streaming.file, into, 0, dataBytes, streaming.offset, last);
-      this.#reportData(streaming.path, result);
-      streaming.broken = result.outcome === "shrank" || result.outcome === "read-error";
-    }
+    const { dataBytes, rawBytes, last } = this.#fillData(into, streaming);
     into.fill(0, dataBytes, rawBytes);
     streaming.offset += dataBytes;
     if (last) {
@@ -175,6 +183,25 @@ export class ChunkReader {
       this.#streaming = undefined;
     }
     return { kind: "data", rawLength: rawBytes, entries: 0 };
+  }
+
+  /** Puts the next data of a large file into the buffer, zeros once it is broken. */
+  #fillData(into: Uint8Array, streaming: Streaming): DataCut {
+    const { file, path, offset, size, sparse } = streaming;
+    const sparseCut = sparse?.cutter.next();
+    const cut = sparseCut ?? cutData(offset, size, this.#options.chunkBytes);
+    const { dataBytes, last } = cut;
+    if (streaming.broken) {
+      into.fill(0, 0, dataBytes);
+      return cut;
+    }
+    const result =
+      sparseCut === undefined
+        ? readData(file, into, 0, dataBytes, offset, last)
+        : readPieces(file, into, 0, sparseCut.pieces, last ? sparse?.realSize : undefined);
+    this.#reportData(path, result);
+    streaming.broken = result.outcome === "shrank" || result.outcome === "read-error";
+    return cut;
   }
 
   #reportData(path: Uint8Array, result: DataResult): void {

@@ -48,6 +48,7 @@ export interface Problem {
 /**
  * `vanished`, `unreadable`, `type-changed`, `socket`, `unsupported`: not in the archive. `shrank`: padded with zeros. `grew`: cut at
  * the announced size. `read-error`: the rest padded with zeros. `links-forgotten`: a hard link stored as a file.
+ * `xattrs-unreadable`, `xattrs-too-large`: stored without some or all of its extended attributes and access control lists.
  */
 export type ProblemReason =
   | "vanished"
@@ -58,4 +59,6 @@ export type ProblemReason =
   | "shrank"
   | "grew"
   | "read-error"
-  | "links-forgotten";
+  | "links-forgotten"
+  | "xattrs-unreadable"
+  | "xattrs-too-large";

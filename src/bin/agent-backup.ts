@@ -52,6 +52,11 @@ export function backupDeps(runtime: AgentRuntime): BackupDeps {
       new Pipeline({
         roots: sourceRoots(entry.sources),
         exclude: entry.exclude,
+        rules: {
+          oneFileSystem: entry.oneFileSystem,
+          excludeCaches: entry.excludeCaches,
+          excludeIfPresent: entry.excludeIfPresent,
+        },
         compression,
         chunkBytes,
         workers,

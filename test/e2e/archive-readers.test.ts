@@ -9,6 +9,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { ChunkReader, rawBufferBytes } from "#archive/chunk-reader.ts";
 import { Excludes } from "#archive/exclude.ts";
 import { LinuxSource } from "#archive/linux-source.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { type ReadArchive, readFiles, roots } from "#test/support/archive-kit.ts";
 import { walkTar } from "#test/support/tar-walk.ts";
@@ -93,6 +94,7 @@ function makeHugeArchive(size: number): string {
     source: new LinuxSource({ roots: roots(big).map((root) => root.path) }),
     roots: roots(big),
     excludes: new Excludes([]),
+    rules: WALK_EVERYTHING,
     chunkBytes: 64 * KiB,
     report: () => undefined,
   });

@@ -5,11 +5,13 @@ import { LinuxSource } from "#archive/linux-source.ts";
 import type { LinkLimits } from "#archive/links.ts";
 import type { FileSource } from "#archive/source.ts";
 import { type SourceRoot, sourceRoots } from "#archive/source-roots.ts";
+import { WALK_EVERYTHING, type WalkRules } from "#archive/walk-rules.ts";
 import { KiB } from "#base/units.ts";
 
 export interface ReadOptions {
   readonly chunkBytes?: number;
   readonly exclude?: readonly string[];
+  readonly rules?: Partial<WalkRules>;
   readonly linkLimits?: LinkLimits;
 }
 
@@ -32,6 +34,7 @@ export function readChunks(source: FileSource, paths: readonly string[], options
     source,
     roots: roots(...paths),
     excludes: new Excludes(options.exclude ?? []),
+    rules: { ...WALK_EVERYTHING, ...options.rules },
     chunkBytes,
     report: (path, reason, errno) => {
       problems.push(

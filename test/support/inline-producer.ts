@@ -6,6 +6,7 @@ import { ChunkReader, type RawChunk, rawBufferBytes } from "#archive/chunk-reade
 import { Excludes } from "#archive/exclude.ts";
 import type { FileSource } from "#archive/source.ts";
 import type { SourceRoot } from "#archive/source-roots.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { assert, must } from "#base/assert.ts";
 import type { Compression } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
@@ -49,6 +50,7 @@ export class InlineProducer implements Producer {
     this.#reader = new ChunkReader({
       ...options,
       excludes: new Excludes(options.exclude),
+      rules: WALK_EVERYTHING,
       report: (path, reason, errno) => this.#problems.add(path, reason, errno),
       onPath: (path) => {
         this.#currentPath = new Uint8Array(path);

@@ -1,4 +1,5 @@
 /** Runs a producer to its end and keeps what it gave, holding it to the contract of its sink. */
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import type { Problem, SealedChunk } from "#base/chunk.ts";
 import type { Clock } from "#base/clock.ts";
 import type { Failure } from "#base/errors.ts";
@@ -17,6 +18,7 @@ export function makePipeline(paths: readonly string[], options: Partial<Pipeline
   return new Pipeline({
     roots: roots(...paths),
     exclude: [],
+    rules: WALK_EVERYTHING,
     compression: { mode: "gzip", level: 1 },
     chunkBytes: MiB,
     workers: 2,

@@ -4,6 +4,7 @@ import { ChunkReader, rawBufferBytes } from "#archive/chunk-reader.ts";
 import { Excludes } from "#archive/exclude.ts";
 import { SourceError } from "#archive/source.ts";
 import { sourceRoots } from "#archive/source-roots.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { Failure } from "#base/errors.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { type ReadArchive, readChunks } from "#test/support/archive-kit.ts";
@@ -121,6 +122,7 @@ describe("a chunk", () => {
       source: new MemorySource(),
       roots: sourceRoots([{ path: "/gone", optional: true }]),
       excludes: new Excludes([]),
+      rules: WALK_EVERYTHING,
       chunkBytes: CHUNK,
       report: () => undefined,
     });
