@@ -72,6 +72,11 @@ export const CATALOGUE = {
     "What arrived is not what was read; nothing was committed. If it happens again check the memory of both machines.",
   ),
   E_CHUNK_DAMAGED: row(1, true, "A chunk arrived damaged and is sent again."),
+  E_INDEX_DAMAGED: row(
+    1,
+    false,
+    "The archive itself is not affected: it is read from its beginning instead. Make the index again with nbackup-server index rebuild.",
+  ),
   E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),
