@@ -14,6 +14,8 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "openssl", proof: "openssl" },
   { name: "libarchive-tools", proof: "bsdtar" },
   { name: "busybox", proof: "busybox" },
+  { name: "attr", proof: "getfattr" },
+  { name: "acl", proof: "getfacl" },
   ...(process.arch === "x64"
     ? [
         { name: "qemu-user-static", proof: "qemu-aarch64-static" },

@@ -17,7 +17,7 @@ export interface AclEntry {
 }
 
 /** The kernel takes no value longer than 64 KiB, which is this many entries of 8 bytes behind the version. */
-export const ACL_ENTRIES_MAX = 8191;
+const ACL_ENTRIES_MAX = 8191;
 
 const VERSION = 2;
 const VERSION_BYTES = 4;

@@ -21,12 +21,15 @@ export type AttributeReport = (reason: "xattrs-unreadable" | "xattrs-too-large",
 export const XATTR_KEY = "SCHILY.xattr.";
 export const ACL_ACCESS_KEY = "SCHILY.acl.access";
 export const ACL_DEFAULT_KEY = "SCHILY.acl.default";
+/** Where the kernel has them. */
+export const ACL_ACCESS_NAME = "system.posix_acl_access";
+export const ACL_DEFAULT_NAME = "system.posix_acl_default";
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 const XATTR_PREFIX = ascii(XATTR_KEY);
 const ACLS: ReadonlyMap<string, Uint8Array> = new Map([
-  ["system.posix_acl_access", ascii(ACL_ACCESS_KEY)],
-  ["system.posix_acl_default", ascii(ACL_DEFAULT_KEY)],
+  [ACL_ACCESS_NAME, ascii(ACL_ACCESS_KEY)],
+  [ACL_DEFAULT_NAME, ascii(ACL_DEFAULT_KEY)],
 ]);
 
 const EQUALS = 0x3d;

@@ -126,7 +126,8 @@ export class ChunkReader {
     let entries = 0;
     for (let entry = this.#take(); entry !== undefined; entry = this.#take()) {
       const large = isLarge(entry.size, this.#options.chunkBytes);
-      if (large && length > 0) {
+      // Behind an entry whose headers alone made the chunk longer than it should be there is no room for others of that kind.
+      if (length > 0 && (large || length >= this.#options.chunkBytes)) {
         this.#pending = entry;
         break;
       }

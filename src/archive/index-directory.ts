@@ -72,7 +72,7 @@ export function readChunks(raw: Uint8Array, reference: BlockReference): TableChu
     const rawLength = cursor.v();
     const crc = cursor.u32();
     const digest = new Uint8Array(cursor.bytes(DIGEST_BYTES));
-    if (kind === undefined || storedLength === 0 || (rawLength === 0) !== (kind === "lost")) {
+    if (kind === undefined || storedLength === 0 || (rawLength === 0 && kind !== "lost")) {
       throw cursor.damaged("has an impossible chunk");
     }
     chunks.push({ number: first + i, kind, storedOffset, storedLength, rawOffset, rawLength, crc, digest });

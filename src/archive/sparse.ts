@@ -9,9 +9,9 @@ import type { OpenFile } from "./source.ts";
 import { blocks, decimalDigits, writeDecimal } from "./tar-format.ts";
 
 /** Smaller holes compress to nearly nothing, and some readers do not understand sparse members at all. */
-export const HOLE_BYTES_MIN = MiB;
+const HOLE_BYTES_MIN = MiB;
 /** Where filesystems begin a hole differs by their blocks; with this, copies on different ones make the same map. */
-export const HOLE_ALIGN_BYTES = 64 * KiB;
+const HOLE_ALIGN_BYTES = 64 * KiB;
 /** Beyond this, the smallest holes are stored as zeros. The map stays far below the room that headers have. */
 export const EXTENTS_MAX = 8192;
 /** Two numbers of up to 16 digits for each, one more for the end, and their count. */

@@ -21,9 +21,10 @@ export function removeTree(dir: string): void {
 export const isRoot = process.getuid?.() === 0;
 
 /** Runs a tool and gives what it printed. Throws with its errors when its exit status is another than 0. */
-export function run(command: string, args: readonly string[], input?: Uint8Array): Buffer {
+export function run(command: string, args: readonly string[], input?: Uint8Array, cwd?: string): Buffer {
   const result = spawnSync(command, args, {
     ...(input === undefined ? {} : { input }),
+    ...(cwd === undefined ? {} : { cwd }),
     maxBuffer: 2 ** 30,
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", TZ: "UTC" },
   });

@@ -195,6 +195,17 @@ describe("an entry", () => {
     expect([kept.length, kept[0]]).toEqual([8, "SCHILY.xattr.user.32"]);
     expect(ATTRIBUTES_BYTES_MAX).toBe(576 * KiB);
   });
+  test("whose headers alone are longer than a chunk has a chunk of its own", () => {
+    const source = new MemorySource();
+    for (const name of ["a", "b", "c"]) {
+      const node = source.file(`/s/${name}`, new Uint8Array(32 * KiB));
+      node.xattrs = new Map(Array.from({ length: 8 }, (_, i) => [`user.${i}`, new Uint8Array(64 * KiB)] as const));
+    }
+    const archive = readChunks(source, ["/s"], { chunkBytes: 64 * KiB });
+    expect(archive.problems).toEqual([]);
+    expect(archive.chunks.map((chunk) => chunk.entries)).toEqual([1, 1, 1, 1, 0]);
+    expect(walkTar(archive.tar).map((entry) => entry.pax.size)).toEqual([0, 8, 8, 8]);
+  });
   test("of any type has its attributes, a hard link only under its first name", () => {
     const source = new MemorySource();
     const node = source.file("/s/a", "x", { nlink: 2 });
