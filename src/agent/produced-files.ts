@@ -66,7 +66,7 @@ export class ProducedFiles {
     const last = part.what === "trailer";
     const stored = last ? this.#index.storedTrailer(raw) : compress(raw, this.#compression);
     const { crc, digest } = proofOf(stored);
-    this.#index.partSealed(part, raw.length, { storedLength: stored.length, crc, digest });
+    this.#index.partSealed(part, raw.length, { storedLength: stored.length, crc });
     const sequence = this.#indexSequence;
     this.#indexSequence += 1;
     sink.chunk({ file: 1, sequence, kind: "index", rawLength: raw.length, stored, crc, digest, last });

@@ -42,10 +42,16 @@ export interface IndexPart {
   readonly rawBytesMax: number;
 }
 
-/** What is known of stored bytes. */
-export interface StoredSeal {
+/** What is known of a stored block of the index. */
+export interface BlockSeal {
   readonly storedLength: number;
+  /** CRC-32. */
   readonly crc: number;
+}
+
+/** What is known of a stored chunk of the archive. */
+export interface StoredSeal extends BlockSeal {
+  /** SHA-256. */
   readonly digest: Uint8Array;
 }
 
@@ -131,7 +137,7 @@ export class IndexAssembler {
   }
 
   /** A part was compressed, and comes next in the index. */
-  partSealed(part: IndexPart, rawLength: number, seal: StoredSeal): void {
+  partSealed(part: IndexPart, rawLength: number, seal: BlockSeal): void {
     const block: StoredBlock = {
       offset: this.#indexBytes,
       storedLength: seal.storedLength,
@@ -147,7 +153,7 @@ export class IndexAssembler {
   }
 
   /** A block of entries was compressed, and comes next in the index. */
-  entriesSealed(block: EntryBlock, seal: StoredSeal): void {
+  entriesSealed(block: EntryBlock, seal: BlockSeal): void {
     const { firstNumber, rawOffset, rawLength, key } = block;
     const { storedLength, crc } = seal;
     const offset = this.#indexBytes;
