@@ -1,5 +1,5 @@
 /** Reads one block of entries (index-format.ts, "ENTRIES"), checking every bound, order and flag: it may come from anywhere. */
-import { SLASH } from "./bytes.ts";
+import { comparePaths, SLASH } from "./bytes.ts";
 import { ByteCursor } from "./index-bytes.ts";
 import {
   BLOCK,
@@ -17,6 +17,8 @@ const NANOS_MAX = 999_999_999;
 
 /** What the next entry is told by its difference from. */
 interface Before {
+  /** False for the first. */
+  any: boolean;
   path: Uint8Array;
   mtimeSeconds: number;
   ctimeSeconds: number;
@@ -30,11 +32,16 @@ interface Before {
   rawEnd: number;
 }
 
-/**
- * The entries of the raw block that `reference` refers to. Throws Failure E_INDEX_DAMAGED. `live`: whether entries have what only the
- * disk says. Nothing in them is a view of `raw`.
- */
-export function readEntries(raw: Uint8Array, reference: BlockReference, live: boolean): IndexEntry[] {
+/** What the header and the root promise. */
+export interface EntriesPromise {
+  /** Entries have what only the disk says. */
+  readonly live: boolean;
+  /** Every path is greater than the one before, and the first at least the reference's key. */
+  readonly sorted: boolean;
+}
+
+/** The entries of the raw block that `reference` refers to; nothing in them is a view of `raw`. Throws Failure E_INDEX_DAMAGED. */
+export function readEntries(raw: Uint8Array, reference: BlockReference, promise: EntriesPromise): IndexEntry[] {
   const cursor = new ByteCursor(raw, `the block of entries at ${reference.offset}`);
   if (cursor.u8() !== BLOCK.entries) throw cursor.damaged("is something else");
   cursor.zeros(3);
@@ -45,21 +52,25 @@ export function readEntries(raw: Uint8Array, reference: BlockReference, live: bo
     throw cursor.damaged("is not what its page says");
   }
   const before: Before = {
-    ...{ path: new Uint8Array(0), mtimeSeconds: 0, ctimeSeconds: 0, ino: 0n, narrowIno: 0, dev: 0n },
+    ...{ any: false, path: new Uint8Array(0), mtimeSeconds: 0, ctimeSeconds: 0, ino: 0n, narrowIno: 0, dev: 0n },
     ...{ mode: 0, uid: 0, gid: 0, rawEnd: rawOffset },
   };
   const entries: IndexEntry[] = [];
-  for (let i = 0; i < count; i += 1) entries.push(readEntry(cursor, before, firstNumber + i, live));
+  for (let i = 0; i < count; i += 1) entries.push(readEntry(cursor, before, firstNumber + i, promise));
   cursor.end();
+  const [first] = entries;
+  if (promise.sorted && first !== undefined && comparePaths(first.path, reference.key) < 0) {
+    throw cursor.damaged("begins before its key");
+  }
   return entries;
 }
 
-function readEntry(cursor: ByteCursor, before: Before, number: number, withLive: boolean): IndexEntry {
+function readEntry(cursor: ByteCursor, before: Before, number: number, promise: EntriesPromise): IndexEntry {
   const flags = cursor.u8();
   const same = cursor.u8();
   const type = ENTRY_TYPES[flags & 7];
   if (type === undefined || flags > 127) throw cursor.damaged("has an entry of an unknown type");
-  const path = readPath(cursor, before.path);
+  const path = readPath(cursor, before.path, promise.sorted && before.any);
   const size = type === "file" ? cursor.v() : 0;
   const sparse = (flags & FLAG.sparse) !== 0;
   const storedBytes = sparse ? cursor.v() : size;
@@ -76,8 +87,9 @@ function readEntry(cursor: ByteCursor, before: Before, number: number, withLive:
   const mtimeNanos = (same & SAME.mtimeWhole) === 0 ? readNanos(cursor) : 0;
   before.mtimeSeconds = mtimeSeconds;
   before.path = path;
+  before.any = true;
   before.rawEnd = rawEnd;
-  const live = withLive ? readLive(cursor, before, same, mtimeSeconds, mtimeNanos) : undefined;
+  const live = promise.live ? readLive(cursor, before, same, mtimeSeconds, mtimeNanos) : undefined;
   readOwner(cursor, before, same);
   const { mode, uid, gid } = before;
   const linkTarget = type === "hardlink" || type === "symlink" ? readName(cursor) : undefined;
@@ -93,16 +105,18 @@ function readEntry(cursor: ByteCursor, before: Before, number: number, withLive:
   };
 }
 
-function readPath(cursor: ByteCursor, before: Uint8Array): Uint8Array {
+function readPath(cursor: ByteCursor, before: Uint8Array, mustFollow: boolean): Uint8Array {
   const shared = cursor.v();
-  const rest = cursor.v();
-  if (shared > before.length || shared + rest > NAME_BYTES_MAX) throw cursor.damaged("has an impossible path");
-  const path = new Uint8Array(shared + rest);
+  const length = cursor.v();
+  if (shared > before.length || shared + length > NAME_BYTES_MAX) throw cursor.damaged("has an impossible path");
+  const rest = cursor.bytes(length);
+  const path = new Uint8Array(shared + length);
   path.set(before.subarray(0, shared));
-  path.set(cursor.bytes(rest), shared);
-  if (path[0] === SLASH || path[path.length - 1] === SLASH || path.includes(0)) {
+  path.set(rest, shared);
+  if (path[0] === SLASH || path[path.length - 1] === SLASH || rest.includes(0)) {
     throw cursor.damaged("has an impossible path");
   }
+  if (mustFollow && comparePaths(before.subarray(shared), rest) >= 0) throw cursor.damaged("is not sorted");
   return path;
 }
 

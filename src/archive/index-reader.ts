@@ -4,7 +4,6 @@
  * is Failure E_INDEX_DAMAGED, or what the source throws. The archive itself is never looked at.
  */
 import { assert, must } from "#base/assert.ts";
-import { comparePaths } from "./bytes.ts";
 import { indexDamaged } from "./index-bytes.ts";
 import { type ByteSource, IndexBlocks } from "./index-blocks.ts";
 import { type Listed, readChunks, readPage, readRoot, type Root } from "./index-directory.ts";
@@ -198,8 +197,7 @@ export class IndexReader {
   async #readEntries(reference: BlockReference): Promise<readonly IndexEntry[]> {
     if (this.#kept?.offset === reference.offset) return this.#kept.entries;
     const raw = await this.#blocks.read(reference, "a block of entries");
-    const entries = readEntries(raw, reference, !this.header.rebuilt);
-    if (this.totals.sorted) checkSorted(entries, reference);
+    const entries = readEntries(raw, reference, { live: !this.header.rebuilt, sorted: this.totals.sorted });
     this.#kept = { offset: reference.offset, entries };
     return entries;
   }
@@ -214,15 +212,6 @@ function endsBefore(chunk: TableChunk, place: ChunkPlace): boolean {
   if ("number" in place) return chunk.number < place.number;
   if ("rawOffset" in place) return chunk.rawOffset + chunk.rawLength <= place.rawOffset;
   return chunk.storedOffset + chunk.storedLength <= place.storedOffset;
-}
-
-function checkSorted(entries: readonly IndexEntry[], reference: BlockReference): void {
-  let before = reference.key;
-  for (const [i, entry] of entries.entries()) {
-    const order = comparePaths(before, entry.path);
-    if (order > 0 || (order === 0 && i > 0)) throw indexDamaged(`the entries at ${reference.offset} are not sorted`);
-    before = entry.path;
-  }
 }
 
 /** The last index for which `isBefore` is true, as it is for all in front of that; 0 when there is none. */

@@ -50,6 +50,16 @@ describe("a path", () => {
     expect(index.totals.sorted).toBe(false);
     expect((await findPath(index, bytes("srv/z.txt")))?.number).toBe(4);
   });
+  test("is found behind a beginning that is longer than any key", async () => {
+    const long = `${"d".repeat(200)}/${"e".repeat(200)}`;
+    const names = Array.from({ length: 6000 }, (_, i) => `${long}/${String(i).padStart(6, "0")}`);
+    const index = await openIndex(buildIndex(plainEntries(names)));
+    for (let i = 0; i < names.length; i += 397) {
+      expect((await findPath(index, bytes(names[i] ?? "")))?.number).toBe(i);
+      expect(await findPath(index, bytes(`${names[i]}x`))).toBeUndefined();
+    }
+    expect(await paths(listDirectory(index, bytes(long)))).toEqual(names);
+  });
   test("is meant however it is written", () => {
     const meant = ["/srv/a", "srv/a/", "./srv//a", "/./srv/./a/."].map((path) => latin1(indexPath(bytes(path))));
     expect(meant).toEqual(Array.from({ length: 4 }, () => "srv/a"));
