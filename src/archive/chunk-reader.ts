@@ -11,7 +11,7 @@ import { cutData, type DataCut, fitsChunk, isLarge } from "./cutter.ts";
 import { type Prepared, prepareEntry } from "./entry.ts";
 import type { Excludes } from "./exclude.ts";
 import { type DataResult, readData, readPieces } from "./file-data.ts";
-import { IndexEntries, type IndexPlace, isShort } from "./index-entries.ts";
+import { IndexEntries, isShort } from "./index-entries.ts";
 import type { EntryBlock } from "./index-entry-writer.ts";
 import { type LinkLimits, LinkTable } from "./links.ts";
 import { type Report, Scan } from "./scan.ts";
@@ -64,7 +64,6 @@ export interface ChunkReaderOptions {
 interface Streaming {
   readonly file: OpenFile;
   readonly entry: Prepared;
-  readonly place: IndexPlace;
   /** Of a file stored without its holes. */
   readonly sparse: { readonly cutter: SparseCutter; readonly realSize: number } | undefined;
   /** Bytes of data handed out. */
@@ -141,7 +140,8 @@ export class ChunkReader {
       const outcome = this.#smallData(into, dataAt, entry);
       if (outcome === "unreadable") continue;
       into.fill(0, dataAt + entry.size, end);
-      this.#index.add(entry, this.#index.place(into, length, dataAt, this.#rawOffset), outcome);
+      this.#index.headers(into, length, dataAt, this.#rawOffset);
+      this.#index.add(entry, outcome);
       this.#remember(entry);
       length = end;
       entries += 1;
@@ -190,12 +190,13 @@ export class ChunkReader {
   #startLarge(into: Uint8Array, entry: Prepared, rawLength: number): ArchiveChunk {
     const { file } = entry;
     assert(file !== undefined, "a large entry without a file");
-    const place = this.#index.place(into, 0, rawLength, this.#rawOffset);
+    // It is added behind its data, when it is known whether it held still.
+    this.#index.headers(into, 0, rawLength, this.#rawOffset);
     const sparse = entry.sparse && {
       cutter: new SparseCutter(entry.sparse, this.#options.chunkBytes),
       realSize: entry.sparse.realSize,
     };
-    this.#streaming = { file, entry, place, sparse, offset: 0, outcome: "whole" };
+    this.#streaming = { file, entry, sparse, offset: 0, outcome: "whole" };
     this.#remember(entry);
     return { kind: "headers", rawLength, entries: 1 };
   }
@@ -206,7 +207,7 @@ export class ChunkReader {
     streaming.offset += dataBytes;
     if (last) {
       streaming.file.close();
-      this.#index.add(streaming.entry, streaming.place, streaming.outcome);
+      this.#index.add(streaming.entry, streaming.outcome);
       this.#streaming = undefined;
     }
     return { kind: "data", rawLength: rawBytes, entries: 0 };

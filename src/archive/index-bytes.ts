@@ -88,6 +88,13 @@ export class ByteWriter {
     this.length += bytes.length;
   }
 
+  /** `from[start..end)`: without a view, which costs more than a short copy. Does not grow. */
+  part(from: Uint8Array, start: number, end: number): void {
+    const to = this.length - start;
+    for (let i = start; i < end; i += 1) this.#bytes[to + i] = from[i] ?? 0;
+    this.length = to + end;
+  }
+
   /** Overwrites what stands at `at`. */
   patchU32(at: number, value: number): void {
     this.#view.setUint32(at, value);

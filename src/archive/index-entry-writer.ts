@@ -10,7 +10,6 @@ import {
   ENTRIES_BYTES,
   ENTRIES_HEAD_BYTES,
   ENTRY_NUMBERS_BYTES_MAX,
-  ENTRY_TYPES,
   FLAG,
   KEY_BYTES_MAX,
   NAME_BYTES_MAX,
@@ -76,8 +75,18 @@ interface Finished {
 /** XXH64 of an entry's headers. */
 export function headersDigest(headers: Uint8Array): bigint {
   // It takes views of shared memory, which its type does not say.
-  return BigInt(Bun.hash.xxHash64(headers as Uint8Array<ArrayBuffer>));
+  return Bun.hash.xxHash64(headers as Uint8Array<ArrayBuffer>);
 }
+
+const TYPE_NUMBERS: Readonly<Record<TarType, number>> = {
+  file: 0,
+  hardlink: 1,
+  symlink: 2,
+  char: 3,
+  block: 4,
+  directory: 5,
+  fifo: 6,
+};
 
 /** Times beyond a hundred million years would not fit; they are cut to that. */
 const TIME_MAX = 2 ** 51;
@@ -144,11 +153,11 @@ export class EntryBlocks {
     const target = entry.linkTarget;
     assert(pathLength <= NAME_BYTES_MAX && (target?.length ?? 0) <= NAME_BYTES_MAX, "a name is too long for the index");
     assert(place.headersAt >= this.#rawEnd && place.dataAt > place.headersAt, "an entry lies before the last one");
-    const order = this.#compare(entry.path, pathLength);
-    if (this.#total > 0 && !order.greater) this.#sorted = false;
-    if (this.#count === 0) this.#begin(entry.path.subarray(0, Math.min(pathLength, order.common + 1, KEY_BYTES_MAX)));
-    this.#write(entry, live, place, pathLength, this.#count === 0 ? 0 : order.common);
-    this.#path.set(entry.path.subarray(order.common, pathLength), order.common);
+    const common = this.#common(entry.path, pathLength);
+    if (this.#total > 0 && !this.#follows(entry.path, pathLength, common)) this.#sorted = false;
+    if (this.#count === 0) this.#begin(entry.path.subarray(0, Math.min(pathLength, common + 1, KEY_BYTES_MAX)));
+    this.#write(entry, live, place, pathLength, this.#count === 0 ? 0 : common);
+    for (let i = common; i < pathLength; i += 1) this.#path[i] = entry.path[i] ?? 0;
     this.#pathLength = pathLength;
     this.#rawEnd = place.dataAt + blocks(place.storedBytes);
     this.#count += 1;
@@ -207,15 +216,20 @@ export class EntryBlocks {
     assert(out.length === ENTRIES_HEAD_BYTES, "the head of a block of entries");
   }
 
-  /** How much of the path is that of the entry before, and whether it comes behind it. */
-  #compare(path: Uint8Array, length: number): { common: number; greater: boolean } {
+  /** How much of the path is that of the entry before. */
+  #common(path: Uint8Array, length: number): number {
     const shorter = Math.min(length, this.#pathLength);
     let common = 0;
     while (common < shorter && path[common] === this.#path[common]) common += 1;
-    if (common === shorter) return { common, greater: length > this.#pathLength };
+    return common;
+  }
+
+  /** Whether the path comes behind that of the entry before, in the order of comparePaths. */
+  #follows(path: Uint8Array, length: number, common: number): boolean {
+    if (common === length || common === this.#pathLength) return length > this.#pathLength;
     const here = path[common] ?? 0;
     const there = this.#path[common] ?? 0;
-    return { common, greater: here !== SLASH && (there === SLASH || here > there) };
+    return here !== SLASH && (there === SLASH || here > there);
   }
 
   #write(entry: NewEntry, live: NewLiveFacts | undefined, place: NewPlace, pathLength: number, shared: number): void {
@@ -229,7 +243,7 @@ export class EntryBlocks {
     out.u8(sameAsBefore(before, entry, live) | (gap > 0 ? SAME.gap : 0));
     out.v(shared);
     out.v(pathLength - shared);
-    out.bytes(entry.path.subarray(shared, pathLength));
+    out.part(entry.path, shared, pathLength);
     if (entry.type === "file") out.v(entry.size);
     if (place.sparse) out.v(place.storedBytes);
     if (gap > 0) out.v(gap / BLOCK_BYTES);
@@ -280,7 +294,7 @@ export class EntryBlocks {
 
 function flagsOf(entry: NewEntry, place: NewPlace): number {
   return (
-    ENTRY_TYPES.indexOf(entry.type) |
+    TYPE_NUMBERS[entry.type] |
     (place.changed ? FLAG.changed : 0) |
     (place.short ? FLAG.short : 0) |
     (place.racy ? FLAG.racy : 0) |
