@@ -2,7 +2,7 @@
 import { type AclEntry, parseAclValue } from "./acl.ts";
 import { SLASH } from "./bytes.ts";
 import { FIELD, NAME_BYTES } from "./tar-format.ts";
-import type { ReadEntry, ReadType, TarLimits } from "./tar-reader-entry.ts";
+import type { ReadEntry, ReadType, ReadXattr, TarLimits } from "./tar-reader-entry.ts";
 import type { Extensions } from "./tar-reader-extensions.ts";
 import { dialectOf, idNameField, nameField, numberField, textField } from "./tar-reader-fields.ts";
 import type { PaxFields, PaxSparse } from "./tar-reader-pax.ts";
@@ -17,8 +17,8 @@ export interface Header extends FromHeader {
   /** Bytes in the stream behind the headers, a map in front of the data included. */
   readonly memberBytes: number;
   readonly sparseForm: SparseForm | undefined;
-  /** As far as the headers told them. */
-  readonly extents: ExtentList;
+  /** Of a sparse file, as far as the headers told them. */
+  readonly extents: ExtentList | undefined;
 }
 
 /** What the reader knows once all headers have been read. */
@@ -70,12 +70,18 @@ export function readHeader(bytes: Uint8Array, at: number, context: HeaderContext
   if (problem !== undefined) return problem;
   const numbers = readNumbers(bytes, at, type, pax);
   if (typeof numbers === "string") return numbers;
-  const { memberBytes: announced, ...meta } = numbers;
-  const memberBytes = carriesData(type, flag) ? announced : 0;
+  const memberBytes = carriesData(type, flag) ? numbers.memberBytes : 0;
   const sparse = type === "file" ? sparseOf(bytes, at, flag, context) : undefined;
   if (typeof sparse === "string") return sparse;
+  const { mode, uid, gid, mtimeSeconds, mtimeNanos, deviceMajor, deviceMinor } = numbers;
   return {
-    ...meta,
+    mode,
+    uid,
+    gid,
+    mtimeSeconds,
+    mtimeNanos,
+    deviceMajor,
+    deviceMinor,
     path,
     type: sparse?.form === "unknown" ? "unsupported" : type,
     linkTarget,
@@ -85,7 +91,7 @@ export function readHeader(bytes: Uint8Array, at: number, context: HeaderContext
     sparse: sparse !== undefined,
     memberBytes,
     sparseForm: sparse === undefined || sparse.form === "unknown" ? undefined : sparse.form,
-    extents: sparse?.extents ?? new ExtentList(0),
+    extents: sparse?.form === "unknown" ? undefined : sparse?.extents,
   };
 }
 
@@ -153,13 +159,13 @@ function sparseOf(
   flag: number,
   { pax, limits }: HeaderContext,
 ): FoundSparse | string | undefined {
-  const extents = new ExtentList(limits.extentsMax);
   if (flag === OLD_SPARSE) {
+    const extents = new ExtentList(limits.extentsMax);
     const more = addOldHeader(extents, bytes, at);
     return { form: more ? "old-map" : "known", realSize: oldRealSize(bytes, at), extents };
   }
   if (pax.sparse === undefined) return undefined;
-  return paxSparse(pax.sparse, extents);
+  return paxSparse(pax.sparse, new ExtentList(limits.extentsMax));
 }
 
 function paxSparse(sparse: PaxSparse, extents: ExtentList): FoundSparse | string | undefined {
@@ -177,19 +183,42 @@ function paxSparse(sparse: PaxSparse, extents: ExtentList): FoundSparse | string
 }
 
 export function makeEntry(header: Header, pax: PaxFields, place: Place): ReadEntry {
-  const { memberBytes: _memberBytes, sparseForm: _sparseForm, extents: _extents, ...rest } = header;
   const aclAccess = pax.aclAccess ?? kernelAcl(pax.aclAccessValue);
   const aclDefault = pax.aclDefault ?? kernelAcl(pax.aclDefaultValue);
   const lost = (acl: unknown, value: unknown): boolean => acl === undefined && value !== undefined;
+  const { path, type, linkTarget, mode, uid, gid, userName, groupName, size, sparse } = header;
+  const { mtimeSeconds, mtimeNanos, deviceMajor, deviceMinor } = header;
   return {
-    ...rest,
-    ...place,
-    xattrs: [...(pax.xattrs ?? [])].map(([name, value]) => ({ name: Buffer.from(name, "latin1"), value })),
+    path,
+    type,
+    linkTarget,
+    mode,
+    uid,
+    gid,
+    userName,
+    groupName,
+    size,
+    storedBytes: place.storedBytes,
+    sparse,
+    mtimeSeconds,
+    mtimeNanos,
+    deviceMajor,
+    deviceMinor,
+    xattrs: pax.xattrs === undefined ? NO_XATTRS : namedXattrs(pax.xattrs),
     aclAccess,
     aclDefault,
     aclUnreadable:
       pax.aclUnreadable === true || lost(aclAccess, pax.aclAccessValue) || lost(aclDefault, pax.aclDefaultValue),
+    headersAt: place.headersAt,
+    dataAt: place.dataAt,
+    headersMayBeLost: place.headersMayBeLost,
   };
+}
+
+const NO_XATTRS: readonly ReadXattr[] = [];
+
+function namedXattrs(xattrs: ReadonlyMap<string, Uint8Array>): readonly ReadXattr[] {
+  return [...xattrs].map(([name, value]) => ({ name: Buffer.from(name, "latin1"), value }));
 }
 
 function kernelAcl(value: Uint8Array | undefined): readonly AclEntry[] | undefined {

@@ -172,13 +172,13 @@ export class Placer {
     this.#extents = extents;
   }
 
-  /** Takes `length` stored bytes, calling `onPiece` with the offset in the file, the first byte and the length of each piece. */
+  /** Takes `length` stored bytes, more than none, calling `onPiece` with the offset in the file, the first byte and the length of each piece. */
   take(length: number, onPiece: (offset: number, start: number, length: number) => void): void {
     const extents = this.#extents;
     if (extents === undefined) {
       const offset = this.#taken;
       this.#taken += length;
-      if (length > 0) onPiece(offset, 0, length);
+      onPiece(offset, 0, length);
       return;
     }
     let start = 0;

@@ -204,7 +204,7 @@ export class TarReader {
     }
     begun.header = header;
     begun.memberBytes = header.memberBytes;
-    if (header.sparseForm === "map") {
+    if (header.sparseForm === "map" && header.extents !== undefined) {
       begun.map = new MapReader(header.extents);
       this.#state = "map";
       this.#needMap(begun);
@@ -263,14 +263,14 @@ export class TarReader {
 
   #oldMapBlock(bytes: Uint8Array, at: number): void {
     const begun = this.#begun;
-    assert(begun?.header !== undefined, "a map of nothing");
+    assert(begun?.header?.extents !== undefined, "a map of nothing");
     if (!addOldBlock(begun.header.extents, bytes, at)) this.#give(begun, begun.header);
   }
 
   /** Gives out the entry whose headers are complete; its data is next. */
   #give(begun: Begun, header: Header): void {
     const { extensions, memberBytes: storedBytes } = begun;
-    const extents = header.sparseForm === undefined ? undefined : header.extents;
+    const { extents } = header;
     extents?.check(header.size, storedBytes);
     const headersMayBeLost = begun.lostBefore && extensions.count === 0;
     const place = { headersAt: begun.at, dataAt: this.#offset, headersMayBeLost, storedBytes };
@@ -291,9 +291,11 @@ export class TarReader {
     reading.rawLeft -= taken;
     reading.dataLeft -= data;
     this.#offset += taken;
-    reading.placer?.take(data, (offset, start, length) => {
-      this.#sink.data(bytes.subarray(at + start, at + start + length), offset);
-    });
+    if (data > 0) {
+      reading.placer?.take(data, (offset, start, length) => {
+        this.#sink.data(bytes.subarray(at + start, at + start + length), offset);
+      });
+    }
     if (reading.rawLeft === 0) this.#endData();
     return at + taken;
   }
@@ -314,7 +316,7 @@ export class TarReader {
       reading.dataLeft -= data;
       this.#offset += taken;
       left -= taken;
-      reading.placer?.take(data, (offset, _, piece) => this.#sink.lost(offset, piece));
+      if (data > 0) reading.placer?.take(data, (offset, _, piece) => this.#sink.lost(offset, piece));
       if (reading.rawLeft === 0) this.#endData();
     }
     if (left === 0) return;

@@ -79,6 +79,9 @@ export const CATALOGUE = {
     false,
     "Verify the archive to learn which files are affected; all others can still be restored.",
   ),
+  E_ARCHIVE_FOREIGN: row(1, false, "Name an archive: a .tar.gz, .tar.zst or .tar, of nbackup or of another program."),
+  E_ARCHIVE_READ: row(1, false, "Check the path of the archive, and that its file can be read."),
+  E_TARGET: row(1, false, "Check that the target directory exists and may be written, and that its disk has room."),
 
   // The rest.
   E_INDEX_DAMAGED: row(

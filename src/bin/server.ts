@@ -11,13 +11,22 @@ import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
+import { type ArchiveTools, catFile, restoreFile, verifyFile } from "./archive-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
+
+// A compiled executable finds its workers only when they are constructed here, in the entry file.
+const spawn: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar" ? new URL("./tar-worker.ts", import.meta.url) : new URL("./inflate-worker.ts", import.meta.url);
+  return new Worker(url.href, { smol: true });
+};
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -35,6 +44,12 @@ async function main(argv: readonly string[]): Promise<number> {
           load: () => load(command.configFile),
           identity: identityOf,
         });
+      case "restore":
+        return await restoreFile(command.request, archiveTools());
+      case "verify":
+        return await verifyFile(command.request, archiveTools());
+      case "cat":
+        return await catFile(command.archive, command.path, archiveTools());
       case "serve":
         return await serve(command.configFile);
     }
@@ -42,6 +57,18 @@ async function main(argv: readonly string[]): Promise<number> {
     stderr(failureText(error));
     return toFailure(error).exitCode;
   }
+}
+
+/** The first SIGINT or SIGTERM ends the work cleanly, the second one at once. */
+function archiveTools(): ArchiveTools {
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(EXIT.interrupted);
+    stop.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  return { spawn, signal: stop.signal, clock: systemClock, random: systemRandom, stdout, stderr: process.stderr };
 }
 
 function load(file: string): Loaded<ServerConfig> {

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
+import fc from "fast-check";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { MiB } from "#base/units.ts";
 import { readFiles } from "#test/support/archive-kit.ts";
@@ -169,6 +170,31 @@ describe("the tar reader on an archive in", () => {
     expect(listings[0]?.length).toBeGreaterThan(10);
     expect(listings[1]).toEqual(listings[0] ?? []);
     expect(listings[2]).toEqual(listings[0] ?? []);
+  });
+});
+
+describe("damage to an archive of GNU tar's", () => {
+  test.each([
+    ["oldgnu", ["--format=oldgnu"]],
+    ["pax 0.0", ["--format=pax", "--sparse-version=0.0"]],
+    ["pax 0.1", ["--format=pax", "--sparse-version=0.1"]],
+    ["pax 1.0", ["--format=pax", "--sparse-version=1.0"]],
+  ])("with sparse files in %s is told, and never stops a reader that goes on", (_, format) => {
+    const tar = makeTar([...GNU, ...format, "--sparse"], "sparse");
+    // The maps are in the first blocks; most of the rest is data.
+    const change = fc.tuple(fc.nat(20_000), fc.nat(255));
+    let damaged = 0;
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
+        const changed = new Uint8Array(tar);
+        for (const [at, value] of changes) changed[at] = value;
+        const { damages } = collectTar(changed, { lenient: true, contentBytesMax: 1000 });
+        if (damages.length > 0) damaged += 1;
+        for (const text of damages) expect(text).toStartWith("E_ARCHIVE_DAMAGED: ");
+      }),
+      { numRuns: 100 },
+    );
+    expect(damaged).toBeGreaterThan(5);
   });
 });
 

@@ -21,15 +21,17 @@ export class CollectingSink implements TarSink {
   readonly skips: string[] = [];
   /** Throws what is damaged instead of noting it. */
   readonly strict: boolean;
+  readonly #contentBytesMax: number;
   #dataBytes = 0;
 
-  constructor(strict = false) {
+  constructor(strict = false, contentBytesMax = CONTENT_BYTES_MAX) {
     this.strict = strict;
+    this.#contentBytesMax = contentBytesMax;
   }
 
   entry(entry: ReadEntry): void {
     if (this.entries.at(-1)?.ended === false) throw new Error("an entry came before the end of the last one");
-    const content = new Uint8Array(Math.min(entry.size, CONTENT_BYTES_MAX));
+    const content = new Uint8Array(Math.min(entry.size, this.#contentBytesMax));
     this.entries.push({ entry, content, lost: [], ended: false });
     this.#dataBytes = 0;
   }
@@ -37,8 +39,8 @@ export class CollectingSink implements TarSink {
   data(bytes: Uint8Array, offset: number): void {
     if (bytes.length === 0) throw new Error("empty data");
     this.#open().content.set(
-      bytes.subarray(0, Math.max(0, CONTENT_BYTES_MAX - offset)),
-      Math.min(offset, CONTENT_BYTES_MAX),
+      bytes.subarray(0, Math.max(0, this.#contentBytesMax - offset)),
+      Math.min(offset, this.#contentBytesMax),
     );
     this.#dataBytes += bytes.length;
   }
@@ -78,12 +80,14 @@ export interface CollectOptions extends Omit<TarReaderOptions, "sink"> {
   readonly pieces?: readonly number[];
   /** Note damage and go on. */
   readonly lenient?: boolean;
+  /** How much of each file is put together. */
+  readonly contentBytesMax?: number;
 }
 
 /** Reads a whole archive. Throws Failure E_ARCHIVE_DAMAGED unless `lenient`. */
 export function collectTar(tar: Uint8Array, options: CollectOptions = {}): CollectingSink {
-  const { pieces, lenient, ...rest } = options;
-  const sink = new CollectingSink(lenient !== true);
+  const { pieces, lenient, contentBytesMax, ...rest } = options;
+  const sink = new CollectingSink(lenient !== true, contentBytesMax);
   const reader = new TarReader({ ...rest, sink });
   let at = 0;
   for (let i = 0; at < tar.length; i += 1) {

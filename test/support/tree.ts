@@ -14,6 +14,11 @@ export function makeTempDir(base = os.tmpdir()): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(base, "nbackup-tree-")));
 }
 
+/** A filesystem in memory, where there is one: a restore ends with a sync, which on a shared disk waits for what others write. */
+export function memoryDir(): string {
+  return fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
+}
+
 export function removeTree(dir: string): void {
   fs.rmSync(dir, { recursive: true, force: true });
 }

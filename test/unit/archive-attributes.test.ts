@@ -9,7 +9,7 @@ import { LinuxXattrs } from "#archive/linux-xattrs.ts";
 import { ATTRIBUTES_BYTES_MAX } from "#archive/pax.ts";
 import { SourceError, type Xattrs } from "#archive/source.ts";
 import { paxRecordLength } from "#archive/tar-format.ts";
-import { type Failure, toFailure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { readChunks, readFiles } from "#test/support/archive-kit.ts";
 import { MemorySource } from "#test/support/memory-source.ts";
@@ -238,6 +238,14 @@ describe("an entry", () => {
     expect(walkTar(tar).map((entry) => entry.path)).toEqual(["s/", "s/d/", "s/f"]);
     expect(problems).toEqual(["/s/d xattrs-unreadable EIO", "/s/f xattrs-unreadable EIO"]);
     expect(source.openCount).toBe(0);
+  });
+  test("is no better off when what its attributes are read through is missing: the run fails, and says so", () => {
+    const source = new MemorySource();
+    source.directory("/s");
+    source.hooks.xattrs = () => {
+      throw new Failure("E_SOURCE_MISSING", "/proc is not mounted");
+    };
+    expect(() => readChunks(source, ["/s"])).toThrow("/proc is not mounted");
   });
 });
 

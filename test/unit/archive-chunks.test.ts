@@ -295,6 +295,17 @@ describe("hard links", () => {
       ["s/c", "1", 0, "s/a/one"],
     ]);
   });
+  test("lead from one source into another", () => {
+    const source = new MemorySource();
+    const node = source.file("/home/f", bytes(10), { nlink: 2 });
+    source.put("/srv/f", node);
+    const { tar } = readChunks(source, ["/srv", "/home"]);
+    const files = walkTar(tar).filter((entry) => entry.type !== "5");
+    expect(files.map((entry) => [entry.path, entry.linkTarget])).toEqual([
+      ["home/f", ""],
+      ["srv/f", "home/f"],
+    ]);
+  });
   test("of large files and of symbolic links and fifos are links too", () => {
     const source = new MemorySource();
     const large = source.file("/s/1", bytes(3 * CHUNK), { nlink: 2 });
