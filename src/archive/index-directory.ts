@@ -17,7 +17,6 @@ import {
   HEADER_RAW_BYTES_MAX,
   INDEX_VERSION,
   type IndexTotals,
-  KEY_BYTES_MAX,
   REFERENCE_BYTES_MAX,
   ROOT_HEAD_BYTES_MAX,
   ROOT_RAW_BYTES_MAX,
@@ -72,7 +71,7 @@ export function readChunks(raw: Uint8Array, reference: BlockReference): TableChu
     const rawLength = cursor.v();
     const crc = cursor.u32();
     const digest = new Uint8Array(cursor.bytes(DIGEST_BYTES));
-    if (kind === undefined || storedLength === 0 || (rawLength === 0 && kind !== "lost")) {
+    if (kind === undefined || storedLength === 0 || (rawLength === 0 && kind !== "lost" && kind !== "unknown")) {
       throw cursor.damaged("has an impossible chunk");
     }
     chunks.push({ number: first + i, kind, storedOffset, storedLength, rawOffset, rawLength, crc, digest });
@@ -331,9 +330,4 @@ function parseTrailer(raw: Uint8Array, end: number): Trailer {
   const places = header.storedLength <= root.offset && root.offset + root.storedLength === end;
   if (!places) throw cursor.damaged("refers to what is not there");
   return { indexBytes, root, header };
-}
-
-/** A key is at most this long, and less only where less is enough. */
-export function isCutKey(key: Uint8Array): boolean {
-  return key.length === KEY_BYTES_MAX;
 }

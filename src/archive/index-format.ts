@@ -41,8 +41,9 @@
  *
  * CHUNKS, at most 1024 of them: `u8` 3, three zero bytes, `u32` count, `u64` number of the first chunk, `u64` its raw offset, `u64` its
  * stored offset. Then for each, one behind the other: `u8` kind, `v` stored length, `v` raw length, `u32` CRC and 32 bytes SHA-256 of
- * the stored bytes. Kinds: 0 entries, 1 headers, 2 data, 3 end, as on the wire; only in a rebuilt index 16 unknown, 17 stream (one long
- * member or frame, of which no part can be read by itself), 18 lost (damaged; its raw length is what it said of itself, or 0).
+ * the stored bytes. Kinds: 0 entries, 1 headers, 2 data, 3 end, as on the wire; only in a rebuilt index 16 unknown (which may hold
+ * nothing), 17 stream (one long member or frame, of which no part can be read by itself), 18 lost (damaged; its raw length is what it said
+ * of itself, or what the entry in hand misses).
  *
  * PAGE: `u8` 4, `u8` 2 for blocks of entries or 3 for blocks of chunks, two zero bytes, `u32` count, then that many _references_:
  *

@@ -158,8 +158,7 @@ function pathMatcher(pattern: string): (entry: IndexEntry) => boolean {
   try {
     patterns = new Excludes([pattern], "pattern");
   } catch (error) {
-    if (error instanceof Failure) throw new Failure("E_USAGE", error.message, { cause: error });
-    throw error;
+    throw error instanceof Failure ? usageFailure(error) : error;
   }
   let absolute = new Uint8Array(4096);
   absolute[0] = SLASH;
@@ -173,6 +172,11 @@ function pathMatcher(pattern: string): (entry: IndexEntry) => boolean {
     const match = patterns.match(absolute, path.lastIndexOf(SLASH) + 2, end);
     return match === "yes" || (match === "if-directory" && type === "directory");
   };
+}
+
+/** What is wrong in a configuration there is wrong on the command line here. */
+function usageFailure(cause: Failure): Failure {
+  return new Failure("E_USAGE", cause.message, { cause });
 }
 
 /** The directory that everything lies below that the pattern can match; empty when there is none. */

@@ -156,6 +156,8 @@ export class IndexRebuilder {
   #kind(from: number, before: Last): TableKind {
     const to = this.#rawOffset;
     const { dataAt, end } = this.#last;
+    // A frame of another program that holds nothing of the tar.
+    if (to === from) return "unknown";
     if (before.end > from) {
       const onlyData = this.#entriesInChunk === 0 && before.dataAt <= from && to <= before.end;
       return onlyData ? "data" : "unknown";

@@ -94,9 +94,6 @@ export function indexTree(
   return { ...archive, bytes: sink.index, stored: Buffer.concat(storedChunks), storedChunks };
 }
 
-/** Everything of an entry that is not its place. */
-export type EntryFields = Partial<NewEntry & NewLiveFacts> & { readonly path: Uint8Array };
-
 export interface MadeEntry {
   readonly entry: NewEntry;
   readonly live: NewLiveFacts | undefined;
