@@ -34,6 +34,8 @@ export const BENCH_PACKAGES: readonly DebianPackage[] = [
   { name: "restic", proof: "restic" },
   { name: "borgbackup", proof: "borg" },
   { name: "time", proof: "time" },
+  { name: "eatmydata", proof: "eatmydata" },
+  { name: "strace", proof: "strace" },
 ];
 
 async function isThere(item: DebianPackage): Promise<boolean> {

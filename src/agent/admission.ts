@@ -7,9 +7,10 @@ import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import { failureFromFields, wireText } from "#wire/failure.ts";
+import { disownFields, failureFromFields } from "#wire/failure.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { disownBegun } from "./farewell.ts";
 import { type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 
@@ -32,6 +33,14 @@ export interface AdmissionEvents {
   readonly admitted: (link: FrameLink, admitted: Message<"admitted">) => void;
 }
 
+/**
+ * A server that is alive and says nothing about a Begin for so long has lost it, or hangs: it probes an older session for 10 s,
+ * and then removes that from its disk. A place in line is an answer.
+ */
+const ANSWER_MS = 600_000;
+
+const INTERRUPTED = "interrupted before the session began";
+
 /** Resolves after `events.admitted`. Rejects with the last attempt's failure, or at once with one that no retry mends. */
 export async function requestSession(
   deps: AdmissionDeps,
@@ -39,51 +48,80 @@ export async function requestSession(
   events: AdmissionEvents,
   link: Pick<OpenOptions, "pingFacts" | "signal">,
 ): Promise<void> {
-  const interrupted = (cause: Failure): Failure =>
-    new Failure("E_INTERRUPTED", "interrupted before the session began", { cause });
+  // The server may have begun a session of which nobody knows: Begin was sent and never answered.
+  let open = false;
+  const interrupted = async (cause: Failure): Promise<Failure> => {
+    const failure = new Failure("E_INTERRUPTED", INTERRUPTED, { cause });
+    if (open) await disownBegun(deps, request.begin, failure);
+    return failure;
+  };
   for (let attempt = 0; ; attempt += 1) {
-    try {
-      await askOnce(deps, request.begin, events, link, () => {
+    const asking: Asking = {
+      waiting: () => {
         attempt = 0;
-      });
+      },
+      open: (now) => {
+        open = now;
+      },
+    };
+    try {
+      await askOnce(deps, request.begin, events, link, asking);
       return;
     } catch (error) {
       const failure = toFailure(error);
-      if (link.signal.aborted) throw interrupted(failure);
+      if (link.signal.aborted) throw await interrupted(failure);
       if (!failure.retryable || attempt + 1 >= request.retry.attemptsMax) throw failure;
       const delayMs = retryDelayMs(request.retry, failure, attempt, deps.random.unit());
       events.retrying(failure, delayMs);
       await sleep(deps.clock, delayMs, link.signal);
-      if (link.signal.aborted) throw interrupted(failure);
+      if (link.signal.aborted) throw await interrupted(failure);
     }
   }
 }
 
-/** One attempt. `waiting` is called when the server has put it in its queue. */
+/** How far one attempt is. */
+interface Asking {
+  /** The server has put it in its queue. */
+  readonly waiting: () => void;
+  /** Whether Begin is on its way without an answer. */
+  readonly open: (now: boolean) => void;
+}
+
+/** One attempt. */
 function askOnce(
   deps: AdmissionDeps,
   begin: Message<"begin">,
   events: AdmissionEvents,
   options: Pick<OpenOptions, "pingFacts" | "signal">,
-  waiting: () => void,
+  asking: Asking,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const ask = (link: FrameLink): void => {
       const onAbort = (): void => {
         // Admitted may be on its way: without a word the server would keep that session until it expires.
-        link.send("disown", { code: "E_INTERRUPTED", message: "interrupted before the session began" });
+        asking.open(false);
+        link.send("disown", { code: "E_INTERRUPTED", message: INTERRUPTED });
         link.end();
       };
-      const settle = (): void => options.signal.removeEventListener("abort", onAbort);
+      const unanswered = deps.clock.after(ANSWER_MS, () => {
+        link.destroy(new Failure("E_TIMEOUT", `the server did not answer Begin within ${ANSWER_MS / 60_000} minutes`));
+      });
+      const settle = (): void => {
+        unanswered.cancel();
+        options.signal.removeEventListener("abort", onAbort);
+      };
       options.signal.addEventListener("abort", onAbort, { once: true });
       const message = (said: AnyMessage): void => {
         if (said.type === "queued") {
-          waiting();
+          unanswered.cancel();
+          asking.waiting();
           events.queued(said.body.position);
         } else if (said.type === "refused") {
+          asking.open(false);
           link.destroy(failureFromFields(said.body));
         } else if (said.type === "admitted") {
           settle();
+          asking.open(false);
           handOver(link, said.body, events).then(resolve, reject);
         }
       };
@@ -94,6 +132,7 @@ function askOnce(
       };
       link.handle({ message, closed });
       link.enter("agent/admission");
+      asking.open(true);
       link.send("begin", begin);
     };
     const welcomed: OpenOptions["welcomed"] = (opened) => ask(opened.link);
@@ -107,9 +146,8 @@ async function handOver(link: FrameLink, admitted: Message<"admitted">, events: 
   try {
     events.admitted(link, admitted);
   } catch (error) {
-    const { code, message } = toFailure(error);
     link.handle({ message: () => undefined, closed: () => undefined });
-    link.send("disown", { code, message: wireText(message) });
+    link.send("disown", disownFields(toFailure(error)));
     link.end();
     throw error;
   }

@@ -20,6 +20,7 @@ import type { FrameLink } from "./frame-link.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
 import { AgentSession } from "./session.ts";
+import { SessionRetries } from "./session-retries.ts";
 import type { SessionEnd, SessionProgress } from "./session-progress.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import { streamCount } from "./stream-count.ts";
@@ -122,13 +123,16 @@ async function runSessions(
   signal: AbortSignal,
   onStage: (stage: BackupStage) => void,
 ): Promise<SessionEnd> {
-  for (let attempt = 0; ; attempt += 1) {
+  const retries = new SessionRetries(plan.retry.maxAttempts);
+  for (;;) {
     tally.problems = [];
     tally.problemCount = 0;
     const running = await admittedSession(deps, plan, tally, signal, onStage);
     const failure = await sessionEnd(running, tally);
     if (!(failure instanceof Failure)) return failure;
-    if (signal.aborted || !failure.retryable || attempt + 1 >= plan.retry.maxAttempts) throw failure;
+    if (signal.aborted || !failure.retryable) throw failure;
+    const attempt = retries.next(failure.code, tally.last?.durableBytes ?? 0);
+    if (attempt === undefined) throw failure;
     const delayMs = retryDelayMs(plan.retry, failure, attempt, deps.random.unit());
     const { code, message } = failure;
     deps.log.warn("session lost, the backup begins again", { code, reason: message, delayMs: Math.round(delayMs) });

@@ -51,6 +51,7 @@ export class FrameLink {
   #handlers: FrameLinkHandlers | undefined;
   #heardAtMs: number;
   #generation = 0;
+  #boot = "";
   #pingId = 0;
   #pingSentAtMs: number | undefined;
   #closed = false;
@@ -89,6 +90,17 @@ export class FrameLink {
   /** Who gets what arrives from now on. */
   handle(handlers: FrameLinkHandlers): void {
     this.#handlers = handlers;
+  }
+
+  /** Which start of the server this is a connection to; empty before Welcome. */
+  get boot(): string {
+    return this.#boot;
+  }
+
+  /** The server introduced itself. */
+  welcomed({ boot, generation }: Message<"welcome">): void {
+    this.#boot = boot;
+    this.#generation = generation;
   }
 
   /** The session's generation, for the headers of control frames. */

@@ -1,10 +1,11 @@
 /** From nothing to a welcomed connection: dial, Hello, Welcome. PROTOCOL.md "A session". */
 import type { Clock } from "#base/clock.ts";
-import { Failure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import type { Dialer } from "#net/connection.ts";
 import { failureFromFields } from "#wire/failure.ts";
 import { HELLO_TIMEOUT_MS, PROBE_TIMEOUT_MS, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
+import { checkVersion } from "#wire/version.ts";
 import { FrameLink, type PingFacts } from "./frame-link.ts";
 
 /** Who this agent is, the same in every Hello of a run. */
@@ -17,7 +18,7 @@ export interface AgentIdentity {
 }
 
 export interface LinkTarget {
-  readonly role: "session" | "stream";
+  readonly role: "session" | "stream" | "health";
   readonly session?: string;
   readonly slot?: number;
 }
@@ -74,7 +75,8 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
       message: (message) => {
         if (message.type === "welcome") {
           settle();
-          link.setGeneration(message.body.generation);
+          if (!versionFits(link, message.body.version)) return;
+          link.welcomed(message.body);
           const opened = { link, welcome: message.body };
           options.welcomed(opened);
           resolve(opened);
@@ -96,4 +98,15 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
       slot: target.slot,
     });
   });
+}
+
+/** False when the server chose a version that was not offered; the link is closed then. */
+function versionFits(link: FrameLink, version: number): boolean {
+  try {
+    checkVersion(version);
+    return true;
+  } catch (error) {
+    link.destroy(toFailure(error));
+    return false;
+  }
 }

@@ -81,6 +81,7 @@ export class Reconnector {
       up(opened);
     };
     openLink(deps, target, { ...link, signal: this.#stop.signal, welcomed }).catch((error: unknown) => {
+      this.#up = false;
       this.#again(toFailure(error));
     });
   }

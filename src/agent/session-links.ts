@@ -21,6 +21,8 @@ export interface SessionLinksOptions {
   readonly dataOnSession: boolean;
   readonly backoff: BackoffLimits;
   readonly pingFacts: () => PingFacts;
+  /** The server introduced itself on a new connection: whether it is another start of it, or an earlier one. */
+  readonly welcomed: (welcome: Message<"welcome">) => "same" | "restarted" | "late";
   /** What the server says of the session, on any connection. */
   readonly message: (message: AnyMessage) => void;
   /** The server ended the session, does not know it, or cannot be talked to. */
@@ -104,11 +106,28 @@ export class SessionLinks {
   #resumed({ link, welcome }: OpenedLink): void {
     const { deps, session, slots, dataOnSession } = this.#options;
     link.enter("agent/session");
+    if (this.#isLate(link, welcome)) return;
     deps.log.info("session resumed", { session, generation: welcome.generation });
     this.#adopt(link, () => {
       if (dataOnSession) slots[0]?.up(link, welcome.slotGeneration);
     });
     for (const reconnector of this.#streamReconnectors) reconnector.nudge();
+  }
+
+  /**
+   * True for a connection to an earlier start of the server, which is closed. After a Welcome of a newer one all other
+   * connections are to nobody: they are closed at once, and nothing that still lies unread in them counts.
+   */
+  #isLate(link: FrameLink, welcome: Message<"welcome">): boolean {
+    const which = this.#options.welcomed(welcome);
+    // Its opening fails with this, and is tried again.
+    if (which === "late") link.destroy(new Failure("E_DISCONNECTED", "an earlier start of the server answered late"));
+    if (which !== "restarted") return which === "late";
+    this.#options.deps.log.info("the server was started anew", { session: this.#options.session });
+    const restarted = (): Failure => new Failure("E_DISCONNECTED", "the server was started anew");
+    this.#link?.destroy(restarted());
+    for (const stream of [...this.#streams.values()]) stream.destroy(restarted());
+    return false;
   }
 
   /** Makes `link` the session connection. */
@@ -142,6 +161,7 @@ export class SessionLinks {
 
   #joined(slot: DataSlot, name: string, { link, welcome }: OpenedLink, reconnector: Reconnector): void {
     link.enter("agent/stream");
+    if (this.#isLate(link, welcome)) return;
     this.#streams.set(slot.slot, link);
     link.handle({
       message: this.#messagesOf(link, () => slot.up(link, welcome.slotGeneration)),

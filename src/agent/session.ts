@@ -7,13 +7,14 @@ import type { BackoffLimits } from "#base/backoff.ts";
 import type { FileNumber, Problem, SealedChunk } from "#base/chunk.ts";
 import { every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import { SendWindow } from "#window/send-window.ts";
-import { wireText } from "#wire/failure.ts";
+import { type AckResult, SendWindow } from "#window/send-window.ts";
+import { disownFields } from "#wire/failure.ts";
 import { SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { AdmissionDeps } from "./admission.ts";
 import { ProofBuilder } from "./archive-proof.ts";
 import { DataSlot } from "./data-slot.ts";
+import { disownSession } from "./farewell.ts";
 import type { FrameLink } from "./frame-link.ts";
 import { MovingAverage } from "./moving-average.ts";
 import type { Producer, ReadSummary } from "./producer.ts";
@@ -39,6 +40,9 @@ export interface SessionOptions {
 
 const TICK_MS = 250;
 
+/** Chunks named in one line of the log. */
+const LOST_NAMED_MAX = 16;
+
 export class AgentSession {
   readonly #options: SessionOptions;
   readonly #window: SendWindow;
@@ -63,6 +67,7 @@ export class AgentSession {
     const { deps, producer, streams, throttle, backoff } = options;
     this.#options = options;
     this.#window = new SendWindow(options.windowBytes);
+    this.#window.welcome(options.link.boot, options.admitted.generation);
     this.#progressAtMs = deps.clock.now();
     const shared = { clock: deps.clock, window: this.#window, throttle };
     this.#slots = Array.from({ length: Math.max(1, streams) }, (_, slot) => new DataSlot(slot, shared));
@@ -76,8 +81,9 @@ export class AgentSession {
         const { entries, rawBytes } = producer.progress();
         return { entries, rawBytes };
       },
+      welcomed: ({ boot, generation }) => this.#window.welcome(boot, generation),
       message: (message) => this.#message(message),
-      over: (failure) => this.#giveUp(failure),
+      over: (failure) => this.#giveUp(failure, "known"),
     });
   }
 
@@ -175,8 +181,8 @@ export class AgentSession {
     this.#stalled = sack.stalled;
     if (result.receivedChunks > 0) this.#tripMs.add(result.tripMs / result.receivedChunks);
     this.#durableBytes += result.durableBytes;
-    if (sack.lost.length > 0) this.#options.deps.log.warn("the server asks for chunks again", { chunks: sack.lost });
-    if (result.durableChunks > 0 || result.receivedChunks > 0) this.#progressed();
+    if (result.lost.length > 0) this.#askedAgain(result.lost);
+    if (result.durableChunks > 0 || result.newChunks > 0) this.#progressed("acknowledged");
     if (result.durableChunks > 0) this.#options.producer.poke();
     if (result.requeuedChunks > 0) this.#links.wake();
     this.#finishWhenReceived();
@@ -186,12 +192,25 @@ export class AgentSession {
   #phaseOfServer(phase: Message<"phase">): void {
     const before = this.#serverPhase;
     this.#serverPhase = phase;
-    if (before?.phase !== phase.phase || before.done !== phase.done) this.#progressed();
+    if (before?.phase !== phase.phase || before.done !== phase.done) this.#progressed("phase");
   }
 
-  #progressed(): void {
+  /** The counters of the connections go back for what was acknowledged alone: a phase is told to each one that comes. */
+  #progressed(how: "acknowledged" | "phase"): void {
     this.#progressAtMs = this.#options.deps.clock.now();
-    this.#links.progressed();
+    if (how === "acknowledged") this.#links.progressed();
+  }
+
+  #askedAgain(chunks: AckResult["lost"]): void {
+    const named = chunks.slice(0, LOST_NAMED_MAX).map(({ file, sequence, offset, storedLength }) => ({
+      ...{ file, sequence, offset, storedLength },
+    }));
+    const more = chunks.length - named.length;
+    this.#options.deps.log.warn("the server asks for chunks again", {
+      session: this.id,
+      chunks: named,
+      ...(more > 0 ? { more } : {}),
+    });
   }
 
   // The end.
@@ -234,12 +253,18 @@ export class AgentSession {
     this.#end.resolve({ committed, summary });
   }
 
-  /** Ends the session and tells the server, which cleans up at once; one that ended it itself has closed the connection. */
-  #giveUp(failure: Failure): void {
+  /**
+   * Ends the session and tells the server, which cleans up at once. When the end is `known` there, because it ended the
+   * session itself or has none, it is told only if the session connection is up.
+   */
+  #giveUp(failure: Failure, there: "unknown" | "known" = "unknown"): void {
     if (this.#over) return;
-    this.#links.session?.send("disown", { code: failure.code, message: wireText(failure.message) });
+    const link = this.#links.session;
+    link?.send("disown", disownFields(failure));
     this.#close(false);
-    this.#end.reject(failure);
+    const told = link !== undefined || there === "known";
+    const farewell = told ? Promise.resolve() : disownSession(this.#options.deps, this.id, failure);
+    void farewell.then(() => this.#end.reject(failure));
   }
 
   #close(orderly: boolean): void {
@@ -285,6 +310,8 @@ export class AgentSession {
       waitedMs,
       rttMs: this.#links.session?.rtt.value ?? 0,
       usualMs: this.#tripMs.value ?? 0,
+      limitedMs: this.#slots.length * this.#options.throttle.durationMs(oldest.storedLength),
+      carriers: Math.max(1, oldest.carriers.size),
     });
     if (due) idle.rescue(oldest);
   }

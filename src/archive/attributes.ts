@@ -6,6 +6,7 @@
 import { assert } from "#base/assert.ts";
 import { errnoName } from "#base/errors.ts";
 import { aclText, parseAclValue } from "./acl.ts";
+import { equalBytes } from "./bytes.ts";
 import type { Xattrs } from "./source.ts";
 import { paxRecordLength } from "./tar-format.ts";
 
@@ -42,79 +43,122 @@ interface Wanted {
   readonly name: Uint8Array;
   readonly key: Uint8Array;
   readonly acl: boolean;
+  /** The last value of that name, as the kernel gave it, and what became of it: labels repeat from file to file. */
+  lastValue: Uint8Array;
+  last: Kept | undefined;
 }
 
-/**
- * The records of a file, sorted by the bytes of their keys, together at most `bytesMax` long, which must be room enough for
- * two access control lists (ATTRIBUTES_BYTES_MAX in pax.ts is).
- */
-export function readAttributes(from: Xattrs, bytesMax: number, report: AttributeReport): readonly Attribute[] {
-  try {
-    const names = from.names();
-    if (names.length === 0) return NONE;
-    return collect(from, wanted(names), bytesMax, report);
-  } catch (error) {
-    reportErrno(error, report);
-    return NONE;
+interface Kept extends Attribute {
+  readonly acl: boolean;
+}
+
+/** Lists of names that files had: on a machine with labels nearly all have the same one. */
+const LISTS_MAX = 64;
+
+/** Reads the attributes of one file after another. */
+export class AttributeReader {
+  readonly #bytesMax: number;
+  /** By the list as the kernel gave it, in latin1 text. */
+  readonly #lists = new Map<string, readonly Wanted[]>();
+  /** The list of the last file, which is most often that of the next one too. */
+  #lastNames: Uint8Array = new Uint8Array(0);
+  #lastWanted: readonly Wanted[] = [];
+
+  /** All records of a file together are at most `bytesMax` long, which must be room enough for two access control lists. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** The records of a file, sorted by the bytes of their keys. */
+  read(from: Xattrs, report: AttributeReport): readonly Attribute[] {
+    try {
+      const names = from.names();
+      if (names.length === 0) return NONE;
+      return this.#collect(from, this.#wanted(names), report);
+    } catch (error) {
+      reportErrno(error, report);
+      return NONE;
+    }
+  }
+
+  #wanted(names: Uint8Array): readonly Wanted[] {
+    if (equalBytes(names, this.#lastNames)) return this.#lastWanted;
+    this.#lastNames = new Uint8Array(names);
+    this.#lastWanted = this.#find(names);
+    return this.#lastWanted;
+  }
+
+  #find(names: Uint8Array): readonly Wanted[] {
+    const text = Buffer.from(names.buffer, names.byteOffset, names.length).toString("latin1");
+    const known = this.#lists.get(text);
+    if (known !== undefined) return known;
+    if (this.#lists.size === LISTS_MAX) this.#lists.clear();
+    const wanted = sortedNames(text);
+    this.#lists.set(text, wanted);
+    return wanted;
+  }
+
+  #collect(from: Xattrs, all: readonly Wanted[], report: AttributeReport): readonly Attribute[] {
+    const kept: Kept[] = [];
+    let length = 0;
+    let dropped = false;
+    let failed = false;
+    for (const wanted of all) {
+      let value: Uint8Array | undefined;
+      try {
+        value = from.value(wanted.name);
+      } catch (error) {
+        // One sentence for an entry is enough, however many of its attributes are refused.
+        if (!failed) reportErrno(error, report);
+        failed = true;
+        continue;
+      }
+      if (value === undefined) continue;
+      const record = keep(wanted, value);
+      if (record === undefined) {
+        if (!failed) report("xattrs-unreadable", "EINVAL");
+        failed = true;
+        continue;
+      }
+      kept.push(record);
+      length += paxRecordLength(record.key.length, record.value.length);
+      while (length > this.#bytesMax) {
+        length -= dropLargest(kept);
+        dropped = true;
+      }
+    }
+    if (dropped) report("xattrs-too-large");
+    return kept;
   }
 }
 
-function wanted(names: Uint8Array): Wanted[] {
-  const all: Wanted[] = [];
-  for (let start = 0; start < names.length;) {
-    const found = names.indexOf(0, start);
-    const end = found < 0 ? names.length : found;
-    const name = names.slice(start, end);
-    const aclKey = ACLS.get(Buffer.from(name).toString("latin1"));
-    if (name.length > 0) all.push({ name, key: aclKey ?? xattrKey(name), acl: aclKey !== undefined });
-    start = end + 1;
-  }
+function sortedNames(text: string): Wanted[] {
+  const names = text.split("\0").filter((name) => name !== "");
+  const all = names.map((text) => {
+    const name = new Uint8Array(Buffer.from(text, "latin1"));
+    const aclKey = ACLS.get(text);
+    const key = aclKey ?? xattrKey(name);
+    return { name, key, acl: aclKey !== undefined, lastValue: new Uint8Array(0), last: undefined };
+  });
   return all.sort((a, b) => Buffer.compare(a.key, b.key));
 }
 
-function collect(
-  from: Xattrs,
-  all: readonly Wanted[],
-  bytesMax: number,
-  report: AttributeReport,
-): readonly Attribute[] {
-  const kept: (Attribute & { readonly acl: boolean })[] = [];
-  let length = 0;
-  let dropped = false;
-  let failed = false;
-  for (const { name, key, acl } of all) {
-    let value: Uint8Array | undefined;
-    try {
-      value = from.value(name);
-    } catch (error) {
-      // One sentence for an entry is enough, however many of its attributes are refused.
-      if (!failed) reportErrno(error, report);
-      failed = true;
-      continue;
-    }
-    if (value === undefined) continue;
-    const text = acl ? aclRecord(value) : new Uint8Array(value);
-    if (text === undefined) {
-      if (!failed) report("xattrs-unreadable", "EINVAL");
-      failed = true;
-      continue;
-    }
-    kept.push({ key, value: text, acl });
-    length += paxRecordLength(key.length, text.length);
-    while (length > bytesMax) {
-      length -= dropLargest(kept);
-      dropped = true;
-    }
-  }
-  if (dropped) report("xattrs-too-large");
-  return kept;
+/** The record of a value; undefined when it is no access control list although it should be. */
+function keep(wanted: Wanted, value: Uint8Array): Kept | undefined {
+  if (wanted.last !== undefined && equalBytes(value, wanted.lastValue)) return wanted.last;
+  const { key, acl } = wanted;
+  const copy = new Uint8Array(value);
+  const text = acl ? aclRecord(copy) : copy;
+  wanted.lastValue = copy;
+  wanted.last = text === undefined ? undefined : { key, value: text, acl };
+  return wanted.last;
 }
 
 /**
  * Takes the longest out, the last of equals, and gives its length. Doing so while they come leaves the same ones as doing it at the end:
  * the shortest that fit together.
  */
-function dropLargest(kept: (Attribute & { readonly acl: boolean })[]): number {
+function dropLargest(kept: Kept[]): number {
   let largest = -1;
   let length = 0;
   for (const [i, { key, value, acl }] of kept.entries()) {

@@ -7,13 +7,15 @@ import { assert } from "#base/assert.ts";
 import type { ChunkKind } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import { KiB } from "#base/units.ts";
+import { AttributeReader } from "./attributes.ts";
 import { cutData, type DataCut, fitsChunk, isLarge } from "./cutter.ts";
-import { type Prepared, prepareEntry } from "./entry.ts";
+import { type EntryContext, type Prepared, prepareEntry } from "./entry.ts";
 import type { Excludes } from "./exclude.ts";
 import { type DataResult, readData, readPieces } from "./file-data.ts";
 import { IndexEntries, isShort } from "./index-entries.ts";
 import type { EntryBlock } from "./index-entry-writer.ts";
 import { type LinkLimits, LinkTable } from "./links.ts";
+import { ATTRIBUTES_BYTES_MAX } from "./pax.ts";
 import { type Report, Scan } from "./scan.ts";
 import type { FileSource, OpenFile } from "./source.ts";
 import type { SourceRoot } from "./source-roots.ts";
@@ -78,6 +80,7 @@ export class ChunkReader {
   readonly #tar: TarWriter;
   readonly #links: LinkTable;
   readonly #index: IndexEntries;
+  readonly #entryContext: EntryContext;
   /** An entry that did not fit into the last chunk. */
   #pending: Prepared | undefined;
   #streaming: Streaming | undefined;
@@ -92,6 +95,8 @@ export class ChunkReader {
     this.#tar = new TarWriter(options.source);
     this.#links = new LinkTable(options.linkLimits);
     this.#index = new IndexEntries(options.wall);
+    const { source, report } = options;
+    this.#entryContext = { source, report, links: this.#links, attributes: new AttributeReader(ATTRIBUTES_BYTES_MAX) };
   }
 
   /**
@@ -154,9 +159,8 @@ export class ChunkReader {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined) return pending;
-    const { source, report } = this.#options;
     for (let found = this.#scan.next(); found !== undefined; found = this.#scan.next()) {
-      const prepared = prepareEntry(found, source, this.#links, report);
+      const prepared = prepareEntry(found, this.#entryContext);
       if (prepared === undefined) continue;
       this.#index.opened();
       return prepared;

@@ -3,9 +3,8 @@
  * what was listed, or cannot be read, is reported and left out.
  */
 import { errnoName } from "#base/errors.ts";
-import { type Attribute, readAttributes } from "./attributes.ts";
+import type { Attribute, AttributeReader } from "./attributes.ts";
 import type { LinkTable } from "./links.ts";
-import { ATTRIBUTES_BYTES_MAX } from "./pax.ts";
 import { lookProblem, type Report, type ScanEntry } from "./scan.ts";
 import { sparseMap } from "./sparse.ts";
 import type { FileSource, OpenFile, Stat, Xattrs } from "./source.ts";
@@ -18,13 +17,17 @@ export interface Prepared extends TarEntry {
   readonly file: OpenFile | undefined;
 }
 
+/** What entries are prepared with. */
+export interface EntryContext {
+  readonly source: FileSource;
+  readonly links: LinkTable;
+  readonly attributes: AttributeReader;
+  readonly report: Report;
+}
+
 /** The entry to write; undefined when it is left out, which has been reported. */
-export function prepareEntry(
-  found: ScanEntry,
-  source: FileSource,
-  links: LinkTable,
-  report: Report,
-): Prepared | undefined {
+export function prepareEntry(found: ScanEntry, context: EntryContext): Prepared | undefined {
+  const { source, links, report } = context;
   const { stat, path: sourcePath, archivePath: path } = found;
   if (stat.type === "socket") {
     report(sourcePath, "socket");
@@ -40,9 +43,9 @@ export function prepareEntry(
   }
   try {
     const linkTarget = stat.type === "symlink" ? source.readlink(sourcePath) : undefined;
-    if (stat.type === "file" && stat.size > 0) return openFile(found, source, report);
+    if (stat.type === "file" && stat.size > 0) return openFile(found, context);
     // An empty file has nothing to read: what lstat said and the attributes are all there is to it.
-    return plain(stat.type, attributesOf(source.xattrs(sourcePath, stat), sourcePath, report), linkTarget);
+    return plain(stat.type, attributesOf(source.xattrs(sourcePath, stat), sourcePath, context), linkTarget);
   } catch (error) {
     // What readlink gives for anything but a symbolic link.
     if (stat.type === "symlink" && errnoName(error) === "EINVAL") report(sourcePath, "type-changed", "EINVAL");
@@ -55,14 +58,15 @@ export function prepareEntry(
 const OPEN_TRIES = 3;
 
 /** What is stored of a file is what fstat says once it is open: its size then is the size the header announces. */
-function openFile(found: ScanEntry, source: FileSource, report: Report): Prepared | undefined {
+function openFile(found: ScanEntry, context: EntryContext): Prepared | undefined {
+  const { source, report } = context;
   const { path: sourcePath } = found;
   let listed = found.stat;
   for (let tries = 1; ; tries += 1) {
     const file = source.open(sourcePath);
     const { stat } = file;
     const problem = changed(listed, stat);
-    if (problem === undefined) return fileEntry(found, file, report);
+    if (problem === undefined) return fileEntry(found, file, context);
     file.close();
     if (problem === "type-changed" || tries === OPEN_TRIES) {
       report(sourcePath, problem);
@@ -73,11 +77,11 @@ function openFile(found: ScanEntry, source: FileSource, report: Report): Prepare
 }
 
 /** Closes the file when it turns out to be empty, or its metadata cannot be read. */
-function fileEntry(found: ScanEntry, file: OpenFile, report: Report): Prepared {
+function fileEntry(found: ScanEntry, file: OpenFile, context: EntryContext): Prepared {
   const { path: sourcePath, archivePath: path } = found;
   const { stat } = file;
   try {
-    const attributes = attributesOf(file.xattrs, sourcePath, report);
+    const attributes = attributesOf(file.xattrs, sourcePath, context);
     const sparse = stat.size > 0 ? sparseMap(file) : undefined;
     const size = sparse?.dataBytes ?? stat.size;
     if (size > 0)
@@ -90,8 +94,12 @@ function fileEntry(found: ScanEntry, file: OpenFile, report: Report): Prepared {
   }
 }
 
-function attributesOf(xattrs: Xattrs, sourcePath: Uint8Array, report: Report): readonly Attribute[] {
-  return readAttributes(xattrs, ATTRIBUTES_BYTES_MAX, (reason, errno) => report(sourcePath, reason, errno));
+function attributesOf(
+  xattrs: Xattrs,
+  sourcePath: Uint8Array,
+  { attributes, report }: EntryContext,
+): readonly Attribute[] {
+  return attributes.read(xattrs, (reason, errno) => report(sourcePath, reason, errno));
 }
 
 /** Another inode than the one listed: the file listed is gone, and its place is taken by another one. */

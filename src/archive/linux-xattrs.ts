@@ -20,8 +20,8 @@ import type { Stat, Xattrs } from "./source.ts";
 
 /** XATTR_LIST_MAX and XATTR_SIZE_MAX of the kernel: no list and no value is longer. */
 const XATTR_BYTES_MAX = 65_536;
-/** Tried first: the kernel allocates what it is asked for, and hardly any list is longer. */
-const LIST_BYTES_FIRST = 1024;
+/** Tried first: the kernel allocates, and clears, as much as it is asked for, and hardly any list or value is longer. */
+const BYTES_FIRST = 1024;
 const NAME_BYTES_MAX = 255;
 const PROC_DIRECTORY = "/proc/self/fd";
 /** That, a descriptor, and a name of 4095 bytes. */
@@ -72,7 +72,7 @@ export class LinuxXattrs implements Xattrs {
 
   names(): Uint8Array {
     if (this.#unsupported.has(this.#dev)) return NOTHING;
-    let length = this.#list(LIST_BYTES_FIRST);
+    let length = this.#list(BYTES_FIRST);
     if (length < 0 && this.#c.errno() === ERANGE) length = this.#list(XATTR_BYTES_MAX);
     if (length >= 0) return length === 0 ? NOTHING : this.#into.bytes.subarray(0, length);
     const errno = this.#c.errno();
@@ -88,15 +88,19 @@ export class LinuxXattrs implements Xattrs {
   value(name: Uint8Array): Uint8Array | undefined {
     this.#name.bytes.set(name);
     this.#name.bytes[name.length] = 0;
-    const { pointer } = this.#into;
-    const length =
-      this.#fd < 0
-        ? this.#c.lgetxattr(this.#path.pointer, this.#name.pointer, pointer, XATTR_BYTES_MAX)
-        : this.#c.fgetxattr(this.#fd, this.#name.pointer, pointer, XATTR_BYTES_MAX);
+    let length = this.#get(BYTES_FIRST);
+    if (length < 0 && this.#c.errno() === ERANGE) length = this.#get(XATTR_BYTES_MAX);
     if (length >= 0) return this.#into.bytes.subarray(0, length);
     const errno = this.#c.errno();
     if (errno === ENODATA || errno === ENOENT) return undefined;
     return throwErrno(this.#c, "getxattr");
+  }
+
+  #get(length: number): number {
+    const { pointer } = this.#into;
+    const name = this.#name.pointer;
+    if (this.#fd >= 0) return this.#c.fgetxattr(this.#fd, name, pointer, length);
+    return this.#c.lgetxattr(this.#path.pointer, name, pointer, length);
   }
 
   #list(length: number): number {

@@ -27,6 +27,11 @@ export const CATALOGUE = {
 
   // Reaching the server.
   E_STATE_DIR: row(1, false, "Let the user that nbackup-server runs as write server.state_dir, or name another one."),
+  E_NOT_RUNNING: row(
+    1,
+    false,
+    "Start nbackup-server, or name the configuration file of the one that runs with --config.",
+  ),
   E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(
@@ -60,7 +65,11 @@ export const CATALOGUE = {
   // The end of a session.
   E_SESSION_GONE: row(1, true, "The server no longer knows the session; the next attempt starts from the beginning."),
   E_SESSION_EXPIRED: row(1, true, "Nothing was heard of the agent for session_idle_timeout."),
-  E_SUPERSEDED: row(1, true, "Another connection of the same agent took the session over."),
+  E_SUPERSEDED: row(
+    1,
+    false,
+    "A newer run of this backup took its place. If nobody started one, look for another machine with the same certificate.",
+  ),
   E_ABORTED: row(1, false, "The session was aborted on purpose; the log of the server says by whom."),
   E_DISOWNED: row(1, true, "The agent gave the session up; its next run starts from the beginning."),
   E_GIVE_UP: row(1, true, "No progress for resume.give_up_after: check the network and the server."),

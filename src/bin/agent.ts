@@ -19,6 +19,7 @@ import { openLogFile } from "#observe/log-file.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { backupDeps, backupPlans, checkExcludes } from "./agent-backup.ts";
+import { runHealth } from "./agent-health.ts";
 import { checkConfig } from "./check-config.ts";
 import { OnceDisplay } from "./once-display.ts";
 import { systemClock } from "./system.ts";
@@ -56,6 +57,8 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "once":
         return await once(command);
+      case "health":
+        return await health(command);
     }
   } catch (error) {
     process.stderr.write(failureText(error));
@@ -82,6 +85,12 @@ function identityOf(config: AgentConfig): Identity {
     "E_IDENTITY",
     `agent.name is ${config.agent.name}, the certificate ${clientCertFile} is for ${identity.commonName}`,
   );
+}
+
+async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
+  const { config, warnings } = load(configFile);
+  process.stderr.write(warningsText(warnings));
+  return await runHealth({ config, identity: identityOf(config), software: SOFTWARE, server, json });
 }
 
 async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {

@@ -6,13 +6,20 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { Listener } from "#net/connection.ts";
 import { listenTls } from "#net/listen.ts";
-import { logEvents } from "#observe/events.ts";
+import type { LineServer } from "#net/line-socket.ts";
+import { Recorder } from "#observe/recorder.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
-import type { DiskLock } from "#store/disk.ts";
+import { ServerMetrics } from "#server/server-metrics.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
+import type { Disk, DiskLock } from "#store/disk.ts";
+import { KnownStorages } from "#store/known-storages.ts";
+import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
-import { Storage } from "#store/storage.ts";
+import { MeteredDisk } from "#store/metered-disk.ts";
+import { Storage, type StorageOptions } from "#store/storage.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { serveControl } from "./control.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 export interface ServerRuntime {
@@ -22,6 +29,8 @@ export interface ServerRuntime {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly privileged: boolean;
+  /** Constructed in the entry file: a compiled executable finds its workers only from there. */
+  readonly spawnThread: SpawnDiskWorker;
 }
 
 export interface Daemon {
@@ -31,18 +40,25 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged } = runtime;
-  const disk = new LinuxDisk({ privileged });
-  const lock = await lockStateDir(disk, config.server.stateDir);
+  const { config, identity, log, software, privileged, spawnThread } = runtime;
+  const disk = new LinuxDisk({ privileged, spawnThread });
+  const { stateDir } = config.server;
+  const lock = await lockStateDir(disk, stateDir);
+  const recorder = await openRecorder(runtime, disk);
+  const metrics = new ServerMetrics();
+  const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const server = new Server({
-    config,
+    ...{ config, chunkBuffer },
     clock: systemClock,
     random: systemRandom,
     log,
-    events: logEvents(log),
+    events: recorder,
     software,
-    openStorage: (storage, established) => openStorage(storage, established, disk, log),
+    knownStorages: await KnownStorages.open(disk, stateDir, log),
+    openStorage: (storage, established) =>
+      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
+    metrics,
   });
   await server.start();
   try {
@@ -55,38 +71,74 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       log,
       accept: (connection) => server.accept(connection),
     });
-    log.info("listening", {
-      address: formatAddress({ host: config.server.listen.host, port: listener.port }),
-      software,
-    });
+    metrics.registry.gauge(
+      "nbackup_strangers_refused",
+      "Connections that came to nothing before they were one",
+      () => listener.strangerCount,
+    );
+    const around = { pid: process.pid, events: recorder.events, history: recorder.history };
+    const control = serveControl(stateDir, log, (request) => server.admin.handle(request, around));
+    const address = formatAddress({ host: config.server.listen.host, port: listener.port });
+    recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll(listener, server, lock);
+        stopping ??= stopAll({ listener, server, control, recorder, lock });
         return stopping;
       },
     };
   } catch (error) {
     await server.shutdown();
+    await recorder.close();
     await lock.release();
     throw error;
   }
 }
 
-async function stopAll(listener: Listener, server: Server, lock: DiskLock): Promise<void> {
+interface Running {
+  readonly listener: Listener;
+  readonly server: Server;
+  readonly control: LineServer | undefined;
+  readonly recorder: Recorder;
+  readonly lock: DiskLock;
+}
+
+async function stopAll({ listener, server, control, recorder, lock }: Running): Promise<void> {
+  recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();
+  control?.stop();
+  await recorder.close();
   await lock.release();
 }
 
-function openStorage(config: StorageConfig, established: boolean, disk: LinuxDisk, log: Logger): Promise<Storage> {
+/** Events and history; a file that cannot be used costs the records only. */
+function openRecorder({ config, log }: ServerRuntime, disk: LinuxDisk): Promise<Recorder> {
+  const { eventsFile, eventsLinesMax, sessionHistoryFile, sessionHistoryLinesMax } = config.webUi;
+  return Recorder.open({
+    events: { path: eventsFile, linesMax: eventsLinesMax },
+    history: { path: sessionHistoryFile, linesMax: sessionHistoryLinesMax },
+    ...{ disk, clock: systemClock, log },
+  });
+}
+
+function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
+  return new MeteredDisk(disk, systemClock, metrics.meterOf(storage));
+}
+
+function openStorage(
+  config: StorageConfig,
+  established: boolean,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
-  const pendingBytesMax = assembler.pendingMemBytesMax;
+  const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
   return Storage.open({
     ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
-    ...{ disk, clock: systemClock, log },
+    staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
+    ...{ clock: systemClock, ...shared },
   });
 }
 

@@ -15,6 +15,7 @@ import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchiveTools, catFile, restoreFile, verifyFile } from "./archive-commands.ts";
+import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -27,6 +28,15 @@ const spawn: SpawnRestoreThread = (kind) => {
     kind === "tar" ? new URL("./tar-worker.ts", import.meta.url) : new URL("./inflate-worker.ts", import.meta.url);
   return new Worker(url.href, { smol: true });
 };
+
+/** A worker is found only from the entry file of an executable. */
+const diskRuntime = {
+  privileged: process.getuid?.() === 0,
+  spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
+};
+
+/** After a stop: how long a call into a disk that hangs may keep the process. */
+const LINGER_MS = 3000;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -52,6 +62,10 @@ async function main(argv: readonly string[]): Promise<number> {
         return await catFile(command.archive, command.path, archiveTools());
       case "serve":
         return await serve(command.configFile);
+      default:
+        return await runServerCommand(command, load(command.configFile).config, {
+          ...{ stdout, stderr, ...diskRuntime },
+        });
     }
   } catch (error) {
     stderr(failureText(error));
@@ -98,13 +112,14 @@ async function serve(file: string): Promise<number> {
   const daemon = await startDaemon({
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
-    privileged: process.getuid?.() === 0,
+    ...diskRuntime,
   });
   await told.promise;
   const stopped = daemon.stop();
   stop = () => void daemon.stop();
   await stopped;
   log.info("stopped");
+  setTimeout(() => process.exit(EXIT.done), LINGER_MS).unref();
   return EXIT.done;
 }
 

@@ -1,5 +1,7 @@
 /** The command line of nbackup-agent. */
+import { parseAddress } from "#config/address.ts";
 import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
+import type { Address } from "#config/types.ts";
 import { helpText } from "./help.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { configOption, type ProgramSpec } from "./program.ts";
@@ -15,7 +17,14 @@ export type AgentCommand =
       readonly progress: boolean;
       readonly json: boolean;
     }
-  | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean };
+  | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
+  | {
+      readonly command: "health";
+      readonly configFile: string;
+      /** Instead of `server.address`. */
+      readonly server: Address;
+      readonly json: boolean;
+    };
 
 const CONFIG = configOption(DEFAULT_AGENT_CONFIG_FILE);
 
@@ -48,6 +57,21 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
+    {
+      name: "health",
+      what: "Ask a server whether it can take a backup now.",
+      options: [
+        CONFIG,
+        {
+          name: "json",
+          what: "Print one JSON object: server, state, software, sessions, storages[] and storageCount.",
+        },
+      ],
+      positionals: [{ name: "HOST:PORT", what: "The server, in place of server.address.", required: true }],
+      details: [
+        "Certificates are those of the configuration. Exit codes: 0 READY; 1 unreachable; 2 wrong usage or configuration; 10 BUSY: all sessions are taken, or agents wait in line; 11 LOW DISK: a storage has less free than its reserve, is full or cannot be used; 12 MAINTENANCE.",
+      ],
+    },
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
@@ -64,10 +88,19 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   const json = flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
+  if (parsed.command === "health") {
+    return { command: "health", configFile, server: serverAddress(parsed.positionals[0] ?? ""), json };
+  }
   if (!flags.has("once")) {
     const alone = ["progress", "json"].find((flag) => flags.has(flag)) ?? (values.has("backup") ? "backup" : undefined);
     if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
     throw usage("--once is required in this version", "Add --once, and run it from a systemd timer or cron.");
   }
   return { command: "once", configFile, backup: values.get("backup"), progress: flags.has("progress"), json };
+}
+
+function serverAddress(text: string): Address {
+  const address = parseAddress(text);
+  if (typeof address !== "string") return address;
+  throw usage(`${text} is not the address of a server: ${address}`, "Write HOST:PORT, as in server.address.");
 }

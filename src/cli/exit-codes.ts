@@ -7,6 +7,12 @@ export const EXIT = {
   usage: 2,
   /** Done, but some files could not be handled; their names were printed. */
   partial: 3,
+  /** Of `health`: no session is free. */
+  busy: 10,
+  /** Of `health`: a storage has less free than its reserve, or cannot be used. */
+  lowDisk: 11,
+  /** Of `health`. */
+  maintenance: 12,
   interrupted: 130,
 } as const;
 

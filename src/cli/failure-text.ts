@@ -16,6 +16,15 @@ export function failureText(error: unknown): string {
     : sentences.join("");
 }
 
+/** A failure that came as values. */
+export function failureLines(failure: {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}): string {
+  return sentence(failure.code, failure.message, failure.hint);
+}
+
 /** Warnings of a configuration file that is used all the same. */
 export function warningsText(warnings: readonly ConfigProblem[]): string {
   return warnings.map((warning) => sentence("warning", problemText(warning), warning.hint)).join("");

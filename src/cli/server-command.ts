@@ -1,8 +1,10 @@
 /** The command line of nbackup-server. */
+import { Failure } from "#base/errors.ts";
+import { isName } from "#base/names.ts";
 import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { helpText } from "./help.ts";
-import { parseArguments } from "./parse.ts";
-import { configOption, type ProgramSpec } from "./program.ts";
+import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
+import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import {
   CAT_COMMAND,
   RESTORE_COMMAND,
@@ -22,9 +24,97 @@ export type ServerCommand =
   | { readonly command: "verify"; readonly request: VerifyRequest }
   | { readonly command: "cat"; readonly archive: string; readonly path: string }
   /** What stands after `pki`, unread: pki-tools has its own command line and help. */
-  | { readonly command: "pki"; readonly args: readonly string[] };
+  | { readonly command: "pki"; readonly args: readonly string[] }
+  | AskCommand;
+
+/** Those that ask the running server. */
+export type AskCommand = { readonly configFile: string; readonly json: boolean } & (
+  | { readonly command: "status" | "sessions" }
+  | { readonly command: "history"; readonly limit: number; readonly agent: string | undefined }
+  | { readonly command: "events"; readonly limit: number }
+  | { readonly command: "abort"; readonly session: string }
+  | {
+      readonly command: "prune";
+      readonly agent: string | undefined;
+      readonly backup: string | undefined;
+      readonly storage: string | undefined;
+      readonly dryRun: boolean;
+    }
+);
+
+const ROWS_DEFAULT = 50;
+const ROWS_MAX = 10_000;
 
 const CONFIG = configOption(DEFAULT_SERVER_CONFIG_FILE);
+const LIMIT: OptionSpec = {
+  name: "limit",
+  value: "N",
+  what: `At most so many, the newest; without it ${ROWS_DEFAULT}.`,
+};
+const BY_SOCKET =
+  "Talks to the running server over control.sock in its state directory, so it wants root or the user that the server runs as. Exits with 1 when no server runs.";
+
+const jsonOption = (what: string): OptionSpec => ({ name: "json", what });
+
+const ASK_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "status",
+    what: "Show what the running server does and how its storages are.",
+    options: [CONFIG, jsonOption("Print one JSON object, metrics included.")],
+    positionals: [],
+    details: [BY_SOCKET],
+  },
+  {
+    name: "sessions",
+    what: "List the sessions that run and the agents that wait for one.",
+    options: [CONFIG, jsonOption("Print one JSON object per session.")],
+    positionals: [],
+    details: [BY_SOCKET],
+  },
+  {
+    name: "history",
+    what: "List how the last sessions ended and which agents were refused, the newest first.",
+    options: [
+      CONFIG,
+      LIMIT,
+      { name: "agent", value: "NAME", what: "Only of this agent." },
+      jsonOption("Print one JSON object per session."),
+    ],
+    positionals: [],
+    details: [BY_SOCKET],
+  },
+  {
+    name: "events",
+    what: "List the last events, the newest first.",
+    options: [CONFIG, LIMIT, jsonOption("Print one JSON object per event.")],
+    positionals: [],
+    details: [BY_SOCKET],
+  },
+  {
+    name: "abort",
+    what: "End a session that runs: what it stored is removed, and its agent is told not to try again by itself.",
+    options: [CONFIG, jsonOption("Print one JSON object: session and outcome.")],
+    positionals: [{ name: "SESSION", what: "Its id, as nbackup-server sessions shows it.", required: true }],
+    details: [BY_SOCKET, "A commit that has begun wins: then the archive stands, and the command exits with 1."],
+  },
+  {
+    name: "prune",
+    what: "Apply the rotation now: remove what max_backups and min_age of the configuration file do not keep.",
+    options: [
+      CONFIG,
+      { name: "dry-run", what: "Only say what would be removed." },
+      { name: "storage", value: "NAME", what: "Only in this storage." },
+      jsonOption("Print one JSON object: dryRun, entries[] and failures[]."),
+    ],
+    positionals: [
+      { name: "AGENT", what: "Only of this agent.", required: false },
+      { name: "BACKUP", what: "Only this backup entry of it.", required: false },
+    ],
+    details: [
+      "Works on a disk without a free byte. A running server does it; without one the command does it by itself. A storage that cannot be pruned is named, and the others are pruned all the same; then it exits with 1.",
+    ],
+  },
+];
 
 export const SERVER_PROGRAM: ProgramSpec = {
   name: "nbackup-server",
@@ -57,6 +147,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
       details: [],
       passThrough: true,
     },
+    ...ASK_COMMANDS,
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted.",
@@ -77,6 +168,45 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
     return { command: "cat", archive, path };
   }
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
-  if (parsed.command === "check-config") return { command: "check-config", configFile, json: parsed.flags.has("json") };
-  return { command: "serve", configFile };
+  const json = parsed.flags.has("json");
+  if (parsed.command === "check-config") return { command: "check-config", configFile, json };
+  if (parsed.command === "") return { command: "serve", configFile };
+  return askCommand(parsed, { configFile, json });
+}
+
+type Parsed = Extract<ParsedArguments, { readonly kind: "command" }>;
+
+function askCommand(
+  { command, flags, values, positionals }: Parsed,
+  common: { readonly configFile: string; readonly json: boolean },
+): AskCommand {
+  const [first, second] = positionals;
+  switch (command) {
+    case "history":
+      return { ...common, command, limit: limitOf(values), agent: values.get("agent") };
+    case "events":
+      return { ...common, command, limit: limitOf(values) };
+    case "abort":
+      return { ...common, command, session: first ?? "" };
+    case "prune":
+      return {
+        ...{ ...common, command, agent: named("AGENT", first), backup: named("BACKUP", second) },
+        ...{ storage: values.get("storage"), dryRun: flags.has("dry-run") },
+      };
+    default:
+      return { ...common, command: command === "sessions" ? "sessions" : "status" };
+  }
+}
+
+/** Throws Failure E_NAME. */
+function named(what: string, name: string | undefined): string | undefined {
+  if (name !== undefined && !isName(name)) throw new Failure("E_NAME", `${what} is ${JSON.stringify(name)}`);
+  return name;
+}
+
+function limitOf(values: ReadonlyMap<string, string>): number {
+  const text = values.get("limit") ?? String(ROWS_DEFAULT);
+  const limit = Number(text);
+  if (/^\d+$/.test(text) && limit >= 1 && limit <= ROWS_MAX) return limit;
+  throw usage(`--limit is ${text}`, `Write a whole number from 1 to ${ROWS_MAX}.`);
 }

@@ -11,8 +11,8 @@ interface LaterKey {
   readonly path: readonly string[];
   readonly message: string;
   readonly hint?: string;
-  /** Only with this value. */
-  readonly onlyWith?: unknown;
+  /** Keys of the section that work already. */
+  readonly but?: readonly string[];
 }
 
 const NOT_YET = "has no effect yet";
@@ -33,19 +33,9 @@ export const AGENT_LATER: readonly LaterKey[] = [
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
-  {
-    path: ["storages", "*", "assembler_mode"],
-    message: NOT_YET,
-    hint: "Until then chunks are written at their place (eager).",
-    onlyWith: "lazy",
-  },
-  { path: ["storages", "*", "chunk_shard_levels"], message: NOT_YET },
-  { path: ["storages", "*", "chunk_fsync"], message: NOT_YET },
   { path: ["storages", "*", "verify_integrity"], message: NOT_YET },
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["flow_rotation"], message: NOT_YET },
-  { path: ["chunk_buffer", "size"], message: NOT_YET },
-  { path: ["chunk_buffer", "drain_ratio"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
   { path: ["control_lost_grace_period"], message: NOT_YET },
   {
@@ -53,7 +43,11 @@ export const SERVER_LATER: readonly LaterKey[] = [
     message: "is deprecated and has no effect",
     hint: "Remove it: every acknowledgement says what is missing.",
   },
-  { path: ["web_ui"], message: NOT_YET },
+  {
+    path: ["web_ui"],
+    message: "has no effect yet, but for the files of events and sessions",
+    but: ["events_file", "events_max_lines", "session_history_file", "session_history_max_lines"],
+  },
   { path: ["logging", "stream_stats"], message: NOT_YET },
   { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
@@ -62,9 +56,7 @@ export const SERVER_LATER: readonly LaterKey[] = [
 export function laterWarnings(file: string, text: YamlText, table: readonly LaterKey[]): ConfigProblem[] {
   const warnings: ConfigProblem[] = [];
   for (const row of table) {
-    const places = matches(text.content, row.path).filter(
-      ({ value }) => row.onlyWith === undefined || row.onlyWith === value,
-    );
+    const places = matches(text.content, row.path).filter(({ value }) => concerns(row, value));
     const first = places[0];
     if (first === undefined) continue;
     const more = places.length - 1;
@@ -73,6 +65,11 @@ export function laterWarnings(file: string, text: YamlText, table: readonly Late
     warnings.push(problemAt(file, text, first.path, { message, hint: row.hint ?? HINT }));
   }
   return warnings;
+}
+
+function concerns({ but }: LaterKey, value: unknown): boolean {
+  if (but === undefined || typeof value !== "object" || value === null) return true;
+  return Object.keys(value).some((key) => !but.includes(key));
 }
 
 interface Match {

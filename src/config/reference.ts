@@ -48,9 +48,9 @@ export function configReference(): string {
 function fileReference(
   file: string,
   schema: Schema<unknown>,
-  later: readonly { readonly path: readonly string[] }[],
+  later: readonly { readonly path: readonly string[]; readonly but?: readonly string[] }[],
 ): string {
-  const marked = new Set(later.map(({ path }) => path.join(".")));
+  const marked = new Map(later.map(({ path, but = [] }) => [path.join("."), but]));
   const sections: Section[] = [];
   collect(schema, [], false, sections, marked);
   const parts = sections.filter(({ rows }) => rows.length > 0).map(sectionText);
@@ -63,7 +63,7 @@ function collect(
   path: readonly string[],
   isLater: boolean,
   sections: Section[],
-  marked: ReadonlySet<string>,
+  marked: ReadonlyMap<string, readonly string[]>,
   intro = "",
 ): void {
   const structure = structureOf(schema);
@@ -74,9 +74,11 @@ function collect(
   sections.push(section);
   for (const [key, child] of Object.entries(structure.shape)) {
     const childPath = [...path, key];
-    const childLater = isLater || marked.has(childPath.join("."));
+    const works = marked.get(path.join("."))?.includes(key) === true;
+    const childLater = !works && (isLater || marked.has(childPath.join(".")));
     if (holdsSection(child)) {
       const note = noteOf(child);
+      const partly = (marked.get(childPath.join(".")) ?? []).length > 0;
       const required = note?.fallback === "required" ? " Required." : "";
       collect(
         child,
@@ -84,7 +86,7 @@ function collect(
         childLater,
         sections,
         marked,
-        `${note?.what ?? ""}${required}${childLater ? " †" : ""}`,
+        `${note?.what ?? ""}${required}${childLater && !partly ? " †" : ""}`,
       );
     } else {
       section.rows.push({ key, mark: childLater ? " †" : "", text: rowText(child) });

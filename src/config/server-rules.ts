@@ -1,12 +1,18 @@
 /** What must hold between keys of server.yaml. Like agent-rules.ts, each rule reads the keys it needs by itself. */
+import { normalize } from "node:path/posix";
 import { isName, NAME_RULE } from "#base/names.ts";
+import { formatSize, MiB } from "#base/units.ts";
 import { pick } from "./parts.ts";
 import { isWithin, type Places } from "./places.ts";
 import { entriesAt, memberOf, type RuleReport } from "./rules.ts";
+import { chunkBufferShape, serverShape } from "./server-schema.ts";
 import { defaultStateDir, type Environment } from "./state-dir.ts";
 import { compressionModeOf, LEVEL_MAX } from "./storage-schema.ts";
 import { filePath, integer, word } from "./values.ts";
 import { webUiShape } from "./web-ui-schema.ts";
+
+/** What memory_limit is at least. */
+const SESSIONS_BYTES_MIN = 64 * MiB;
 
 export interface ServerRuleContext {
   readonly places: Places;
@@ -19,7 +25,40 @@ export function checkServerRules(content: unknown, context: ServerRuleContext, r
   const storages = entriesAt(content, "storages");
   for (const [name, storage] of storages) checkStorage(name, storage, report);
   checkBaseDirs(content, storages, context, report);
+  checkMemory(content, report);
   checkWebUi(memberOf(content, "web_ui"), report);
+  checkRecordFiles(memberOf(content, "web_ui"), report);
+}
+
+/** Two kinds of records in one file would overwrite each other. */
+function checkRecordFiles(web: unknown, report: RuleReport): void {
+  const seen = new Map<string, string>();
+  for (const key of ["events_file", "session_history_file", "active_sessions_file"] as const) {
+    const file = pick(webUiShape[key], memberOf(web, key));
+    if (file === undefined) continue;
+    const name = normalize(file);
+    const other = seen.get(name);
+    if (other !== undefined) {
+      report(
+        ["web_ui", key],
+        `found ${JSON.stringify(file)}, which is web_ui.${other} already, allowed: a file of its own`,
+      );
+    }
+    seen.set(name, key);
+  }
+}
+
+/** Not an error: the sessions run, one at a time. */
+function checkMemory(content: unknown, report: RuleReport): void {
+  const limitBytes = pick(serverShape.memory_limit, memberOf(memberOf(content, "server"), "memory_limit"));
+  const bufferBytes = pick(chunkBufferShape.size, memberOf(memberOf(content, "chunk_buffer"), "size"));
+  if (limitBytes === undefined || bufferBytes === undefined || bufferBytes === 0) return;
+  if (limitBytes - bufferBytes >= SESSIONS_BYTES_MIN) return;
+  report(
+    ["chunk_buffer", "size"],
+    `of ${formatSize(bufferBytes)} leaves less than ${formatSize(SESSIONS_BYTES_MIN)} of server.memory_limit (${formatSize(limitBytes)}) to sessions`,
+    { hint: "Raise server.memory_limit, or fewer sessions run at a time than max_sessions allows.", warning: true },
+  );
 }
 
 function checkStorage(name: string, storage: unknown, report: RuleReport): void {

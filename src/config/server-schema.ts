@@ -18,7 +18,7 @@ function anything(): Schema<null> {
   return value("anything", () => null);
 }
 
-const serverSection = section({
+export const serverShape = {
   listen: setting(
     listenAddress("0.0.0.0:9847"),
     "0.0.0.0:9847",
@@ -39,7 +39,7 @@ const serverSection = section({
   memory_limit: setting(
     size({ min: 64 * MiB, max: TiB }),
     "1gb",
-    "Memory for all sessions; a session that does not fit waits.",
+    "Memory for all sessions and chunk_buffer.size; a session that does not fit waits. One takes 8mb and its assembler_pending_mem_limit.",
     "32 sessions of 16 MB, and room for bursts.",
   ),
   session_idle_timeout: setting(
@@ -54,7 +54,7 @@ const serverSection = section({
     "How long running sessions may go on after SIGTERM.",
     "Less than the 90 s after which systemd kills.",
   ),
-});
+};
 
 const flowRotation = section({
   enabled: setting(flag(), false, "Have slow streams reconnect from a new port."),
@@ -67,25 +67,26 @@ const flowRotation = section({
   ),
 });
 
-const chunkBuffer = section({
+export const chunkBufferShape = {
   size: setting(
     size({ min: 0, max: TiB }),
     0,
-    "Memory for chunks received but not yet written; 0: off.",
+    "Memory for chunks received but not yet written, of all sessions, beside the 4mb that each has; 0: off. It counts in server.memory_limit. A session pauses when it fills more than four times what is free, so none can take it all.",
     "Most disks keep up.",
   ),
   drain_ratio: setting(
     decimal({ min: 0, max: 1 }),
     0.5,
-    "Writing begins when this part of it is filled, or after 1 s.",
+    "Writing begins when this part of it is filled, or after 1 s, or when half of a session's window waits; 0: at once. What waits is received, not durable.",
+    "Half absorbs a pause of the disk, the other half gathers what is written together.",
   ),
   channel_slots: optional(integer({ min: 0, max: Number.MAX_SAFE_INTEGER }), "Accepted without effect."),
-});
+};
 
 const storagesSchema = map(storageSchema, { min: 1, max: STORAGES_MAX, things: "storages" });
 
 const shape = {
-  server: described(serverSection, "The server itself."),
+  server: described(section(serverShape), "The server itself."),
   tls: described(
     section({
       ca_cert: required(filePath(), "PEM file of the CA; several may stand in it."),
@@ -96,7 +97,7 @@ const shape = {
   ),
   storages: required(storagesSchema, "The storages by name. Each has these keys."),
   flow_rotation: described(flowRotation, "For networks that slow long-lived connections down."),
-  chunk_buffer: described(chunkBuffer, "Absorbs hiccups of the disk."),
+  chunk_buffer: described(section(chunkBufferShape), "Absorbs hiccups of the disk."),
   control_lost_grace_period: setting(
     duration({ min: 1000, max: DAY_MS }),
     "5m",

@@ -66,7 +66,7 @@ const shape = {
     word(["eager", "lazy"]),
     "eager",
     "eager: chunks are written at their place as they arrive. lazy: staged as files and assembled at the end.",
-    "It writes everything once; lazy is for disks that dislike random writes.",
+    "It writes everything once; lazy is for disks that dislike random writes, and needs 256mb of free space more for each session.",
   ),
   assembler_pending_mem_limit: setting(
     size({ min: 64 * KiB, max: 64 * GiB }),

@@ -28,10 +28,14 @@ export const webUiShape = {
   events_file: setting(
     filePath(),
     "events.jsonl",
-    "Where events are kept. Relative paths of this section count from state_dir.",
+    "Where events are kept, with or without the page. Relative paths of this section count from state_dir.",
   ),
   events_max_lines: setting(lines(), 10_000, "How many of them."),
-  session_history_file: setting(filePath(), "session-history.jsonl", "Where ended sessions are kept."),
+  session_history_file: setting(
+    filePath(),
+    "session-history.jsonl",
+    "Where ends of sessions and refusals of agents are kept, with or without the page.",
+  ),
   session_history_max_lines: setting(lines(), 5000, "How many of them."),
   active_sessions_file: setting(filePath(), "active-sessions.jsonl", "Where snapshots of running sessions are kept."),
   active_sessions_max_lines: setting(lines(), 20_000, "How many of them."),

@@ -1,8 +1,9 @@
 /**
- * Events: what happened to sessions, storages and agents, as plain values. Here they go to the log; keeping and serving
- * them comes with the read model.
+ * Events: what happened to sessions, storages and agents, as plain values. Who emits them knows nothing of where they go:
+ * recorder.ts writes them to the log, keeps them, and counts repeated ones.
  */
 import type { Logger, LogLevel } from "#base/log.ts";
+import type { SessionEnd } from "./records.ts";
 
 /** One event. `kind` is stable: `session.ended`, `storage.failed` … */
 export interface ObservedEvent {
@@ -11,6 +12,10 @@ export interface ObservedEvent {
   /** A sentence for people, lower case without a final stop. */
   readonly message: string;
   readonly fields: Readonly<Record<string, unknown>>;
+  /** A session ended, or an agent was refused: the history keeps this. */
+  readonly end?: SessionEnd;
+  /** An agent may cause it as often as it likes: of the same kind and key one is told at once, then one a minute. */
+  readonly repeatKey?: string;
 }
 
 export interface EventSink {

@@ -19,7 +19,7 @@ import {
 import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import type { Stat } from "#archive/source.ts";
 import { assert, must } from "#base/assert.ts";
-import { EACCES, EEXIST, ENOENT, ENOTDIR, type WriteCalls } from "./write-calls.ts";
+import { EACCES, EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, type WriteCalls } from "./write-calls.ts";
 
 /** Longer than any name a filesystem takes: those fail with ENAMETOOLONG. */
 const NAME_BYTES_MAX = 4095;
@@ -141,7 +141,7 @@ export class DirectoryStack<T> {
   setName(bytes: Uint8Array, start: number, end: number): void {
     const name = this.name.bytes;
     const length = end - start;
-    if (length > NAME_BYTES_MAX) throw new WriteError(36, "open");
+    if (length > NAME_BYTES_MAX) throw new WriteError(ENAMETOOLONG, "open");
     for (let i = 0; i < length; i += 1) name[i] = bytes[start + i] ?? 0;
     name[length] = 0;
   }
@@ -334,5 +334,5 @@ export function openTarget(w: WriteCalls, path: Uint8Array): number {
 
 /** True for what openDirectory gives where there is something that is no directory, or a symbolic link. */
 export function isBlocked(errno: number): boolean {
-  return errno === ENOTDIR || errno === 40;
+  return errno === ENOTDIR || errno === ELOOP;
 }

@@ -27,7 +27,6 @@ export interface OpenedFile {
 const DAMAGED_SUFFIX = new TextEncoder().encode(".damaged");
 const NAME_BYTES_MAX = 255;
 const LINK_BYTES_MAX = 4095;
-const ENAMETOOLONG = 36;
 
 export class FileMaker {
   readonly #w: os.WriteCalls;
@@ -143,7 +142,7 @@ export class FileMaker {
     let result = 0;
     if (entry.type === "symlink") {
       const target = must(entry.linkTarget, "a link's target");
-      if (target.length > LINK_BYTES_MAX) throw new WriteError(ENAMETOOLONG, "symlink");
+      if (target.length > LINK_BYTES_MAX) throw new WriteError(os.ENAMETOOLONG, "symlink");
       this.#link.bytes.set(target);
       this.#link.bytes[target.length] = 0;
       result = this.#w.symlinkat(this.#link.pointer, level.fd, pointer);

@@ -35,7 +35,7 @@ export interface RestoreProblem {
 }
 
 /** Names listed; the rest are only counted, so that a read-only target does not fill the memory. */
-export const LISTED_PROBLEMS_MAX = 10_000;
+const LISTED_PROBLEMS_MAX = 10_000;
 
 export class RestoreProblems {
   readonly #listed: RestoreProblem[] = [];

@@ -15,7 +15,7 @@ import { SLASH } from "#archive/bytes.ts";
 import { KiB } from "#base/units.ts";
 import { WriteError } from "./directory-stack.ts";
 import type { NameSet } from "./name-set.ts";
-import { AT_REMOVEDIR, ENOENT, ENOTEMPTY, type WriteCalls } from "./write-calls.ts";
+import { AT_REMOVEDIR, ENAMETOOLONG, ENOENT, type WriteCalls } from "./write-calls.ts";
 
 /** Whether something at this path, which the archive does not have, may go. `path` is valid during the call. */
 export type MayDelete = (path: Uint8Array) => boolean;
@@ -85,7 +85,7 @@ export class Remover {
 
   /** Removes what is in the directory; true when nothing was left. */
   #empty(directory: number, name: Uint8Array, path: Uint8Array, dev: string, depth: number): boolean {
-    if (depth === DEPTH_MAX) throw new WriteError(36, "open");
+    if (depth === DEPTH_MAX) throw new WriteError(ENAMETOOLONG, "open");
     const fd = this.#open(directory, this.#setName(name));
     try {
       let all = true;
@@ -101,7 +101,7 @@ export class Remover {
   #unlink(directory: number, name: Uint8Array, flags: number): void {
     if (this.#w.unlinkat(directory, this.#setName(name).pointer, flags) === 0) return;
     const errno = this.#c.errno();
-    if (errno !== ENOENT) throw new WriteError(errno === ENOTEMPTY ? ENOTEMPTY : errno, "unlink");
+    if (errno !== ENOENT) throw new WriteError(errno, "unlink");
   }
 
   /** The names in batches of what one call of the kernel gives; names that come while others go may be seen by the next run. */

@@ -2,7 +2,6 @@
  * One job over one archive: passes its pieces to the thread that takes entries, as often as hard links need it, and gives its report.
  * Restore, cat, copying and verification are the same here; what they differ in is the job.
  */
-import { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { PieceSource } from "./piece.ts";
 import { type Inflater, runPipeline } from "./pipeline.ts";
@@ -59,10 +58,4 @@ async function pass(options: RunOptions, plan: Plan, stored: RunOptions["stored"
   const { access, inflater, slots, consumer: sink, signal } = options;
   const source = plan.source;
   await runPipeline({ access, source, inflater, slots, sink, signal, ...(stored === undefined ? {} : { stored }) });
-}
-
-export function interrupted(): Failure {
-  return new Failure("E_INTERRUPTED", "the restore was interrupted", {
-    hint: "Run it again with --overwrite if-changed: it goes on from where it was.",
-  });
 }

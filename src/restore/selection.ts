@@ -45,7 +45,7 @@ export class Selection {
 }
 
 /** Both without a slash at either end; the empty path is above all. */
-export function isAtOrBelow(parent: Uint8Array, path: Uint8Array): boolean {
+function isAtOrBelow(parent: Uint8Array, path: Uint8Array): boolean {
   if (parent.length === 0) return true;
   if (path.length < parent.length || !hasPrefix(parent, path, parent.length)) return false;
   return path.length === parent.length || path[parent.length] === SLASH;

@@ -8,8 +8,9 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { type Random, uuid } from "#base/random.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { WaitingView } from "#observe/views.ts";
 import type { SessionRequest } from "#store/session-types.ts";
-import { SLOTS_MAX } from "#wire/limits.ts";
+import { BEGIN_TIMEOUT_MS, SLOTS_MAX } from "#wire/limits.ts";
 import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
@@ -17,6 +18,7 @@ import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { anyAlive, type Occupant } from "./occupant.ts";
+import { applicantEnded } from "./session-ends.ts";
 import { sessionEvent } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { SessionPlan } from "./session-types.ts";
@@ -40,6 +42,8 @@ export class AdmissionDesk implements ApplicantDesk {
   readonly #line = new WaitingLine<Applicant>();
   /** Occupants that are being asked whether they live. */
   readonly #probed = new Set<Occupant>();
+  /** Welcomed, and Begin has not come. */
+  readonly #silent = new Set<Applicant>();
   #noticeTimer: Timer | undefined;
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
@@ -53,27 +57,49 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** Who answers a session connection that has been welcomed and has no session. */
   receive(link: Link, agent: string, run: string): LinkOwner {
-    return new Applicant(this, link, agent, run);
+    const applicant: Applicant = new Applicant(this, link, agent, run);
+    // A server that is stopping closes the connection soon, Begin or not.
+    if (this.#closed !== undefined) return applicant;
+    this.#silent.add(applicant);
+    const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
+      this.#silent.delete(applicant);
+      this.#refuse(applicant, new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+    });
+    applicant.expectBegin(timer);
+    return applicant;
   }
 
   get waitingCount(): number {
     return this.#line.length;
   }
 
-  /** From now on everyone is refused, those in line too. */
+  /** Who waits in line, the first first. */
+  waiting(): readonly WaitingView[] {
+    return [...this.#line.positions()].map(([{ agent, request, link }, position]) => {
+      const { backup, storage } = request;
+      return { agent, backup, storage, remote: link.remoteAddress, position };
+    });
+  }
+
+  /** From now on everyone is refused, those in line and those who have not asked yet too. */
   close(failure: Failure): void {
     this.#closed = failure;
     this.#noticeTimer?.cancel();
+    for (const applicant of this.#silent) applicant.refuse(failure);
+    this.#silent.clear();
     for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
   }
 
   begin(applicant: Applicant): void {
+    this.#silent.delete(applicant);
     void this.#apply(applicant);
   }
 
   left(applicant: Applicant, reason: Failure | undefined): void {
+    this.#silent.delete(applicant);
     this.#release(applicant);
-    this.#tell("admission.left", applicant, "an agent left before it was admitted", { reason: String(reason) });
+    const gone = reason ?? new Failure("E_DISCONNECTED", "the agent closed the connection");
+    this.#ended(applicant, "left", gone);
   }
 
   async #apply(applicant: Applicant): Promise<void> {
@@ -117,10 +143,13 @@ export class AdmissionDesk implements ApplicantDesk {
       // Who is asked already need not be asked twice: the first to ask gets the answer.
       if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
       this.#probed.add(occupant);
-      const alive = await anyAlive(occupant.links());
+      const asked = occupant.links();
+      const alive = await anyAlive(asked);
       this.#probed.delete(occupant);
       if (applicant.over) return;
       if (alive || occupant.fixed) throw busy(applicant);
+      // Its agent came back on a connection that nobody has asked yet.
+      if (occupant.links().some((link) => !asked.includes(link))) continue;
       await occupant.supersede();
       if (applicant.over) return;
     }
@@ -135,7 +164,13 @@ export class AdmissionDesk implements ApplicantDesk {
     this.#pump();
     if (!this.#line.has(applicant)) return;
     applicant.tell(position);
-    this.#tell("admission.queued", applicant, "no session is free: an agent waits in line", { position });
+    const { agent, run, link, request } = applicant;
+    this.#options.events.emit({
+      kind: "admission.queued",
+      level: "info",
+      message: "no session is free: an agent waits in line",
+      fields: { agent, run, remote: link.remoteAddress, backup: request.backup, storage: request.storage, position },
+    });
   }
 
   /** Lets in whoever is first, as long as there is room. Nobody overtakes. */
@@ -233,8 +268,13 @@ export class AdmissionDesk implements ApplicantDesk {
     if (applicant.over) return;
     applicant.refuse(failure);
     this.#release(applicant);
-    const fields = { code: failure.code, hint: failure.hint };
-    this.#tell("admission.refused", applicant, `an agent was refused: ${failure.message}`, fields, !failure.retryable);
+    this.#ended(applicant, "refused", failure);
+  }
+
+  #ended(applicant: Applicant, how: "refused" | "left", failure: Failure): void {
+    const { agent, run, link, asked } = applicant;
+    const asker = { agent, run, remote: link.remoteAddress, request: asked ? applicant.request : undefined };
+    this.#options.events.emit(applicantEnded(asker, how, failure, this.#options.clock.wall()));
   }
 
   /** The applicant stands nowhere any more. */
@@ -250,14 +290,6 @@ export class AdmissionDesk implements ApplicantDesk {
       this.#noticeTimer = undefined;
       for (const [applicant, position] of this.#line.positions()) applicant.tell(position);
     });
-  }
-
-  /** `alarming`: somebody has to do something about it. */
-  #tell(kind: string, applicant: Applicant, message: string, fields: Record<string, unknown>, alarming = false): void {
-    const { agent, run, link } = applicant;
-    const asked = applicant.asked ? { backup: applicant.request.backup, storage: applicant.request.storage } : {};
-    const place = { agent, run, remote: link.remoteAddress, ...asked };
-    this.#options.events.emit({ kind, level: alarming ? "warn" : "info", message, fields: { ...place, ...fields } });
   }
 }
 

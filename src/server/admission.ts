@@ -71,8 +71,8 @@ export function assertFits(storage: string, room: DiskRoom, neededBytes: number)
       `reserve and ${formatSize(room.promisedBytes)} go to running sessions; this one needs ${formatSize(neededBytes)}`,
     {
       hint:
-        `Free ${missing} more bytes (${formatSize(missing)}) on the disk of storage ${storage}: remove something, or ` +
-        "lower max_backups and run nbackup-server prune, or lower reserve.",
+        `Free ${missing} more bytes (${formatSize(missing)}) on the disk of storage ${storage}: lower its max_backups and run ` +
+        `"nbackup-server prune --storage ${storage}" on the server, or remove something else, or lower reserve.`,
     },
   );
 }

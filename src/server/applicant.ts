@@ -2,6 +2,7 @@
  * An agent on the way to a session: it said Hello, then Begin, and waits to be admitted or refused. It holds its backup
  * entry as soon as that is free. The desk decides; this only knows how far things are and leaves when it must.
  */
+import type { Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { Link, LinkOwner } from "./link.ts";
@@ -18,8 +19,11 @@ export class Applicant implements LinkOwner, Occupant {
   readonly agent: string;
   readonly run: string;
   readonly fixed = false;
+  readonly earlierWallMs = undefined;
   readonly #desk: ApplicantDesk;
   #begin: Message<"begin"> | undefined;
+  /** Until Begin comes. */
+  #patience: Timer | undefined;
   #over = false;
   /** In the line, from 1; 0 when it stands in none. */
   #position = 0;
@@ -30,6 +34,11 @@ export class Applicant implements LinkOwner, Occupant {
     this.link = link;
     this.agent = agent;
     this.run = run;
+  }
+
+  /** `timer` ends the wait for its Begin. */
+  expectBegin(timer: Timer): void {
+    this.#patience = timer;
   }
 
   /** Begin came. */
@@ -81,6 +90,7 @@ export class Applicant implements LinkOwner, Occupant {
 
   message(message: AnyMessage): void {
     if (message.type === "begin") {
+      this.#patience?.cancel();
       this.#begin = message.body;
       this.#desk.begin(this);
     } else if (message.type === "disown" && this.#settle()) {
@@ -105,6 +115,7 @@ export class Applicant implements LinkOwner, Occupant {
   #settle(): boolean {
     const first = !this.#over;
     this.#over = true;
+    this.#patience?.cancel();
     return first;
   }
 }

@@ -4,10 +4,12 @@ import { FLAG_PUSH, type FrameHeader } from "#wire/frame.ts";
 import type { Acknowledger } from "./acknowledger.ts";
 import { type ChunkFate, storedLengthOf } from "./chunk-receiver.ts";
 import { DAMAGED_CHUNKS_MAX } from "./limits.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
 import type { SessionTotals } from "./session-types.ts";
 
 export interface TallyHost {
   readonly acks: Acknowledger;
+  readonly metrics: ServerMetrics;
   /** The last chunk of a file came: what was received should be durable soon. */
   push(): void;
   /** A chunk arrived damaged; so many did so far. */
@@ -31,12 +33,15 @@ export class ChunkTally {
       return;
     }
     const storedLength = storedLengthOf(header);
-    if (fate === "duplicate") this.#totals.duplicateBytes += storedLength;
-    else {
+    const { acks, metrics } = this.#host;
+    if (fate === "duplicate") {
+      this.#totals.duplicateBytes += storedLength;
+      metrics.chunkDuplicate(storedLength);
+    } else {
       this.#totals.chunks += 1;
       this.#totals.bytes += storedLength;
+      metrics.chunkReceived(storedLength);
     }
-    const { acks } = this.#host;
     acks.received(header.file, header.sequence);
     if ((header.flags & FLAG_PUSH) === 0) return;
     this.#host.push();

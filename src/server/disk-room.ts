@@ -4,6 +4,7 @@
  */
 import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
+import { ASSEMBLY_SPACE_BYTES } from "#store/assembly.ts";
 import { assertFits, expectedBytes } from "./admission.ts";
 import type { Share, Shares } from "./shares.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -44,8 +45,9 @@ export class DiskRoom {
     const neededBytes = expectedBytes(lastBytes ?? 0, estimateBytes);
     const diskKey = await this.#diskKey(config);
     const space = await storage.space();
-    assertFits(config.name, { ...space, promisedBytes: shares.promisedOn(diskKey) }, neededBytes);
-    share?.promise(diskKey, neededBytes);
+    const roomBytes = neededBytes + assemblyBytes(config, neededBytes);
+    assertFits(config.name, { ...space, promisedBytes: shares.promisedOn(diskKey) }, roomBytes);
+    share?.promise(diskKey, roomBytes);
     return neededBytes;
   }
 
@@ -56,6 +58,11 @@ export class DiskRoom {
       throw unusable(config, cause);
     }
   }
+}
+
+/** What a session takes on the disk while it is assembled, beside its own bytes: never more than those. */
+export function assemblyBytes(config: StorageConfig, neededBytes: number): number {
+  return config.assembler.mode === "lazy" ? Math.min(ASSEMBLY_SPACE_BYTES, neededBytes) : 0;
 }
 
 function unusable({ name, baseDir }: StorageConfig, cause: unknown): Failure {

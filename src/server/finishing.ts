@@ -9,23 +9,32 @@ import type { CommitAnswer, SessionProof } from "#store/session-types.ts";
 import type { Message } from "#wire/messages.ts";
 import { PHASE_PERIOD_MS, PHASE_STEP_MS } from "./limits.ts";
 import type { Link } from "./link.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
 
 export type FinishResult =
   | { readonly kind: "committed"; readonly answer: CommitAnswer }
   | { readonly kind: "failed"; readonly failure: Failure };
 
+export interface FinishingHost {
+  readonly clock: Clock;
+  readonly metrics: ServerMetrics;
+}
+
 export class Finishing {
   /** Never rejects. */
   readonly result: Promise<FinishResult>;
   readonly #clock: Clock;
+  readonly #metrics: ServerMetrics;
   readonly #main: () => Link | undefined;
   readonly #timer: Timer;
   #phase: Message<"phase">;
   #toldAtMs = 0;
 
   /** Starts at once. `main` is the session connection as long as it should hear of phases. */
-  constructor(clock: Clock, store: SessionStore, proof: SessionProof, main: () => Link | undefined) {
+  constructor(host: FinishingHost, store: SessionStore, proof: SessionProof, main: () => Link | undefined) {
+    const { clock } = host;
     this.#clock = clock;
+    this.#metrics = host.metrics;
     this.#main = main;
     const total = proof.files.reduce((sum, file) => sum + file.bytes, 0);
     this.#phase = { phase: "hashing", done: 0, total };
@@ -41,7 +50,9 @@ export class Finishing {
 
   async #run(store: SessionStore, proof: SessionProof): Promise<FinishResult> {
     try {
+      const startedAtMs = this.#clock.now();
       const answer = await store.finish(proof, (phase, done, total) => this.#on({ phase, done, total }));
+      this.#metrics.committed(this.#clock.now() - startedAtMs);
       return { kind: "committed", answer };
     } catch (error) {
       return { kind: "failed", failure: toFailure(error) };

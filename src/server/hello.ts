@@ -9,7 +9,8 @@ type Hello = Message<"hello">;
 export type Purpose =
   | { readonly kind: "begin" }
   | { readonly kind: "resume"; readonly session: string }
-  | { readonly kind: "stream"; readonly session: string; readonly slot: number };
+  | { readonly kind: "stream"; readonly session: string; readonly slot: number }
+  | { readonly kind: "health" };
 
 /** Throws Failure E_IDENTITY unless the certificate's CN is the agent's name. The schema has checked the name itself. */
 export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
@@ -30,8 +31,9 @@ export function purposeOf(hello: Hello): Purpose {
         throw new Failure("E_PROTOCOL", "hello of a stream without its session and slot");
       }
       return { kind: "stream", session: hello.session, slot: hello.slot };
-    case "control":
     case "health":
+      return { kind: "health" };
+    case "control":
     case "read":
       throw new Failure("E_USAGE", `this server does not serve ${hello.role} connections`, {
         hint: "Install a version of nbackup-server that has the function.",

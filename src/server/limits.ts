@@ -60,6 +60,9 @@ export const SACK_GAP_MS = 5;
 /** Phase messages during Finish come at least this often. */
 export const PHASE_PERIOD_MS = 5_000;
 
+/** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
+export const HEALTH_DISK_MS = 5_000;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 
@@ -75,12 +78,18 @@ export const BUSY_RETRY_MS = 10_000;
  */
 export const STORAGE_RETRY_MS = 2_000;
 
+/** How long a start waits for storages to open: a disk that hangs is that storage's problem, and no reason not to listen. */
+export const STORAGES_START_MS = 30_000;
+
+/** How long a stop waits for storages that are just being opened. */
+export const STORAGES_STOP_MS = 5_000;
+
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;
 
 /**
- * Memory that one session takes beside `assembler_pending_mem_limit`: what waits for the disk, ledger, slots, sockets.
- * Both together are what `memory_limit` counts.
+ * Memory that one session takes beside `assembler_pending_mem_limit`: the 4 MB of its own that may wait for the disk, ledger,
+ * slots, sockets. Both together are what `memory_limit` counts, and once for all sessions `chunk_buffer.size`.
  */
 export const SESSION_MEMORY_BYTES = 8 * MiB;
 

@@ -1,29 +1,31 @@
 /**
  * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
- * goes where it belongs: to the admission desk, back to its session, or into a slot. It admits nobody itself.
+ * goes where it belongs: to the admission desk, back to its session, into a slot, or to the health desk. It admits nobody itself.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
-import { safeText } from "#base/safe-text.ts";
 import type { Connection } from "#net/connection.ts";
+import type { EventSink } from "#observe/events.ts";
 import { HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { chooseVersion } from "#wire/version.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ConnectionCount } from "./connection-count.ts";
+import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
+import { connectionRefused } from "./session-ends.ts";
 import type { SessionDoor } from "./session-door.ts";
 
 export interface ReceptionOptions {
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly events: EventSink;
   readonly boot: string;
   readonly software: string;
   readonly desk: AdmissionDesk;
   readonly sessions: SessionDoor;
+  readonly health: HealthDesk;
 }
 
 export class Reception {
@@ -45,7 +47,7 @@ export class Reception {
 
   /** Takes a connection whose TLS handshake is done; in the turn in which it came. */
   accept(connection: Connection): void {
-    const { clock, log } = this.#options;
+    const { clock, events } = this.#options;
     if (this.#closed) {
       connection.destroy();
       return;
@@ -62,14 +64,15 @@ export class Reception {
     const link = new Link({
       connection,
       clock,
-      log,
+      events,
+      agent,
       onClosed: () => {
         newcomer.closed();
         this.#forget(link);
         this.#count.closed(agent);
       },
     });
-    const newcomer = new Newcomer(link, this.#options, () => this.#count.spoke(agent));
+    const newcomer = new Newcomer(link, agent, this.#options, () => this.#count.spoke(agent));
     this.#links.add(link);
     link.open(newcomer);
   }
@@ -96,8 +99,9 @@ export class Reception {
 
   /** Refused before it may say anything. */
   #turnAway(connection: Connection, failure: Failure): void {
-    const { clock, log } = this.#options;
-    log.warn(`connection refused: ${failure.message}`, { code: failure.code, remote: connection.remoteAddress });
+    const { clock, events } = this.#options;
+    // The agent's name is not known for sure: the certificate may be the reason.
+    events.emit(connectionRefused(connection.remoteAddress, undefined, failure));
     if (this.#turnedAway >= TURNED_AWAY_MAX) {
       connection.destroy();
       return;
@@ -107,7 +111,7 @@ export class Reception {
       this.#turnedAway -= 1;
       this.#forget(link);
     };
-    const link = new Link({ connection, clock, log, onClosed });
+    const link = new Link({ connection, clock, events, agent: undefined, onClosed });
     this.#links.add(link);
     link.open(NOBODY);
     link.refuse(failure);
@@ -117,14 +121,17 @@ export class Reception {
 /** A connection until its Hello was accepted; after that it only hears that the connection is closed. */
 class Newcomer implements LinkOwner {
   readonly #link: Link;
+  /** As the certificate says. */
+  readonly #agent: string;
   readonly #options: ReceptionOptions;
   readonly #onSpoke: () => void;
   readonly #timer: Timer;
   #done = false;
 
   /** `onSpoke` is called once: it counts as one without Hello no more. */
-  constructor(link: Link, options: ReceptionOptions, onSpoke: () => void) {
+  constructor(link: Link, agent: string, options: ReceptionOptions, onSpoke: () => void) {
     this.#link = link;
+    this.#agent = agent;
     this.#options = options;
     this.#onSpoke = onSpoke;
     this.#timer = options.clock.after(HELLO_TIMEOUT_MS, () => {
@@ -151,8 +158,11 @@ class Newcomer implements LinkOwner {
     // Nothing waits to be sent.
   }
 
-  gone(): void {
+  gone(failure: Failure | undefined): void {
     this.#spoke();
+    // What just went away is nothing to tell; what the peer did wrong is.
+    if (failure === undefined || failure.retryable) return;
+    this.#options.events.emit(connectionRefused(this.#link.remoteAddress, this.#agent, failure));
   }
 
   /** Its connection is closed, by this side too: nothing is waited for any more. */
@@ -161,7 +171,7 @@ class Newcomer implements LinkOwner {
   }
 
   #welcome(hello: Message<"hello">): void {
-    const { desk, sessions, boot, software } = this.#options;
+    const { desk, sessions, health, boot, software } = this.#options;
     checkIdentity(hello, this.#link.peer());
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
@@ -177,14 +187,16 @@ class Newcomer implements LinkOwner {
       case "stream":
         sessions.join(this.#link, { agent, run, session: purpose.session }, purpose.slot);
         return;
+      case "health":
+        this.#link.hand(health.receive(this.#link), "server/health", `agent ${agent}, health connection`);
+        this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
+        void health.answer(this.#link);
+        return;
     }
   }
 
   #refuse(failure: Failure): void {
-    this.#options.log.warn(`connection refused: ${safeText(failure.message)}`, {
-      code: failure.code,
-      remote: this.#link.remoteAddress,
-    });
+    this.#options.events.emit(connectionRefused(this.#link.remoteAddress, this.#agent, failure));
     this.#link.refuse(failure);
   }
 

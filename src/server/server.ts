@@ -2,20 +2,28 @@
  * The server put together: storages, admission, sessions, the door, and how it all stops. Connections come from outside
  * through `accept`; sockets, signals and processes are src/bin's.
  */
-import { type Clock, sleep } from "#base/clock.ts";
+import { type Clock, sleep, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
+import { HealthDesk } from "./health-desk.ts";
+import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
+import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
+import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
+import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
-import { type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { everyMinute } from "./stats-line.ts";
+import { StorageConditions } from "./storage-conditions.ts";
+import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { StorageWatch } from "./storage-watch.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -26,8 +34,13 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** Where the caller counts too; of its own unless told. */
+  readonly metrics?: ServerMetrics;
+  /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
+  readonly chunkBuffer?: ChunkBufferView;
 }
 
 /** What runs now, for logs and status. */
@@ -35,51 +48,101 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  readonly chunkBuffer: ChunkBufferView;
+  /** Of storages that are open, since they were opened. */
+  readonly staging: readonly StorageStaging[];
 }
+
+const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
 export class Server {
   /** UUID of this start. */
   readonly boot: string;
+  /** For whoever may steer the server. */
+  readonly admin: Admin;
   readonly #options: ServerOptions;
   readonly #house: SessionHouse;
   readonly #storages: StorageShelf;
+  readonly #conditions: StorageConditions;
+  readonly #watch: StorageWatch;
+  readonly #metrics: ServerMetrics;
+  readonly #overview: Overview;
+  #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
   #stopping: Promise<void> | undefined;
+  /** What everyone hears, once it stops. */
+  #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, log, events, software, config } = options;
+    const { clock, random, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
-    const { diskKey } = options;
+    const { diskKey, chunkBuffer = NO_BUFFER } = options;
+    this.#metrics = options.metrics ?? new ServerMetrics();
+    this.#conditions = new StorageConditions(clock, options.events);
+    const events = this.#observed();
     this.#house = new SessionHouse({
-      ...{ clock, events, boot: this.boot, software },
+      ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
     });
+    const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
-      ...{ configs: config.storages, open: options.openStorage, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
+      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
     });
+    this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
-      limits: { sessionsMax: config.server.sessionsMax, memoryBytesMax: config.server.memoryBytesMax },
+      limits: {
+        sessionsMax: config.server.sessionsMax,
+        memoryBytesMax: config.server.memoryBytesMax - chunkBuffer.bytesMax,
+      },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#house.registry, storages: this.#storages, log, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
-      log,
+      events,
       boot: this.boot,
       software,
       desk: this.#desk,
       sessions: new SessionDoor(door),
+      health: new HealthDesk({
+        clock,
+        storages: this.#storages,
+        conditions: this.#conditions,
+        sessions: () => {
+          const { sessionCount: running, waitingCount: waiting } = this.view();
+          return { running, waiting, max: config.server.sessionsMax };
+        },
+      }),
+    });
+    this.#overview = new Overview({
+      ...{ config, clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
+      ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
+      staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
+      connectionCount: () => this.#reception.connectionCount,
+      stopping: () => this.#stopping !== undefined,
+    });
+    this.#metrics.watch(this.#overview);
+    this.admin = new Admin({
+      ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
+      ...{ metrics: this.#metrics, events },
     });
   }
 
-  /** Opens the storages; one that cannot be opened is an event. Never rejects. Connections may come afterwards. */
-  start(): Promise<void> {
-    return this.#storages.openAll();
+  /**
+   * Opens the storages; one that cannot be opened is an event, one that takes its time is opened later. Never rejects.
+   * Connections may come afterwards.
+   */
+  async start(): Promise<void> {
+    await this.#waitFor(this.#storages.openAll(), STORAGES_START_MS);
+    if (this.#stopping !== undefined) return;
+    const { clock, log } = this.#options;
+    this.#watch.start();
+    this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
   /** A connection whose handshake is done; must be called in the turn in which it came. */
@@ -92,6 +155,8 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      chunkBuffer: this.#overview.chunkBuffer(),
+      staging: this.#overview.staging(),
     };
   }
 
@@ -106,9 +171,28 @@ export class Server {
     return this.#stopping;
   }
 
+  /** Every event of the server is counted, tells how storages are, and then goes where events go. */
+  #observed(): EventSink {
+    return {
+      emit: (event) => {
+        this.#metrics.note(event);
+        this.#conditions.emit(event);
+        if (event.end === undefined || event.end.removed.length === 0) return;
+        this.#conditions.emit(archivesRemoved("rotation", event.end, event.end.removed));
+      },
+    };
+  }
+
   async #stop(): Promise<void> {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
+    this.#goodbye = failure;
+    this.#watch.stop();
+    this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    // Nobody sends for those without a connection: they go on after the next start.
+    for (const session of this.#house.registry.sessions()) {
+      if (session.state === "parked") void session.suspend(failure);
+    }
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
     await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.

@@ -4,7 +4,7 @@
  * whether it lives before the newer one takes over.
  */
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
+import type { EventSink } from "#observe/events.ts";
 import { failureFields } from "#wire/failure.ts";
 import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
 import type { AnyMessage } from "#wire/messages.ts";
@@ -12,6 +12,7 @@ import { BUSY_RETRY_MS } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { Registry } from "./registry.ts";
 import type { Session } from "./session.ts";
+import { connectionRefused } from "./session-ends.ts";
 import { committedOf } from "./session-events.ts";
 import type { PastSession } from "./session-types.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -26,7 +27,7 @@ export interface Claim {
 export interface SessionDoorOptions {
   readonly registry: Registry;
   readonly storages: StorageShelf;
-  readonly log: Logger;
+  readonly events: EventSink;
   readonly boot: string;
   readonly software: string;
 }
@@ -41,46 +42,45 @@ export class SessionDoor {
   }
 
   resume(link: Link, claim: Claim): void {
-    void this.#guarded(link, () => this.#resume(link, claim));
+    void this.#guarded(link, claim, () => this.#resume(link, claim));
   }
 
   join(link: Link, claim: Claim, slot: number): void {
-    void this.#guarded(link, () => this.#join(link, claim, slot));
+    void this.#guarded(link, claim, () => this.#join(link, claim, slot));
   }
 
-  async #guarded(link: Link, work: () => Promise<void>): Promise<void> {
+  async #guarded(link: Link, claim: Claim, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       const failure = toFailure(error);
-      this.#options.log.info(`connection refused: ${failure.message}`, {
-        code: failure.code,
-        remote: link.remoteAddress,
-      });
+      // Agents that come back after the end of a session get here too: nothing to be alarmed about.
+      this.#options.events.emit({ ...connectionRefused(link.remoteAddress, claim.agent, failure), level: "info" });
       link.refuse(failure);
     }
   }
 
   async #resume(link: Link, claim: Claim): Promise<void> {
+    if (await this.#answered(link, claim)) return;
+    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
+    const closed = await this.#options.storages.closedOne();
+    if (link.over || (await this.#answered(link, claim))) return;
+    throw closed ?? gone(claim, undefined);
+  }
+
+  /** True when the session is known, running or over, and the connection has its place or its answer. */
+  async #answered(link: Link, claim: Claim): Promise<boolean> {
     const session = this.#running(claim);
     if (session !== undefined) await this.#free(() => session.main, "session connection", claim);
-    if (link.over) return;
+    if (link.over) return true;
     // It may have ended while the older connection was asked.
     if (session !== undefined && this.#running(claim) === session) {
       session.resume(link);
-      return;
+      return true;
     }
     const past = this.#past(claim);
-    if (past !== undefined) {
-      this.#answerPast(link, past);
-      return;
-    }
-    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
-    const closed = await this.#options.storages.closedOne();
-    if (link.over) return;
-    const found = this.#running(claim);
-    if (found !== undefined && found.main === undefined) found.resume(link);
-    else throw closed ?? gone(claim, undefined);
+    if (past !== undefined) this.#answerPast(link, past);
+    return past !== undefined;
   }
 
   async #join(link: Link, claim: Claim, slot: number): Promise<void> {

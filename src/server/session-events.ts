@@ -4,6 +4,7 @@ import type { ObservedEvent } from "#observe/events.ts";
 import type { CommitAnswer } from "#store/session-types.ts";
 import type { Message } from "#wire/messages.ts";
 import { COMMITTED_REMOVED_MAX } from "./limits.ts";
+import { endOf } from "./session-ends.ts";
 import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
 
 /** The body of `Committed`. */
@@ -30,6 +31,7 @@ export function sessionEnded(
   durationMs: number,
 ): ObservedEvent {
   const counts = { ...totals, durationMs: Math.round(durationMs) };
+  const end = endOf(plan, outcome, counts);
   if (outcome.kind === "committed") {
     const { archive, bytes, sha256, removed } = outcome.answer;
     return {
@@ -44,6 +46,7 @@ export function sessionEnded(
         removed,
         ...counts,
       },
+      end,
     };
   }
   const { failure } = outcome;
@@ -53,13 +56,16 @@ export function sessionEnded(
       level: "info",
       message: `session waits on the disk for the next start of the server: ${failure.message}`,
       fields: { ...placeOf(plan), code: failure.code, ...counts },
+      end,
     };
   }
   return {
     kind: "session.ended",
-    level: failure.retryable ? "warn" : "error",
+    // Superseded is what a killed agent's session is by its next run: nothing for anybody to mend.
+    level: failure.retryable || failure.code === "E_SUPERSEDED" ? "warn" : "error",
     message: `session ended without an archive: ${failure.message}`,
     fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
+    end,
   };
 }
 
@@ -72,6 +78,7 @@ export const NO_TOTALS: Readonly<SessionTotals> = {
   breaks: 0,
   entries: 0,
   rawBytes: 0,
+  problems: 0,
 };
 
 function placeOf(plan: SessionPlan): Record<string, unknown> {

@@ -49,7 +49,19 @@ export interface SessionTotals {
   damagedChunks: number;
   /** Connections that broke. */
   breaks: number;
-  /** Of the agent's last Ping. */
+  /** Of the agent's last Ping, in the end of its Finish. */
   entries: number;
   rawBytes: number;
+  /** Source files that could not be read as they are, known at Finish. */
+  problems: number;
+}
+
+/** A session as status and metrics see it. */
+export interface SessionFacts {
+  readonly totals: Readonly<SessionTotals>;
+  readonly durationMs: number;
+  /** Received bytes that wait for the disk. */
+  readonly backlogBytes: number;
+  /** Its connections are not read, because the disk is behind. */
+  readonly stalled: boolean;
 }

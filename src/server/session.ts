@@ -21,9 +21,10 @@ import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
 import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
-import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
+import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
   readonly clock: Clock;
@@ -32,12 +33,14 @@ export interface SessionHost {
   readonly boot: string;
   readonly software: string;
   readonly idleTimeoutMs: number;
+  readonly metrics: ServerMetrics;
   /** It is over and has cleaned up; exactly once. */
   over(session: Session, outcome: Outcome): void;
 }
 
 export class Session implements Occupant {
   readonly plan: SessionPlan;
+  earlierWallMs: number | undefined;
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
@@ -78,6 +81,7 @@ export class Session implements Occupant {
     });
     const tally = new ChunkTally(this.#totals, {
       acks: this.#acks,
+      metrics: host.metrics,
       push: () => this.#store?.push(),
       damaged: (damagedChunks) =>
         this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", { damagedChunks }),
@@ -96,6 +100,13 @@ export class Session implements Occupant {
   /** Stored bytes that need no room any more. */
   get storedBytes(): number {
     return this.#store?.receivedBytes ?? 0;
+  }
+
+  /** What there is to show of it; counted on while it runs. */
+  get facts(): SessionFacts {
+    const durationMs = this.#host.clock.now() - this.#startedAtMs;
+    const backlogBytes = this.#store?.backlogBytes ?? 0;
+    return { totals: this.#totals, durationMs, backlogBytes, stalled: this.#connections.paused };
   }
 
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */
@@ -133,6 +144,7 @@ export class Session implements Occupant {
 
   /** An earlier start of the server admitted it: it waits for its agent to come back. */
   adopt(left: LeftSession): void {
+    this.earlierWallMs = this.plan.startWallMs;
     this.#startedAtMs -= Math.max(0, this.#host.clock.wall() - this.plan.startWallMs);
     this.#store = left.adopt(this.storeEvents());
     this.#totals.bytes = this.#store.receivedBytes;
@@ -260,16 +272,10 @@ export class Session implements Occupant {
   }
 
   #park(): void {
-    this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", {
-      idleTimeoutMs: this.#host.idleTimeoutMs,
-    });
-    this.#idleTimer = this.#host.clock.after(
-      this.#host.idleTimeoutMs,
-      () =>
-        void this.end(
-          new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${this.#host.idleTimeoutMs} ms`),
-        ),
-    );
+    const { clock, idleTimeoutMs } = this.#host;
+    this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", { idleTimeoutMs });
+    const expired = new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`);
+    this.#idleTimer = clock.after(idleTimeoutMs, () => void this.end(expired));
   }
 
   #welcome(link: Link, slotGeneration: number): void {
@@ -305,11 +311,12 @@ export class Session implements Occupant {
 
   /** Asked again it changes nothing: the answer comes when it is there, or once more. */
   #onFinish(proof: Message<"finish">, link: Link): void {
-    if (this.#answer !== undefined) this.#sendCommitted(link, this.#answer);
+    if (this.#answer !== undefined) link.send("committed", committedOf(this.#answer));
     if (this.#state !== "receiving" || this.#ending !== undefined) return;
     this.#become("finish");
+    Object.assign(this.#totals, { entries: proof.entries, rawBytes: proof.rawBytes, problems: proof.problems });
     this.#connections.resume();
-    this.#finishing = new Finishing(this.#host.clock, must(this.#store, "store of a session that runs"), proof, () =>
+    this.#finishing = new Finishing(this.#host, must(this.#store, "store of a session that runs"), proof, () =>
       this.#ending === undefined ? this.#connections.main : undefined,
     );
     void this.#finish(this.#finishing);
@@ -327,14 +334,9 @@ export class Session implements Occupant {
     this.#become("commit");
     this.#acks.stop();
     this.#answer = answer;
-    const main = this.#connections.main;
-    if (main !== undefined) this.#sendCommitted(main, answer);
+    this.#connections.main?.send("committed", committedOf(answer));
     for (const link of this.links()) link.linger();
     this.#over({ kind: "committed", answer });
-  }
-
-  #sendCommitted(link: Link, answer: CommitAnswer): void {
-    link.send("committed", committedOf(answer));
   }
 
   /** Whatever is decided first happens: of the end and the answer of a commit only one is told. */
@@ -384,15 +386,15 @@ export class Session implements Occupant {
     const stalled = this.#connections.paused;
     this.#stallTold = stalled;
     const files = must(this.#store, "store of a session that acknowledges").acknowledgement(SACK_RANGES_MAX);
-    return {
-      boot: this.#host.boot,
-      generation: this.#generation,
-      files: files.map((file) => ({ ...file, received: file.received.map(([first, last]) => [first, last]) })),
-      stalled,
-    };
+    const received = files.map((file) => ({
+      ...file,
+      received: file.received.map(([a, b]): [number, number] => [a, b]),
+    }));
+    return { boot: this.#host.boot, generation: this.#generation, files: received, stalled };
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {
-    this.#host.events.emit(sessionEvent(this.plan, kind, message, fields));
+    const repeatKey = `${this.plan.id} ${message}`;
+    this.#host.events.emit({ ...sessionEvent(this.plan, kind, message, fields), repeatKey });
   }
 }

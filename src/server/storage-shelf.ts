@@ -2,12 +2,12 @@
  * The storages of the configuration, open or not. One that cannot be opened, or is gone, is that storage's problem: the
  * server runs on, refuses sessions for it, and tries again when somebody asks for it.
  */
-import type { Clock } from "#base/clock.ts";
+import { type Clock, sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Storage } from "#store/storage.ts";
-import { STORAGE_RETRY_MS } from "./limits.ts";
+import { STORAGE_RETRY_MS, STORAGES_STOP_MS } from "./limits.ts";
 
 /** `established`: it was open before, so that an empty directory in its place is not taken for a new storage. */
 export type StorageOpener = (config: StorageConfig, established: boolean) => Promise<Storage>;
@@ -17,8 +17,16 @@ export interface StorageShelfOptions {
   readonly open: StorageOpener;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
   readonly adopt: (storage: Storage, config: StorageConfig) => Promise<void>;
+  readonly known: StorageMemory;
   readonly clock: Clock;
   readonly events: EventSink;
+}
+
+/** Which base directories have been storages of this server, at this or an earlier start. */
+export interface StorageMemory {
+  has(baseDir: string): boolean;
+  /** Never rejects. */
+  add(baseDir: string): Promise<void>;
 }
 
 /** Why a storage cannot be used; undefined while it can, as far as anyone knows. */
@@ -35,10 +43,11 @@ export class StorageShelf {
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
   readonly #failures = new Map<string, Failure>();
-  /** Those that were open at any time. */
-  readonly #established = new Set<string>();
   #retriedAtMs = Number.NEGATIVE_INFINITY;
+  /** Nothing is opened any more. */
   #closed = false;
+  /** What was open was closed: what is opened only now has to close by itself. */
+  #left = false;
 
   constructor(options: StorageShelfOptions) {
     this.#options = options;
@@ -48,6 +57,11 @@ export class StorageShelf {
   /** Opens all; resolves when each is open or has failed, which was told as an event. Never rejects. */
   async openAll(): Promise<void> {
     await Promise.allSettled([...this.#configs.keys()].map((name) => this.open(name)));
+  }
+
+  /** In the order of the configuration. */
+  names(): string[] {
+    return [...this.#configs.keys()];
   }
 
   /** Throws Failure E_STORAGE_UNKNOWN. */
@@ -96,14 +110,21 @@ export class StorageShelf {
       this.#retriedAtMs = nowMs;
       await Promise.allSettled(missing.map((name) => this.open(name)));
     }
-    for (const name of missing) if (!this.#open.has(name)) return this.#failures.get(name);
-    return undefined;
+    const closed = missing.find((name) => !this.#open.has(name));
+    if (closed === undefined) return undefined;
+    return this.#failures.get(closed) ?? new Failure("E_STORAGE_FAILED", `storage ${closed} is just being opened`);
   }
 
-  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
+  /**
+   * Gives every lock back, but for that of a storage whose opening hangs. Sessions must be over. Never rejects: a lock also
+   * ends with the process.
+   */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#opening.values()]);
+    const opened = new AbortController();
+    void Promise.allSettled([...this.#opening.values()]).then(() => opened.abort());
+    await sleep(this.#options.clock, STORAGES_STOP_MS, opened.signal);
+    this.#left = true;
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(storages.map((storage) => this.#closeOne(storage)));
@@ -116,7 +137,7 @@ export class StorageShelf {
       return storage;
     } catch (error) {
       const failure = toFailure(error);
-      this.#failed(config, failure);
+      if (!this.#closed) this.#failed(config, failure);
       throw unusable(config, failure);
     }
   }
@@ -136,9 +157,14 @@ export class StorageShelf {
   }
 
   async #reopen(config: StorageConfig): Promise<Storage> {
-    const storage = await this.#options.open(config, this.#established.has(config.name));
-    await this.#options.adopt(storage, config);
-    this.#established.add(config.name);
+    const { open, adopt, known } = this.#options;
+    const storage = await open(config, known.has(config.baseDir));
+    await known.add(config.baseDir);
+    await adopt(storage, config);
+    if (this.#left) {
+      await this.#closeOne(storage);
+      throw new Failure("E_SHUTDOWN", "the server is stopping");
+    }
     this.#open.set(config.name, storage);
     return storage;
   }

@@ -52,6 +52,22 @@ export interface DiskLock {
   release(): Promise<void>;
 }
 
+/** The filesystem that a directory lies on, as long as it is held. */
+export interface DiskFilesystem {
+  /**
+   * All that was written to the filesystem before the call, names too, is on the disk when it resolves. Rejects also for
+   * what failed to get there by itself since it was opened, or since the last call.
+   */
+  sync(): Promise<void>;
+  /**
+   * Appends whole files of this filesystem, in order, to an existing one at an offset: the first, and as many more as fit
+   * into `bytesMax`. Resolves with the lengths of those that were appended. Rejects when none was, with what was wrong with
+   * the first; ENOENT when it is missing.
+   */
+  append(paths: readonly string[], into: string, offset: number, bytesMax: number): Promise<readonly number[]>;
+  close(): Promise<void>;
+}
+
 export interface Disk {
   /** True where files made here must be given away to the owner of the storage: the process is root. */
   readonly privileged: boolean;
@@ -75,8 +91,12 @@ export interface Disk {
   /** The path without any symbolic link in it. */
   realpath(path: string): Promise<string>;
   space(path: string): Promise<DiskSpace>;
+  /** Rejects with EROFS or EACCES when nothing may be written there. Writes nothing. */
+  writable(path: string): Promise<void>;
   /** The names in the directory, as they are now, are on the disk when it resolves. */
   syncDirectory(path: string): Promise<void>;
+  /** Holds the filesystem of a directory; before the first write whose loss its `sync` must tell of. */
+  openFilesystem(path: string): Promise<DiskFilesystem>;
   /** Locks a file (made if missing) against other processes; EWOULDBLOCK when one has it. */
   lock(path: string): Promise<DiskLock>;
 }

@@ -31,6 +31,10 @@ export class Durability {
   #newBytes = 0;
   #timer: Timer | undefined;
   #cycle: Promise<void> | undefined;
+  /** What the cycle under way makes durable. */
+  #cycling: readonly ChunkRecord[] = [];
+  /** Chunks that were taken back before they were placed. */
+  readonly #takenBack = new Set<string>();
   #urgent = false;
   #stopped = false;
   readonly #settled: (() => void)[] = [];
@@ -51,9 +55,22 @@ export class Durability {
   }
 
   placed(record: ChunkRecord): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#takenBack.delete(keyOf(record))) return;
     this.#placed.push(record);
     this.#consider();
+  }
+
+  /** A chunk that was received is worth nothing after all. False when it is too late: it is being made durable. */
+  takeBack(chunk: Pick<ChunkRecord, "file" | "sequence">): boolean {
+    const key = keyOf(chunk);
+    if (this.#stopped || this.#cycling.some((record) => keyOf(record) === key)) return false;
+    const at = this.#placed.findIndex((record) => keyOf(record) === key);
+    // The writes of its bytes have not all returned: it will be placed, and that will count for nothing.
+    if (at < 0) this.#takenBack.add(key);
+    else this.#placed.splice(at, 1);
+    this.#outstanding -= 1;
+    this.#wake();
+    return true;
   }
 
   /** Makes all that was received durable as soon as possible. */
@@ -96,9 +113,11 @@ export class Durability {
     const records = this.#placed;
     this.#placed = [];
     this.#newBytes = 0;
+    this.#cycling = records;
     this.#cycle = this.#run(records).then(
       () => {
         this.#cycle = undefined;
+        this.#cycling = [];
         this.#outstanding -= records.length;
         if (this.settled) this.#urgent = false;
         if (!this.#stopped) this.#parts.onDurable(records);
@@ -128,4 +147,8 @@ export class Durability {
     if (!this.settled && !this.#stopped) return;
     for (const resolve of this.#settled.splice(0)) resolve();
   }
+}
+
+function keyOf({ file, sequence }: Pick<ChunkRecord, "file" | "sequence">): string {
+  return `${file}:${sequence}`;
 }

@@ -4,9 +4,10 @@
  */
 import { must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import { Failure } from "#base/errors.ts";
+import { allOf } from "./at-once.ts";
 import type { AssemblyHost, ChunkPlacement, FileExtent } from "./chunk-placement.ts";
 import type { DiskFile } from "./disk.ts";
+import { fitLength } from "./part-length.ts";
 import type { ChunkPlace } from "./session-types.ts";
 
 export class EagerPlacement implements ChunkPlacement {
@@ -50,23 +51,4 @@ export class EagerPlacement implements ChunkPlacement {
   #part(number: FileNumber): DiskFile {
     return must(this.#parts[number], `part ${number}`);
   }
-}
-
-/**
- * The part must be as long as the proof says. A chunk that was given up and never came again may have left bytes behind
- * the end, which are cut off; a shorter one has lost what the disk had taken.
- */
-async function fitLength(part: DiskFile, number: number, expected: number): Promise<void> {
-  const size = await part.size();
-  if (size < expected) {
-    throw new Failure("E_DISK", `file ${number} has ${size} bytes on the disk, expected ${expected}`);
-  }
-  if (size === expected) return;
-  await part.truncate(expected);
-  await part.fdatasync();
-}
-
-/** Waits for all, then rejects with the first error there was. */
-async function allOf(calls: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
 }

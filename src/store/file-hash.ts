@@ -1,10 +1,12 @@
 /**
  * The two proofs of one file, made while it arrives: the SHA-256 of its bytes in order, and the root over the list of
  * its chunks (PROTOCOL.md "Integrity"). Chunks come in any order; each is hashed when all before it were, from memory
- * while it is there, else read back from where it lies a little ahead.
+ * while it is there, else read back from where it lies a little ahead. What was read back must have the digest that the
+ * chunk arrived with: else it counts as not hashed, and `onDamaged` hears of it.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { RootHasher } from "#base/root-hash.ts";
+import { RootTrail } from "#base/root-trail.ts";
 import type { Piece, IntakeMemory } from "./intake-memory.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { ChunkPlacement } from "./chunk-placement.ts";
@@ -29,6 +31,7 @@ export interface HashItem extends ChunkPlace {
 export interface FileDigests {
   readonly sha256: Uint8Array;
   readonly root: Uint8Array;
+  readonly trail: RootTrail;
 }
 
 export interface FileHashParts {
@@ -38,12 +41,15 @@ export interface FileHashParts {
   readonly turns: HashTurns;
   /** Reading back failed, with what the disk threw. */
   readonly onFailure: (error: unknown) => void;
+  /** What was read back of the chunk is not what arrived. It may be added again. */
+  readonly onDamaged: (item: HashItem) => void;
 }
 
 export class FileHash implements HashWork {
   readonly #parts: FileHashParts;
-  readonly #flat = createHash("sha256");
+  #flat = createHash("sha256");
   readonly #root = new RootHasher();
+  readonly #trail = new RootTrail(this.#root);
   /** Received, not yet hashed, by sequence number. */
   readonly #waiting = new Map<number, HashItem>();
   #hashedChunks = 0;
@@ -52,6 +58,12 @@ export class FileHash implements HashWork {
   #piece = 0;
   /** Bytes of that piece that were hashed already. */
   #within = 0;
+  /** What #flat was before chunk #hashedChunks. */
+  #before: Hash | undefined;
+  /** Of chunk #hashedChunks alone, when anything of it was read back. */
+  #own: Hash | undefined;
+  /** Chunks of which something was read back. */
+  readonly #doubtful = new WeakSet<HashItem>();
   /** Reads under way. */
   readonly #reads = new Set<Promise<void>>();
   readonly #waiters: { readonly chunks: number; readonly resolve: () => void }[] = [];
@@ -119,7 +131,7 @@ export class FileHash implements HashWork {
 
   /** The proofs of all that was hashed. Nothing can be added afterwards. */
   digests(): FileDigests {
-    this.#digests ??= { sha256: this.#flat.digest(), root: this.#root.root() };
+    this.#digests ??= { sha256: this.#flat.digest(), root: this.#root.root(), trail: this.#trail };
     return this.#digests;
   }
 
@@ -144,11 +156,13 @@ export class FileHash implements HashWork {
         this.#endChunk(item);
         continue;
       }
-      if (piece?.buffer === undefined) {
+      if (item === undefined || piece?.buffer === undefined) {
         // Nothing is at hand: the next chunk has not come, or has to be read back.
-        if (piece !== undefined) this.#readAhead();
+        if (item !== undefined) this.#doubt(item);
+        if (item !== undefined) this.#readAhead();
         break;
       }
+      if (this.#piece === 0 && this.#within === 0) this.#beginChunk(item);
       if (left <= 0) return true;
       const end = Math.min(piece.length, this.#within + left);
       left -= end - this.#within;
@@ -158,8 +172,35 @@ export class FileHash implements HashWork {
     return false;
   }
 
+  #beginChunk(item: HashItem): void {
+    this.#before = this.#flat.copy();
+    this.#own = this.#doubtful.has(item) ? createHash("sha256") : undefined;
+  }
+
+  /** Something of the chunk has to be read back. When its beginning was hashed unchecked, that is done again. */
+  #doubt(item: HashItem): void {
+    this.#doubtful.add(item);
+    const begun = this.#piece > 0 || this.#within > 0;
+    if (!begun || this.#own !== undefined) return;
+    this.#undo(item);
+    // What was given back meanwhile is on the disk: a piece whose write has not returned still has its buffer.
+    for (const piece of item.pieces) piece.wanted = true;
+  }
+
+  /** As if nothing of the chunk had been hashed yet. */
+  #undo(item: HashItem): void {
+    for (const piece of item.pieces.slice(0, this.#piece)) this.#hashedBytes -= piece.length;
+    this.#hashedBytes -= this.#within;
+    this.#piece = 0;
+    this.#within = 0;
+    this.#own = undefined;
+    if (this.#before !== undefined) this.#flat = this.#before;
+    this.#before = undefined;
+  }
+
   #take(piece: Piece, bytes: Uint8Array): void {
     this.#flat.update(bytes);
+    this.#own?.update(bytes);
     this.#hashedBytes += bytes.length;
     this.#within += bytes.length;
     if (this.#within < piece.length) return;
@@ -169,8 +210,14 @@ export class FileHash implements HashWork {
   }
 
   #endChunk(item: HashItem): void {
-    this.#root.add(item.offset, item.storedLength, item.digest);
     this.#waiting.delete(item.sequence);
+    if (this.#own?.digest().equals(item.digest) === false) {
+      this.#undo(item);
+      this.#parts.onDamaged(item);
+      return;
+    }
+    this.#root.add(item.offset, item.storedLength, item.digest);
+    this.#trail.follow();
     this.#hashedChunks += 1;
     this.#piece = 0;
     this.#wake();
@@ -188,6 +235,7 @@ export class FileHash implements HashWork {
         index = 0;
         continue;
       }
+      if (piece.buffer === undefined) this.#doubtful.add(item);
       if (piece.buffer === undefined && !piece.reading) this.#readBack(item, piece);
       index += 1;
       seen += 1;

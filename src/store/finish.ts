@@ -6,6 +6,7 @@ import { must } from "#base/assert.ts";
 import { type Clock, every } from "#base/clock.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
+import { type ChunkSpan, trailBytes } from "#base/root-trail.ts";
 import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { Durability } from "./durability.ts";
 import type { FileHash } from "./file-hash.ts";
@@ -28,8 +29,8 @@ export interface FinishParts {
   readonly files: readonly SessionFile[];
   readonly placement: ChunkPlacement;
   readonly durability: Durability;
-  /** Resolves when no write is under way. */
-  readonly written: () => Promise<void>;
+  /** Resolves when no write is under way, nor a read of the journal. */
+  readonly quiet: () => Promise<unknown>;
   readonly clock: Clock;
   readonly onPhase: PhaseListener;
   /** Throws the session's failure if it has one. */
@@ -50,16 +51,19 @@ export async function finishSession(
   await parts.durability.settle();
   parts.check();
   // Of chunks that were given up a write may still be under way; no new one can begin, since none is claimed any more.
-  await parts.written();
+  await parts.quiet();
   await parts.placement.assemble(
     parts.files.map(({ ledger }) => ({ chunks: ledger.receivedChunks, bytes: ledger.receivedBytes })),
-    { check: parts.check, progress: () => undefined },
+    { check: parts.check, progress: (done, total) => parts.onPhase("assembling", done, total) },
   );
   parts.check();
   const { session, agent, backup, run, archive } = parts.head;
   const intent: CommitIntent = {
     ...{ session, agent, backup, run, archive },
-    files: proof.files.map((file) => ({ ...file, sha256: hex(file.sha256), root: hex(file.root) })),
+    files: proof.files.map(({ file, chunks, bytes, sha256, root }) => ({
+      ...{ file, chunks, bytes },
+      ...{ sha256: hex(sha256), root: hex(root) },
+    })),
     entries: proof.entries,
     rawBytes: proof.rawBytes,
     problems: proof.problems,
@@ -81,11 +85,15 @@ function checkCounts(file: SessionFile, said: FileProof | undefined): void {
     throw new Failure("E_PROTOCOL", `finish while ${ledger.claimedChunks} chunks of file ${number} are on their way`);
   }
   if (!ledger.gapless) throw new Failure("E_PROTOCOL", `finish while chunks of file ${number} are missing`);
-  if (ledger.receivedChunks === chunks && ledger.receivedBytes === bytes) return;
-  throw new Failure(
-    "E_MISMATCH",
-    `file ${number}: ${ledger.receivedChunks} chunks of ${ledger.receivedBytes} bytes arrived, ${chunks} chunks of ${bytes} bytes were sent`,
-  );
+  if (ledger.receivedChunks !== chunks || ledger.receivedBytes !== bytes) {
+    throw new Failure(
+      "E_MISMATCH",
+      `file ${number}: ${ledger.receivedChunks} chunks of ${ledger.receivedBytes} bytes arrived, ${chunks} chunks of ${bytes} bytes were sent`,
+    );
+  }
+  const trail = said?.trail.length ?? 0;
+  if (trail === trailBytes(chunks)) return;
+  throw new Failure("E_PROTOCOL", `finish with a trail of ${trail} bytes for ${chunks} chunks of file ${number}`);
 }
 
 async function hashToTheEnd(parts: FinishParts): Promise<void> {
@@ -105,15 +113,25 @@ async function hashToTheEnd(parts: FinishParts): Promise<void> {
   }
 }
 
-function checkDigests(file: SessionFile, said: FileProof): void {
-  const here = file.hash.digests();
-  const what = !equal(here.root, said.root)
-    ? "list of chunks"
-    : !equal(here.sha256, said.sha256)
-      ? "SHA-256"
-      : undefined;
-  if (what === undefined) return;
-  throw new Failure("E_MISMATCH", `file ${file.number}: the ${what} of what arrived is not that of what was sent`);
+/** Throws Failure E_MISMATCH that names the first chunk that differs. */
+function checkDigests({ number, hash }: SessionFile, said: FileProof): void {
+  const here = hash.digests();
+  if (!equal(here.root, said.root)) {
+    const span = here.trail.firstDifference(said.trail);
+    const what = span === undefined ? "the list of chunks is not the one that was sent" : differing(span);
+    throw new Failure("E_MISMATCH", `file ${number}: ${what}`);
+  }
+  if (equal(here.sha256, said.sha256)) return;
+  throw new Failure(
+    "E_MISMATCH",
+    `file ${number}: every chunk is what was sent, but the SHA-256 over all of them in order is not`,
+  );
+}
+
+function differing({ first, last, start, end }: ChunkSpan): string {
+  const bytes = `bytes ${start} to ${end - 1}`;
+  if (first === last) return `chunk ${first}, ${bytes}, is not what was sent`;
+  return `one of chunks ${first} to ${last}, ${bytes}, is the first that is not what was sent`;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

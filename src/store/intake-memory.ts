@@ -1,12 +1,13 @@
 /**
  * The memory that one session's bytes take between the socket and the disk and the in-order hash. A piece of a chunk
- * lives in one buffer of the pool that both the write and the hash read. The backlog (not yet written) has marks at which
- * reading pauses and goes on; what is written but not yet hashed is kept up to a limit, beyond it the hash reads it back
- * from the file. It neither writes nor hashes.
+ * lives in one buffer of the pool that both the write and the hash read. The backlog (not yet written) is the session's
+ * share of the chunk buffer, which says when reading pauses and goes on; what is written but not yet hashed is kept up to
+ * a limit, beyond it the hash reads it back from the disk. It neither writes nor hashes.
  */
 import { assert, must } from "#base/assert.ts";
 import { KiB } from "#base/units.ts";
 import type { BufferPool } from "./buffer-pool.ts";
+import type { BufferShare } from "./chunk-buffer.ts";
 
 /** What the smallest piece counts: bookkeeping is memory too. */
 const PIECE_BYTES_MIN = 4 * KiB;
@@ -27,15 +28,6 @@ export interface Piece {
   reading: boolean;
 }
 
-export interface IntakeMarks {
-  /** Backlog at which the session is congested. */
-  readonly highBytes: number;
-  /** Backlog at which it no longer is; at least half of `highBytes`, which half-filled buffers may hold for long. */
-  readonly lowBytes: number;
-  /** Most bytes kept for the hash alone. */
-  readonly pendingBytesMax: number;
-}
-
 /** What a buffer counts, full or not. */
 export function costOf(buffer: Uint8Array | undefined): number {
   return buffer === undefined ? 0 : Math.max(PIECE_BYTES_MIN, buffer.length);
@@ -43,33 +35,31 @@ export function costOf(buffer: Uint8Array | undefined): number {
 
 export class IntakeMemory {
   readonly #pool: BufferPool;
-  readonly #marks: IntakeMarks;
-  readonly #onRelief: () => void;
-  #backlogBytes = 0;
+  readonly #share: BufferShare;
+  readonly #pendingBytesMax: number;
   /** Written, and kept for the hash. */
   readonly #kept = new Set<Piece>();
   #keptBytes = 0;
-  #congested = false;
 
-  constructor(pool: BufferPool, marks: IntakeMarks, onRelief: () => void) {
-    assert(marks.lowBytes * 2 >= marks.highBytes, "the low mark is below what half-filled buffers may hold");
+  /** `pendingBytesMax`: the most bytes kept for the hash alone. */
+  constructor(pool: BufferPool, share: BufferShare, pendingBytesMax: number) {
     this.#pool = pool;
-    this.#marks = marks;
-    this.#onRelief = onRelief;
+    this.#share = share;
+    this.#pendingBytesMax = pendingBytesMax;
   }
 
   /** Memory of bytes that the disk has not taken yet, whole buffers. */
   get backlogBytes(): number {
-    return this.#backlogBytes;
+    return this.#share.bytes;
   }
 
   get congested(): boolean {
-    return this.#congested;
+    return this.#share.congested;
   }
 
-  /** Half of what may be in the backlog is: half-filled buffers should be written rather than filled. */
+  /** Half-filled buffers should be written rather than filled. */
   get crowded(): boolean {
-    return this.#backlogBytes * 2 >= this.#marks.highBytes;
+    return this.#share.crowded;
   }
 
   /**
@@ -78,8 +68,7 @@ export class IntakeMemory {
    */
   begin(offset: number, bytesMax: number): Piece {
     const buffer = this.#pool.take(bytesMax);
-    this.#backlogBytes += costOf(buffer);
-    if (this.#backlogBytes >= this.#marks.highBytes) this.#congested = true;
+    this.#share.take(costOf(buffer));
     return { offset, length: 0, buffer, unwritten: true, wanted: true, reading: false };
   }
 
@@ -87,13 +76,10 @@ export class IntakeMemory {
   written(piece: Piece): void {
     assert(piece.unwritten, `the piece at ${piece.offset} was written twice`);
     piece.unwritten = false;
-    this.#backlogBytes -= costOf(piece.buffer);
+    const bytes = costOf(piece.buffer);
     if (piece.wanted) this.#keep(piece);
     else this.#give(piece);
-    if (this.#congested && this.#backlogBytes <= this.#marks.lowBytes) {
-      this.#congested = false;
-      this.#onRelief();
-    }
+    this.#share.give(bytes);
   }
 
   /**
@@ -116,7 +102,7 @@ export class IntakeMemory {
   #keep(piece: Piece): void {
     this.#kept.add(piece);
     this.#keptBytes += costOf(piece.buffer);
-    while (this.#keptBytes > this.#marks.pendingBytesMax) {
+    while (this.#keptBytes > this.#pendingBytesMax) {
       let last: Piece | undefined;
       for (const other of this.#kept) if (last === undefined || other.offset > last.offset) last = other;
       this.#give(must(last, "a piece that is kept"));

@@ -5,7 +5,7 @@
  * Layout, numbers unsigned and big-endian. The file is 8 bytes `nbkjrnl1`, then records, each:
  *
  *     offset  bytes  field
- *          0      1  type: 1 session, 2 chunk, 3 intent. Only ever appended to
+ *          0      1  type: 1 session, 2 chunk, 3 intent, 4 assembled. Only ever appended to
  *          1      3  zero
  *          4      4  length of the payload
  *          8      n  payload
@@ -23,6 +23,17 @@
  *         24      4  CRC-32 of the stored bytes
  *         28     32  SHA-256 of the stored bytes
  *
+ * An assembled record, of a session whose chunks are staged (lazy-placement.ts), has a payload of:
+ *
+ *          0      1  file
+ *          1      3  zero
+ *          4      4  chunks: all below this sequence number lie in the part file
+ *          8      8  bytes: where the last of them ends there
+ *
+ * It is appended once those bytes were synced, and only then are their staged files removed, so a chunk lies in the part,
+ * or staged, or both. Each says more than the one before of its file; the staged files of the chunks between the two may
+ * still lie there, of earlier ones none does. It is the first record after all chunk records, and an intent may follow.
+ *
  * The first record is the session. A chunk record is appended only after its bytes were synced, and counts once the
  * journal was synced: a record that can be read is true. The same chunk may be recorded twice, the later one counts. After
  * a crash the end may be torn; reading stops at the first record that is not whole, and everything behind it is void.
@@ -37,6 +48,7 @@ export const JOURNAL_MAGIC: Uint8Array = new TextEncoder().encode("nbkjrnl1");
 const RECORD_HEADER_BYTES = 8;
 const CRC_BYTES = 4;
 const CHUNK_PAYLOAD_BYTES = 60;
+const ASSEMBLED_PAYLOAD_BYTES = 16;
 /** session and intent are a few hundred bytes; a reader takes no more. */
 const JOURNAL_PAYLOAD_BYTES_MAX = 16 * KiB;
 /** No record is longer. */
@@ -57,14 +69,23 @@ export interface ChunkRecord {
   readonly digest: Uint8Array;
 }
 
+/** Up to where staged chunks of a file were copied into its part. */
+export interface AssembledRecord {
+  readonly file: FileNumber;
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
 export type JournalRecord =
   | { readonly type: "session"; readonly body: unknown }
   | { readonly type: "chunk"; readonly chunk: ChunkRecord }
-  | { readonly type: "intent"; readonly body: unknown };
+  | { readonly type: "intent"; readonly body: unknown }
+  | { readonly type: "assembled"; readonly assembled: AssembledRecord };
 
 const TYPE_SESSION = 1;
 const TYPE_CHUNK = 2;
 const TYPE_INTENT = 3;
+const TYPE_ASSEMBLED = 4;
 
 /** A record whose payload is JSON. */
 export function encodeDocument(type: "session" | "intent", body: unknown): Uint8Array {
@@ -92,6 +113,15 @@ export function encodeChunks(chunks: readonly ChunkRecord[]): Uint8Array {
     seal(out, at, TYPE_CHUNK, CHUNK_PAYLOAD_BYTES);
     at += CHUNK_RECORD_BYTES;
   }
+  return out;
+}
+
+export function encodeAssembled({ file, chunks, bytes }: AssembledRecord): Uint8Array {
+  const out = Buffer.alloc(RECORD_HEADER_BYTES + ASSEMBLED_PAYLOAD_BYTES + CRC_BYTES);
+  out[RECORD_HEADER_BYTES] = file;
+  out.writeUInt32BE(chunks, RECORD_HEADER_BYTES + 4);
+  out.writeBigUInt64BE(BigInt(bytes), RECORD_HEADER_BYTES + 8);
+  seal(out, 0, TYPE_ASSEMBLED, ASSEMBLED_PAYLOAD_BYTES);
   return out;
 }
 
@@ -131,22 +161,45 @@ function decodePayload(type: number, payload: Buffer): JournalRecord | undefined
     if (body === undefined) return undefined;
     return { type: type === TYPE_SESSION ? "session" : "intent", body };
   }
-  if (type !== TYPE_CHUNK || payload.length !== CHUNK_PAYLOAD_BYTES) return undefined;
-  const file = payload.readUInt8(0);
+  if (type === TYPE_CHUNK && payload.length === CHUNK_PAYLOAD_BYTES) return decodeChunk(payload);
+  if (type === TYPE_ASSEMBLED && payload.length === ASSEMBLED_PAYLOAD_BYTES) return decodeAssembled(payload);
+  return undefined;
+}
+
+function decodeChunk(payload: Buffer): JournalRecord | undefined {
+  const file = fileAt(payload);
   const kind = CHUNK_KINDS[payload.readUInt8(1)];
-  const offset = payload.readBigUInt64BE(8);
-  if ((file !== 0 && file !== 1) || kind === undefined || offset > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+  const offset = countAt(payload, 8);
+  if (file === undefined || kind === undefined || offset === undefined) return undefined;
   const chunk: ChunkRecord = {
     file,
     kind,
     sequence: payload.readUInt32BE(4),
-    offset: Number(offset),
+    offset,
     storedLength: payload.readUInt32BE(16),
     rawLength: payload.readUInt32BE(20),
     crc: payload.readUInt32BE(24),
     digest: Uint8Array.from(payload.subarray(28, 60)),
   };
   return { type: "chunk", chunk };
+}
+
+function decodeAssembled(payload: Buffer): JournalRecord | undefined {
+  const file = fileAt(payload);
+  const bytes = countAt(payload, 8);
+  if (file === undefined || bytes === undefined) return undefined;
+  return { type: "assembled", assembled: { file, chunks: payload.readUInt32BE(4), bytes } };
+}
+
+function fileAt(payload: Buffer): FileNumber | undefined {
+  const file = payload.readUInt8(0);
+  return file === 0 || file === 1 ? file : undefined;
+}
+
+/** Undefined when a number cannot hold it. */
+function countAt(payload: Buffer, at: number): number | undefined {
+  const value = payload.readBigUInt64BE(at);
+  return value > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(value);
 }
 
 /** Undefined when it is not JSON. */

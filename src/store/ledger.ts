@@ -133,6 +133,23 @@ export class FileLedger {
     this.#checkInvariants();
   }
 
+  /** True for a chunk that arrived and is not durable yet. */
+  isReceived(sequence: number): boolean {
+    return this.#chunks.get(sequence)?.state === "received";
+  }
+
+  /** The received chunk was lost again before it was durable: it may come again. */
+  lose(sequence: number): void {
+    const chunk = must(this.#chunks.get(sequence), `chunk ${sequence} of file ${this.#file}`);
+    assert(chunk.state === "received", `chunk ${sequence} of file ${this.#file} is ${chunk.state}, not received`);
+    this.#chunks.delete(sequence);
+    this.#known.remove(sequence, chunk.offset, chunk.length);
+    this.#received.remove(sequence, chunk.offset, chunk.length);
+    this.#receivedChunks -= 1;
+    this.#receivedBytes -= chunk.length;
+    this.#checkInvariants();
+  }
+
   /** The received chunk is on the disk, and so is the journal that names it. The durable point moves when it can. */
   makeDurable(sequence: number): void {
     const chunk = must(this.#chunks.get(sequence), `chunk ${sequence} of file ${this.#file}`);

@@ -1,22 +1,31 @@
 /**
- * The real disk: node:fs on Linux, and flock by FFI, which node:fs lacks. All calls but flock itself run off the main
- * thread. It never follows a symbolic link in the last component of a path, and repeats nothing but short writes and reads.
+ * The real disk: node:fs on Linux, and by FFI what node:fs lacks: flock, syncfs and copy_file_range. All calls but flock
+ * itself run off the main thread. It never follows a symbolic link in the last component of a path, and repeats nothing but short writes and reads.
  */
-import { dlopen, read } from "bun:ffi";
 import { constants, promises as fs, type BigIntStats } from "node:fs";
-import { must } from "#base/assert.ts";
-import type { Disk, DiskEntryType, DiskFile, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
+import { constants as osConstants } from "node:os";
+import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "./disk.ts";
+import { flock } from "./linux-libc.ts";
+import { DiskThread, type SpawnDiskWorker } from "./disk-thread.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const EWOULDBLOCK = 11;
 const LOCK_FILE_MODE = 0o600;
+/** `ENOSPC` and all others, by number. */
+const ERRNO_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(osConstants.errno).map(([name, number]) => [number, name]),
+);
 
 type FileHandle = Awaited<ReturnType<typeof fs.open>>;
 
 /** An error as node:fs throws them. */
 function diskError(code: string, call: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${call} '${path}'`), { code });
+}
+
+function errnoError(errno: number, call: string, path: string): Error {
+  return diskError(ERRNO_NAMES.get(errno) ?? "EIO", `${call} (errno ${errno})`, path);
 }
 
 class LinuxFile implements DiskFile {
@@ -73,12 +82,22 @@ class LinuxFile implements DiskFile {
   }
 }
 
+/** One that is used by open filesystems; made when the first of them calls it. */
+interface SharedThread {
+  thread: DiskThread | undefined;
+  users: number;
+}
+
 export class LinuxDisk implements Disk {
   readonly privileged: boolean;
+  readonly #spawnThread: SpawnDiskWorker;
+  /** By device: a disk that hangs holds up no other. */
+  readonly #threads = new Map<number, SharedThread>();
 
-  /** `privileged`: the process is root. */
-  constructor(options: { readonly privileged: boolean }) {
+  /** `privileged`: the process is root. Threads are made only for filesystems that are opened, and end with them. */
+  constructor(options: { readonly privileged: boolean; readonly spawnThread: SpawnDiskWorker }) {
     this.privileged = options.privileged;
+    this.#spawnThread = options.spawnThread;
   }
 
   async create(path: string, mode: number): Promise<DiskFile> {
@@ -158,6 +177,11 @@ export class LinuxDisk implements Disk {
     return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
   }
 
+  /** access(2) says EROFS for a file system that is mounted so, to root too. */
+  writable(path: string): Promise<void> {
+    return fs.access(path, constants.W_OK);
+  }
+
   async syncDirectory(path: string): Promise<void> {
     const handle = await openDirectory(path);
     try {
@@ -165,6 +189,38 @@ export class LinuxDisk implements Disk {
     } finally {
       await handle.close();
     }
+  }
+
+  /** Each has a descriptor of its own: the kernel tells an error of the filesystem once to each (Linux 5.8). */
+  async openFilesystem(path: string): Promise<DiskFilesystem> {
+    const handle = await openDirectory(path);
+    return closeOnFailure(handle, async () => {
+      const { dev } = await handle.stat();
+      const shared = this.#threads.get(dev) ?? { thread: undefined, users: 0 };
+      this.#threads.set(dev, shared);
+      shared.users += 1;
+      const thread = (): DiskThread => (shared.thread ??= new DiskThread(this.#spawnThread));
+      return {
+        sync: async () => {
+          const errno = await thread().sync(handle.fd);
+          if (errno !== 0) throw errnoError(errno, "syncfs", path);
+        },
+        append: async (paths, into, offset, bytesMax) => {
+          const { lengths, errno } = await thread().append({ paths, into, offset, bytesMax });
+          // With some appended the call did well: who goes on with the next one hears of it then.
+          if (lengths.length === 0) throw errnoError(errno, "copy", paths[0] ?? path);
+          return lengths;
+        },
+        close: () => {
+          shared.users -= 1;
+          if (shared.users === 0) {
+            shared.thread?.close();
+            this.#threads.delete(dev);
+          }
+          return handle.close();
+        },
+      };
+    });
   }
 
   async lock(path: string): Promise<DiskLock> {
@@ -196,20 +252,4 @@ function entryType(stat: BigIntStats): DiskEntryType {
   if (stat.isFile()) return "file";
   if (stat.isDirectory()) return "directory";
   return stat.isSymbolicLink() ? "symlink" : "other";
-}
-
-function openLibc() {
-  return dlopen("libc.so.6", {
-    flock: { args: ["i32", "i32"], returns: "i32" },
-    __errno_location: { args: [], returns: "ptr" },
-  }).symbols;
-}
-
-let libc: ReturnType<typeof openLibc> | undefined;
-
-/** 0, or the errno. */
-function flock(fd: number, operation: number): number {
-  libc ??= openLibc();
-  if (libc.flock(fd, operation) === 0) return 0;
-  return read.i32(must(libc.__errno_location(), "errno"), 0);
 }

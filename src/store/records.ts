@@ -29,6 +29,8 @@ const headSchema = z
     lastEntries: count,
     lastRawBytes: count,
     startWallMs: count,
+    /** Chunks are staged as files; without it they are written at their place. */
+    staging: z.object({ shardLevels: z.union([z.literal(1), z.literal(2)]) }).optional(),
   })
   .refine((head) => head.archive.startsWith(`${head.agent}/${head.backup}/`), "archive of another entry");
 

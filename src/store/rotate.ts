@@ -1,16 +1,56 @@
 /**
- * Removes archives that the rotation plan names (rotation.ts). Only files whose names are an archive's or its
+ * Applies the rotation plan (rotation.ts) to an entry: removes the archives that it names. Only files whose names are an archive's or its
  * companions' are ever touched, whatever else lies in the directory. It needs no free space.
  */
 import type { Logger } from "#base/log.ts";
+import { type Entry, listArchives, type StoredArchive } from "./archive-list.ts";
 import { companions } from "./archive-names.ts";
+import { planRotation, type RotationRule } from "./rotation.ts";
 import type { StorageRoot } from "./storage-root.ts";
+
+export interface EntryRotation {
+  /** Gone, oldest first; of a dry run: would go. */
+  readonly removed: readonly StoredArchive[];
+  /** Should have gone, but the disk refused. */
+  readonly stuck: readonly StoredArchive[];
+  /** Archives that stay. */
+  readonly keptCount: number;
+}
+
+export interface RotateOptions {
+  readonly rule: RotationRule;
+  readonly nowWallMs: number;
+  readonly dryRun: boolean;
+  readonly log: Logger;
+}
+
+/** Applies the rotation to one entry. Rejects with what the disk throws when its archives cannot be listed. */
+export async function rotateEntry(root: StorageRoot, entry: Entry, options: RotateOptions): Promise<EntryRotation> {
+  const { rule, nowWallMs, dryRun, log } = options;
+  const archives = await listArchives(root, entry);
+  const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
+  const plan = planRotation(candidates, rule, nowWallMs).map(({ archive, bytes, timeMs }): StoredArchive => ({
+    archive,
+    bytes,
+    timeMs,
+  }));
+  const directory = `${entry.agent}/${entry.backup}`;
+  const names = plan.map((archive) => archive.archive.slice(directory.length + 1));
+  const gone = new Set(
+    dryRun ? plan.map((archive) => archive.archive) : await removeArchives(root, directory, names, log),
+  );
+  return {
+    removed: plan.filter((archive) => gone.has(archive.archive)),
+    stuck: plan.filter((archive) => !gone.has(archive.archive)),
+    keptCount: archives.length - plan.length,
+  };
+}
 
 /**
  * Removes these archives of one entry and resolves with those that are gone, in that order. What the disk refuses is
  * logged and stays for the next rotation: a backup that was just committed does not fail because an old one stays.
  */
-export async function removeArchives(
+async function removeArchives(
   root: StorageRoot,
   directory: string,
   fileNames: readonly string[],

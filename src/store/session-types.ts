@@ -74,7 +74,7 @@ export type Placing = { readonly verdict: "new"; readonly writer: ChunkWriter } 
 export interface SessionEvents {
   /** The durable point of a file moved: time for a Sack. */
   durable(): void;
-  /** To be sent again: damaged, or its connection died after it had taken over from an older copy. */
+  /** To be sent again: damaged on its way or on the disk, or its connection died after it had taken over from an older copy. */
   lost(file: FileNumber, sequence: number): void;
   /** `congested` became false. */
   relief(): void;
@@ -103,6 +103,8 @@ export interface FileProof {
   readonly sha256: Uint8Array;
   /** Of the list of chunks, as PROTOCOL.md "Integrity" defines it; 32 bytes. */
   readonly root: Uint8Array;
+  /** What the root was on the way to it: root-trail.ts of base. */
+  readonly trail: Uint8Array;
 }
 
 export interface SessionProof {
@@ -113,7 +115,7 @@ export interface SessionProof {
   readonly problems: number;
 }
 
-export type FinishPhase = "hashing" | "committing";
+export type FinishPhase = "hashing" | "assembling" | "committing";
 /** `done` of `total` bytes of the phase. */
 export type PhaseListener = (phase: FinishPhase, done: number, total: number) => void;
 

@@ -3,7 +3,7 @@
  * the owner of the base directory, and known to the disk. Relative paths given here were built from checked names.
  */
 import { errnoName, Failure } from "#base/errors.ts";
-import { type Disk, type DiskFile, type DiskStat, orMissing } from "./disk.ts";
+import { type Disk, type DiskFile, type DiskFilesystem, type DiskStat, orMissing } from "./disk.ts";
 
 /** Unfinished work and the storage's own records; nobody but the server looks into it. */
 export const CONTROL_DIRECTORY = ".nbackup";
@@ -113,6 +113,11 @@ export class StorageRoot {
 
   openFile(relative: string, access: "read" | "read-write"): Promise<DiskFile> {
     return this.disk.open(this.path(relative), access);
+  }
+
+  /** Holds the filesystem of a directory. */
+  openFilesystem(relative: string): Promise<DiskFilesystem> {
+    return this.disk.openFilesystem(this.path(relative));
   }
 
   /** Names in a directory, sorted. */

@@ -6,20 +6,31 @@ import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { ChunkBuffer } from "./chunk-buffer.ts";
 import { placeArchive } from "./commit.ts";
 import { CommitLog } from "./commit-log.ts";
 import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
-import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
-import { removeArchives } from "./rotate.ts";
-import { planRotation } from "./rotation.ts";
+import { type PrunedEntry, pruneEntries } from "./prune.ts";
+import { type Casualty, type Completed, recoverSessions, type Survivor } from "./recovery.ts";
+import { type EntryRotation, rotateEntry } from "./rotate.ts";
+import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import { closeSessionFiles, createSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
+import {
+  closeSessionFiles,
+  createSessionFiles,
+  removeSessionFiles,
+  type SessionFiles,
+  type StagingOptions,
+} from "./session-files.ts";
 import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
+import type { StagingCounters } from "./lazy-placement.ts";
+import type { ShardLevels } from "./staging.ts";
 import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
 import { StorageRoot } from "./storage-root.ts";
 
@@ -35,18 +46,13 @@ export interface StorageOptions {
   readonly reserve: ReserveRule;
   /** Per session: out-of-order bytes kept in memory for the in-order hash. */
   readonly pendingBytesMax: number;
+  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
+  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
+  /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
+  readonly buffer?: ChunkBuffer | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** A committed archive, as its directory shows it. */
-export interface StoredArchive {
-  /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
-  readonly archive: string;
-  readonly bytes: number;
-  /** The time in its name, wall milliseconds. */
-  readonly timeMs: number;
 }
 
 /** Totals of the last committed session of an entry. */
@@ -80,6 +86,8 @@ export class Storage {
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #turns: HashTurns;
+  readonly #buffer: ChunkBuffer;
+  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
@@ -88,12 +96,16 @@ export class Storage {
   /** Sessions of an earlier start, until they are taken. */
   #left: readonly LeftSession[] = [];
   #casualties: readonly Casualty[] = [];
+  #completed: readonly Completed[] = [];
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
     this.#options = options;
     this.#opened = opened;
     this.#turns = new HashTurns(options.clock);
+    this.#buffer = options.buffer ?? new ChunkBuffer({ bytesMax: 0, drainRatio: 0, clock: options.clock });
+    // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
+    this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
   }
 
   /**
@@ -122,21 +134,33 @@ export class Storage {
     }
   }
 
+  /** Chunks staged and bytes assembled since the storage was opened. */
+  get staging(): Readonly<StagingCounters> {
+    return { ...this.#staging.counters };
+  }
+
   /**
-   * Sessions of an earlier start of the server that can go on, and those that ended with it. Each is handed out once; the
-   * entries of the first are busy until they are over.
+   * Sessions of an earlier start of the server that can go on, those that ended with it, and those that it had as good as
+   * committed. Each is handed out once; the entries of the first are busy until they are over.
    */
-  takeLeft(): { readonly sessions: readonly LeftSession[]; readonly casualties: readonly Casualty[] } {
-    const taken = { sessions: this.#left, casualties: this.#casualties };
+  takeLeft(): {
+    readonly sessions: readonly LeftSession[];
+    readonly casualties: readonly Casualty[];
+    readonly completed: readonly Completed[];
+  } {
+    const taken = { sessions: this.#left, casualties: this.#casualties, completed: this.#completed };
     this.#left = [];
     this.#casualties = [];
+    this.#completed = [];
     return taken;
   }
 
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
   archives(agent: string, backup: string): Promise<StoredArchive[]> {
     const directory = entryDirectory(agent, backup);
-    return this.#list(agent, directory).catch(unusable(`storage ${this.name}: ${directory} cannot be read`));
+    return listArchives(this.#opened.root, { agent, backup }).catch(
+      unusable(`storage ${this.name}: ${directory} cannot be read`),
+    );
   }
 
   /** False when the base directory is not what was opened: its disk was unmounted, or something else took its place. */
@@ -178,21 +202,29 @@ export class Storage {
       return await this.#create(request, directory, events);
     } catch (error) {
       this.#busy.delete(directory);
-      throw diskFailure(error, `beginning a session of ${directory}`);
+      throw diskFailure(error, `storage ${this.name}: beginning a session of ${directory}`);
     }
   }
 
   /** Applies the rotation now; the archives that were removed (with `dryRun`: would be). Rejects as `archives` does. */
-  rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
-    const directory = entryDirectory(agent, backup);
-    return this.#change(agent, async () => {
-      const archives = await this.archives(agent, backup);
-      const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
-      const plan = planRotation(candidates, this.#options, this.#options.clock.wall());
-      if (options.dryRun) return plan.map((archive) => archive.archive);
-      const names = plan.map((archive) => archive.archive.slice(directory.length + 1));
-      return removeArchives(this.#opened.root, directory, names, this.#options.log);
-    });
+  async rotate(agent: string, backup: string, options: { readonly dryRun: boolean }): Promise<string[]> {
+    entryDirectory(agent, backup);
+    const { removed } = await this.#rotate({ agent, backup }, this.#options, options.dryRun);
+    return removed.map(({ archive }) => archive);
+  }
+
+  /** Applies a rotation to all selected entries. Rejects with E_NAME, E_STORAGE_FAILED. */
+  prune(selection: EntrySelection, rule: RotationRule, dryRun: boolean): Promise<PrunedEntry[]> {
+    const rotate = (entry: Entry): Promise<EntryRotation> => this.#rotate(entry, rule, dryRun);
+    return pruneEntries(this.#opened.root, selection, rotate).catch(
+      unusable(`storage ${this.name}: its archives cannot be read`),
+    );
+  }
+
+  /** Rejects with E_STORAGE_FAILED when nothing may be written there. Writes nothing. */
+  writable(): Promise<void> {
+    const { disk, baseDir } = this.#opened.root;
+    return disk.writable(baseDir).catch(unusable(`storage ${this.name}: ${baseDir} cannot be written`));
   }
 
   /** Gives the lock back. Sessions must have been committed or aborted before. */
@@ -208,10 +240,14 @@ export class Storage {
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
+    const { staging } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
-    const head: JournalHead = { ...request, archive };
-    return this.#openStore(head, await createSessionFiles(this.#opened.root, head), events);
+    const head: JournalHead = {
+      ...{ ...request, archive },
+      ...(staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } }),
+    };
+    return this.#openStore(head, await createSessionFiles(this.#opened.root, head, this.#staging), events);
   }
 
   #openStore(
@@ -223,7 +259,17 @@ export class Storage {
     const { clock, log, pendingBytesMax } = this.#options;
     const endings = this.#endings(head, files);
     return new SessionStore({
-      ...{ head, files, pool: this.#pool, turns: this.#turns, clock, log, pendingBytesMax, events },
+      ...{
+        head,
+        files,
+        pool: this.#pool,
+        buffer: this.#buffer,
+        turns: this.#turns,
+        clock,
+        log,
+        pendingBytesMax,
+        events,
+      },
       ...(recovered === undefined ? {} : { recovered }),
       ...endings,
       commit: async (intent) => {
@@ -239,19 +285,18 @@ export class Storage {
     const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
     return {
       discard: () => this.#remove(head.session, files).finally(free),
-      leave: () =>
-        closeSessionFiles(files)
-          .catch((problem: unknown) => this.#complain(problem))
-          .finally(free),
+      leave: () => this.#leave(head.session, files).finally(free),
     };
   }
 
   async #recover(): Promise<void> {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
-    const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
-    const { survivors, casualties } = await recoverSessions({ root, commits, log, commit });
+    const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
+    const parts = { root, commits, log, staging: this.#staging, commit };
+    const { survivors, casualties, completed } = await recoverSessions(parts);
     this.#casualties = casualties;
+    this.#completed = completed;
     this.#left = survivors.map((survivor) => this.#leftSession(survivor));
   }
 
@@ -273,18 +318,13 @@ export class Storage {
     return Math.max(Math.floor(request.startWallMs), newestMs + 1);
   }
 
-  async #list(agent: string, directory: string): Promise<StoredArchive[]> {
+  #rotate(entry: Entry, rule: RotationRule, dryRun: boolean): Promise<EntryRotation> {
     const { root } = this.#opened;
-    if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
-    const archives: StoredArchive[] = [];
-    for (const name of await root.list(directory)) {
-      const timeMs = archiveTimeMs(name);
-      if (timeMs === undefined) continue;
-      const stat = await root.stat(`${directory}/${name}`);
-      // Links and directories with such a name are not ours; a file may have been removed meanwhile.
-      if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
-    }
-    return archives;
+    const { clock, log } = this.#options;
+    const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
+    return this.#change(entry.agent, () =>
+      rotateEntry(root, entry, { rule, nowWallMs: clock.wall(), dryRun, log }).catch(failed),
+    );
   }
 
   /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */
@@ -313,12 +353,19 @@ export class Storage {
 
   /** Closes and removes a session's files; what fails is logged and left for the next start. */
   async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
+    // A network disk may tell only now that it was full: all the more reason to remove what lies there.
+    if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
     try {
-      if (files !== undefined) await closeSessionFiles(files);
       await removeSessionFiles(this.#opened.root, session);
     } catch (error) {
       this.#complain(error);
     }
+  }
+
+  /** Closes a session's files for the next start. Of a journal that failed that one could not tell what is on the disk. */
+  #leave(session: string, files: SessionFiles): Promise<void> {
+    if (files.journal.broken) return this.#remove(session, files);
+    return closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
   }
 
   #complain(error: unknown): void {

@@ -1,10 +1,16 @@
 /**
  * The writes of one session, in the order in which they were queued, a few at a time: so that sessions share the disk
  * fairly and none of them blocks the event loop. Two writes to the same place are never under way together, so the one
- * queued later always wins. A write that fails ends the queue: nothing is retried.
+ * queued later always wins; nor are writes of two chunks of one number, of which the older was given up. A write that fails ends the queue: nothing is retried.
  */
 import type { ChunkPlacement } from "./chunk-placement.ts";
 import type { ChunkPlace } from "./session-types.ts";
+
+/** Whether writes may begin, and who wants to know that some wait. */
+export interface WriteGate {
+  readonly writing: boolean;
+  waits(waiting: boolean): void;
+}
 
 /** One is copied by the kernel while the next is handed over; more gain nothing and cost fairness. */
 const WRITES_AT_ONCE = 2;
@@ -22,6 +28,7 @@ export interface QueuedWrite {
 
 export class WriteQueue {
   readonly #placement: ChunkPlacement;
+  readonly #gate: WriteGate;
   readonly #onFailure: (error: unknown) => void;
   #waiting: QueuedWrite[] = [];
   #head = 0;
@@ -30,8 +37,9 @@ export class WriteQueue {
   #stopped = false;
 
   /** `onFailure` is called once, with what the disk threw. */
-  constructor(placement: ChunkPlacement, onFailure: (error: unknown) => void) {
+  constructor(placement: ChunkPlacement, gate: WriteGate, onFailure: (error: unknown) => void) {
     this.#placement = placement;
+    this.#gate = gate;
     this.#onFailure = onFailure;
   }
 
@@ -41,7 +49,25 @@ export class WriteQueue {
       return;
     }
     this.#waiting.push(write);
-    this.#pump();
+    this.#gate.waits(true);
+    this.pump();
+  }
+
+  /** Starts what may start; called when the gate has opened. */
+  pump(): void {
+    while (this.#gate.writing && this.#running.size < WRITES_AT_ONCE) {
+      const write = this.#waiting[this.#head];
+      if (write === undefined || this.#overlaps(write)) break;
+      this.#head += 1;
+      if (write.cancelled) write.ended(false);
+      else this.#start(write);
+    }
+    // The array is cut now and then instead of shifted each time.
+    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    this.#settle();
   }
 
   /** Drops what has not started. What runs goes on: wait for `idle`. */
@@ -62,29 +88,13 @@ export class WriteQueue {
     return promise;
   }
 
-  #pump(): void {
-    while (this.#running.size < WRITES_AT_ONCE) {
-      const write = this.#waiting[this.#head];
-      if (write === undefined || this.#overlaps(write)) break;
-      this.#head += 1;
-      if (write.cancelled) write.ended(false);
-      else this.#start(write);
-    }
-    // The array is cut now and then instead of shifted each time.
-    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
-    this.#settle();
-  }
-
   #start(write: QueuedWrite): void {
     this.#running.add(write);
     this.#placement.write(write.chunk, write.bytes, write.offset).then(
       () => {
         this.#running.delete(write);
         write.ended(true);
-        this.#pump();
+        this.pump();
       },
       (error: unknown) => {
         this.#running.delete(write);
@@ -98,17 +108,22 @@ export class WriteQueue {
 
   #overlaps(write: QueuedWrite): boolean {
     for (const other of this.#running) {
-      const apart =
-        other.chunk.file !== write.chunk.file ||
-        other.offset + other.bytes.length <= write.offset ||
-        write.offset + write.bytes.length <= other.offset;
-      if (!apart) return true;
+      if (clash(write, other)) return true;
     }
     return false;
   }
 
   #settle(): void {
-    if (this.#running.size > 0 || this.#head < this.#waiting.length) return;
+    if (this.#head < this.#waiting.length) return;
+    this.#gate.waits(false);
+    if (this.#running.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+function clash(a: QueuedWrite, b: QueuedWrite): boolean {
+  if (a.chunk.file !== b.chunk.file) return false;
+  if (a.offset + a.bytes.length > b.offset && b.offset + b.bytes.length > a.offset) return true;
+  const sameNumber = a.chunk.sequence === b.chunk.sequence;
+  return sameNumber && (a.chunk.offset !== b.chunk.offset || a.chunk.storedLength !== b.chunk.storedLength);
 }

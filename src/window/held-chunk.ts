@@ -33,5 +33,7 @@ export interface HeldChunk extends WindowChunk {
   carriers: Set<number>;
   sentAtMs: number;
   everSent: boolean;
+  /** The server has said at least once that it has it. */
+  everReceived: boolean;
   inResendQueue: boolean;
 }

@@ -4,7 +4,8 @@
  * to the front of the queue. It decides what is to be sent, not by whom, and it neither sends nor waits.
  *
  * A chunk's life: queued ⇄ sent (by one or more carriers) → received → durable (gone). `received` goes back to queued
- * only when the server says so: another boot or generation, or `lost`.
+ * only when the server says so: another boot or generation, or `lost`. Which boot and generation is the newest its Welcomes
+ * say: a Sack of an older one, read late, tells only what is durable.
  */
 import { assert, must } from "#base/assert.ts";
 import { windowChunksMax } from "#base/chunk-size.ts";
@@ -14,6 +15,7 @@ import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
+import { ServerStarts } from "./server-starts.ts";
 
 /** Shaped like the Sack message, without depending on the wire. */
 export interface Acknowledgement {
@@ -37,8 +39,12 @@ export interface AckResult {
   readonly receivedChunks: number;
   /** Summed over those chunks that were on their way: from being given to a stream until now. */
   readonly tripMs: number;
+  /** Of those, the ones that it had never said to have: what counts as progress. */
+  readonly newChunks: number;
   /** Chunks that must be sent again because the server lost them. */
   readonly requeuedChunks: number;
+  /** Of those, the ones that it named as lost. */
+  readonly lost: readonly WindowChunk[];
 }
 
 interface FileState {
@@ -65,9 +71,9 @@ export class SendWindow {
   #resentBytes = 0;
   /** Of the acknowledgement under way. */
   #tripMs = 0;
+  #newChunks = 0;
   #nowMs = 0;
-  #boot = "";
-  #generation = -1;
+  readonly #starts = new ServerStarts();
 
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
@@ -97,6 +103,11 @@ export class SendWindow {
   /** Whether `next` would return a chunk. */
   get hasQueued(): boolean {
     return this.#again.length > 0 || this.#freshIndex < this.#fifo.length;
+  }
+
+  /** The server introduced itself on a new connection: as ServerStarts tells it. */
+  welcome(boot: string, generation: number): ReturnType<ServerStarts["welcome"]> {
+    return this.#starts.welcome(boot, generation);
   }
 
   /** Promises room for the next chunk, at most `storedBytesMax` long. False: not now. Never more than the capacity. */
@@ -134,6 +145,7 @@ export class SendWindow {
       carriers: new Set(),
       sentAtMs: 0,
       everSent: false,
+      everReceived: false,
       inResendQueue: false,
     };
     file.chunks.push(held);
@@ -198,27 +210,16 @@ export class SendWindow {
   acknowledge(ack: Acknowledgement, nowMs: number): AckResult {
     const unreceivedBefore = this.#unreceived;
     this.#tripMs = 0;
+    this.#newChunks = 0;
     this.#nowMs = nowMs;
     let durableChunks = 0;
     let durableBytes = 0;
-    let requeuedChunks = 0;
-    // A late one of an older generation, from another connection: only what is durable is for ever.
-    const stale = ack.boot === this.#boot && ack.generation < this.#generation;
-    const fresh = !stale && (ack.boot !== this.#boot || ack.generation !== this.#generation);
-    if (fresh) {
-      this.#boot = ack.boot;
-      this.#generation = ack.generation;
-    }
-    // What was lost may have arrived again since: then the same Sack calls it received, and that counts.
-    for (const [file, sequence] of stale ? [] : ack.lost) {
-      const chunk = this.#held(file, sequence);
-      if (chunk === undefined) continue;
-      if (chunk.state === "received") this.#unreceived += 1;
-      if (chunk.state === "queued") continue;
-      chunk.carriers.clear();
-      this.#again.add(chunk);
-      requeuedChunks += 1;
-    }
+    const which = this.#starts.sack(ack.boot, ack.generation);
+    // Of a late one only what is durable counts, for that is for ever.
+    const stale = which === "stale";
+    const fresh = which === "fresh";
+    const lost = stale ? [] : this.#takeLost(ack.lost);
+    let requeuedChunks = lost.length;
     for (const said of ack.files) {
       const state = this.#files[said.file];
       this.#checkDurable(said.file, state, said.durableChunks, fresh);
@@ -244,8 +245,24 @@ export class SendWindow {
       durableBytes,
       receivedChunks: Math.max(0, unreceivedBefore - this.#unreceived),
       tripMs: this.#tripMs,
+      newChunks: this.#newChunks,
       requeuedChunks,
+      // What was lost may have arrived again since: then the same Sack calls it received, and that counts.
+      lost: lost.filter((chunk) => chunk.state === "queued"),
     };
+  }
+
+  #takeLost(named: Acknowledgement["lost"]): HeldChunk[] {
+    const lost: HeldChunk[] = [];
+    for (const [file, sequence] of named) {
+      const chunk = this.#held(file, sequence);
+      if (chunk === undefined || chunk.state === "queued") continue;
+      if (chunk.state === "received") this.#unreceived += 1;
+      chunk.carriers.clear();
+      this.#again.add(chunk);
+      lost.push(chunk);
+    }
+    return lost;
   }
 
   #checkDurable(file: FileNumber, state: FileState, durableChunks: number, fresh: boolean): void {
@@ -328,6 +345,8 @@ export class SendWindow {
     else this.#tripMs += this.#nowMs - chunk.sentAtMs;
     chunk.state = "received";
     this.#unreceived -= 1;
+    if (!chunk.everReceived) this.#newChunks += 1;
+    chunk.everReceived = true;
   }
 
   /** Frees from the oldest on as far as everything is durable: the ring is first in, first out. */

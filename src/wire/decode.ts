@@ -12,10 +12,9 @@ import { FLAG_PUSH, FRAME_MAGIC, FRAME_TYPES, type FrameHeader, type FrameType }
 import {
   CHUNK_RAW_BYTES_MAX,
   CHUNK_TAIL_BYTES,
-  CONTROL_PAYLOAD_BYTES_MAX,
   DATA_PAYLOAD_BYTES_MAX,
   FRAME_HEADER_BYTES,
-  HELLO_BYTES_MAX,
+  PAYLOAD_BYTES_MAX,
   SLOTS_MAX,
 } from "./limits.ts";
 import { type AnyMessage, MESSAGES, type MessageType } from "./messages.ts";
@@ -52,7 +51,7 @@ export function decodeHeader(bytes: Uint8Array, at: number): FrameHeader {
     offset: offsetHigh * 2 ** 32 + view.getUint32(28),
   };
   if (type === "data") checkData(header, offsetHigh);
-  else checkControl(header);
+  else checkControl(header, PAYLOAD_BYTES_MAX[type]);
   return { ...header, file: header.file === 1 ? 1 : 0 };
 }
 
@@ -86,9 +85,8 @@ function checkData(header: RawHeader, offsetHigh: number): void {
   }
 }
 
-function checkControl(header: RawHeader): void {
+function checkControl(header: RawHeader, lengthMax: number): void {
   const { type, length } = header;
-  const lengthMax = type === "hello" ? HELLO_BYTES_MAX - FRAME_HEADER_BYTES : CONTROL_PAYLOAD_BYTES_MAX;
   if (length > lengthMax) throw tooLarge(header, lengthMax);
   for (const field of ["flags", "slot", "file", "sequence", "offset"] as const) {
     if (header[field] !== 0)

@@ -1,6 +1,6 @@
 /**
  * The byte stream of one connection, cut into frames as it arrives. A push parser without I/O: control frames are
- * gathered whole (64 KiB at most), checked and handed over as messages; the bytes of Data frames are handed through as
+ * gathered whole (64 KiB at most, most types far less), checked and handed over as messages; the bytes of Data frames are handed through as
  * they come and never gathered. What may come when is the table of states.ts. Answers nothing and closes nothing.
  */
 import { crc32 } from "node:zlib";
@@ -72,6 +72,11 @@ export class FrameDecoder {
 
   get state(): ReceiveState {
     return this.#state;
+  }
+
+  /** Bytes of memory for a frame that has arrived in part: of Data no more than its tail. */
+  get heldBytes(): number {
+    return this.#scratch.length + this.#payload.length;
   }
 
   /** True while a Data frame has begun and not ended: if the connection breaks now, that chunk is incomplete. */

@@ -12,9 +12,8 @@ import {
   CHUNK_RAW_BYTES_MAX,
   CHUNK_STORED_BYTES_MAX,
   CHUNK_TAIL_BYTES,
-  CONTROL_PAYLOAD_BYTES_MAX,
   FRAME_HEADER_BYTES,
-  HELLO_BYTES_MAX,
+  PAYLOAD_BYTES_MAX,
   SLOTS_MAX,
 } from "./limits.ts";
 import { type Message, MESSAGES, type MessageType } from "./messages.ts";
@@ -49,7 +48,7 @@ export function encodeMessage<T extends MessageType>(
   const checked = MESSAGES[type].safeParse(body);
   assert(checked.success, `outgoing ${type} does not fit its schema: ${checked.error?.message ?? ""}`);
   const payload = encode(checked.data, { ignoreUndefined: true });
-  const payloadBytesMax = type === "hello" ? HELLO_BYTES_MAX - FRAME_HEADER_BYTES : CONTROL_PAYLOAD_BYTES_MAX;
+  const payloadBytesMax = PAYLOAD_BYTES_MAX[type];
   assert(payload.length <= payloadBytesMax, `outgoing ${type} of ${payload.length} bytes exceeds ${payloadBytesMax}`);
   const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
   frame.set(payload, FRAME_HEADER_BYTES);

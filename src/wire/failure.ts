@@ -4,7 +4,8 @@
  */
 import { isErrorCode } from "#base/catalogue.ts";
 import { Failure } from "#base/errors.ts";
-import { MESSAGE_TEXT_CHARS_MAX } from "./limits.ts";
+import { DISOWN_TEXT_CHARS_MAX, MESSAGE_TEXT_CHARS_MAX } from "./limits.ts";
+import type { Message } from "./messages.ts";
 
 /** The common part of Refused and Ended. */
 export interface FailureFields {
@@ -26,6 +27,11 @@ export function failureFields(failure: Failure): FailureFields {
   };
 }
 
+/** Why a session is given up, cut to what Disown may hold. */
+export function disownFields(failure: Failure): Message<"disown"> {
+  return { code: failure.code, message: wireText(failure.message, DISOWN_TEXT_CHARS_MAX) };
+}
+
 /** What the peer said, as a Failure of this side. Its say about trying again counts, not this version's catalogue. */
 export function failureFromFields(fields: FailureFields): Failure {
   const options = {
@@ -37,9 +43,9 @@ export function failureFromFields(fields: FailureFields): Failure {
   return new Failure("E_PEER", `${fields.code}: ${fields.message}`, options);
 }
 
-/** Text that fits a message: at most MESSAGE_TEXT_CHARS_MAX UTF-16 units, cut with an ellipsis, no half character. */
-export function wireText(text: string): string {
+/** Text that fits a message: at most `charsMax` UTF-16 units, cut with an ellipsis, no half character. */
+export function wireText(text: string, charsMax: number = MESSAGE_TEXT_CHARS_MAX): string {
   const whole = text.toWellFormed();
-  if (whole.length <= MESSAGE_TEXT_CHARS_MAX) return whole;
-  return `${whole.slice(0, MESSAGE_TEXT_CHARS_MAX - 1).replace(/[\ud800-\udbff]$/, "")}…`;
+  if (whole.length <= charsMax) return whole;
+  return `${whole.slice(0, charsMax - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }

@@ -25,6 +25,7 @@ export const FRAME_TYPES = {
   ping: 0x10,
   pong: 0x11,
   goodbye: 0x12,
+  health: 0x13,
 } as const satisfies Record<MessageType | "data" | "copy", number>;
 
 export type FrameType = keyof typeof FRAME_TYPES;

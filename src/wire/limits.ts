@@ -15,16 +15,52 @@ export const CHUNK_STORED_BYTES_MAX = 17 * MiB + 256 * KiB;
 /** Uncompressed: chunk_size and the records beyond it. Bounds what decompressing a chunk may need. */
 export const CHUNK_RAW_BYTES_MAX = CHUNK_BYTES_MAX + CHUNK_RECORDS_BYTES_MAX;
 export const DATA_PAYLOAD_BYTES_MAX = CHUNK_STORED_BYTES_MAX + CHUNK_TAIL_BYTES;
-/** Every control message fits; a Sack names at most SACK_RANGES_MAX ranges. */
-export const CONTROL_PAYLOAD_BYTES_MAX = 64 * KiB;
 /** Before Hello is accepted: header and payload together. */
-export const HELLO_BYTES_MAX = 4 * KiB;
+const HELLO_BYTES_MAX = 4 * KiB;
+/** A few numbers, with room for what a later version adds. */
+const SMALL_PAYLOAD_BYTES_MAX = 256;
+/** Three texts of MESSAGE_TEXT_CHARS_MAX, three bytes a character. */
+const FAILURE_PAYLOAD_BYTES_MAX = 20 * KiB;
+/**
+ * Most bytes of each message's payload, looked at before one of them is kept: what a peer can make this side hold is no
+ * more than a right one needs.
+ */
+export const PAYLOAD_BYTES_MAX = {
+  hello: HELLO_BYTES_MAX - FRAME_HEADER_BYTES,
+  welcome: 8 * KiB,
+  refused: FAILURE_PAYLOAD_BYTES_MAX,
+  begin: KiB,
+  queued: SMALL_PAYLOAD_BYTES_MAX,
+  admitted: 8 * KiB,
+  /** SACK_RANGES_MAX ranges and LOST_CHUNKS_MAX chunks. */
+  sack: 64 * KiB,
+  /** Two trails of 16 KiB. */
+  finish: 40 * KiB,
+  phase: SMALL_PAYLOAD_BYTES_MAX,
+  /** Names of archives that were removed. */
+  committed: 64 * KiB,
+  ended: FAILURE_PAYLOAD_BYTES_MAX,
+  disown: 4 * KiB,
+  ping: SMALL_PAYLOAD_BYTES_MAX,
+  pong: SMALL_PAYLOAD_BYTES_MAX,
+  goodbye: SMALL_PAYLOAD_BYTES_MAX,
+  /** HEALTH_STORAGES_MAX storages. */
+  health: 64 * KiB,
+} as const;
 export const HELLO_TIMEOUT_MS = 10_000;
+/** From Welcome to Begin on the session connection of a new session. */
+export const BEGIN_TIMEOUT_MS = 10_000;
 
 export const SLOTS_MAX = 255;
 export const SACK_RANGES_MAX = 1024;
 export const LOST_CHUNKS_MAX = 1024;
 export const MESSAGE_TEXT_CHARS_MAX = 2048;
+/** Why an agent gives its session up: a log line of the server. */
+export const DISOWN_TEXT_CHARS_MAX = 1024;
+export const CODE_CHARS_MAX = 64;
+/** Storages in one Health message, and what is said of each. */
+export const HEALTH_STORAGES_MAX = 100;
+export const HEALTH_REASON_CHARS_MAX = 120;
 
 /** The server says something on every connection at least this often; the agent too. */
 export const HEARTBEAT_MS = 5_000;

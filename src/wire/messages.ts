@@ -4,7 +4,17 @@
  */
 import { z } from "zod";
 import { isName } from "#base/names.ts";
-import { LOST_CHUNKS_MAX, MESSAGE_TEXT_CHARS_MAX, SACK_RANGES_MAX, SLOTS_MAX } from "./limits.ts";
+import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
+import {
+  CODE_CHARS_MAX,
+  DISOWN_TEXT_CHARS_MAX,
+  HEALTH_REASON_CHARS_MAX,
+  HEALTH_STORAGES_MAX,
+  LOST_CHUNKS_MAX,
+  MESSAGE_TEXT_CHARS_MAX,
+  SACK_RANGES_MAX,
+  SLOTS_MAX,
+} from "./limits.ts";
 
 const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const u32 = z.number().int().min(0).max(0xffff_ffff);
@@ -103,9 +113,15 @@ const sack = z.object({
   stalled: z.boolean(),
 });
 
+/** What the root was after every so many chunks: PROTOCOL.md "Integrity". */
+const trail = z.custom<Uint8Array>(
+  (b) => b instanceof Uint8Array && b.length <= TRAIL_PREFIXES_MAX * TRAIL_PREFIX_BYTES,
+  "not a trail",
+);
+
 const finish = z.object({
   files: z
-    .array(z.object({ file: fileNumber, chunks: u32, bytes: uint, sha256: digest, root: digest }))
+    .array(z.object({ file: fileNumber, chunks: u32, bytes: uint, sha256: digest, root: digest, trail }))
     .min(1)
     .max(2),
   entries: uint,
@@ -133,7 +149,7 @@ const ended = z.object({
   retryAfterMs: uint.optional(),
 });
 
-const disown = z.object({ code: text, message: text });
+const disown = z.object({ code: z.string().max(CODE_CHARS_MAX), message: z.string().max(DISOWN_TEXT_CHARS_MAX) });
 
 const ping = z.object({
   id: u32,
@@ -145,6 +161,26 @@ const ping = z.object({
 const pong = z.object({ id: u32 });
 
 const goodbye = z.object({});
+
+const health = z.object({
+  /** The worst of what is wrong: in this order MAINTENANCE, LOW_DISK, BUSY. */
+  state: z.enum(["READY", "BUSY", "LOW_DISK", "MAINTENANCE"]),
+  /** Those in trouble first; when there are more than the limit the rest is left out. */
+  storages: z
+    .array(
+      z.object({
+        name,
+        freeBytes: uint,
+        reserveBytes: uint,
+        /** `low`: less free than its reserve. `full`: nothing. `failed`: it cannot be used, and nothing is known of its space. */
+        state: z.enum(["ok", "low", "full", "failed"]),
+        reason: z.string().max(HEALTH_REASON_CHARS_MAX).optional(),
+      }),
+    )
+    .max(HEALTH_STORAGES_MAX),
+  storageCount: uint,
+  sessions: z.object({ running: uint, max: uint, waiting: uint }),
+});
 
 /** By frame type. Data and Copy carry bytes, not messages. */
 export const MESSAGES = {
@@ -163,6 +199,7 @@ export const MESSAGES = {
   ping,
   pong,
   goodbye,
+  health,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

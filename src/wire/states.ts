@@ -26,6 +26,8 @@ export type ReceiveState =
   /** Finish came. */
   | "server/finishing"
   | "server/stream"
+  /** Hello asked for the health: the answer is on its way, and the connection ends with it. */
+  | "server/health"
   /** Hello was sent. */
   | "agent/welcome"
   /** Welcome came, the agent has not said how it goes on. */
@@ -34,6 +36,7 @@ export type ReceiveState =
   | "agent/admission"
   | "agent/session"
   | "agent/stream"
+  | "agent/health"
   /** The last frame came: nothing more is expected. */
   | "closed";
 
@@ -55,7 +58,14 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
   "server/hello": { takes: { hello: "server/welcoming" }, enters: [] },
   "server/welcoming": {
     takes: {},
-    enters: ["server/begin", "server/session", "server/session-data", "server/finishing", "server/stream"],
+    enters: [
+      "server/begin",
+      "server/session",
+      "server/session-data",
+      "server/finishing",
+      "server/stream",
+      "server/health",
+    ],
   },
   "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued" }, enters: [] },
   "server/queued": {
@@ -83,8 +93,12 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     takes: { ...alive("server/stream"), data: "server/stream", goodbye: "closed" },
     enters: [],
   },
+  "server/health": { takes: { ...alive("server/health") }, enters: [] },
   "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
-  "agent/welcomed": { takes: { refused: "closed" }, enters: ["agent/admission", "agent/session", "agent/stream"] },
+  "agent/welcomed": {
+    takes: { refused: "closed" },
+    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health"],
+  },
   "agent/admission": {
     takes: {
       ...alive("agent/admission"),
@@ -109,6 +123,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     takes: { ...alive("agent/stream"), sack: "agent/stream", ended: "closed", refused: "closed" },
     enters: [],
   },
+  "agent/health": { takes: { ...alive("agent/health"), health: "closed", refused: "closed" }, enters: [] },
   closed: { takes: {}, enters: [] },
 };
 

@@ -91,7 +91,7 @@ describe("nbackup-server restore", () => {
       expect(result.stderr).toBe("");
       expect(result.exitCode).toBe(0);
       // GNU tar stores every name of a device or fifo by itself.
-      const unlinked = (tree: string): string => tree.replace(/^(.*\0[bcp] .*)  \d+$/gm, "$1");
+      const unlinked = (tree: string): string => tree.replace(/^(.*\0[bcp] .*) {2}\d+$/gm, "$1");
       expect(unlinked(describeTree(target + source))).toBe(unlinked(sourceTree));
       expect(attributesOf(target + source)).toBe(sourceAttributes);
       removeTree(target);

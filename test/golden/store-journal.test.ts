@@ -1,6 +1,13 @@
 /** The journal's bytes, written by hand from the table in journal-format.ts: a later version must still read them. */
 import { expect, test } from "bun:test";
-import { type ChunkRecord, decodeRecord, encodeChunks, encodeDocument, JOURNAL_MAGIC } from "#store/journal-format.ts";
+import {
+  type ChunkRecord,
+  decodeRecord,
+  encodeAssembled,
+  encodeChunks,
+  encodeDocument,
+  JOURNAL_MAGIC,
+} from "#store/journal-format.ts";
 
 const CHUNK: ChunkRecord = {
   file: 1,
@@ -21,6 +28,8 @@ const CHUNK_HEX = `
 
 const INTENT_HEX = "03000000000000077b2261223a317d071c1356";
 
+const ASSEMBLED_HEX = "040000000000001001000000010203040000010000000005bdda6418";
+
 test("a journal begins with its magic", () => {
   expect(Buffer.from(JOURNAL_MAGIC).toString("hex")).toBe("6e626b6a726e6c31");
 });
@@ -35,4 +44,12 @@ test("an intent record is its JSON between type, length and CRC", () => {
   expect(Buffer.from(encodeDocument("intent", { a: 1 })).toString("hex")).toBe(INTENT_HEX);
   const decoded = decodeRecord(Buffer.from(INTENT_HEX, "hex"));
   expect(decoded).toEqual({ outcome: "record", record: { type: "intent", body: { a: 1 } }, length: 19 });
+});
+
+test("an assembled record has its fields where the table says", () => {
+  const assembled = { file: 1, chunks: 0x01020304, bytes: 2 ** 40 + 5 } as const;
+  const hex = Buffer.from(encodeAssembled(assembled)).toString("hex");
+  expect(hex).toBe(ASSEMBLED_HEX);
+  const decoded = decodeRecord(Buffer.from(hex, "hex"));
+  expect(decoded).toEqual({ outcome: "record", record: { type: "assembled", assembled }, length: 28 });
 });

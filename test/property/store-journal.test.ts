@@ -5,6 +5,7 @@ import { CHUNK_KINDS } from "#base/chunk.ts";
 import {
   type ChunkRecord,
   decodeRecord,
+  encodeAssembled,
   encodeChunks,
   encodeDocument,
   JOURNAL_MAGIC,
@@ -26,6 +27,9 @@ const chunk: fc.Arbitrary<ChunkRecord> = fc.record({
 });
 const record: fc.Arbitrary<JournalRecord> = fc.oneof(
   chunk.map((value): JournalRecord => ({ type: "chunk", chunk: value })),
+  fc
+    .record({ file: fc.constantFrom(0 as const, 1 as const), chunks: u32, bytes: fc.maxSafeNat() })
+    .map((assembled): JournalRecord => ({ type: "assembled", assembled })),
   fc.record({
     type: fc.constantFrom("session" as const, "intent" as const),
     body: fc.dictionary(fc.string(), fc.nat()),
@@ -33,7 +37,8 @@ const record: fc.Arbitrary<JournalRecord> = fc.oneof(
 );
 
 function encode(item: JournalRecord): Uint8Array {
-  return item.type === "chunk" ? encodeChunks([item.chunk]) : encodeDocument(item.type, item.body);
+  if (item.type === "chunk") return encodeChunks([item.chunk]);
+  return item.type === "assembled" ? encodeAssembled(item.assembled) : encodeDocument(item.type, item.body);
 }
 
 async function read(bytes: Uint8Array): Promise<{ records: JournalRecord[]; wholeBytes: number; tornBytes: number }> {

@@ -31,7 +31,11 @@ type Step =
   | { readonly kind: "sack" }
   | { readonly kind: "lose"; readonly pick: number }
   | { readonly kind: "die"; readonly carrier: number }
-  | { readonly kind: "restart" };
+  | { readonly kind: "resume" }
+  | { readonly kind: "restart" }
+  /** A Sack that was sent long ago is read now. */
+  | { readonly kind: "late"; readonly pick: number }
+  | { readonly kind: "late welcome"; readonly pick: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -48,13 +52,19 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: "sack" as const }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("lose" as const), pick: fc.nat(1000) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("die" as const), carrier: fc.integer({ min: 0, max: 2 }) }) },
+  { weight: 1, arbitrary: fc.constant({ kind: "resume" as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: "restart" as const }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("late" as const), pick: fc.nat(1000) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("late welcome" as const), pick: fc.nat(1000) }) },
 );
 
 class Model {
   readonly chunks: ModelChunk[] = [];
   readonly lost: [FileNumber, number][] = [];
   boot = 1;
+  generation = 1;
+  /** Every Sack that was ever made, read or not. */
+  readonly acks: Parameters<SendWindow["acknowledge"]>[0][] = [];
 
   ofFile(file: FileNumber): ModelChunk[] {
     return this.chunks.filter((c) => c.file === file);
@@ -81,7 +91,13 @@ class Model {
         received,
       };
     });
-    return { boot: String(this.boot), generation: 1, files, lost: this.lost.splice(0) };
+    const ack = { boot: String(this.boot), generation: this.generation, files, lost: this.lost.splice(0) };
+    this.acks.push(ack);
+    return ack;
+  }
+
+  isOld({ boot, generation }: Parameters<SendWindow["acknowledge"]>[0]): boolean {
+    return boot !== String(this.boot) || generation < this.generation;
   }
 
   told(ack: ReturnType<Model["ack"]>): void {
@@ -108,6 +124,7 @@ function allBytes(window: SendWindow, chunk: WindowChunk): Uint8Array {
 function run(steps: readonly Step[]): void {
   const window = new SendWindow(CAPACITY);
   const model = new Model();
+  expect(window.welcome("1", 1)).toBe("same");
   for (const s of steps) apply(s, window, model);
   // Heal: everything is sent, arrives and becomes durable; nothing may be left.
   for (;;) {
@@ -200,10 +217,33 @@ function apply(s: Step, window: SendWindow, model: Model): void {
       window.carrierLost(s.carrier);
       for (const c of model.chunks) c.carriers.delete(s.carrier);
       break;
+    case "resume":
+      // A new session connection: what the server has received it says again.
+      model.generation += 1;
+      expect(window.welcome(String(model.boot), model.generation)).toBe("same");
+      apply({ kind: "sack" }, window, model);
+      break;
+    case "late": {
+      const old = model.acks.filter((ack) => model.isOld(ack));
+      const ack = old[s.pick % Math.max(1, old.length)];
+      if (ack === undefined) return;
+      const result = window.acknowledge(ack, 0);
+      expect([result.requeuedChunks, result.lost.length]).toEqual([0, 0]);
+      // Nothing but what is durable, and that for ever.
+      for (const { file, durableChunks } of ack.files) {
+        for (const c of model.ofFile(file).slice(0, durableChunks)) c.told = "durable";
+      }
+      break;
+    }
+    case "late welcome":
+      if (model.boot > 1) expect(window.welcome(String(1 + (s.pick % (model.boot - 1))), 99)).toBe("late");
+      break;
     case "restart":
-      // Every connection is gone, what was only received is void; the next Sack says the new boot.
+      // Every connection is gone, what was only received is void; the next Welcome and Sack say the new boot.
       model.boot += 1;
+      model.generation += 1;
       model.lost.length = 0;
+      expect(window.welcome(String(model.boot), model.generation)).toBe("restarted");
       for (const carrier of [0, 1, 2]) apply({ kind: "die", carrier }, window, model);
       for (const c of model.chunks) if (c.server === "received") c.server = "missing";
       apply({ kind: "sack" }, window, model);
@@ -213,6 +253,44 @@ function apply(s: Step, window: SendWindow, model: Model): void {
 
 test("the window says the same as a naive list of chunks, whatever streams and server do", () => {
   fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 120 }), run), { numRuns: 400 });
+});
+
+function oneReceived(): SendWindow {
+  const window = new SendWindow(CAPACITY);
+  window.welcome("old", 3);
+  expect(window.reserve(RESERVE)).toBe(true);
+  const chunk = { file: 0, sequence: 0, kind: "entries", rawLength: 1, crc: 0 } as const;
+  window.append({ ...chunk, stored: new Uint8Array(7), digest: new Uint8Array(32) });
+  window.next(0, 0);
+  window.acknowledge(ackOf("old", 3, [[0, 0]]), 0);
+  expect(window.unreceivedChunks).toBe(0);
+  return window;
+}
+
+function ackOf(boot: string, generation: number, received: [number, number][]): ReturnType<Model["ack"]> {
+  return { boot, generation, files: [{ file: 0, durableChunks: 0, durableBytes: 0, received }], lost: [] };
+}
+
+test("after a restart of the server all above the durable point goes out again, whatever its last start still says", () => {
+  const window = oneReceived();
+  expect(window.welcome("new", 4)).toBe("restarted");
+  // Read after the Welcome of the new one, before and after its first Sack.
+  window.acknowledge(ackOf("old", 3, [[0, 0]]), 0);
+  expect(window.acknowledge(ackOf("new", 4, []), 0)).toMatchObject({ requeuedChunks: 1, receivedChunks: 0 });
+  expect(window.unreceivedChunks).toBe(1);
+  window.acknowledge(ackOf("old", 3, [[0, 0]]), 0);
+  window.acknowledge(ackOf("old", 99, [[0, 0]]), 0);
+  expect(window.unreceivedChunks).toBe(1);
+  expect(window.next(1, 0)?.sequence).toBe(0);
+  expect(window.acknowledge(ackOf("new", 4, [[0, 0]]), 0)).toMatchObject({ receivedChunks: 1, newChunks: 0 });
+});
+
+test("a generation that a Sack says before its Welcome is read counts", () => {
+  const window = oneReceived();
+  expect(window.acknowledge(ackOf("old", 4, []), 0).requeuedChunks).toBe(1);
+  expect(window.welcome("old", 4)).toBe("same");
+  window.acknowledge(ackOf("old", 3, [[0, 0]]), 0);
+  expect(window.unreceivedChunks).toBe(1);
 });
 
 test("regression: a chunk that was lost and came again before the Sack is received", () => {

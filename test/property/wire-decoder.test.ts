@@ -6,7 +6,11 @@ import { MiB } from "#base/units.ts";
 import { naiveFrames, plainText, sha256 } from "#test/support/naive-frames.ts";
 import { anyAnswers, anyStream, cutAt } from "#test/support/wire-arbitraries.ts";
 import { type FrameEvent, FrameRecorder } from "#test/support/wire-recorder.ts";
-import { RECEIVE_STATES, type ReceiveState } from "#wire/states.ts";
+import { must } from "#base/assert.ts";
+import { FRAME_TYPES } from "#wire/frame.ts";
+import { PAYLOAD_BYTES_MAX } from "#wire/limits.ts";
+import type { MessageType } from "#wire/messages.ts";
+import { RECEIVE_STATES, type ReceiveState, stateAfterFrame } from "#wire/states.ts";
 
 const STATES = Object.keys(RECEIVE_STATES) as ReceiveState[];
 const anyState = fc.constantFrom(...STATES);
@@ -139,20 +143,35 @@ describe("the frame decoder", () => {
 
   test("holds no memory for what is announced and does not come", () => {
     // A thousand connections, each with the largest announcement that is let through and a few bytes of it.
-    const header = pingWith(new Uint8Array(65_536)).subarray(0, 100);
+    const finish = frameWith(0x0b, new Uint8Array(40_960)).subarray(0, 100);
     const data = Uint8Array.fromHex(`6e626b010700000001100000000000000000000100000000${"00".repeat(8)}`);
     Bun.gc(true);
     const before = process.memoryUsage();
     const decoders = Array.from({ length: 1000 }, (_, i) => {
-      const recorder = new FrameRecorder("server/stream");
-      recorder.decoder.push(i % 2 === 0 ? header : data);
+      const recorder = new FrameRecorder("server/session-data");
+      recorder.decoder.push(i % 2 === 0 ? finish : data);
       return recorder;
     });
     Bun.gc(true);
     const after = process.memoryUsage();
     expect(decoders.length).toBe(1000);
-    // 500 control payloads of 64 KiB, and nothing for Data of 17 MiB each.
-    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(40 * MiB);
+    // 500 control payloads of 40 KiB, and nothing for Data of 17 MiB each.
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(30 * MiB);
+  });
+
+  test("takes no payload longer than its type needs: refused at the header", () => {
+    for (const [type, lengthMax] of Object.entries(PAYLOAD_BYTES_MAX)) {
+      const number = FRAME_TYPES[type as MessageType];
+      const state = must(
+        STATES.find((one) => stateAfterFrame(one, type as MessageType) !== undefined),
+        `a state that takes ${type}`,
+      );
+      const header = frameWith(number, new Uint8Array(lengthMax + 1)).subarray(0, 32);
+      expect(run([header], state).failure?.toString()).toBe(
+        `E_FRAME_TOO_LARGE: ${type} frame of ${lengthMax + 1} bytes exceeds ${lengthMax}`,
+      );
+      expect(run([frameWith(number, new Uint8Array(lengthMax)).subarray(0, 32)], state).failure).toBeUndefined();
+    }
   });
 });
 
@@ -181,10 +200,14 @@ function join(...parts: readonly Uint8Array[]): Uint8Array {
 }
 
 function pingWith(payload: Uint8Array): Uint8Array {
+  return frameWith(FRAME_TYPES.ping, payload);
+}
+
+function frameWith(type: number, payload: Uint8Array): Uint8Array {
   const frame = new Uint8Array(32 + payload.length);
   const view = new DataView(frame.buffer);
   view.setUint32(0, 0x6e62_6b01);
-  view.setUint8(4, 0x10);
+  view.setUint8(4, type);
   view.setUint32(8, payload.length);
   view.setUint32(20, Bun.hash.crc32(payload));
   frame.set(payload, 32);

@@ -215,6 +215,21 @@ test("a server that accepts connections and says nothing is given up after the a
   expect(durationMs).toBeLessThan(5 * 20_000 + 30_000);
 });
 
+test("a server that is alive and does not answer Begin for 10 minutes is asked again", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    script: (_link, arrived) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      return begun === 1;
+    },
+  });
+  const { result, durationMs } = await run.result();
+  expect(result).toBe("committed");
+  expect(run.words[1]).toMatch(/^retrying E_TIMEOUT/);
+  expect(Math.round(durationMs / 60_000)).toBe(10);
+});
+
 test("a server that falls silent in its queue is noticed within 25 s", async () => {
   let begun = 0;
   const run = new ScriptRun({

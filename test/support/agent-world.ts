@@ -12,10 +12,15 @@ import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
-import { seededRandom, type ServerWorld } from "./server-world.ts";
+import { seededRandom } from "./seeded-random.ts";
+import type { ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
-const AGENT_RUN = "00000000-0000-4000-8000-00000000000a";
+export const AGENT_IDENTITY = {
+  agent: "web-1",
+  software: "nbackup-agent 0.0.0",
+  run: "00000000-0000-4000-8000-00000000000a",
+};
 
 /** Connections to a server in memory; the network can be down, and what is open can be cut. */
 export class SimNetwork implements Dialer {
@@ -208,7 +213,7 @@ export function agentParts(clock: SimClock, dialer: Dialer, producer: (attempt: 
     random: seededRandom(11),
     dialer,
     log,
-    identity: { agent: "web-1", software: "nbackup-agent 0.0.0", run: AGENT_RUN },
+    identity: AGENT_IDENTITY,
     makeProducer: () => {
       attempts += 1;
       return producer(attempts);

@@ -26,7 +26,11 @@ export function agentOf(text: string | Uint8Array): Loaded<AgentConfig> {
   return loadAgentConfig("agent.yaml", { disk: diskOf(text), env: {}, workingDir: "/etc/nbackup" });
 }
 
-export function serverOf(text: string, env: Environment = {}, file = "/etc/nbackup/server.yaml"): Loaded<ServerConfig> {
+export function serverOf(
+  text: string | Uint8Array,
+  env: Environment = {},
+  file = "/etc/nbackup/server.yaml",
+): Loaded<ServerConfig> {
   return loadServerConfig(file, { disk: diskOf(text), env, workingDir: "/" });
 }
 

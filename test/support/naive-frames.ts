@@ -7,12 +7,7 @@ import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
 import { CHUNK_KINDS } from "#base/chunk.ts";
 import { FRAME_TYPES } from "#wire/frame.ts";
-import {
-  CHUNK_RAW_BYTES_MAX,
-  CHUNK_STORED_BYTES_MAX,
-  CONTROL_PAYLOAD_BYTES_MAX,
-  HELLO_BYTES_MAX,
-} from "#wire/limits.ts";
+import { CHUNK_RAW_BYTES_MAX, CHUNK_STORED_BYTES_MAX, PAYLOAD_BYTES_MAX } from "#wire/limits.ts";
 import { MESSAGES, type MessageType } from "#wire/messages.ts";
 import { RECEIVE_STATES, type ReceiveState } from "#wire/states.ts";
 
@@ -78,7 +73,7 @@ function naiveHeader(h: Buffer) {
     const good = flags < 2 && slot < 255 && file < 2 && length > 40 && length <= CHUNK_STORED_BYTES_MAX + 40;
     return good && offset + BigInt(length) < 2n ** 53n ? header : undefined;
   }
-  const lengthMax = type === "hello" ? HELLO_BYTES_MAX - 32 : CONTROL_PAYLOAD_BYTES_MAX;
+  const lengthMax = PAYLOAD_BYTES_MAX[type];
   const zero = flags === 0 && slot === 0 && file === 0 && sequence === 0 && offset === 0n;
   return zero && length > 0 && length <= lengthMax ? header : undefined;
 }

@@ -7,6 +7,7 @@ import { crc32 } from "node:zlib";
 import type { ChunkKind, FileNumber } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import { RootHasher } from "#base/root-hash.ts";
+import { RootTrail } from "#base/root-trail.ts";
 import type { Connection } from "#net/connection.ts";
 import { decodeHeader, decodeMessage } from "#wire/decode.ts";
 import { encodeDataFrame, encodeMessage } from "#wire/encode.ts";
@@ -205,10 +206,12 @@ export function finishOf(...files: readonly (readonly ScriptChunk[])[]): Message
     files: files.map((chunks, file) => {
       const flat = createHash("sha256");
       const root = new RootHasher();
+      const trail = new RootTrail(root);
       let bytes = 0;
       for (const chunk of chunks) {
         flat.update(chunk.stored);
         root.add(chunk.offset, chunk.stored.length, createHash("sha256").update(chunk.stored).digest());
+        trail.follow();
         bytes += chunk.stored.length;
       }
       return {
@@ -217,6 +220,7 @@ export function finishOf(...files: readonly (readonly ScriptChunk[])[]): Message
         bytes,
         sha256: Uint8Array.from(flat.digest()),
         root: root.root(),
+        trail: trail.bytes(),
       };
     }),
     entries: 3,

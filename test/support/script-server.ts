@@ -125,20 +125,31 @@ export class ServedLink {
 export class ScriptServer implements Dialer {
   readonly links: ServedLink[] = [];
   down = false;
+  /** Whoever dials waits, as behind a firewall that drops everything. */
+  hanging = false;
   dialled = 0;
+  /** Which start of the server this is. */
+  boot = BOOT;
   readonly #clock: Clock;
   readonly #script: Script;
   readonly #files: readonly [Map<number, number>, Map<number, number>] = [new Map(), new Map()];
   #slotGeneration = 0;
   #generation = 1;
+  #boots = 0;
 
   constructor(clock: Clock, script: Script = () => false) {
     this.#clock = clock;
     this.#script = script;
   }
 
-  dial(): Promise<Connection> {
+  dial(signal?: AbortSignal): Promise<Connection> {
     this.dialled += 1;
+    if (this.hanging) {
+      return new Promise((_, reject) => {
+        const give = (): void => reject(new Failure("E_INTERRUPTED", "interrupted while connecting"));
+        signal?.addEventListener("abort", give, { once: true });
+      });
+    }
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
     const pipe = scriptPipe(this.#clock, `192.0.2.7:${50_000 + this.dialled}`, () => {
       throw new Failure("E_TLS", "the script looks at no certificate");
@@ -160,13 +171,21 @@ export class ScriptServer implements Dialer {
     return this.links.filter((link) => link.hello?.role === "stream" && link.hello.slot === slot);
   }
 
+  /** Another start of the server: of what it held, the first `durableChunks` of the archive are left. */
+  restart(durableChunks: number): void {
+    this.#boots += 1;
+    this.boot = `${BOOT.slice(0, -6)}${String(this.#boots).padStart(6, "0")}`;
+    for (const sequence of [...this.#files[0].keys()]) if (sequence >= durableChunks) this.#files[0].delete(sequence);
+    this.#files[1].clear();
+  }
+
   welcome(link: ServedLink): void {
     this.#slotGeneration += 1;
     if (link.isSession && link.hello?.session !== undefined) this.#generation += 1;
     link.send("welcome", {
       version: 1,
       software: "nbackup-server 0.0.0",
-      boot: BOOT,
+      boot: this.boot,
       generation: this.#generation,
       slotGeneration: this.#slotGeneration,
     });
@@ -190,7 +209,7 @@ export class ScriptServer implements Dialer {
   /** What arrived is durable as far as it has no gap, the rest received. */
   sack(link: ServedLink, fields: Partial<Message<"sack">> = {}): void {
     const files = ([0, 1] as const).map((file) => this.#acknowledged(file));
-    link.send("sack", { boot: BOOT, generation: this.#generation, files, lost: [], stalled: false, ...fields });
+    link.send("sack", { boot: this.boot, generation: this.#generation, files, lost: [], stalled: false, ...fields });
   }
 
   refuse(

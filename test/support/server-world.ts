@@ -4,17 +4,19 @@
  */
 import { expect } from "bun:test";
 import type { LogFields, Logger } from "#base/log.ts";
-import type { Random } from "#base/random.ts";
 import { GiB, MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import type { StorageMemory } from "#server/storage-shelf.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { ScriptLink } from "./script-client.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
+import { seededRandom } from "./seeded-random.ts";
 import { settle, SimClock } from "./sim-clock.ts";
 
 export const RUN = "00000000-0000-4000-8000-000000000001";
@@ -29,11 +31,13 @@ export interface WorldOptions {
   readonly memoryBytesMax?: number;
   readonly sessionIdleTimeoutMs?: number;
   readonly shutdownTimeoutMs?: number;
+  readonly chunkBuffer?: { readonly bytesMax: number; readonly drainRatio: number };
   readonly storages?: readonly StorageConfig[];
   readonly disk?: MemoryDisk;
   readonly clock?: SimClock;
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
+  readonly knownStorages?: StorageMemory;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
 }
@@ -67,14 +71,20 @@ export class ServerWorld {
   readonly clock: SimClock;
   readonly disk: MemoryDisk;
   readonly server: Server;
+  readonly buffer: ChunkBuffer;
   readonly events: ObservedEvent[] = [];
+  /** What an administrator would call the state directory. */
+  readonly knownStorages: StorageMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
   private constructor(options: WorldOptions) {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
+    this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
+      chunkBuffer: this.buffer,
       config: {
         server: {
           listen: { host: "0.0.0.0", port: 9847 },
@@ -91,6 +101,7 @@ export class ServerWorld {
       log: this.#log(),
       events: { emit: (event) => void this.events.push(event) },
       software: "nbackup-server 0.0.0",
+      knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
     });
@@ -107,9 +118,12 @@ export class ServerWorld {
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {
     const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+    const { chunkShardLevels: shardLevels, chunkFsync } = assembler;
     return Storage.open({
       ...{ name, baseDir, established, maxBackups, minAgeMs, reserve },
       pendingBytesMax: assembler.pendingMemBytesMax,
+      staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
+      buffer: this.buffer,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -196,7 +210,8 @@ export class ServerWorld {
     await this.wait(Promise.all([first, this.server.shutdown()]));
     await this.clock.advance(10_000);
     await settle();
-    expect(this.server.view()).toEqual({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+    expect(this.server.view()).toMatchObject({ sessionCount: 0, waitingCount: 0, connectionCount: 0 });
+    expect(this.buffer.usedBytes).toBe(0);
     const suspended = this.eventsOf("session.suspended").map((event) => String(event.fields["session"]));
     const left = this.unfinished().map((path) => path.split("/")[2] ?? "");
     expect(left.filter((session) => !suspended.includes(session))).toEqual([]);
@@ -219,6 +234,18 @@ export class ServerWorld {
     };
     return log;
   }
+}
+
+/** Nothing is known yet. */
+function rememberedStorages(): StorageMemory {
+  const baseDirs = new Set<string>();
+  return {
+    has: (baseDir) => baseDirs.has(baseDir),
+    add: (baseDir) => {
+      baseDirs.add(baseDir);
+      return Promise.resolve();
+    },
+  };
 }
 
 export function helloOf(fields: Partial<Message<"hello">>): Message<"hello"> {
@@ -255,16 +282,4 @@ async function makeDirectories(disk: MemoryDisk, path: string): Promise<void> {
       if (!(error instanceof Error) || !error.message.startsWith("EEXIST")) throw error;
     }
   }
-}
-
-/** mulberry32: small, and the same on every machine. */
-export function seededRandom(seed: number): Random {
-  let state = seed;
-  const unit = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return { unit, bytes: (length) => Uint8Array.from({ length }, () => Math.floor(unit() * 256)) };
 }

@@ -5,6 +5,7 @@ import type { ChunkKind, FileNumber } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
+import { trailStride } from "#base/root-trail.ts";
 import type { Disk } from "#store/disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { ChunkWriter, FileProof, SessionEvents, SessionProof, SessionRequest } from "#store/session-types.ts";
@@ -117,10 +118,12 @@ export interface Kit {
 
 /** A storage on a simulated disk and clock. */
 export async function openKit(
-  options: Partial<Omit<StorageOptions, "disk" | "clock" | "log">> & { readonly disk?: MemoryDisk } = {},
+  options: Partial<Omit<StorageOptions, "disk" | "clock" | "log">> & {
+    readonly disk?: MemoryDisk;
+    readonly clock?: SimClock;
+  } = {},
 ): Promise<Kit> {
-  const { disk = new MemoryDisk(), ...rest } = options;
-  const clock = new SimClock();
+  const { disk = new MemoryDisk(), clock = new SimClock(), ...rest } = options;
   const log = listLog();
   const storage = await Storage.open(storageOptions({ ...rest, disk, clock, log }));
   return { disk, clock, log, storage };
@@ -165,7 +168,21 @@ export function testFile(random: Random, lengths: readonly number[], file: FileN
   );
   const sha256 = createHash("sha256").update(bytes).digest();
   const root = createHash("sha256").update(list).digest();
-  return { chunks, bytes, proof: { file, chunks: chunks.length, bytes: bytes.length, sha256, root } };
+  return {
+    chunks,
+    bytes,
+    proof: { file, chunks: chunks.length, bytes: bytes.length, sha256, root, trail: trailOf(list) },
+  };
+}
+
+/** What the root of the list was after every so many of its entries: the obvious way. */
+function trailOf(list: Uint8Array): Uint8Array {
+  const stepBytes = trailStride(list.length / 44) * 44;
+  const prefixes: Uint8Array[] = [];
+  for (let end = stepBytes; end <= list.length; end += stepBytes) {
+    prefixes.push(createHash("sha256").update(list.subarray(0, end)).digest().subarray(0, 8));
+  }
+  return Uint8Array.from(Buffer.concat(prefixes));
 }
 
 export function proofOf(...files: readonly TestFile[]): SessionProof {

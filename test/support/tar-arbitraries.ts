@@ -1,7 +1,7 @@
 /** Random entries for the tar writer, and what the reader must make of them. */
 import fc from "fast-check";
 import { aclText, type AclEntry } from "#archive/acl.ts";
-import { readAttributes } from "#archive/attributes.ts";
+import { AttributeReader } from "#archive/attributes.ts";
 import { ATTRIBUTES_BYTES_MAX } from "#archive/pax.ts";
 import type { Stat } from "#archive/source.ts";
 import type { SparseMap } from "#archive/sparse.ts";
@@ -129,7 +129,7 @@ function attributesOf(
   };
   const acl = (key: string, entries: readonly AclEntry[] | undefined): TarEntry["attributes"] =>
     entries === undefined ? [] : [{ key: bytesOf(`SCHILY.acl.${key}`), value: bytesOf(aclText(entries)) }];
-  const fromXattrs = readAttributes(from, ATTRIBUTES_BYTES_MAX, (reason) => {
+  const fromXattrs = new AttributeReader(ATTRIBUTES_BYTES_MAX).read(from, (reason) => {
     throw new Error(reason);
   });
   return [...acl("access", access), ...acl("default", defaults), ...fromXattrs];

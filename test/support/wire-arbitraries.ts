@@ -14,6 +14,11 @@ const text = fc.oneof(fc.string({ maxLength: 40 }), fc.string({ unit: "grapheme"
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
 const id = fc.uuid();
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
+/** Of a few chunks, or as long as it may be. */
+const trail = fc.oneof(
+  fc.uint8Array({ maxLength: 40 }),
+  fc.integer({ min: 0, max: 255 }).map((byte) => new Uint8Array(16_384).fill(byte)),
+);
 const file = fc.constantFrom<0 | 1>(0, 1);
 const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.option(arbitrary, { nil: undefined });
@@ -68,7 +73,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     stalled: fc.boolean(),
   }),
   finish: fc.record({
-    files: fc.array(fc.record({ file, chunks: u32, bytes: uint, sha256: digest, root: digest }), {
+    files: fc.array(fc.record({ file, chunks: u32, bytes: uint, sha256: digest, root: digest, trail }), {
       minLength: 1,
       maxLength: 2,
     }),
@@ -85,10 +90,25 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     removed: fc.array(text, { maxLength: 5 }),
   }),
   ended: fc.record({ session: id, ...failure }),
-  disown: fc.record({ code: text, message: text }),
+  disown: fc.record({ code: fc.string({ maxLength: 40 }), message: fc.string({ unit: "grapheme", maxLength: 100 }) }),
   ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
   pong: fc.record({ id: u32 }),
   goodbye: fc.constant({}),
+  health: fc.record({
+    state: fc.constantFrom("READY", "BUSY", "LOW_DISK", "MAINTENANCE"),
+    storages: fc.array(
+      fc.record({
+        name,
+        freeBytes: uint,
+        reserveBytes: uint,
+        state: fc.constantFrom("ok", "low", "full", "failed"),
+        reason: optional(fc.string({ maxLength: 40 })),
+      }),
+      { maxLength: 5 },
+    ),
+    storageCount: uint,
+    sessions: fc.record({ running: uint, max: uint, waiting: uint }),
+  }),
 };
 
 /** A message of one of the types, with its frame. */

@@ -14,6 +14,7 @@ const clock: Clock = { now: () => 0, wall: () => 0, after: () => ({ cancel: () =
 
 function windowWith(lengths: readonly number[]): SendWindow {
   const window = new SendWindow(64 * MiB);
+  window.welcome("b", 1);
   lengths.forEach((length, sequence) => {
     const stored = new Uint8Array(length).map((_, i) => (i * 31 + sequence) & 0xff);
     window.reserve(length);

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { KiB, MiB } from "#base/units.ts";
 import { workerCount } from "#agent/backup-run.ts";
 import { shouldRescue } from "#agent/rescue.ts";
+import { SessionRetries } from "#agent/session-retries.ts";
 import { streamCount } from "#agent/stream-count.ts";
 
 test("no more streams are used than the window holds two chunks for, and parallels 0 stays 0", () => {
@@ -36,6 +37,8 @@ test("a chunk is rescued only when the run is about to wait for it and it is lat
     waitedMs: 1001,
     rttMs: 10,
     usualMs: 100,
+    limitedMs: 0,
+    carriers: 1,
   };
   expect(shouldRescue(late)).toBe(true);
   expect(shouldRescue({ ...late, windowUsedBytes: 74 })).toBe(false);
@@ -43,4 +46,29 @@ test("a chunk is rescued only when the run is about to wait for it and it is lat
   expect(shouldRescue({ ...late, waitedMs: 1000 })).toBe(false);
   expect(shouldRescue({ ...late, rttMs: 300 })).toBe(false);
   expect(shouldRescue({ ...late, usualMs: 600 })).toBe(false);
+  expect(shouldRescue({ ...late, limitedMs: 600 })).toBe(false);
+  // Copies share one slow line: each waits longer than the one before.
+  expect(shouldRescue({ ...late, carriers: 2 })).toBe(false);
+  expect(shouldRescue({ ...late, carriers: 2, waitedMs: 4001 })).toBe(true);
+  expect(shouldRescue({ ...late, carriers: 3, waitedMs: 4001 })).toBe(false);
+});
+
+test("sessions that were lost before anything was acknowledged are begun retry.max_attempts times in all", () => {
+  const retries = new SessionRetries(4);
+  expect([retries.next("E_SHUTDOWN", 0), retries.next("E_SESSION_GONE", 0)]).toEqual([0, 1]);
+  expect([retries.next("E_GIVE_UP", 0), retries.next("E_SHUTDOWN", 0)]).toEqual([2, undefined]);
+  expect(new SessionRetries(1).next("E_SHUTDOWN", 1)).toBeUndefined();
+});
+
+test("a session of which something was acknowledged starts the count and the delays anew", () => {
+  const retries = new SessionRetries(3);
+  expect([retries.next("E_SHUTDOWN", 0), retries.next("E_SESSION_GONE", 0)]).toEqual([0, 1]);
+  expect([retries.next("E_GIVE_UP", 5), retries.next("E_SESSION_EXPIRED", 0)]).toEqual([0, 1]);
+});
+
+test("but one and the same failure is met only so often, however far each session came", () => {
+  const retries = new SessionRetries(3);
+  const codes = ["E_MISMATCH", "E_SHUTDOWN", "E_MISMATCH", "E_SHUTDOWN"] as const;
+  expect(codes.map((code) => retries.next(code, 1e9))).toEqual([0, 0, 0, 0]);
+  expect(retries.next("E_MISMATCH", 1e9)).toBeUndefined();
 });

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import path from "node:path";
 import { type AclEntry, aclText, aclValue, parseAclText, parseAclValue } from "#archive/acl.ts";
-import { readAttributes, xattrName } from "#archive/attributes.ts";
+import { AttributeReader, xattrName } from "#archive/attributes.ts";
 import { type Libc, libc } from "#archive/linux-libc.ts";
 import { LinuxXattrs } from "#archive/linux-xattrs.ts";
 import { ATTRIBUTES_BYTES_MAX } from "#archive/pax.ts";
@@ -91,7 +91,9 @@ function read(
   bytesMax = MiB,
 ): { readonly records: readonly string[]; readonly problems: readonly string[] } {
   const problems: string[] = [];
-  const records = readAttributes(from, bytesMax, (reason, errno) => problems.push(`${reason} ${errno ?? ""}`.trim()));
+  const records = new AttributeReader(bytesMax).read(from, (reason, errno) =>
+    problems.push(`${reason} ${errno ?? ""}`.trim()),
+  );
   return { records: records.map(({ key, value }) => `${latin1(key)}=${latin1(value)}`), problems };
 }
 

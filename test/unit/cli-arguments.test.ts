@@ -48,6 +48,17 @@ describe("the command line of nbackup-agent", () => {
     ["check-config --config a.yaml", { command: "check-config", configFile: "a.yaml", json: false }],
     ["--config a.yaml check-config --json", { command: "check-config", configFile: "a.yaml", json: true }],
     ["check-config", { command: "check-config", configFile: "/etc/nbackup/agent.yaml", json: false }],
+    [
+      "health backup.example.com:9847 --config a.yaml",
+      {
+        ...{ command: "health", configFile: "a.yaml", json: false },
+        server: { host: "backup.example.com", port: 9847 },
+      },
+    ],
+    [
+      "--json health [::1]:1",
+      { command: "health", configFile: "/etc/nbackup/agent.yaml", server: { host: "::1", port: 1 }, json: true },
+    ],
     ["--version", { command: "print", text: "nbackup-agent 1.2.3\n" }],
     ["--help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
     ["check-config --help", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
@@ -63,7 +74,13 @@ describe("the command line of nbackup-agent", () => {
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
-    ["now", "unknown command now", "The commands are check-config; see nbackup-agent --help."],
+    ["now", "unknown command now", "The commands are check-config, health; see nbackup-agent --help."],
+    ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
+    [
+      "health backup",
+      "backup is not the address of a server: the port is missing",
+      "Write HOST:PORT, as in server.address.",
+    ],
     ["--once --config", "--config wants a value", "Write --config FILE, or --config=FILE if it begins with a dash."],
     [
       "--once --config --json",
@@ -99,11 +116,30 @@ describe("the command line of nbackup-server", () => {
       "pki agent web-01 --dir D --days=3 -- x",
       { command: "pki", args: ["agent", "web-01", "--dir", "D", "--days=3", "--", "x"] },
     ],
+    ["status --json --config s.yaml", { command: "status", configFile: "s.yaml", json: true }],
+    ["sessions", { command: "sessions", configFile: "/etc/nbackup/server.yaml", json: false }],
+    ["history --limit 3 --config s", { command: "history", configFile: "s", json: false, limit: 3, agent: undefined }],
+    ["events --config s", { command: "events", configFile: "s", json: false, limit: 50 }],
+    ["abort 7 --config s", { command: "abort", configFile: "s", json: false, session: "7" }],
+    [
+      "prune web-1 home --dry-run --storage main --config s",
+      {
+        ...{ command: "prune", configFile: "s", json: false, agent: "web-1", backup: "home" },
+        ...{ storage: "main", dryRun: true },
+      },
+    ],
     ["--help pki", { command: "print", text: helpText(SERVER_PROGRAM, commandNamed(SERVER_PROGRAM, "pki")) }],
   ];
   for (const [line, command] of cases) {
     test(`reads: ${line === "" ? "nothing at all" : line}`, () => expect(server(line)).toEqual(command));
   }
+  test("refuses a limit that is none and a name that is none", () => {
+    for (const limit of ["0", "x", "1e3", "10001", "-1"]) {
+      expect(usageOf(() => server(`history --limit=${limit}`)).message).toBe(`--limit is ${limit}`);
+    }
+    expect(() => server("prune ../..")).toThrow('AGENT is "../.."');
+    expect(usageOf(() => server("abort")).message).toBe("nbackup-server abort wants SESSION");
+  });
   test("refuses an option before pki that pki-tools would never see", () => {
     expect(usageOf(() => server("--config s.yaml pki init")).message).toBe("nbackup-server pki does not take --config");
   });

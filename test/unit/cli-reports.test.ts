@@ -4,6 +4,7 @@ import { safeText } from "#base/safe-text.ts";
 import { checkJson, checkText } from "#cli/check-report.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
+import { healthExit, healthJson, type HealthReport, healthText, unreachableJson } from "#cli/health-report.ts";
 import { onceExit, onceJson, type OnceReport, onceText, problemsText } from "#cli/once-report.ts";
 import { ConfigFailure, type ConfigProblem } from "#config/problem.ts";
 
@@ -207,5 +208,51 @@ describe("check-config", () => {
       problems: [{ code: "E_CERTIFICATE", line: null, key: "", message: "expired", hint: "Renew." }],
       warnings: [],
     });
+  });
+});
+
+describe("health", () => {
+  const report: HealthReport = {
+    software: "nbackup-server 0.1.0",
+    state: "LOW_DISK",
+    sessions: { running: 3, max: 32, waiting: 0 },
+    storages: [
+      { name: "main", state: "low", freeBytes: 5 * 2 ** 30, reserveBytes: 10 * 2 ** 30 },
+      { name: "tape", state: "failed", freeBytes: 0, reserveBytes: 0, reason: "/mnt/tape is not\nthere" },
+    ],
+    storageCount: 4,
+  };
+
+  test("is a table for people", () => {
+    expect(healthText("backup:9847", report).split("\n")).toEqual([
+      "backup:9847: LOW DISK (nbackup-server 0.1.0)",
+      "sessions: 3 of 32 running, 0 waiting",
+      "STORAGE  STATE   FREE     RESERVE",
+      "main     low     5.00 GB  10.0 GB",
+      "tape     failed  -        -        /mnt/tape is not\\u{a}there",
+      "and 2 more storages, all of them ok",
+      "",
+    ]);
+  });
+
+  test("is one JSON object for programs, also when there was no answer", () => {
+    expect(JSON.parse(healthJson("backup:9847", report))).toEqual({
+      ...{ server: "backup:9847", state: "LOW_DISK", software: "nbackup-server 0.1.0", storageCount: 4 },
+      sessions: { running: 3, max: 32, waiting: 0 },
+      storages: [
+        { name: "main", state: "low", freeBytes: 5 * 2 ** 30, reserveBytes: 10 * 2 ** 30, reason: null },
+        { name: "tape", state: "failed", freeBytes: null, reserveBytes: null, reason: "/mnt/tape is not\nthere" },
+      ],
+    });
+    expect(JSON.parse(unreachableJson("backup:9847", new Failure("E_CONNECT", "nobody listens there")))).toMatchObject({
+      ...{ server: "backup:9847", state: "UNREACHABLE", code: "E_CONNECT", message: "nobody listens there" },
+    });
+  });
+
+  test("exits with 0, 10, 11 or 12", () => {
+    const exits = (["READY", "BUSY", "LOW_DISK", "MAINTENANCE"] as const).map((state) =>
+      healthExit({ ...report, state }),
+    );
+    expect(exits).toEqual([0, 10, 11, 12]);
   });
 });

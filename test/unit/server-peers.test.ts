@@ -29,6 +29,16 @@ function count(link: ScriptLink, type: string): number {
   return link.received.filter((message) => message.type === type).length;
 }
 
+test("who is welcomed and does not say Begin within 10 s is refused", async () => {
+  const w = await start();
+  const { link } = await w.hello();
+  await w.clock.advance(9_900);
+  expect(link.isClosed).toBe(false);
+  expect((await w.wait(link.expect("refused"))).code).toBe("E_TIMEOUT");
+  await w.wait(link.closed());
+  expect(w.eventsOf("admission.refused")).toMatchObject([{ fields: { agent: "web-1", code: "E_TIMEOUT" } }]);
+});
+
 describe("before Hello", () => {
   test("who says nothing, or a byte now and then, is refused after 10 s", async () => {
     const w = await start();
@@ -89,6 +99,30 @@ describe("floods", () => {
     await w.wait(back.link.expect("welcome"));
   });
 
+  test("of connections that break the protocol or break off are told once a minute", async () => {
+    const w = await start();
+    const { admitted, pipe } = await w.session();
+    pipe.cut();
+    for (let time = 0; time < 3; time += 1) {
+      const { link, pipe: again } = w.resume(admitted.session);
+      await w.wait(link.expect("welcome"));
+      if (time === 1) link.raw(Buffer.from("GET / HTTP/1.1\r\nHost: somebody\r\n\r\n"));
+      await w.clock.advance(100);
+      again.cut();
+    }
+    const closed = w.eventsOf("connection.closed");
+    expect(closed).toMatchObject([
+      { level: "warn", repeatKey: "web-1 E_PROTOCOL", fields: { agent: "web-1", code: "E_PROTOCOL" } },
+    ]);
+    expect(w.logged.filter((line) => line.includes("connection closed"))).toEqual([]);
+    for (const kind of ["session.disconnected", "session.parked", "session.resumed"]) {
+      const keys = w.eventsOf(kind).map(({ repeatKey }) => repeatKey);
+      expect(keys.length).toBeGreaterThanOrEqual(3);
+      expect(new Set(keys).size).toBe(1);
+      expect(keys[0]).toStartWith(admitted.session);
+    }
+  });
+
   test("of tiny chunks with PUSH, new or known, are answered with a Sack every few milliseconds at most", async () => {
     const w = await start();
     const { link } = await w.session();
@@ -132,17 +166,21 @@ describe("floods", () => {
   });
 
   test("of Pings whose answers are not read cost the connection when 256 KiB of them wait", async () => {
-    const w = await start();
+    const w = await start({ sessionsMax: 1 });
+    const running = await w.session({}, { agent: "web-2" });
     const { pipe, link } = await w.hello();
+    link.send("begin", beginOf());
+    await w.wait(link.expect("queued"));
     pipe.client.pause();
     let second = 0;
     for (; second < 1_000 && !w.logged.some((line) => line.includes("does not read")); second += 1) {
       for (let id = 0; id < 30; id += 1) link.send("ping", { id });
+      running.link.send("ping", { id: second });
       await w.clock.advance(1_000);
-      if (w.server.view().connectionCount === 0) break;
+      if (w.server.view().connectionCount === 1) break;
     }
     expect(second).toBeWithin(100, 999);
-    expect(w.server.view().connectionCount).toBe(0);
+    expect(w.server.view().connectionCount).toBe(1);
     expect(String(w.eventsOf("admission.left")[0]?.fields["reason"])).toStartWith("E_LIMIT");
   });
 

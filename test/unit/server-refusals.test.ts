@@ -88,7 +88,7 @@ describe("Hello", () => {
     expect((await w.wait(link.expect("welcome"))).version).toBe(1);
   });
 
-  test.each(["control", "health", "read"] as const)("of role %s is refused with a sentence for now", async (role) => {
+  test.each(["control", "read"] as const)("of role %s is refused with a sentence for now", async (role) => {
     const refused = await refusedHello(await start(), { role });
     expect(refused).toMatchObject({ code: "E_USAGE", retry: false });
     expect(refused.message).toContain(role);

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { finishOf, makeChunks, type ScriptChunk, type ScriptLink } from "#test/support/script-client.ts";
-import { ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
+import { beginOf, ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
 
 let world: ServerWorld | undefined;
 
@@ -71,11 +71,13 @@ describe("Sack", () => {
   });
 
   test("an idle session hears a Sack on each of its connections every 5 s, a waiting agent a Ping", async () => {
-    const w = await start();
+    const w = await start({ sessionsMax: 1 });
     const { link, admitted } = await w.session({ parallels: 1 });
     const { link: stream } = w.stream(admitted.session, 0);
     await w.wait(stream.expect("welcome"));
     const idle = await w.hello("web-2");
+    idle.link.send("begin", beginOf());
+    await w.wait(idle.link.expect("queued"));
     const before = [link, stream, idle.link].map((one) => one.received.length);
     for (let beat = 0; beat < 4; beat += 1) {
       await w.clock.advance(5_000);

@@ -108,7 +108,10 @@ test("counts or proofs that differ are a mismatch: nothing is committed and the 
   const wrong: [string, SessionProof][] = [
     ["5 chunks", { ...good, files: [{ ...archive, chunks: 5 }, index] }],
     ["chunks of 372002 bytes were sent", { ...good, files: [{ ...archive, bytes: archive.bytes + 1 }, index] }],
-    ["file 0: the SHA-256", { ...good, files: [{ ...archive, sha256: other }, index] }],
+    [
+      "file 0: every chunk is what was sent, but the SHA-256",
+      { ...good, files: [{ ...archive, sha256: other }, index] },
+    ],
     ["file 1: the list of chunks", { ...good, files: [archive, { ...index, root: other }] }],
     ["file 1: 2 chunks", { ...good, files: [archive] }],
   ];

@@ -24,8 +24,8 @@ import {
 const made: string[] = [];
 const privileged = process.geteuid?.() === 0;
 
-function temporary(): string {
-  const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "nbackup-store-")));
+function temporary(base = os.tmpdir()): string {
+  const directory = fs.realpathSync(fs.mkdtempSync(path.join(base, "nbackup-store-")));
   made.push(directory);
   return directory;
 }
@@ -33,6 +33,12 @@ function temporary(): string {
 afterEach(() => {
   for (const directory of made.splice(0)) fs.rmSync(directory, { recursive: true, force: true });
 });
+
+function linuxDisk(): LinuxDisk {
+  const spawnThread = (): Worker =>
+    new Worker(new URL(import.meta.resolve("#bin/disk-worker.ts")).href, { smol: true });
+  return new LinuxDisk({ privileged, spawnThread });
+}
 
 function code(attempt: Promise<unknown>): Promise<unknown> {
   return attempt.then(
@@ -43,7 +49,7 @@ function code(attempt: Promise<unknown>): Promise<unknown> {
 
 test("a file is written and read at any place, and reads short only at its end", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const file = await disk.create(`${directory}/f`, 0o640);
   await file.write(Buffer.from("world"), 6);
   await file.write(Buffer.from("hello "), 0);
@@ -61,7 +67,7 @@ test("a file is written and read at any place, and reads short only at its end",
 
 test("modes are what was asked for, whatever the umask says", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const umask = process.umask(0o077);
   try {
     await (await disk.create(`${directory}/f`, 0o640)).close();
@@ -75,7 +81,7 @@ test("modes are what was asked for, whatever the umask says", async () => {
 
 test("nothing is overwritten, no link is followed, and every refusal has its errno name", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const at = (name: string): string => `${directory}/${name}`;
   await (await disk.create(at("f"), 0o600)).close();
   await disk.mkdir(at("d"), 0o700);
@@ -104,7 +110,7 @@ test("nothing is overwritten, no link is followed, and every refusal has its err
 
 test("a lock is held by one, in this process too, and a fifo in its place does not hang the server", async () => {
   const directory = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   const lock = await disk.lock(`${directory}/lock`);
   expect(await code(disk.lock(`${directory}/lock`))).toBe("EWOULDBLOCK");
   await lock.release();
@@ -113,9 +119,54 @@ test("a lock is held by one, in this process too, and a fifo in its place does n
   expect(await code(disk.open(`${directory}/fifo`, "read"))).toBe("EINVAL");
 });
 
+test("a filesystem is synced off the main thread, by as many as hold it, and the thread ends with the last", async () => {
+  const directory = temporary();
+  const disk = linuxDisk();
+  const [first, second] = [await disk.openFilesystem(directory), await disk.openFilesystem(directory)];
+  const file = await disk.create(`${directory}/f`, 0o640);
+  await file.write(new Uint8Array(1 << 20), 0);
+  await Promise.all([first.sync(), second.sync(), first.sync()]);
+  await first.close();
+  await second.sync();
+  await second.close();
+  await file.close();
+  expect(await code(disk.openFilesystem(`${directory}/f`))).toBe("ENOTDIR");
+});
+
+test("whole files are appended to another as far as they fit, the first in any case, from this filesystem or another", async () => {
+  // The kernel copies within a filesystem; between two of different kinds it does not.
+  const directories = [temporary(), temporary(fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir())];
+  const disk = linuxDisk();
+  for (const into of directories) {
+    const [directory] = directories;
+    const filesystem = await disk.openFilesystem(into);
+    const lengths = [3_000_000, 1, 2_000_000, 0, 500_000];
+    const paths = lengths.map((length, index) => {
+      fs.writeFileSync(`${directory}/${index}`, Buffer.alloc(length, index + 1));
+      return `${directory}/${index}`;
+    });
+    const whole = `${into}/whole`;
+    fs.writeFileSync(whole, "before");
+    expect(await filesystem.append(paths, whole, 6, 1)).toEqual([3_000_000]);
+    expect(await filesystem.append(paths.slice(1), whole, 3_000_006, 2_000_001)).toEqual([1, 2_000_000, 0]);
+    expect(await filesystem.append(paths.slice(4), whole, 5_000_007, 1 << 30)).toEqual([500_000]);
+    const expected = lengths.map((length, index) => Buffer.alloc(length, index + 1));
+    expect(fs.readFileSync(`${into}/whole`).equals(Buffer.concat([Buffer.from("before"), ...expected]))).toBeTrue();
+    fs.symlinkSync(`${directory}/0`, `${into}/link`);
+    const append = (names: string[]): Promise<readonly number[]> => filesystem.append(names, whole, 0, 1 << 30);
+    expect(await code(append([`${into}/missing`]))).toBe("ENOENT");
+    expect(await code(append([`${into}/link`]))).toBe("ELOOP");
+    expect(await code(append([into]))).toBe("EINVAL");
+    expect(await append([`${directory}/1`, `${into}/missing`, `${directory}/1`])).toEqual([1]);
+    expect(await code(filesystem.append([`${directory}/1`], `${into}/link`, 0, 1))).toBe("ELOOP");
+    expect(await code(filesystem.append([`${directory}/1`], `${into}/missing`, 0, 1))).toBe("ENOENT");
+    await filesystem.close();
+  }
+});
+
 test("a session on a real disk leaves the three files, checked by sha256sum, and nothing else", async () => {
   const baseDir = temporary();
-  const disk = new LinuxDisk({ privileged });
+  const disk = linuxDisk();
   if (privileged) fs.chownSync(baseDir, 1234, 1235);
   const options = storageOptions({ baseDir, disk, clock: systemClock, pendingBytesMax: 1 << 20 });
   const storage = await Storage.open(options);
@@ -153,9 +204,7 @@ test("a session on a real disk leaves the three files, checked by sha256sum, and
 
 test("an aborted session on a real disk leaves nothing", async () => {
   const baseDir = temporary();
-  const storage = await Storage.open(
-    storageOptions({ baseDir, disk: new LinuxDisk({ privileged }), clock: systemClock }),
-  );
+  const storage = await Storage.open(storageOptions({ baseDir, disk: linuxDisk(), clock: systemClock }));
   const file = testFile(seededRandom(6), [500_000, 500_000]);
   const store = await storage.createSession(request(), listen().events);
   send(store, chunkAt(file, 1));

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import { type LeftSession, Storage } from "#store/storage.ts";
+import { type Staging, STAGINGS } from "#test/support/lazy-kit.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { settle, SimClock } from "#test/support/sim-clock.ts";
 import {
@@ -49,10 +50,26 @@ interface Life {
   committed: boolean;
 }
 
+/** Where chunks lie: at their place, and staged in each way, with batches of a few. */
+const PLACEMENTS: readonly (Staging | undefined)[] = [
+  undefined,
+  ...STAGINGS.map((staging) => ({ ...staging, batchBytes: 200_000 })),
+];
+
+function nameOf(staging: Staging | undefined): string {
+  if (staging === undefined) return "eager";
+  return `lazy, ${staging.shardLevels} levels, ${staging.chunkFsync ? "each chunk synced" : "the filesystem synced"}`;
+}
+
 /** A whole session; `life` says how far it came before it stopped for good. */
-async function live(disk: MemoryDisk, order: typeof allChunks, life: Life): Promise<void> {
+async function live(
+  disk: MemoryDisk,
+  order: typeof allChunks,
+  life: Life,
+  staging: Staging | undefined,
+): Promise<void> {
   const clock = new SimClock();
-  const storage = await Storage.open(storageOptions({ disk, clock }));
+  const storage = await Storage.open(storageOptions({ disk, clock, staging }));
   const store = await storage.createSession(request(), {
     ...listen().events,
     durable: () => {
@@ -68,7 +85,9 @@ async function live(disk: MemoryDisk, order: typeof allChunks, life: Life): Prom
   await storage.close();
 }
 
-async function crashAt(call: number, seed: number | undefined): Promise<"ended" | "gone" | "went on" | "committed"> {
+type CrashOutcome = "ended" | "gone" | "went on" | "committed";
+
+async function crashAt(call: number, seed: number | undefined, staging: Staging | undefined): Promise<CrashOutcome> {
   const disk = new MemoryDisk();
   const crashed = Promise.withResolvers<boolean>();
   disk.hook = ({ index }) => {
@@ -78,10 +97,10 @@ async function crashAt(call: number, seed: number | undefined): Promise<"ended" 
   };
   const life: Life = { durableChunks: 0, committed: false };
   const order = seed === undefined ? allChunks : shuffled(allChunks, seededRandom(seed));
-  const ended = await Promise.race([crashed.promise, live(disk, order, life).then(() => true)]);
+  const ended = await Promise.race([crashed.promise, live(disk, order, life, staging).then(() => true)]);
   await settle();
   const after = disk.reboot(seed === undefined ? undefined : seededRandom(seed));
-  const kit = await openKit({ disk: after });
+  const kit = await openKit({ disk: after, staging });
   const { sessions, casualties } = kit.storage.takeLeft();
   expect(casualties).toEqual([]);
   const [left] = sessions;
@@ -109,24 +128,26 @@ async function crashAt(call: number, seed: number | undefined): Promise<"ended" 
   return ended ? "ended" : outcome;
 }
 
-test("a session goes on after a power loss before any call of its life, and nothing acknowledged is lost", async () => {
-  const seen = { gone: 0, "went on": 0, committed: 0 };
-  for (let call = 0; ; call += 1) {
-    const outcome = await crashAt(call, undefined);
-    if (outcome === "ended") break;
-    seen[outcome] += 1;
-  }
-  expect(seen.gone).toBeGreaterThan(10);
-  expect(seen["went on"]).toBeGreaterThan(20);
-  expect(seen.committed).toBeGreaterThan(10);
-});
+describe.each(PLACEMENTS.map((staging) => [nameOf(staging), staging] as const))("a session, %s,", (_name, staging) => {
+  test("goes on after a power loss before any call of its life, and nothing acknowledged is lost", async () => {
+    const seen = { gone: 0, "went on": 0, committed: 0 };
+    for (let call = 0; ; call += 1) {
+      const outcome = await crashAt(call, undefined, staging);
+      if (outcome === "ended") break;
+      seen[outcome] += 1;
+    }
+    expect(seen.gone).toBeGreaterThan(10);
+    expect(seen["went on"]).toBeGreaterThan(20);
+    expect(seen.committed).toBeGreaterThan(10);
+  });
 
-test("so it does whatever part of what was not synced the disk has kept, and in whatever order chunks came", async () => {
-  let crashes = 0;
-  for (let seed = 1; seed <= 4; seed += 1) {
-    for (let call = 0; (await crashAt(call, seed * 1000 + call)) !== "ended"; call += 1) crashes += 1;
-  }
-  expect(crashes).toBeGreaterThan(250);
+  test("does so whatever part of what was not synced the disk has kept, in whatever order chunks came", async () => {
+    let crashes = 0;
+    for (let seed = 1; seed <= (staging === undefined ? 4 : 1); seed += 1) {
+      for (let call = 0; (await crashAt(call, seed * 1000 + call, staging)) !== "ended"; call += 1) crashes += 1;
+    }
+    expect(crashes).toBeGreaterThan(staging === undefined ? 250 : 80);
+  });
 });
 
 /** A storage with a session in it of which these chunks are durable, as a killed server leaves it. */

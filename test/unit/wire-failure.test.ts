@@ -3,7 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { Failure } from "#base/errors.ts";
 import { RootHasher } from "#base/root-hash.ts";
-import { failureFields, failureFromFields, wireText } from "#wire/failure.ts";
+import { disownFields, failureFields, failureFromFields, wireText } from "#wire/failure.ts";
+import { encodeMessage } from "#wire/encode.ts";
 import { MESSAGES } from "#wire/messages.ts";
 import { checkVersion, chooseVersion } from "#wire/version.ts";
 
@@ -36,6 +37,8 @@ describe("a failure crosses the wire", () => {
     expect(fields.message.endsWith("🦀…")).toBe(true);
     expect(fields.hint.isWellFormed()).toBe(true);
     expect(wireText("short")).toBe("short");
+    const disown = disownFields(new Failure("E_SOURCE_MISSING", "€".repeat(5000)));
+    expect(encodeMessage("disown", disown).length).toBeLessThanOrEqual(32 + 4096);
   });
 });
 

@@ -31,6 +31,7 @@ const FROM_SERVER: readonly FrameType[] = [
   "phase",
   "committed",
   "ended",
+  "health",
 ];
 
 function statesTaking(type: FrameType): readonly ReceiveState[] {
@@ -75,8 +76,8 @@ describe("receive states", () => {
     expect([...statesTaking("pong")]).toEqual(after);
   });
 
-  test("last frames close: Refused, Ended, Disown, Goodbye", () => {
-    for (const type of ["refused", "ended", "disown", "goodbye"] as const) {
+  test("last frames close: Refused, Ended, Disown, Goodbye, Health", () => {
+    for (const type of ["refused", "ended", "disown", "goodbye", "health"] as const) {
       for (const state of statesTaking(type))
         expect([state, type, stateAfterFrame(state, type)]).toEqual([state, type, "closed"]);
     }

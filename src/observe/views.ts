@@ -1,0 +1,122 @@
+/**
+ * What runs now, as plain values: the answer of `nbackup-server status` and `sessions`, and what the page shows. Whoever
+ * has the facts fills them in; nothing is kept here.
+ */
+import type { Metric } from "./metrics.ts";
+import type { Outcome } from "./records.ts";
+
+/** `low`: less free than its reserve, or it ran full; `unknown`: not looked at yet. */
+export type StorageState = "unknown" | "ok" | "low" | "failed";
+
+export interface StorageView {
+  readonly name: string;
+  readonly baseDir: string;
+  readonly state: StorageState;
+  /** Why it is not ok: a code of the error catalogue and its message. */
+  readonly code: string | null;
+  readonly message: string | null;
+  /** When it came into this state; null while unknown. */
+  readonly sinceWallMs: number | null;
+  /** Of the last look, null before the first. */
+  readonly totalBytes: number | null;
+  readonly freeBytes: number | null;
+  readonly reserveBytes: number | null;
+  readonly maxBackups: number;
+  readonly sessionCount: number;
+}
+
+export interface ServerStatus {
+  /** `nbackup-server 0.1.0` */
+  readonly software: string;
+  /** UUID of this start. */
+  readonly boot: string;
+  readonly pid: number;
+  readonly startedWallMs: number;
+  readonly uptimeMs: number;
+  /** It was told to stop and lets sessions finish. */
+  readonly stopping: boolean;
+  readonly sessionCount: number;
+  readonly sessionsMax: number;
+  readonly waitingCount: number;
+  readonly connectionCount: number;
+  /** Counted by `memory_limit`. */
+  readonly memoryBytes: number;
+  readonly memoryBytesMax: number;
+  readonly storages: readonly StorageView[];
+  /** Records that the disk of the state directory did not take. */
+  readonly lostRecords: { readonly events: number; readonly history: number; readonly failing: boolean };
+  readonly metrics: readonly Metric[];
+}
+
+export interface SessionView {
+  readonly session: string;
+  readonly agent: string;
+  readonly backup: string;
+  readonly storage: string;
+  readonly run: string;
+  /** Of the printed table of states: `receiving`, `parked`, `finishing` … */
+  readonly state: string;
+  readonly startWallMs: number;
+  readonly durationMs: number;
+  /** Number of streams; 0: data on the session connection. */
+  readonly parallels: number;
+  readonly connections: readonly string[];
+  readonly chunks: number;
+  readonly bytes: number;
+  readonly duplicateBytes: number;
+  readonly damagedChunks: number;
+  readonly breaks: number;
+  readonly entries: number;
+  readonly rawBytes: number;
+  /** What it will store as far as anyone knows; 0 when nobody does. */
+  readonly expectedBytes: number;
+  /** Waits for the disk. */
+  readonly backlogBytes: number;
+  /** Not reading, because the disk is behind. */
+  readonly stalled: boolean;
+}
+
+export interface WaitingView {
+  readonly agent: string;
+  readonly backup: string;
+  readonly storage: string;
+  readonly remote: string;
+  /** In the line, from 1. */
+  readonly position: number;
+}
+
+export interface SessionsView {
+  readonly running: readonly SessionView[];
+  readonly waiting: readonly WaitingView[];
+}
+
+/** What pruning did to one entry, or with a dry run would do. */
+export interface PrunedView {
+  readonly storage: string;
+  readonly agent: string;
+  readonly backup: string;
+  readonly removed: readonly { readonly archive: string; readonly bytes: number }[];
+  /** The disk refused to remove these. */
+  readonly stuck: readonly string[];
+  readonly keptCount: number;
+}
+
+export interface PruneFailure {
+  readonly storage: string;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface PruneView {
+  readonly dryRun: boolean;
+  readonly entries: readonly PrunedView[];
+  /** Storages that could not be pruned. */
+  readonly failures: readonly PruneFailure[];
+}
+
+/** How a session ended that was to be aborted: a commit that had begun wins. */
+export interface AbortView {
+  readonly session: string;
+  readonly outcome: Extract<Outcome, "aborted" | "committed">;
+}

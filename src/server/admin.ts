@@ -1,0 +1,173 @@
+/**
+ * What an administrator may ask of the running server, on plain values: requests come in as whatever JSON held, answers go
+ * out as JSON. How they travel (src/bin/control.ts: a socket in the state directory) is not its business, and whoever may
+ * reach that may ask everything.
+ */
+import * as z from "zod/mini";
+import { Failure, toFailure } from "#base/errors.ts";
+import { isName } from "#base/names.ts";
+import type { EventSink } from "#observe/events.ts";
+import type { EventRecord, SessionRecord } from "#observe/records.ts";
+import type { RecordStore } from "#observe/record-store.ts";
+import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus } from "#observe/views.ts";
+import type { PrunedEntry } from "#store/prune.ts";
+import type { Overview } from "./overview.ts";
+import type { Registry } from "./registry.ts";
+import { archivesRemoved } from "./session-ends.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+
+/** Rows of one answer: some MB. */
+const ROWS_MAX = 10_000;
+
+const rows = z._default(z.int().check(z.minimum(1), z.maximum(ROWS_MAX)), 50);
+const name = z.string().check(z.refine(isName));
+
+/** The rotation as the configuration file has it now: the server may run with an older one. */
+const pruneStorage = z.strictObject({
+  name,
+  baseDir: z.string(),
+  maxBackups: z.int().check(z.minimum(1)),
+  minAgeMs: z.number().check(z.minimum(0)),
+});
+
+const request = z.discriminatedUnion("command", [
+  z.strictObject({ command: z.literal("status") }),
+  z.strictObject({ command: z.literal("sessions") }),
+  z.strictObject({ command: z.literal("history"), limit: rows, agent: z.optional(z.string()) }),
+  z.strictObject({ command: z.literal("events"), limit: rows }),
+  z.strictObject({ command: z.literal("abort"), session: z.string() }),
+  z.strictObject({
+    command: z.literal("prune"),
+    storages: z.array(pruneStorage).check(z.maxLength(1_000)),
+    agent: z.optional(name),
+    backup: z.optional(name),
+    dryRun: z.boolean(),
+  }),
+]);
+
+export type AdminRequest = z.input<typeof request>;
+type Prune = Extract<z.output<typeof request>, { readonly command: "prune" }>;
+
+export interface AdminOptions {
+  readonly overview: Overview;
+  readonly registry: Registry;
+  readonly storages: StorageShelf;
+  readonly metrics: ServerMetrics;
+  readonly events: EventSink;
+}
+
+/** What only the process around the server knows. */
+export interface AdminSurroundings {
+  readonly pid: number;
+  readonly events: RecordStore<EventRecord>;
+  readonly history: RecordStore<SessionRecord>;
+}
+
+export class Admin {
+  readonly #options: AdminOptions;
+
+  constructor(options: AdminOptions) {
+    this.#options = options;
+  }
+
+  /** The answer as a plain value. Rejects with Failure E_USAGE and what the commands say. */
+  async handle(value: unknown, around: AdminSurroundings): Promise<unknown> {
+    const parsed = z.safeParse(request, value);
+    if (!parsed.success) {
+      throw new Failure("E_USAGE", "the running server does not know this request", {
+        hint: "Use the nbackup-server of the version that runs, or restart the server after an upgrade.",
+      });
+    }
+    const wanted = parsed.data;
+    switch (wanted.command) {
+      case "status":
+        return this.#status(around);
+      case "sessions":
+        return this.#options.overview.sessions();
+      case "history": {
+        const { agent, limit } = wanted;
+        return around.history.newest(limit, (record) => agent === undefined || record.agent === agent);
+      }
+      case "events":
+        return around.events.newest(wanted.limit);
+      case "abort":
+        return await this.#abort(wanted.session);
+      case "prune":
+        return await this.#prune(wanted);
+    }
+  }
+
+  #status({ pid, events, history }: AdminSurroundings): ServerStatus {
+    const lostRecords = {
+      ...{ events: events.droppedLines, history: history.droppedLines },
+      failing: events.failing || history.failing,
+    };
+    return { ...this.#options.overview.status(), pid, lostRecords };
+  }
+
+  async #abort(id: string): Promise<AbortView> {
+    const session = this.#options.registry.session(id);
+    if (session === undefined) {
+      throw new Failure("E_SESSION_GONE", `no session ${id} runs here`, {
+        hint: "nbackup-server sessions lists those that run.",
+      });
+    }
+    await session.end(new Failure("E_ABORTED", "aborted by an administrator of the server"));
+    if (session.state === "suspended") {
+      throw new Failure("E_SHUTDOWN", `the server is stopping and has left session ${id} on its disk`, {
+        hint: "Abort it after the next start of the server.",
+      });
+    }
+    return { session: id, outcome: session.state === "committed" ? "committed" : "aborted" };
+  }
+
+  /** Storages one after another; one that cannot be pruned does not stop the others. */
+  async #prune(wanted: Prune): Promise<PruneView> {
+    const { agent, backup, dryRun } = wanted;
+    const entries: PrunedView[] = [];
+    const failures: PruneFailure[] = [];
+    for (const { name: storage, baseDir, maxBackups, minAgeMs } of wanted.storages) {
+      try {
+        const opened = await this.#opened(storage, baseDir);
+        const pruned = await opened.prune({ agent, backup }, { maxBackups, minAgeMs }, dryRun);
+        const views = pruned.map((entry) => prunedView(storage, entry));
+        entries.push(...views);
+        if (!dryRun) for (const view of views) this.#removed(view);
+      } catch (error) {
+        failures.push(pruneFailure(storage, error));
+      }
+    }
+    return { dryRun, entries, failures };
+  }
+
+  #removed(view: PrunedView): void {
+    const removed = view.removed.map(({ archive }) => archive);
+    if (removed.length === 0) return;
+    this.#options.metrics.archivesRemoved(view.storage, removed.length);
+    this.#options.events.emit(archivesRemoved("prune", view, removed));
+  }
+
+  /** The same name may mean another directory in a file that was changed since the server started. */
+  #opened(storage: string, baseDir: string): ReturnType<StorageShelf["open"]> {
+    if (this.#options.storages.config(storage).baseDir !== baseDir) {
+      const text = `storage ${storage} of the running server is not ${baseDir}`;
+      throw new Failure("E_USAGE", text, { hint: "Restart nbackup-server to use the changed configuration." });
+    }
+    return this.#options.storages.open(storage);
+  }
+}
+
+/** As the command line and the page show it. */
+export function prunedView(storage: string, { agent, backup, removed, stuck, keptCount }: PrunedEntry): PrunedView {
+  return {
+    ...{ storage, agent, backup, keptCount },
+    removed: removed.map(({ archive, bytes }) => ({ archive, bytes })),
+    stuck: stuck.map(({ archive }) => archive),
+  };
+}
+
+export function pruneFailure(storage: string, error: unknown): PruneFailure {
+  const { code, message, hint } = toFailure(error);
+  return { storage, code, message, hint };
+}

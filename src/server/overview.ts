@@ -1,0 +1,129 @@
+/** What the server is doing now, as the plain values of #observe/views.ts and as gauges. It changes nothing. */
+import type { Clock } from "#base/clock.ts";
+import type { ServerConfig, StorageConfig } from "#config/types.ts";
+import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
+import type { AdmissionDesk } from "./admission-desk.ts";
+import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
+import type { Session } from "./session.ts";
+import type { SessionHouse } from "./session-house.ts";
+import type { StorageConditions } from "./storage-conditions.ts";
+
+export interface OverviewOptions {
+  readonly config: Pick<ServerConfig, "server" | "storages">;
+  readonly clock: Clock;
+  readonly boot: string;
+  readonly software: string;
+  readonly house: SessionHouse;
+  readonly desk: AdmissionDesk;
+  readonly conditions: StorageConditions;
+  readonly metrics: ServerMetrics;
+  readonly chunkBuffer: ChunkBufferView;
+  readonly staging: () => readonly StorageStaging[];
+  readonly connectionCount: () => number;
+  readonly stopping: () => boolean;
+}
+
+export class Overview implements ServerGauges {
+  readonly #options: OverviewOptions;
+  readonly #startedWallMs: number;
+  readonly #startedAtMs: number;
+
+  constructor(options: OverviewOptions) {
+    this.#options = options;
+    this.#startedWallMs = options.clock.wall();
+    this.#startedAtMs = options.clock.now();
+  }
+
+  sessionCount(): number {
+    return this.#options.house.registry.sessionCount;
+  }
+
+  waitingCount(): number {
+    return this.#options.desk.waitingCount;
+  }
+
+  connectionCount(): number {
+    return this.#options.connectionCount();
+  }
+
+  backlogBytes(): number {
+    let bytes = 0;
+    for (const session of this.#options.house.registry.sessions()) bytes += session.facts.backlogBytes;
+    return bytes;
+  }
+
+  memory(): BufferView {
+    const { house, config, chunkBuffer } = this.#options;
+    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
+    return { usedBytes, bytesMax: config.server.memoryBytesMax };
+  }
+
+  chunkBuffer(): ChunkBufferView {
+    const { usedBytes, bytesMax, pauses } = this.#options.chunkBuffer;
+    return { usedBytes, bytesMax, pauses };
+  }
+
+  staging(): readonly StorageStaging[] {
+    return this.#options.staging();
+  }
+
+  storages(): ReturnType<ServerGauges["storages"]> {
+    const { config, conditions } = this.#options;
+    return config.storages.map(({ name }) => {
+      const { state, space } = conditions.of(name);
+      return { name, usable: state !== "failed", space };
+    });
+  }
+
+  /** All but what the process itself knows. */
+  status(): Omit<ServerStatus, "pid" | "lostRecords"> {
+    const { config, clock, boot, software, metrics } = this.#options;
+    const memory = this.memory();
+    return {
+      ...{ software, boot, startedWallMs: this.#startedWallMs, uptimeMs: clock.now() - this.#startedAtMs },
+      stopping: this.#options.stopping(),
+      ...{ sessionCount: this.sessionCount(), sessionsMax: config.server.sessionsMax },
+      ...{ waitingCount: this.waitingCount(), connectionCount: this.connectionCount() },
+      ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
+      storages: config.storages.map((storage) => this.#storage(storage)),
+      metrics: metrics.registry.snapshot(),
+    };
+  }
+
+  sessions(): SessionsView {
+    return { running: [...this.#options.house.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
+  }
+
+  #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {
+    const { state, code, message, sinceWallMs, space } = this.#options.conditions.of(name);
+    let sessionCount = 0;
+    for (const { plan } of this.#options.house.registry.sessions()) if (plan.storage === name) sessionCount += 1;
+    return {
+      ...{ name, baseDir, state, code: code ?? null, message: message ?? null, sinceWallMs: sinceWallMs ?? null },
+      ...{ totalBytes: space?.totalBytes ?? null, freeBytes: space?.freeBytes ?? null },
+      ...{ reserveBytes: space?.reserveBytes ?? null, maxBackups, sessionCount },
+    };
+  }
+}
+
+function viewOf(session: Session): SessionView {
+  const { id, agent, backup, storage, run, startWallMs, parallels, expectedBytes } = session.plan;
+  const { totals, durationMs, backlogBytes, stalled } = session.facts;
+  const { chunks, bytes, duplicateBytes, damagedChunks, breaks, entries, rawBytes } = totals;
+  return {
+    ...{ session: id, agent, backup, storage, run, state: session.state, startWallMs, durationMs, parallels },
+    connections: session.links().map((link) => link.remoteAddress),
+    ...{
+      chunks,
+      bytes,
+      duplicateBytes,
+      damagedChunks,
+      breaks,
+      entries,
+      rawBytes,
+      expectedBytes,
+      backlogBytes,
+      stalled,
+    },
+  };
+}

@@ -1,0 +1,59 @@
+/** Which archives and entries a storage has, as its directories show them. It removes and judges nothing. */
+import { isName } from "#base/names.ts";
+import { archiveTimeMs } from "./archive-names.ts";
+import type { StorageRoot } from "./storage-root.ts";
+
+/** A committed archive, as its directory shows it. */
+export interface StoredArchive {
+  /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
+  readonly archive: string;
+  readonly bytes: number;
+  /** The time in its name, wall milliseconds. */
+  readonly timeMs: number;
+}
+
+/** Backup entries, all of them unless told. `backup` only together with `agent`. */
+export interface EntrySelection {
+  readonly agent?: string | undefined;
+  readonly backup?: string | undefined;
+}
+
+export interface Entry {
+  readonly agent: string;
+  readonly backup: string;
+}
+
+/** The archives of an entry, oldest first. Rejects with what the disk throws or E_STORAGE_FAILED. */
+export async function listArchives(root: StorageRoot, { agent, backup }: Entry): Promise<StoredArchive[]> {
+  const directory = `${agent}/${backup}`;
+  if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
+  const archives: StoredArchive[] = [];
+  for (const name of await root.list(directory)) {
+    const timeMs = archiveTimeMs(name);
+    if (timeMs === undefined) continue;
+    const stat = await root.stat(`${directory}/${name}`);
+    // Links and directories with such a name are not ours; a file may have been removed meanwhile.
+    if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
+  }
+  return archives;
+}
+
+/** The entries that have a directory, whatever lies in it, in order of their names. */
+export async function listEntries(root: StorageRoot, selection: EntrySelection): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  for (const agent of await directoriesIn(root, "", selection.agent)) {
+    for (const backup of await directoriesIn(root, agent, selection.backup)) entries.push({ agent, backup });
+  }
+  return entries;
+}
+
+/** Names that an agent or entry may have; what else lies there, or is a link, is not ours. */
+async function directoriesIn(root: StorageRoot, parent: string, only: string | undefined): Promise<string[]> {
+  const names: string[] = [];
+  for (const name of only === undefined ? await root.list(parent) : [only]) {
+    if (!isName(name)) continue;
+    const stat = await root.stat(parent === "" ? name : `${parent}/${name}`);
+    if (stat?.type === "directory") names.push(name);
+  }
+  return names;
+}

@@ -1,0 +1,47 @@
+/**
+ * The system calls that the store needs and node:fs lacks, by FFI on the C library. They run on the thread that calls
+ * them. Opened on first use, so that importing this costs nothing.
+ */
+import { dlopen, FFIType, ptr, read } from "bun:ffi";
+import { must } from "#base/assert.ts";
+
+function open() {
+  return dlopen("libc.so.6", {
+    flock: { args: ["i32", "i32"], returns: "i32" },
+    syncfs: { args: ["i32"], returns: "i32" },
+    copy_file_range: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: FFIType.i64_fast },
+    __errno_location: { args: [], returns: "ptr" },
+  }).symbols;
+}
+
+let libc: ReturnType<typeof open> | undefined;
+
+/** 0, or the errno. */
+export function flock(fd: number, operation: number): number {
+  libc ??= open();
+  return libc.flock(fd, operation) === 0 ? 0 : errno(libc);
+}
+
+/** Syncs the filesystem that an open file lies on, and takes as long as that takes; 0, or the errno. */
+export function syncfs(fd: number): number {
+  libc ??= open();
+  return libc.syncfs(fd) === 0 ? 0 : errno(libc);
+}
+
+const offsets = new BigInt64Array(2);
+
+/**
+ * Copies up to `length` bytes from one open file to another at these offsets, inside the kernel, and takes as long as the
+ * disk takes. How many were copied, 0 at the end of the first file; below 0: minus the errno.
+ */
+export function copyFileRange(from: number, fromOffset: number, to: number, toOffset: number, length: number): number {
+  libc ??= open();
+  offsets[0] = BigInt(fromOffset);
+  offsets[1] = BigInt(toOffset);
+  const copied = Number(libc.copy_file_range(from, ptr(offsets), to, ptr(offsets, 8), length, 0));
+  return copied < 0 ? -errno(libc) : copied;
+}
+
+function errno(symbols: ReturnType<typeof open>): number {
+  return read.i32(must(symbols.__errno_location(), "errno"), 0);
+}

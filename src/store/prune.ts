@@ -1,0 +1,67 @@
+/**
+ * Applies the rotation to many entries at once: `nbackup-server prune`. Through a storage that a server has open, or
+ * alone when no server runs. Like rotation it only unlinks, so a disk without a free byte does not stop it.
+ */
+import { Failure } from "#base/errors.ts";
+import { isName, NAME_RULE } from "#base/names.ts";
+import type { Logger } from "#base/log.ts";
+import { type Entry, type EntrySelection, listEntries } from "./archive-list.ts";
+import type { Disk } from "./disk.ts";
+import { type EntryRotation, rotateEntry } from "./rotate.ts";
+import type { RotationRule } from "./rotation.ts";
+import { takeLock, unusable } from "./storage-access.ts";
+import { StorageRoot } from "./storage-root.ts";
+
+export interface PrunedEntry extends Entry, EntryRotation {}
+
+export interface PruneAloneOptions {
+  readonly name: string;
+  readonly baseDir: string;
+  readonly rule: RotationRule;
+  readonly dryRun: boolean;
+  readonly disk: Disk;
+  readonly log: Logger;
+  readonly nowWallMs: number;
+}
+
+/** Every selected entry, one after another, by `rotate`. Rejects with Failure E_NAME or what the disk throws. */
+export async function pruneEntries(
+  root: StorageRoot,
+  selection: EntrySelection,
+  rotate: (entry: Entry) => Promise<EntryRotation>,
+): Promise<PrunedEntry[]> {
+  checkSelection(selection);
+  const pruned: PrunedEntry[] = [];
+  for (const entry of await listEntries(root, selection)) pruned.push({ ...entry, ...(await rotate(entry)) });
+  return pruned;
+}
+
+/**
+ * Prunes a storage that no server has open, and leaves unfinished sessions to the next start of one. Rejects with Failure
+ * E_LOCKED when somebody has it, E_NAME, E_STORAGE_FAILED.
+ */
+export async function pruneAlone(options: PruneAloneOptions, selection: EntrySelection): Promise<PrunedEntry[]> {
+  const { name, baseDir, rule, dryRun, disk, log, nowWallMs } = options;
+  const failed = unusable(`storage ${name}: ${baseDir} cannot be used`);
+  // A server makes the directory at its first start; here a missing one is more likely a disk that is not mounted.
+  const root = await StorageRoot.open(disk, baseDir, true).catch(failed);
+  const lock = await takeLock(root, name).catch(failed);
+  try {
+    return await pruneEntries(root, selection, (entry) =>
+      rotateEntry(root, entry, { rule, nowWallMs, dryRun, log }),
+    ).catch(failed);
+  } finally {
+    await lock.release();
+  }
+}
+
+function checkSelection({ agent, backup }: EntrySelection): void {
+  for (const [what, name] of [
+    ["agent", agent],
+    ["backup", backup],
+  ] as const) {
+    if (name !== undefined && !isName(name)) {
+      throw new Failure("E_NAME", `${what} name ${JSON.stringify(name)} is not ${NAME_RULE}`);
+    }
+  }
+}
