@@ -51,6 +51,7 @@ function makeArchive(corpus: Corpus, mode: CompressionMode, file: string): void 
   const reader = new ChunkReader({
     source: new LinuxSource({ roots: roots.map((root) => root.path) }),
     ...{ roots, excludes: new Excludes([]), rules: WALK_EVERYTHING, chunkBytes },
+    wall: () => Date.now(),
     report: (_path, reason) => {
       throw new Sentence(`The corpus could not be read: ${reason}.`);
     },
@@ -58,7 +59,8 @@ function makeArchive(corpus: Corpus, mode: CompressionMode, file: string): void 
   const buffer = new Uint8Array(rawBufferBytes(chunkBytes));
   const fd = openSync(file, "w");
   for (let chunk = reader.next(buffer); chunk !== undefined; chunk = reader.next(buffer)) {
-    writeSync(fd, compress(buffer.subarray(0, chunk.rawLength), { mode, level: LEVEL[mode] }));
+    if (chunk.kind !== "index")
+      writeSync(fd, compress(buffer.subarray(0, chunk.rawLength), { mode, level: LEVEL[mode] }));
   }
   reader.close();
   closeSync(fd);

@@ -48,13 +48,13 @@ export class Excludes {
   readonly #starts: number[] = [];
   #components = 0;
 
-  /** Throws Failure E_CONFIG that names the pattern and what is wrong with it. */
-  constructor(patterns: readonly string[]) {
+  /** Throws Failure E_CONFIG that names the pattern, as `what` it is, and what is wrong with it. */
+  constructor(patterns: readonly string[], what = "exclude pattern") {
     if (patterns.length > EXCLUDE_PATTERNS_MAX) {
-      throw new Failure("E_CONFIG", `${patterns.length} exclude patterns, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
+      throw new Failure("E_CONFIG", `${patterns.length} ${what}s, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
     }
     // The last one first: the first that matches decides.
-    this.#patterns = patterns.map(parsePattern).reverse();
+    this.#patterns = patterns.map((text) => parsePattern(text, what)).reverse();
   }
 
   /** Asks for the absolute path in the first `end` bytes, whose last component begins at `nameStart`. */
@@ -122,9 +122,9 @@ function exclusion(directoryKept: boolean, otherKept: boolean): Exclusion {
   return otherKept ? "if-directory" : "yes";
 }
 
-function parsePattern(text: string): Pattern {
+function parsePattern(text: string, kind: string): Pattern {
   const refuse = (what: string): never => {
-    throw new Failure("E_CONFIG", `exclude pattern "${text}": ${what}`);
+    throw new Failure("E_CONFIG", `${kind} "${text}": ${what}`);
   };
   const bytes = new TextEncoder().encode(text);
   if (bytes.length > EXCLUDE_PATTERN_BYTES_MAX) refuse(`longer than ${EXCLUDE_PATTERN_BYTES_MAX} bytes`);

@@ -93,6 +93,16 @@ export const CATALOGUE = {
   E_TARGET: row(1, false, "Check that the target directory exists and may be written, and that its disk has room."),
 
   // The rest.
+  E_INDEX_DAMAGED: row(
+    1,
+    false,
+    "The archive itself is not affected: it is read from its beginning instead. Make the index again with nbackup-server index rebuild.",
+  ),
+  E_INDEX_UNSORTED: row(
+    1,
+    false,
+    "Archives of other programs have files in an order of their own; too many of them cannot be compared. Restore and list work.",
+  ),
   E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),

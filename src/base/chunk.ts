@@ -34,6 +34,8 @@ export interface SealedChunk {
   readonly crc: number;
   /** SHA-256 of `stored`, 32 bytes. */
   readonly digest: Uint8Array;
+  /** Nothing comes behind it in either file: the server is asked to say at once that it has it. */
+  readonly last?: boolean;
 }
 
 /** A source path that could not be backed up as it is, reported by name. */

@@ -138,6 +138,7 @@ export class SendWindow {
       kind: chunk.kind,
       crc: chunk.crc,
       digest: chunk.digest.slice(),
+      last: chunk.last ?? false,
       order: this.#nextOrder,
       position: this.#ring.append(chunk.stored),
       state: "queued",

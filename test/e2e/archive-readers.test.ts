@@ -95,6 +95,7 @@ function makeHugeArchive(size: number): string {
     excludes: new Excludes([]),
     rules: WALK_EVERYTHING,
     chunkBytes: 64 * KiB,
+    wall: () => 0,
     report: () => undefined,
   });
   const buffer = new Uint8Array(rawBufferBytes(64 * KiB));

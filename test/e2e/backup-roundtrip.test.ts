@@ -1,8 +1,13 @@
 /** The compiled programs and GNU tar: what was backed up comes back as it was, however it travelled. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { lstatSync, readFileSync } from "node:fs";
 import path from "node:path";
+import type { IndexReader } from "#archive/index-reader.ts";
+import { openArchiveFile } from "#restore/file-access.ts";
+import { rebuildIndex } from "#restore/rebuild.ts";
 import { compareTrees } from "#scripts/lib/compare-trees.ts";
 import { checkSum, compareWithSource, memberCount, restore } from "#test/support/gnu-tar.ts";
+import { collect, openIndex } from "#test/support/index-kit.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { archivesIn, leftoversIn, type OnceJson, Site } from "#test/support/site.ts";
 import { SMALL_HOLES } from "#test/support/torture-sparse.ts";
@@ -89,6 +94,29 @@ describe.each(MODES)("a %s archive of a tree with everything a file can be", (mo
     expect(beside).toBe(`${first.sha256}  ${path.basename(archiveOf(first))}\n`);
   });
 
+  test("has an index beside it that says what one made from the archive says, and what only the disk knew", async () => {
+    const archive = archiveOf(first);
+    const index = await openIndex(readFileSync(archive.replace(/\.tar\.(gz|zst)$/, ".idx")));
+    const again = await rebuiltIndex(archive);
+    expect(index.header).toMatchObject({ rebuilt: false, session: first.session, agent: "web-1", backup: "tree" });
+    expect(index.header).toMatchObject({ sources: [source], archive: first.archive });
+    expect(index.totals).toEqual(again.totals);
+    expect(index.totals).toMatchObject({
+      entries: first.entries,
+      rawBytes: first.rawBytes,
+      storedBytes: first.archiveBytes,
+    });
+    expect(await collect(index.chunks())).toEqual(await collect(again.chunks()));
+    const entries = await collect(index.entries());
+    expect<unknown>(entries.map((entry) => ({ ...entry, live: undefined, racy: false }))).toEqual(
+      await collect(again.entries()),
+    );
+    for (const { path: name, live } of entries) {
+      const stat = lstatSync(Buffer.concat([Buffer.from("/"), name]), { bigint: true });
+      expect([live?.ino, live?.dev]).toEqual([stat.ino, stat.dev]);
+    }
+  });
+
   test.each([
     { parallels: 0, workers: 2 },
     { parallels: 1, workers: 1 },
@@ -124,6 +152,25 @@ describe.each(MODES)("a %s archive of a tree with everything a file can be", (mo
 });
 
 const isIndex = (file: string): boolean => /^web-1\/tree\/[-0-9TZ]+\.idx$/.test(file);
+
+async function rebuiltIndex(archive: string): Promise<IndexReader> {
+  const access = openArchiveFile(archive);
+  const blocks: Uint8Array[] = [];
+  await rebuildIndex({
+    access,
+    archive: undefined,
+    write: (block) => {
+      blocks.push(new Uint8Array(block));
+      return Promise.resolve();
+    },
+    onDamage: (failure) => {
+      throw failure;
+    },
+    signal: new AbortController().signal,
+  });
+  await access.close();
+  return openIndex(Buffer.concat(blocks));
+}
 
 describe("the server after all these sessions", () => {
   test("has met as many streams as were asked for", () => {

@@ -15,6 +15,7 @@ import {
 } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { InlineProducer } from "#test/support/inline-producer.ts";
+import { testHeader } from "#test/support/pipeline-kit.ts";
 import type { MemorySource } from "#test/support/memory-source.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 import type { Chance } from "./chance.ts";
@@ -184,6 +185,7 @@ export class AgentHost {
           exclude: [],
           compression,
           chunkBytes,
+          index: testHeader(compression.mode),
           clock: slowly,
         });
         const production = new Production(inner);

@@ -4,6 +4,7 @@ import { sourceRoots } from "#archive/source-roots.ts";
 import type { Producer } from "#agent/producer.ts";
 import { InlineProducer } from "#test/support/inline-producer.ts";
 import type { MemorySource } from "#test/support/memory-source.ts";
+import { testHeader } from "#test/support/pipeline-kit.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 import { walkTar } from "#test/support/tar-walk.ts";
 import type { SimOptions } from "./options.ts";
@@ -46,6 +47,7 @@ function undisturbed(source: MemorySource, backup: string, options: SimOptions):
     exclude: [],
     compression: { mode: options.compression, level: 1 },
     chunkBytes: options.chunkBytes,
+    index: testHeader(options.compression),
     clock,
   });
   const production = new Production(inner);

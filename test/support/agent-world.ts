@@ -144,6 +144,7 @@ export class MadeUpProducer implements Producer {
       stored,
       crc: crc32(stored),
       digest,
+      last,
     };
     this.#next += 1;
     sink.chunk(chunk);

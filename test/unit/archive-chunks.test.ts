@@ -124,6 +124,7 @@ describe("a chunk", () => {
       excludes: new Excludes([]),
       rules: WALK_EVERYTHING,
       chunkBytes: CHUNK,
+      wall: () => 0,
       report: () => undefined,
     });
     const buffer = new Uint8Array(rawBufferBytes(CHUNK));

@@ -120,7 +120,12 @@ describe("stopping", () => {
     };
     const priority = { nice: 0, ioClass: { kind: "none" } } as const;
     const start = { memory, roots: roots(wide), exclude: [], rules: WALK_EVERYTHING, chunkBytes: MiB, priority };
-    runReader({ type: "start", ...start }, (message) => messages.push(message.type), source);
+    runReader(
+      { type: "start", ...start },
+      (message) => messages.push(message.type),
+      () => 0,
+      source,
+    );
     expect([looks, messages]).toEqual([100, ["stopped"]]);
     expect(openBelow(dir)).toBe(0);
   });
