@@ -9,6 +9,7 @@ import { ARCHITECTURES, build, PROGRAMS } from "./lib/executables.ts";
 import { runGate } from "./lib/gate.ts";
 import { addTotals, totalsLine } from "./lib/junit.ts";
 import { runMain } from "./lib/run.ts";
+import { runSimulator } from "./lib/sim-run.ts";
 import { findTests, RESULTS_DIRECTORY, runFast, runSlow } from "./lib/test-run.ts";
 
 async function buildAll(): Promise<void> {
@@ -26,7 +27,8 @@ async function main(): Promise<number> {
   await buildAll();
   const failedChecks = await runGate();
   const files = await findTests();
-  const tests = addTotals(await runFast(files.fast), await runSlow(files.slow));
+  const simulated = await runSimulator();
+  const tests = addTotals(simulated, addTotals(await runFast(files.fast), await runSlow(files.slow)));
   // A failed check is a failure like any other, so it is in the number that people look at.
   const totals = addTotals(tests, { passed: 0, failed: failedChecks, skipped: 0 });
   await Bun.write(path.join(RESULTS_DIRECTORY, "summary.txt"), `${totalsLine(totals)}\n`);

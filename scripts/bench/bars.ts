@@ -1,5 +1,7 @@
 /** The bars that the release must reach, judged by the reports of one benchmark run. Pure. */
 import type { CorpusName } from "./corpora.ts";
+import type { DurabilityRow } from "./durability.ts";
+import type { GarbageReport } from "./garbage.ts";
 import type { CorpusReport, Row } from "./report.ts";
 
 export interface Bar {
@@ -108,4 +110,40 @@ function commitBar(reports: readonly CorpusReport[]): readonly Bar[] {
 /** Those bars that the corpora of this run can judge. */
 export function judgeBars(reports: readonly CorpusReport[]): readonly Bar[] {
   return [...gzipBars(reports), ...zstdBars(reports), ...smallFilesBar(reports), ...commitBar(reports)];
+}
+
+const DURABLE_THROUGHPUT_MIN = 0.9;
+
+/** The throughput that durable acknowledgements leave. */
+export function judgeDurability(rows: readonly DurabilityRow[]): readonly Bar[] {
+  return rows.map(({ what, ratio }) => ({
+    text: `durable acknowledgements, ${what}`,
+    required: "at most 10 % of throughput",
+    measured: `${((1 - ratio.median) * 100).toFixed(1)} % (${percentRange(ratio.max, ratio.min)})`,
+    met: ratio.median >= DURABLE_THROUGHPUT_MIN,
+  }));
+}
+
+const percentRange = (best: number, worst: number): string =>
+  `${((1 - best) * 100).toFixed(1)} to ${((1 - worst) * 100).toFixed(1)}`;
+
+const BESIDE_GARBAGE_SPEED_MIN = 0.5;
+const BESIDE_GARBAGE_BYTES_MAX = 300 * 2 ** 20;
+
+/** What a crowd of strangers leaves to a backup, and what it costs. */
+export function judgeGarbage({ what, ratio, serverPeakBytes }: GarbageReport): readonly Bar[] {
+  return [
+    {
+      text: `backup beside garbage, ${what}`,
+      required: "half its speed",
+      measured: `${ratio.median.toFixed(2)} × (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})`,
+      met: ratio.median >= BESIDE_GARBAGE_SPEED_MIN,
+    },
+    {
+      text: "server fed garbage, peak memory",
+      required: "under 300 MB",
+      measured: `${(serverPeakBytes / 2 ** 20).toFixed(0)} MB`,
+      met: serverPeakBytes < BESIDE_GARBAGE_BYTES_MAX,
+    },
+  ];
 }

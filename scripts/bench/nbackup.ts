@@ -22,9 +22,12 @@ export interface Setup {
   readonly bandwidthLimit?: string;
   /** Entries of equal sources, so that several agents can run beside each other. */
   readonly entryCount?: number;
+  /** Runs the server's executable with its arguments behind it: an environment, a tracer. */
+  readonly serverPrefix?: readonly string[];
 }
 
 export interface RunningServer {
+  readonly port: number;
   readonly agentConfig: string;
   readonly storage: string;
   /** CPU and peak memory so far. */
@@ -87,12 +90,10 @@ async function writeConfigs(
 export async function startBenchServer(corpus: Corpus, context: BenchContext, setup: Setup): Promise<RunningServer> {
   const port = freePort();
   const configs = await writeConfigs(corpus, context, setup, port);
-  const command = [nativeExecutable("server"), "--config", configs.server];
+  const command = [...(setup.serverPrefix ?? []), nativeExecutable("server"), "--config", configs.server];
   const server = await startServer(command, port, path.join(context.scratch, "server.log"));
   return {
-    agentConfig: configs.agent,
-    storage: configs.storage,
-    server,
+    ...{ port, agentConfig: configs.agent, storage: configs.storage, server },
     usage: () => ({
       name: "nbackup-server",
       cpuSeconds: cpuOfRunning(server.pid),
@@ -113,7 +114,8 @@ async function onlyArchive(running: RunningServer): Promise<string> {
   return path.join(directory, archive);
 }
 
-async function runNbackup(corpus: Corpus, context: BenchContext, setup: Setup): Promise<Outcome> {
+/** One run into a fresh server. */
+export async function runNbackup(corpus: Corpus, context: BenchContext, setup: Setup): Promise<Outcome> {
   const running = await startBenchServer(corpus, context, setup);
   try {
     const started = performance.now();

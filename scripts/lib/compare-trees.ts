@@ -1,6 +1,6 @@
 /**
  * Compares two directory trees, name by name and byte by byte: what the quickstart's verdict rests on. It shares no code
- * with what made the archive. It does not look at xattrs and ACLs.
+ * with what made the archive; extended attributes and access control lists it leaves to getfattr and getfacl.
  */
 import {
   closeSync,
@@ -12,12 +12,17 @@ import {
   readSync,
   type BigIntStats,
 } from "node:fs";
+import { readAttributes } from "./tree-attributes.ts";
 
 export interface CompareOptions {
   /** Absolute paths below the first tree that are left out, and so must be missing in the second. */
   readonly skip: readonly string[];
   /** Owners are only restored by root. */
   readonly owners: boolean;
+  /** Compare extended attributes and access control lists; getfattr and getfacl must be there. */
+  readonly attributes?: boolean;
+  /** Compare the room that files take: large holes must not have become zeros. */
+  readonly holes?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -58,6 +63,17 @@ function namesIn(directory: Buffer): readonly Buffer[] {
   return readdirSync(directory, { encoding: "buffer" }).sort(Buffer.compare);
 }
 
+/** What stat counts blocks in, whatever the filesystem's own are. */
+const STAT_BLOCK_BYTES = 512n;
+const HOLE_BYTES = 1n << 20n;
+const HOLE_SHARE = 16n;
+const SECOND_NS = 1_000_000_000n;
+
+/** Archives keep times before 1970 in whole seconds, because readers disagree about negative fractions. */
+function wholeBefore1970(ns: bigint): bigint {
+  return ns >= 0n ? ns : ((ns - SECOND_NS + 1n) / SECOND_NS) * SECOND_NS;
+}
+
 /** One comparison's state: both sides' hard links seen so far, and what was found. */
 class TreeComparison {
   readonly #options: CompareOptions;
@@ -79,6 +95,7 @@ class TreeComparison {
 
   async compare(left: Buffer, right: Buffer): Promise<Comparison> {
     await this.#entry(left, right, ".");
+    if (this.#options.attributes === true) await this.#attributes(left.toString(), right.toString());
     const found = { entries: this.#entries, bytes: this.#bytes, sockets: this.#sockets };
     return { ...found, differences: this.#differences };
   }
@@ -115,11 +132,17 @@ class TreeComparison {
     if (!a.isSymbolicLink() && octal(a.mode) !== octal(b.mode)) {
       this.#differ(path, `mode ${octal(a.mode)} became ${octal(b.mode)}`, a);
     }
-    if (a.mtimeNs !== b.mtimeNs) this.#differ(path, `modification time ${a.mtimeNs} ns became ${b.mtimeNs} ns`, a);
+    if (wholeBefore1970(a.mtimeNs) !== b.mtimeNs)
+      this.#differ(path, `modification time ${a.mtimeNs} ns became ${b.mtimeNs} ns`, a);
     if (this.#options.owners && (a.uid !== b.uid || a.gid !== b.gid)) {
       this.#differ(path, `owner ${a.uid}:${a.gid} became ${b.uid}:${b.gid}`, a);
     }
     if (a.rdev !== b.rdev) this.#differ(path, `device number ${a.rdev} became ${b.rdev}`, a);
+    const more = (b.blocks - a.blocks) * STAT_BLOCK_BYTES;
+    // Each hole may have lost as much at its edges as a filesystem's large blocks take.
+    if (this.#options.holes === true && a.isFile() && more >= HOLE_BYTES + a.size / HOLE_SHARE) {
+      this.#differ(path, `takes ${more} bytes more on the disk`, a);
+    }
     if (a.isDirectory()) return;
     const first = (links: Map<string, string>, stat: BigIntStats): string => {
       const key = `${stat.dev}:${stat.ino}`;
@@ -155,6 +178,14 @@ class TreeComparison {
     } finally {
       closeSync(fdA);
       closeSync(fdB);
+    }
+  }
+
+  async #attributes(left: string, right: string): Promise<void> {
+    const [a, b] = [await readAttributes(left), await readAttributes(right)];
+    for (const path of new Set([...a.keys(), ...b.keys()])) {
+      const [before, after] = [a.get(path) ?? "none", b.get(path) ?? "none"];
+      if (before !== after) this.#differ(path, `attributes ${before} became ${after}`, undefined);
     }
   }
 

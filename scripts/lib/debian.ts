@@ -14,6 +14,8 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "openssl", proof: "openssl" },
   { name: "libarchive-tools", proof: "bsdtar" },
   { name: "busybox", proof: "busybox" },
+  { name: "attr", proof: "getfattr" },
+  { name: "acl", proof: "getfacl" },
   ...(process.arch === "x64"
     ? [
         { name: "qemu-user-static", proof: "qemu-aarch64-static" },
@@ -32,6 +34,8 @@ export const BENCH_PACKAGES: readonly DebianPackage[] = [
   { name: "restic", proof: "restic" },
   { name: "borgbackup", proof: "borg" },
   { name: "time", proof: "time" },
+  { name: "eatmydata", proof: "eatmydata" },
+  { name: "strace", proof: "strace" },
 ];
 
 async function isThere(item: DebianPackage): Promise<boolean> {

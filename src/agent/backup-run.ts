@@ -31,6 +31,14 @@ export interface ProducerOptions {
   readonly compression: Compression;
   readonly chunkBytes: number;
   readonly workers: number;
+  /** For the index. */
+  readonly run: {
+    readonly agent: string;
+    readonly session: string;
+    /** As the server names it. */
+    readonly archive: string;
+    readonly startedMs: number;
+  };
 }
 
 export interface BackupDeps extends AdmissionDeps {
@@ -221,6 +229,12 @@ function startSession(
     compression: admitted.compression,
     chunkBytes: admitted.chunkBytes,
     workers,
+    run: {
+      agent: deps.identity.agent,
+      session: admitted.session,
+      archive: admitted.archive,
+      startedMs: Math.floor(deps.clock.wall()),
+    },
   });
   const session = new AgentSession({
     deps,

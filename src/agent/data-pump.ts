@@ -96,7 +96,7 @@ export class DataPump implements DataSource {
       rawLength: chunk.rawLength,
       kind: chunk.kind,
       digest: chunk.digest,
-      push: chunk.kind === "end",
+      push: chunk.last,
     });
     this.#current = { chunk, head: frame.head, tail: frame.tail, sentBytes: 0 };
     return this.#current;

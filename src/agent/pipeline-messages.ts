@@ -1,5 +1,7 @@
 /** What the threads of a pipeline say to each other: one message per chunk and direction, never one per file. */
-import type { ChunkKind, Compression, Problem } from "#base/chunk.ts";
+import type { WalkRules } from "#archive/walk-rules.ts";
+import type { RawChunk } from "#archive/chunk-reader.ts";
+import type { Compression, Problem } from "#base/chunk.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { IoClass } from "#config/types.ts";
 import type { SharedMemory } from "./pipeline-slabs.ts";
@@ -17,18 +19,13 @@ export interface ReaderStart {
   readonly memory: SharedMemory;
   readonly roots: readonly { readonly path: Uint8Array; readonly optional: boolean }[];
   readonly exclude: readonly string[];
+  readonly rules: WalkRules;
   readonly chunkBytes: number;
   readonly priority: ThreadPriority;
 }
 
 export type FromReader =
-  | {
-      readonly type: "chunk";
-      readonly slab: number;
-      readonly kind: ChunkKind;
-      readonly rawLength: number;
-      readonly entries: number;
-    }
+  | { readonly type: "chunk"; readonly slab: number; readonly chunk: RawChunk }
   | { readonly type: "problems"; readonly problems: readonly Problem[] }
   | { readonly type: "end"; readonly problemCount: number }
   /** The last message, as `end` and `failed` are: the run was stopped, and everything is closed. */

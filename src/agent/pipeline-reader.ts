@@ -26,12 +26,12 @@ const STOPPED: unique symbol = Symbol("stopped");
 
 /**
  * Runs to the end of the tree; every outcome is a message, posted when nothing is open any more: what comes after it may be
- * cut short. `source` is for tests.
+ * cut short. `wall` gives milliseconds since 1970; `source` is for tests.
  */
-export function runReader(start: ReaderStart, post: Post, source?: FileSource): void {
+export function runReader(start: ReaderStart, post: Post, wall: () => number, source?: FileSource): void {
   try {
     applyPriority(start.priority);
-    post(readAll(start, post, source ?? new LinuxSource({ roots: start.roots.map((root) => root.path) })));
+    post(readAll(start, post, wall, source ?? new LinuxSource({ roots: start.roots.map((root) => root.path) })));
   } catch (error) {
     const failure = toFailure(error);
     post({ type: "failed", code: failure.code, message: failure.message, hint: failure.hint });
@@ -39,7 +39,7 @@ export function runReader(start: ReaderStart, post: Post, source?: FileSource): 
 }
 
 /** Posts the chunks and problems, and gives the reader's last message. */
-function readAll(start: ReaderStart, post: Post, source: FileSource): FromReader {
+function readAll(start: ReaderStart, post: Post, wall: () => number, source: FileSource): FromReader {
   const control = new SlabControl(start.memory);
   const slabs = start.memory.slabs.map((slab) => new Uint8Array(slab));
   const problems = new ProblemBatches((batch) => post({ type: "problems", problems: batch }));
@@ -47,7 +47,9 @@ function readAll(start: ReaderStart, post: Post, source: FileSource): FromReader
     source,
     roots: start.roots,
     excludes: new Excludes(start.exclude),
+    rules: start.rules,
     chunkBytes: start.chunkBytes,
+    wall,
     report: (path, reason, errno) => problems.add(path, reason, errno),
     onPath: (path) => {
       if (control.stopped) throw STOPPED;
@@ -60,8 +62,8 @@ function readAll(start: ReaderStart, post: Post, source: FileSource): FromReader
       const chunk = reader.next(must(slabs[slab], "a slab"));
       problems.flush();
       if (chunk === undefined) return { type: "end", problemCount: problems.count };
-      post({ type: "chunk", slab, kind: chunk.kind, rawLength: chunk.rawLength, entries: chunk.entries });
-      uncollected += chunk.entries;
+      post({ type: "chunk", slab, chunk });
+      uncollected += chunk.kind === "index" ? 0 : chunk.entries;
       if (uncollected < ENTRIES_PER_COLLECTION) continue;
       uncollected = 0;
       Bun.gc(true);

@@ -3,7 +3,10 @@
  * conductor in the main thread, with constant work per chunk and no raw byte in its hands: it asks the sink for room in
  * sequence order, hands chunks to the threads, and passes them on in sequence order. Reads and compresses nothing itself.
  */
+import type { IndexPart } from "#archive/index-assembler.ts";
+import type { IndexHeader } from "#archive/index-format.ts";
 import type { SourceRoot } from "#archive/source-roots.ts";
+import type { WalkRules } from "#archive/walk-rules.ts";
 import { assert, must } from "#base/assert.ts";
 import type { Compression } from "#base/chunk.ts";
 import type { Clock } from "#base/clock.ts";
@@ -12,6 +15,7 @@ import { storedBytesMax } from "#compress/codec.ts";
 import type { FromCompress, FromReader, ThreadPriority, ToCompress } from "./pipeline-messages.ts";
 import { makeSharedMemory, SlabControl, type SharedMemory, slabBytes, slabCount } from "./pipeline-slabs.ts";
 import { type SpawnWorker, type Thread, Threads } from "./pipeline-threads.ts";
+import { ProducedFiles } from "./produced-files.ts";
 import type { Producer, ProducerSink, ReadProgress } from "./producer.ts";
 
 /** One chunk in work and one waiting for it: a thread never waits for the main thread between two. */
@@ -21,8 +25,11 @@ export interface PipelineOptions {
   /** Sorted and checked (source-roots.ts). */
   readonly roots: readonly SourceRoot[];
   readonly exclude: readonly string[];
+  readonly rules: WalkRules;
   readonly compression: Compression;
   readonly chunkBytes: number;
+  /** What the archive's index says of it. */
+  readonly index: IndexHeader;
   /** Compress threads, at least 1. */
   readonly workers: number;
   readonly priority: ThreadPriority;
@@ -30,18 +37,19 @@ export interface PipelineOptions {
   readonly clock: Clock;
 }
 
-type RawMessage = Extract<FromReader, { type: "chunk" }>;
-
 /** A chunk that the reader has cut. */
-interface Raw {
-  readonly sequence: number;
-  readonly message: RawMessage;
-}
+type Raw = Extract<FromReader, { type: "chunk" }>;
 
 /** A chunk in a compress thread, or back from it. */
 interface InWork extends Raw {
   readonly worker: number;
   sealed: FromCompress | undefined;
+}
+
+/** A part of the index is made when it is its turn: what goes into it is not known before. */
+interface Part {
+  readonly type: "part";
+  readonly part: IndexPart;
 }
 
 export class Pipeline implements Producer {
@@ -51,12 +59,12 @@ export class Pipeline implements Producer {
   #slabs: readonly Uint8Array[];
   readonly #threads: Threads;
   #sink: ProducerSink | undefined;
-  /** In sequence order: first those without room, then those with room, compressed or not. */
-  readonly #waiting: Raw[] = [];
-  readonly #inWork: InWork[] = [];
+  readonly #files: ProducedFiles;
+  /** In the order of the window: first those without room, then those with room, compressed or not. */
+  readonly #waiting: (Raw | Part)[] = [];
+  readonly #inWork: (InWork | Part)[] = [];
   /** Chunks each compress thread has. */
   readonly #loads: number[];
-  #nextSequence = 0;
   #entries = 0;
   #rawBytes = 0;
   /** Of the end message. */
@@ -75,12 +83,14 @@ export class Pipeline implements Producer {
     this.#slabs = this.#memory.slabs.map((slab) => new Uint8Array(slab));
     this.#loads = Array.from({ length: options.workers }, () => 0);
     this.#threads = new Threads(options.clock, (failure) => this.#fail(failure));
+    this.#files = new ProducedFiles(options.index, options.compression);
+    this.#waiting.push({ type: "part", part: this.#files.begin() });
   }
 
   start(sink: ProducerSink): void {
     assert(this.#sink === undefined && !this.#over, "a pipeline was started twice");
     this.#sink = sink;
-    const { compression, priority, roots, exclude, chunkBytes, spawn } = this.#options;
+    const { compression, priority, roots, exclude, rules, chunkBytes, spawn } = this.#options;
     const memory = this.#memory;
     for (let worker = 0; worker < this.#options.workers; worker += 1) {
       this.#threads.add("compress", spawn("compress"), (data) => this.#onSealed(data as FromCompress));
@@ -88,7 +98,7 @@ export class Pipeline implements Producer {
     }
     const reader = this.#threads.add("reader", spawn("reader"), (data) => this.#onReader(reader, data as FromReader));
     this.#threads.hold(reader);
-    reader.postMessage({ type: "start", memory, roots, exclude, chunkBytes, priority });
+    reader.postMessage({ type: "start", memory, roots, exclude, rules, chunkBytes, priority });
   }
 
   poke(): void {
@@ -119,27 +129,33 @@ export class Pipeline implements Producer {
     if (this.#over) return;
     const sink = must(this.#sink, "a sink");
     if (message.type === "chunk") {
-      this.#entries += message.entries;
-      this.#rawBytes += message.rawLength;
-      this.#waiting.push({ sequence: this.#nextSequence, message });
-      this.#nextSequence += 1;
+      const { chunk } = message;
+      if (chunk.kind !== "index") {
+        this.#entries += chunk.entries;
+        this.#rawBytes += chunk.rawLength;
+      }
+      this.#waiting.push(message);
+      this.#waitFor(this.#files.after(chunk));
       this.#advance();
     } else if (message.type === "problems") {
       sink.problems(message.problems);
     } else if (message.type === "end") {
       this.#problemCount = message.problemCount;
+      this.#waitFor(this.#files.end());
       this.#advance();
     } else if (message.type === "failed") {
       this.#fail(new Failure(message.code, message.message, { hint: message.hint }));
     }
   }
 
+  #waitFor(parts: readonly IndexPart[]): void {
+    for (const part of parts) this.#waiting.push({ type: "part", part });
+  }
+
   #onSealed(message: FromCompress): void {
     if (this.#over) return;
-    const work = must(
-      this.#inWork.find((candidate) => candidate.message.slab === message.slab),
-      "a chunk for a sealed slab",
-    );
+    const work = this.#inWork.find((item): item is InWork => item.type === "chunk" && item.slab === message.slab);
+    assert(work !== undefined, "a slab was sealed that nobody works on");
     assert(work.sealed === undefined, "a chunk was sealed twice");
     work.sealed = message;
     this.#loads[work.worker] = (this.#loads[work.worker] ?? 0) - 1;
@@ -162,20 +178,18 @@ export class Pipeline implements Producer {
 
   #deliver(): void {
     const sink = must(this.#sink, "a sink");
-    for (let first = this.#inWork[0]; first?.sealed !== undefined && !this.#over; first = this.#inWork[0]) {
+    for (let first = this.#inWork[0]; first !== undefined && !this.#over; first = this.#inWork[0]) {
+      if (first.type === "chunk" && first.sealed === undefined) return;
       this.#inWork.shift();
-      const { sequence, message, sealed } = first;
-      const slab = must(this.#slabs[message.slab], "a slab");
-      sink.chunk({
-        file: 0,
-        sequence,
-        kind: message.kind,
-        rawLength: message.rawLength,
-        stored: slab.subarray(0, sealed.storedLength),
-        crc: sealed.crc,
-        digest: sealed.digest,
-      });
-      this.#control.give(message.slab);
+      if (first.type === "part") {
+        this.#files.part(sink, first.part);
+        continue;
+      }
+      const { slab, chunk } = first;
+      const seal = must(first.sealed, "a seal");
+      const stored = must(this.#slabs[slab], "a slab").subarray(0, seal.storedLength);
+      this.#files.chunk(sink, chunk, stored, seal);
+      this.#control.give(slab);
     }
   }
 
@@ -183,13 +197,21 @@ export class Pipeline implements Producer {
     const sink = must(this.#sink, "a sink");
     const { mode } = this.#options.compression;
     for (let first = this.#waiting[0]; first !== undefined && !this.#over; first = this.#waiting[0]) {
+      if (first.type === "part") {
+        if (!sink.reserve(this.#files.partBytesMax(first.part))) return;
+        this.#waiting.shift();
+        this.#inWork.push(first);
+        // It may be its turn already, and then nobody else says so.
+        this.#advanceAgain = true;
+        continue;
+      }
+      const { slab, chunk } = first;
       const worker = this.#idlest();
-      if (worker === undefined || !sink.reserve(storedBytesMax(mode, first.message.rawLength))) return;
+      if (worker === undefined || !sink.reserve(storedBytesMax(mode, chunk.rawLength))) return;
       this.#waiting.shift();
       this.#inWork.push({ ...first, worker, sealed: undefined });
       this.#loads[worker] = (this.#loads[worker] ?? 0) + 1;
-      const { slab, rawLength } = first.message;
-      this.#postToCompress(worker, { type: "compress", slab, rawLength });
+      this.#postToCompress(worker, { type: "compress", slab, rawLength: chunk.rawLength });
     }
   }
 

@@ -310,6 +310,8 @@ export class AgentSession {
       waitedMs,
       rttMs: this.#links.session?.rtt.value ?? 0,
       usualMs: this.#tripMs.value ?? 0,
+      limitedMs: this.#slots.length * this.#options.throttle.durationMs(oldest.storedLength),
+      carriers: Math.max(1, oldest.carriers.size),
     });
     if (due) idle.rescue(oldest);
   }

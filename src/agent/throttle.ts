@@ -18,6 +18,7 @@ export class Throttle {
   readonly pieceBytesMax: number;
   /** First come, first served. While somebody waits a timer is set. */
   readonly #waiting = new Set<() => void>();
+  readonly #bytesPerMs: number;
   #bucket: TokenBucket | undefined;
   #timer: Timer | undefined;
   /** Who is being called because its turn has come. */
@@ -26,10 +27,16 @@ export class Throttle {
   /** `bytesPerSecond` undefined: nothing is held back. */
   constructor(clock: Clock, bytesPerSecond: number | undefined) {
     this.#clock = clock;
+    this.#bytesPerMs = (bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1000;
     this.#bucket = bytesPerSecond === undefined ? undefined : new TokenBucket(bytesPerSecond, clock.now());
     // A twentieth of a second's worth: fine enough that the rate is smooth, and no piece is more than is ever saved up.
     const smooth = Math.max(PIECE_BYTES_MIN, Math.floor((bytesPerSecond ?? Number.POSITIVE_INFINITY) / 20));
     this.pieceBytesMax = Math.min(WRITE_BYTES_MAX, smooth);
+  }
+
+  /** How long so many bytes take at the limit; 0 without one. */
+  durationMs(bytes: number): number {
+    return bytes / this.#bytesPerMs;
   }
 
   /** True: `bytes` may be sent now. False: `wake`, the same function at each call, is called once when it is worth asking again. */

@@ -1,7 +1,8 @@
 /**
  * Which paths a backup leaves out: the globs under `exclude`. The rules, which the configuration reference repeats:
  *
- * - A path is left out when any pattern matches it. A directory left out is not entered: everything below it goes too.
+ * - The last pattern that matches a path decides: it is left out, or kept when that pattern begins with `!`. A path that none
+ *   matches is kept. A directory left out is not entered: everything below it goes too, and no `!` brings any of it back.
  * - A pattern without a slash (`*.log`, `node_modules`) is matched against the last component of every path.
  * - A pattern that begins with a slash (`/srv/tmp`) is matched against the whole absolute path.
  * - Any other pattern with a slash in it (`*` + `/tmp/sess*`) is matched against the last components of the absolute path, at
@@ -12,7 +13,7 @@
  * - `**` as a component is any number of components, also none; at the end of a pattern, one or more: `node_modules/**`
  *   keeps the directory and leaves out all that is in it.
  * - A source itself is never left out.
- * - A pattern that begins with `!` is refused: negation comes with a later release. A name that begins with it is `\!name`.
+ * - `!` in front (`!keep.log`) is not part of the pattern. A name that begins with it is `\!name`.
  */
 import { Failure } from "#base/errors.ts";
 import { SLASH } from "./bytes.ts";
@@ -21,13 +22,15 @@ import { type Glob, parseGlob } from "./glob.ts";
 export const EXCLUDE_PATTERNS_MAX = 1000;
 export const EXCLUDE_PATTERN_BYTES_MAX = 4096;
 
-/** `if-directory`: only if the path turns out to be a directory. */
-export type Exclusion = "no" | "yes" | "if-directory";
+/** `if-directory`, `unless-directory`: it depends on what the path turns out to be. */
+export type Exclusion = "no" | "yes" | "if-directory" | "unless-directory";
 
 /** A component to match, or any number of components. */
 type Part = Glob | "any-depth";
 
 interface Pattern {
+  /** Begins with `!`: what it matches is kept. */
+  readonly keeps: boolean;
   readonly parts: readonly Part[];
   readonly directoriesOnly: boolean;
   /** The last part, which a path must match whatever the others say; undefined behind a `**`. */
@@ -45,25 +48,28 @@ export class Excludes {
   readonly #starts: number[] = [];
   #components = 0;
 
-  /** Throws Failure E_CONFIG that names the pattern and what is wrong with it. */
-  constructor(patterns: readonly string[]) {
+  /** Throws Failure E_CONFIG that names the pattern, as `what` it is, and what is wrong with it. */
+  constructor(patterns: readonly string[], what = "exclude pattern") {
     if (patterns.length > EXCLUDE_PATTERNS_MAX) {
-      throw new Failure("E_CONFIG", `${patterns.length} exclude patterns, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
+      throw new Failure("E_CONFIG", `${patterns.length} ${what}s, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
     }
-    this.#patterns = patterns.map(parsePattern);
+    // The last one first: the first that matches decides.
+    this.#patterns = patterns.map((text) => parsePattern(text, what)).reverse();
   }
 
   /** Asks for the absolute path in the first `end` bytes, whose last component begins at `nameStart`. */
   match(path: Uint8Array, nameStart: number, end: number): Exclusion {
-    let answer: Exclusion = "no";
+    /** What the last pattern for directories only said; of anything but a directory an earlier one decides. */
+    let directoryKept: boolean | undefined;
     this.#components = -1;
     for (const pattern of this.#patterns) {
+      if (pattern.directoriesOnly && directoryKept !== undefined) continue;
       if (pattern.last?.matches(path, nameStart, end) === false) continue;
       if (!pattern.nameOnly && !this.#matchesParts(pattern.parts, path, end)) continue;
-      if (!pattern.directoriesOnly) return "yes";
-      answer = "if-directory";
+      if (!pattern.directoriesOnly) return exclusion(directoryKept ?? pattern.keeps, pattern.keeps);
+      directoryKept = pattern.keeps;
     }
-    return answer;
+    return exclusion(directoryKept ?? true, true);
   }
 
   /** As for the bytes of a name (Tokens in glob.ts): only the last `**` ever has to take one component more. */
@@ -111,16 +117,23 @@ export class Excludes {
   }
 }
 
-function parsePattern(text: string): Pattern {
+function exclusion(directoryKept: boolean, otherKept: boolean): Exclusion {
+  if (directoryKept) return otherKept ? "no" : "unless-directory";
+  return otherKept ? "if-directory" : "yes";
+}
+
+function parsePattern(text: string, kind: string): Pattern {
   const refuse = (what: string): never => {
-    throw new Failure("E_CONFIG", `exclude pattern "${text}": ${what}`);
+    throw new Failure("E_CONFIG", `${kind} "${text}": ${what}`);
   };
   const bytes = new TextEncoder().encode(text);
   if (bytes.length > EXCLUDE_PATTERN_BYTES_MAX) refuse(`longer than ${EXCLUDE_PATTERN_BYTES_MAX} bytes`);
   if (bytes.includes(0)) refuse("a NUL in it");
-  if (text.startsWith("!")) refuse("negation is not built yet; write \\! for a name that begins with !");
-  const directoriesOnly = text.endsWith("/");
-  const body = directoriesOnly ? text.replace(/\/+$/, "") : text;
+  const keeps = text.startsWith("!");
+  const pattern = keeps ? text.slice(1) : text;
+  if (pattern.startsWith("!")) refuse("more than one ! in front; write \\! for a name that begins with it");
+  const directoriesOnly = pattern.endsWith("/");
+  const body = directoriesOnly ? pattern.replace(/\/+$/, "") : pattern;
   if (body === "") refuse("it names nothing");
   const names = body.split("/").filter((name) => name !== "");
   const parts: Part[] = body.startsWith("/") ? [] : ["any-depth"];
@@ -137,5 +150,5 @@ function parsePattern(text: string): Pattern {
   if (names.at(-1) === "**") parts.push(ANY_NAME);
   const last = parts.at(-1);
   const nameOnly = parts.length === 2 && parts[0] === "any-depth";
-  return { parts, directoriesOnly, last: last === "any-depth" ? undefined : last, nameOnly };
+  return { keeps, parts, directoriesOnly, last: last === "any-depth" ? undefined : last, nameOnly };
 }

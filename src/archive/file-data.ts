@@ -3,6 +3,7 @@
  * missing becomes zeros, what is too much is left, and either is reported by the caller. Knows no headers and no chunks.
  */
 import { errnoName } from "#base/errors.ts";
+import type { Extent } from "./sparse.ts";
 import type { OpenFile } from "./source.ts";
 
 export type DataResult =
@@ -46,4 +47,36 @@ export function readData(
     next += got;
   }
   return next > end ? GREW : WHOLE;
+}
+
+/**
+ * Fills `into` from `at` on with the stretches of a sparse file, one behind the other. `realSize` is given with the last ones: what
+ * becomes of a file that ends in a hole shows only there.
+ */
+export function readPieces(
+  file: OpenFile,
+  into: Uint8Array,
+  at: number,
+  pieces: readonly Extent[],
+  realSize: number | undefined,
+): DataResult {
+  let next = at;
+  const end = at + pieces.reduce((sum, piece) => sum + piece.end - piece.start, 0);
+  for (const piece of pieces) {
+    const length = piece.end - piece.start;
+    const result = readData(file, into, next, length, piece.start, false);
+    if (result.outcome !== "whole") {
+      into.fill(0, next + length, end);
+      return result.outcome === "read-error" ? { ...result, gotBytes: result.gotBytes + next - at } : result;
+    }
+    next += length;
+  }
+  return realSize === undefined ? WHOLE : checkEnd(file, realSize);
+}
+
+/** Whether the file still ends where it did: its last byte is there, and none behind it. */
+function checkEnd(file: OpenFile, realSize: number): DataResult {
+  const two = new Uint8Array(2);
+  const result = readData(file, two, 0, 1, realSize - 1, true);
+  return result.outcome === "read-error" ? WHOLE : result;
 }

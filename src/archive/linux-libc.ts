@@ -22,8 +22,16 @@ export const O_NOATIME = 0x40000;
 export const O_CLOEXEC = 0x80000;
 export const O_PATH = 0x200000;
 
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
+export const ENXIO = 6;
+export const ERANGE = 34;
+export const ENODATA = 61;
+export const EOPNOTSUPP = 95;
 
 /** What differs between the architectures. */
 interface Numbers {
@@ -45,11 +53,14 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
   4: "EINTR",
   5: "EIO",
   6: "ENXIO",
+  7: "E2BIG",
   9: "EBADF",
   11: "EAGAIN",
   12: "ENOMEM",
   13: "EACCES",
   16: "EBUSY",
+  17: "EEXIST",
+  18: "EXDEV",
   19: "ENODEV",
   20: "ENOTDIR",
   21: "EISDIR",
@@ -58,8 +69,13 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
   24: "EMFILE",
   26: "ETXTBSY",
   27: "EFBIG",
+  28: "ENOSPC",
+  30: "EROFS",
+  31: "EMLINK",
+  34: "ERANGE",
   36: "ENAMETOOLONG",
   38: "ENOSYS",
+  39: "ENOTEMPTY",
   40: "ELOOP",
   61: "ENODATA",
   71: "EPROTO",
@@ -90,6 +106,13 @@ export interface Libc {
   readlinkat(fd: number, path: Pointer, into: Pointer, length: number): number;
   fstatfs(fd: number, into: Pointer): number;
   close(fd: number): number;
+  /** With SEEK_DATA or SEEK_HOLE; files are read by pread, which the position does not matter to. */
+  lseek(fd: number, offset: number, whence: number): number;
+  /** The `l` calls follow no symbolic link at the end of the path, but those on the way. */
+  flistxattr(fd: number, into: Pointer, length: number): number;
+  llistxattr(path: Pointer, into: Pointer, length: number): number;
+  fgetxattr(fd: number, name: Pointer, into: Pointer, length: number): number;
+  lgetxattr(path: Pointer, name: Pointer, into: Pointer, length: number): number;
   /** Of the last call that failed; asked right after it, before anything else happens in this thread. */
   errno(): number;
 }
@@ -118,6 +141,11 @@ function open(): Libc {
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: FFIType.i64_fast },
     fstatfs: { args: ["i32", "ptr"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    lseek64: { args: ["i32", "i64", "i32"], returns: FFIType.i64_fast },
+    flistxattr: { args: ["i32", "ptr", "u64"], returns: FFIType.i64_fast },
+    llistxattr: { args: ["ptr", "ptr", "u64"], returns: FFIType.i64_fast },
+    fgetxattr: { args: ["i32", "ptr", "ptr", "u64"], returns: FFIType.i64_fast },
+    lgetxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: FFIType.i64_fast },
     __errno_location: { args: [], returns: "ptr" },
   });
   const errno = (): number => read.i32(must(symbols.__errno_location(), "errno"), 0);
@@ -136,6 +164,11 @@ function open(): Libc {
     readlinkat: symbols.readlinkat as Libc["readlinkat"],
     fstatfs: symbols.fstatfs,
     close: symbols.close,
+    lseek: symbols.lseek64 as Libc["lseek"],
+    flistxattr: symbols.flistxattr as Libc["flistxattr"],
+    llistxattr: symbols.llistxattr as Libc["llistxattr"],
+    fgetxattr: symbols.fgetxattr as Libc["fgetxattr"],
+    lgetxattr: symbols.lgetxattr as Libc["lgetxattr"],
     errno,
   };
 }

@@ -11,6 +11,7 @@ import {
   AT_NO_AUTOMOUNT,
   AT_SYMLINK_NOFOLLOW,
   EINTR,
+  ENXIO,
   EPERM,
   errnoText,
   type Libc,
@@ -21,18 +22,34 @@ import {
   O_NONBLOCK,
   O_RDONLY,
   Scratch,
+  SEEK_DATA,
+  SEEK_HOLE,
   STATX_BASIC_STATS,
   throwErrno,
 } from "./linux-libc.ts";
 import { LinuxDirectories } from "./linux-directories.ts";
 import { isPseudoMagic } from "./linux-pseudo.ts";
 import { STATX_BYTES, StatReader } from "./linux-stat.ts";
-import { type FileSource, type OnName, type OpenFile, SourceError, type Stat } from "./source.ts";
+import { LinuxXattrs } from "./linux-xattrs.ts";
+import {
+  type FileSource,
+  type OnName,
+  type OnRange,
+  type OpenFile,
+  SourceError,
+  type Stat,
+  type Xattrs,
+} from "./source.ts";
 
 /** Names are read from the kernel in batches of this size: large enough to be cheap, small enough to stay in the cache. */
 const LISTING_BYTES = 64 * KiB;
 /** A link's target is at most a page less one. */
 const LINK_BYTES_MAX = 4096;
+/**
+ * Half a second of asking. A file with more holes has small ones, most of them not worth a place in the map; what lies behind is
+ * read as data.
+ */
+const DATA_RANGES_MAX = 500_000;
 /** sizeof(struct statfs) is 120. */
 const STATFS_BYTES = 256;
 /** Where the name begins in struct linux_dirent64, and where its length stands. */
@@ -53,12 +70,14 @@ export class LinuxSource implements FileSource {
   readonly #link = new Scratch(LINK_BYTES_MAX);
   readonly #statfs = new Scratch(STATFS_BYTES);
   readonly #empty = new Scratch(1);
+  readonly #xattrs: LinuxXattrs;
   #users: ReadonlyMap<number, string> | undefined;
   #groups: ReadonlyMap<number, string> | undefined;
 
   constructor(options: LinuxSourceOptions) {
     this.#c = libc();
     this.#directories = new LinuxDirectories(this.#c, options.roots);
+    this.#xattrs = new LinuxXattrs(this.#c);
   }
 
   lstat(path: Uint8Array): Stat {
@@ -90,10 +109,15 @@ export class LinuxSource implements FileSource {
     return this.#link.bytes.slice(0, length);
   }
 
+  xattrs(path: Uint8Array, stat: Stat): Xattrs {
+    const directory = this.#directories.locate(path);
+    return this.#xattrs.ofName(directory, this.#directories.name.bytes, stat);
+  }
+
   open(path: Uint8Array): OpenFile {
     const fd = this.#openName(path, O_NONBLOCK | O_NOCTTY);
     try {
-      return new LinuxFile(this.#c, fd, this.#stat(fd, this.#empty, AT_EMPTY_PATH, "fstat"));
+      return new LinuxFile(this.#c, fd, this.#stat(fd, this.#empty, AT_EMPTY_PATH, "fstat"), this.#xattrs);
     } catch (error) {
       this.#c.close(fd);
       throw error;
@@ -144,12 +168,18 @@ export class LinuxSource implements FileSource {
 class LinuxFile implements OpenFile {
   readonly stat: Stat;
   readonly #c: Libc;
+  readonly #xattrs: LinuxXattrs;
   #fd: number;
 
-  constructor(c: Libc, fd: number, stat: Stat) {
+  constructor(c: Libc, fd: number, stat: Stat, xattrs: LinuxXattrs) {
     this.#c = c;
     this.#fd = fd;
     this.stat = stat;
+    this.#xattrs = xattrs;
+  }
+
+  get xattrs(): Xattrs {
+    return this.#xattrs.ofFile(this.#fd, this.stat);
   }
 
   read(into: Uint8Array, offset: number): number {
@@ -159,6 +189,22 @@ class LinuxFile implements OpenFile {
       const errno = this.#c.errno();
       if (errno !== EINTR) throwErrno(this.#c, "read");
     }
+  }
+
+  dataRanges(onRange: OnRange): boolean {
+    const { size } = this.stat;
+    let end = 0;
+    for (let count = 0; count < DATA_RANGES_MAX; count += 1) {
+      const start = this.#c.lseek(this.#fd, end, SEEK_DATA);
+      // No data behind this: the rest is a hole, or the file became shorter.
+      if (start < 0) return this.#c.errno() === ENXIO;
+      if (start >= size) return true;
+      end = this.#c.lseek(this.#fd, start, SEEK_HOLE);
+      if (end <= start) return false;
+      onRange(start, Math.min(end, size));
+      if (end >= size) return true;
+    }
+    return false;
   }
 
   close(): void {

@@ -22,6 +22,7 @@ const GID = 6;
 const MODE = 7;
 const INO = 8;
 const SIZE = 10;
+const BLOCKS = 12;
 const CTIME = 24;
 const MTIME = 28;
 const RDEV_MAJOR = 32;
@@ -30,6 +31,8 @@ const DEV_MAJOR = 34;
 const DEV_MINOR = 35;
 
 const WORD = 2 ** 32;
+/** What statx counts the allocated blocks in, whatever the filesystem's own are. */
+const STAT_BLOCK_BYTES = 512;
 /** The upper words from which on a 64-bit number does not fit into a double. */
 const UPPER_EXACT_MAX = 2 ** 21;
 
@@ -59,6 +62,7 @@ export class StatReader {
       uid: w[UID] ?? 0,
       gid: w[GID] ?? 0,
       size: (w[SIZE] ?? 0) + (w[SIZE + 1] ?? 0) * WORD,
+      allocatedBytes: ((w[BLOCKS] ?? 0) + (w[BLOCKS + 1] ?? 0) * WORD) * STAT_BLOCK_BYTES,
       mtimeSeconds: seconds(w, MTIME),
       mtimeNanos: w[MTIME + 2] ?? 0,
       ctimeSeconds: seconds(w, CTIME),

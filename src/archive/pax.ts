@@ -1,10 +1,21 @@
 /** The pax records of one entry, gathered in memory that is used again for the next. Their order is the caller's. */
 import { assert } from "#base/assert.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { KiB } from "#base/units.ts";
+import type { Attribute } from "./attributes.ts";
 import { decimalDigits, paxRecordLength, writeDecimal } from "./tar-format.ts";
 
-/** All headers of one entry together: other readers refuse more, and a chunk may be this much longer because of them. */
+/**
+ * All headers of one entry together, with the map of a sparse file: other readers refuse longer pax records, and a chunk may be
+ * this much longer because of them.
+ */
 const HEADER_BYTES_MAX = CHUNK_RECORDS_BYTES_MAX;
+
+/**
+ * What xattrs and access control lists may take of that. What is left is enough for the longest map (SPARSE_MAP_BYTES_MAX), the
+ * longest path and link target (PATH_BYTES_MAX each), and all numbers.
+ */
+export const ATTRIBUTES_BYTES_MAX = HEADER_BYTES_MAX - 448 * KiB;
 
 const INITIAL_BYTES = 4096;
 const SPACE = 0x20;
@@ -28,6 +39,19 @@ export class PaxRecords {
   /** The records, valid until the next change. */
   view(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** A record whose key is bytes too. */
+  attribute({ key, value }: Attribute): void {
+    const length = paxRecordLength(key.length, value.length);
+    this.#grow(this.#length + length);
+    let at = writeDecimal(this.#buffer, this.#length, length);
+    this.#buffer[at] = SPACE;
+    this.#buffer.set(key, at + 1);
+    at += 1 + key.length;
+    this.#buffer[at] = EQUALS;
+    this.#buffer.set(value, at + 1);
+    this.#end(at + 1 + value.length);
   }
 
   bytes(key: string, value: Uint8Array): void {

@@ -11,6 +11,7 @@ import type { Excludes } from "./exclude.ts";
 import { type Lister, NameStack } from "./name-stack.ts";
 import type { FileSource, Stat } from "./source.ts";
 import { lstatRoot, type SourceRoot, unreadableRoot } from "./source-roots.ts";
+import { DirectoryMarks, type WalkRules } from "./walk-rules.ts";
 
 /**
  * Longer paths are reported as `unsupported` with ENAMETOOLONG and not entered. Sixteen times what any one system call takes: a
@@ -35,6 +36,7 @@ export interface ScanOptions {
   /** Sorted, as sourceRoots gives them. */
   readonly roots: readonly SourceRoot[];
   readonly excludes: Excludes;
+  readonly rules: WalkRules;
   readonly report: Report;
   /** Called with each path before anything is asked about it, so that a hanging disk can be named. */
   readonly onPath?: (path: Uint8Array) => void;
@@ -54,6 +56,7 @@ interface Directory {
 export class Scan {
   readonly #options: ScanOptions;
   readonly #names = new NameStack();
+  readonly #marks: DirectoryMarks;
   readonly #directories: Directory[] = [];
   /** The path in hand. Room for the longest, and for the name that makes it too long. */
   readonly #path = new Uint8Array(2 * PATH_BYTES_MAX);
@@ -63,6 +66,7 @@ export class Scan {
 
   constructor(options: ScanOptions) {
     this.#options = options;
+    this.#marks = new DirectoryMarks(options.source, options.rules);
   }
 
   /** The next entry; undefined after the last. Throws Failure E_SOURCE_MISSING when a root is gone. */
@@ -126,9 +130,13 @@ export class Scan {
       report(path, ...lookProblem(error));
       return undefined;
     }
-    if (exclusion === "if-directory" && stat.type === "directory") return undefined;
-    const enter = stat.type !== "directory" || stat.dev === directory.dev || !this.#isPseudo(path);
-    return this.#entry(path, stat, enter);
+    if (exclusion === (stat.type === "directory" ? "if-directory" : "unless-directory")) return undefined;
+    return this.#entry(path, stat, stat.type !== "directory" || this.#mayEnter(directory, path, stat));
+  }
+
+  /** The boundary between two filesystems is crossed only into one of files, and only if the rules say so. */
+  #mayEnter(parent: Directory, path: Uint8Array, stat: Stat): boolean {
+    return stat.dev === parent.dev || (!this.#options.rules.oneFileSystem && !this.#isPseudo(path));
   }
 
   #isPseudo(path: Uint8Array): boolean {
@@ -153,7 +161,16 @@ export class Scan {
   #enter(directory: Directory): void {
     this.#toEnter = undefined;
     this.#directories.push(directory);
+    this.#marks.begin();
     this.#list(directory, (list) => this.#names.push(list));
+    // A directory that is a source is gone into whatever marks it.
+    if (this.#directories.length === 1 || !this.#marks.any) return;
+    const marks = this.#marks.marks(this.#path.subarray(0, directory.end));
+    if (marks.length === 0) return;
+    this.#names.pop();
+    this.#names.push((onName) => {
+      for (const name of marks) onName(name, 0, name.length);
+    });
   }
 
   /**
@@ -162,11 +179,13 @@ export class Scan {
    */
   #list(directory: Directory, collect: (list: Lister) => void): void {
     const path = this.#path.subarray(0, directory.end);
+    const marks = this.#marks.any ? this.#marks : undefined;
     let listed = false;
     try {
       collect((onName) =>
         this.#options.source.names(path, (bytes, start, end) => {
           listed = true;
+          marks?.look(bytes, start, end);
           onName(bytes, start, end);
         }),
       );

@@ -14,6 +14,8 @@ export interface Stat {
   readonly uid: number;
   readonly gid: number;
   readonly size: number;
+  /** What the file takes on the disk: less than its size says that there may be holes in it. */
+  readonly allocatedBytes: number;
   /** May be negative: before 1970. */
   readonly mtimeSeconds: number;
   readonly mtimeNanos: number;
@@ -28,11 +30,29 @@ export interface Stat {
   readonly rdevMinor: number;
 }
 
+/** The extended attributes of one file, asked for one after another. Names are raw bytes without NUL. */
+export interface Xattrs {
+  /** The names in any order, each ended by a NUL; empty when there are none. Valid until the next call. */
+  names(): Uint8Array;
+  /** Valid until the next call; undefined when there is none of that name any more. */
+  value(name: Uint8Array): Uint8Array | undefined;
+}
+
+/** Gets a stretch of a file that holds data. */
+export type OnRange = (start: number, end: number) => void;
+
 /** An open regular file. */
 export interface OpenFile {
   readonly stat: Stat;
+  /** Valid until something else is asked of the source. */
+  readonly xattrs: Xattrs;
   /** Reads up to `into.length` bytes at `offset`; 0 at the end. */
   read(into: Uint8Array, offset: number): number;
+  /**
+   * The stretches with data, in order and apart from each other, that begin before the size in `stat`; between them are holes.
+   * False when the filesystem cannot tell, or there are too many: what comes behind the last one given is all data then.
+   */
+  dataRanges(onRange: OnRange): boolean;
   close(): void;
 }
 
@@ -45,6 +65,8 @@ export interface FileSource {
   /** Names in a directory, without `.` and `..`, in any order. `onName` must not use the source; it may end it by throwing. */
   names(path: Uint8Array, onName: OnName): void;
   readlink(path: Uint8Array): Uint8Array;
+  /** The extended attributes of what lies at `path`, not followed; `stat` is of it. Valid until something else is asked. */
+  xattrs(path: Uint8Array, stat: Stat): Xattrs;
   /** Opens with O_NOFOLLOW | O_NONBLOCK | O_NOCTTY (and O_NOATIME where allowed), then fstat. */
   open(path: Uint8Array): OpenFile;
   /** True when the directory is the root of a pseudo-filesystem (proc, sysfs, cgroup …, by statfs). */

@@ -5,8 +5,10 @@
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "#base/assert.ts";
+import type { Attribute } from "./attributes.ts";
 import { SLASH } from "./bytes.ts";
 import { PaxRecords } from "./pax.ts";
+import { type SparseMap, sparseMapBytes, writeSparseMap } from "./sparse.ts";
 import type { Stat } from "./source.ts";
 import {
   BLOCK_BYTES,
@@ -31,8 +33,12 @@ export interface TarEntry {
   readonly path: Uint8Array;
   readonly type: TarType;
   readonly stat: Stat;
-  /** Bytes of data that follow the headers (without padding): 0 for all but files. */
+  /** Bytes of data that follow the headers (without padding): 0 for all but files, and without the holes of a sparse one. */
   readonly size: number;
+  /** Of a file that is stored without its holes. */
+  readonly sparse: SparseMap | undefined;
+  /** Extended attributes and access control lists, sorted by the bytes of their keys. */
+  readonly attributes: readonly Attribute[];
   /** Of a symbolic link its target, of a hard link the name in the archive of the entry with the data; else undefined. */
   readonly linkTarget: Uint8Array | undefined;
 }
@@ -63,6 +69,16 @@ const MAGIC_GNU = ascii("ustar  \0");
 const PAX_NAME = ascii("././@PaxHeader");
 const LONG_LINK_NAME = ascii("././@LongLink");
 const NO_NAME = new Uint8Array(0);
+/** The directory that a reader without an idea of sparse files puts their data in, beside the place of the file. */
+const SPARSE_DIRECTORY = ascii("GNUSparseFile.0/");
+
+/** What the block itself says of name and size. */
+interface Shown {
+  readonly path: Uint8Array;
+  /** Bytes of the path that go into the prefix; 0: none. */
+  readonly prefix: number;
+  readonly size: number;
+}
 
 export class TarWriter {
   readonly #names: IdNames;
@@ -75,14 +91,18 @@ export class TarWriter {
   }
 
   /**
-   * Writes the headers of `entry` at `at` and gives the offset behind them, a multiple of 512 from `at`. `into` must have
-   * room for HEADER_BYTES_MAX (pax.ts).
+   * Writes the headers of `entry` at `at`, with the map of a sparse file, and gives the offset behind them, a multiple of 512
+   * from `at`. `into` must have room for HEADER_BYTES_MAX (pax.ts).
    */
   write(into: Uint8Array, at: number, entry: TarEntry): number {
-    const { path, linkTarget, stat } = entry;
-    assert(path.length > 0, "a tar entry without a name");
+    const { linkTarget, stat, sparse } = entry;
+    assert(entry.path.length > 0, "a tar entry without a name");
+    // The map counts as data for readers that know no sparse files, and the name in the block is for them.
+    const size = sparse === undefined ? entry.size : sparseMapBytes(sparse) + entry.size;
+    const utf8Sparse = sparse !== undefined && isUtf8(entry.path);
+    const path = utf8Sparse ? sparsePath(entry.path) : entry.path;
     const prefix = path.length <= NAME_BYTES ? 0 : prefixLength(path);
-    const longPath = prefix < 0;
+    const longPath = prefix < 0 && !utf8Sparse;
     const longLink = linkTarget !== undefined && linkTarget.length > NAME_BYTES;
     const utf8Path = longPath && isUtf8(path);
     const utf8Link = longLink && isUtf8(linkTarget);
@@ -90,23 +110,32 @@ export class TarWriter {
     const pax = this.#pax;
     pax.clear();
     // In the order of their keys, by bytes.
+    if (sparse !== undefined) {
+      pax.number("GNU.sparse.major", 1);
+      pax.number("GNU.sparse.minor", 0);
+      if (utf8Sparse) pax.bytes("GNU.sparse.name", entry.path);
+      pax.number("GNU.sparse.realsize", sparse.realSize);
+    }
+    for (const attribute of entry.attributes) pax.attribute(attribute);
     if (stat.gid > ID_MAX) pax.number("gid", stat.gid);
     if (utf8Link) pax.bytes("linkpath", linkTarget);
     pax.time("mtime", stat.mtimeSeconds, stat.mtimeNanos);
     if (utf8Path) pax.bytes("path", path);
-    if (entry.size > SIZE_MAX) pax.number("size", entry.size);
+    if (size > SIZE_MAX) pax.number("size", size);
     if (stat.uid > ID_MAX) pax.number("uid", stat.uid);
 
     let next = at;
     if (pax.length > 0) next = writeExtension(into, next, "pax", pax.view());
     if (longLink && !utf8Link) next = writeExtension(into, next, "long-link", linkTarget);
     if (longPath && !utf8Path) next = writeExtension(into, next, "long-name", path);
-    this.#writeHeader(into, next, entry, longPath ? 0 : prefix);
-    return next + BLOCK_BYTES;
+    this.#writeHeader(into, next, entry, { path, prefix: Math.max(0, prefix), size });
+    next += BLOCK_BYTES;
+    return sparse === undefined ? next : writeSparseMap(into, next, sparse);
   }
 
-  #writeHeader(into: Uint8Array, at: number, entry: TarEntry, prefix: number): void {
-    const { path, stat, type, linkTarget } = entry;
+  #writeHeader(into: Uint8Array, at: number, entry: TarEntry, shown: Shown): void {
+    const { stat, type, linkTarget } = entry;
+    const { path, prefix, size } = shown;
     into.fill(0, at, at + BLOCK_BYTES);
     if (prefix > 0) {
       put(into, at + FIELD.prefix, path, 0, prefix);
@@ -118,7 +147,7 @@ export class TarWriter {
     writeOctal(into, at + FIELD.mode, 8, stat.mode);
     writeNumber(into, at + FIELD.uid, 8, stat.uid, ID_MAX);
     writeNumber(into, at + FIELD.gid, 8, stat.gid, ID_MAX);
-    writeNumber(into, at + FIELD.size, 12, entry.size, SIZE_MAX);
+    writeNumber(into, at + FIELD.size, 12, size, SIZE_MAX);
     writeNumber(into, at + FIELD.mtime, 12, stat.mtimeSeconds, TIME_MAX);
     into[at + FIELD.type] = TYPE_FLAGS[type];
     if (linkTarget !== undefined) {
@@ -168,6 +197,16 @@ function prefixLength(path: Uint8Array): number {
     if (path[i] === SLASH) return i;
   }
   return -1;
+}
+
+/** `d/GNUSparseFile.0/f` of `d/f`: GNU tar's own name, with 0 where it has the number of its process. */
+function sparsePath(path: Uint8Array): Uint8Array {
+  const nameAt = path.lastIndexOf(SLASH) + 1;
+  const result = new Uint8Array(path.length + SPARSE_DIRECTORY.length);
+  result.set(path.subarray(0, nameAt));
+  result.set(SPARSE_DIRECTORY, nameAt);
+  result.set(path.subarray(nameAt), nameAt + SPARSE_DIRECTORY.length);
+  return result;
 }
 
 function writeNumber(into: Uint8Array, at: number, width: number, value: number, max: number): void {

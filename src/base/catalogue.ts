@@ -81,6 +81,28 @@ export const CATALOGUE = {
     "What arrived is not what was read; nothing was committed. If it happens again check the memory of both machines.",
   ),
   E_CHUNK_DAMAGED: row(1, true, "A chunk arrived damaged and is sent again."),
+
+  // Reading an archive.
+  E_ARCHIVE_DAMAGED: row(
+    1,
+    false,
+    "Verify the archive to learn which files are affected; all others can still be restored.",
+  ),
+  E_ARCHIVE_FOREIGN: row(1, false, "Name an archive: a .tar.gz, .tar.zst or .tar, of nbackup or of another program."),
+  E_ARCHIVE_READ: row(1, false, "Check the path of the archive, and that its file can be read."),
+  E_TARGET: row(1, false, "Check that the target directory exists and may be written, and that its disk has room."),
+
+  // The rest.
+  E_INDEX_DAMAGED: row(
+    1,
+    false,
+    "The archive itself is not affected: it is read from its beginning instead. Make the index again with nbackup-server index rebuild.",
+  ),
+  E_INDEX_UNSORTED: row(
+    1,
+    false,
+    "Archives of other programs have files in an order of their own; too many of them cannot be compared. Restore and list work.",
+  ),
   E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),

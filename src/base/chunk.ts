@@ -34,6 +34,8 @@ export interface SealedChunk {
   readonly crc: number;
   /** SHA-256 of `stored`, 32 bytes. */
   readonly digest: Uint8Array;
+  /** Nothing comes behind it in either file: the server is asked to say at once that it has it. */
+  readonly last?: boolean;
 }
 
 /** A source path that could not be backed up as it is, reported by name. */
@@ -48,6 +50,7 @@ export interface Problem {
 /**
  * `vanished`, `unreadable`, `type-changed`, `socket`, `unsupported`: not in the archive. `shrank`: padded with zeros. `grew`: cut at
  * the announced size. `read-error`: the rest padded with zeros. `links-forgotten`: a hard link stored as a file.
+ * `xattrs-unreadable`, `xattrs-too-large`: stored without some or all of its extended attributes and access control lists.
  */
 export type ProblemReason =
   | "vanished"
@@ -58,4 +61,6 @@ export type ProblemReason =
   | "shrank"
   | "grew"
   | "read-error"
-  | "links-forgotten";
+  | "links-forgotten"
+  | "xattrs-unreadable"
+  | "xattrs-too-large";

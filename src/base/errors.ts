@@ -54,6 +54,6 @@ export function toFailure(error: unknown): Failure {
 
 /** The errno name (`ENOENT`) of an operating system error, if it is one. */
 export function errnoName(error: unknown): string | undefined {
-  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  if (typeof error !== "object" || error === null || error instanceof Failure || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }

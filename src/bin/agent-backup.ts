@@ -1,12 +1,13 @@
 /** The real things behind a backup run: sockets, files, threads. Made from a checked configuration; runs nothing itself. */
 import { readFileSync } from "node:fs";
-import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
+import type { BackupDeps, BackupPlan, ProducerOptions } from "#agent/backup-run.ts";
 import { Pipeline } from "#agent/pipeline.ts";
 import { automaticWorkers } from "#agent/pipeline-cores.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { Excludes } from "#archive/exclude.ts";
+import type { IndexHeader } from "#archive/index-format.ts";
 import { LinuxSource } from "#archive/linux-source.ts";
-import { checkSources, sourceRoots } from "#archive/source-roots.ts";
+import { checkSources, type SourceRoot, sourceRoots } from "#archive/source-roots.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { uuid } from "#base/random.ts";
@@ -48,17 +49,40 @@ export function backupDeps(runtime: AgentRuntime): BackupDeps {
     }),
     cores: automaticWorkers(readTextFile),
     checkSources: (entry) => void presentRoots(entry),
-    makeProducer: ({ entry, compression, chunkBytes, workers }) =>
-      new Pipeline({
-        roots: sourceRoots(entry.sources),
+    makeProducer: (options) => {
+      const { entry, compression, chunkBytes, workers } = options;
+      const roots = sourceRoots(entry.sources);
+      return new Pipeline({
+        roots,
         exclude: entry.exclude,
+        rules: {
+          oneFileSystem: entry.oneFileSystem,
+          excludeCaches: entry.excludeCaches,
+          excludeIfPresent: entry.excludeIfPresent,
+        },
         compression,
         chunkBytes,
+        index: indexHeader(options, roots),
         workers,
         priority,
         spawn,
         clock: systemClock,
-      }),
+      });
+    },
+  };
+}
+
+/** What a restore of years later can know of the run and of what it left out. */
+function indexHeader(options: ProducerOptions, roots: readonly SourceRoot[]): IndexHeader {
+  const { entry, compression, chunkBytes, run } = options;
+  const { name, exclude, oneFileSystem, excludeCaches, excludeIfPresent } = entry;
+  return {
+    rebuilt: false,
+    ...run,
+    backup: name,
+    ...{ compression, chunkBytes, exclude, oneFileSystem, excludeCaches, excludeIfPresent },
+    // They come from a text, so no byte of them is lost.
+    sources: roots.map((root) => Buffer.from(root.path).toString("utf8")),
   };
 }
 

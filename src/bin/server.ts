@@ -12,8 +12,10 @@ import { openLogFile } from "#observe/log-file.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
+import { type ArchiveTools, catFile, restoreFile, verifyFile } from "./archive-commands.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -21,11 +23,21 @@ import { systemClock, systemRandom } from "./system.ts";
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
 
+// A compiled executable finds its workers only when they are constructed here, in the entry file.
+const spawn: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar" ? new URL("./tar-worker.ts", import.meta.url) : new URL("./inflate-worker.ts", import.meta.url);
+  return new Worker(url.href, { smol: true });
+};
+
 /** A worker is found only from the entry file of an executable. */
 const diskRuntime = {
   privileged: process.getuid?.() === 0,
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
 };
+
+/** After a stop: how long a call into a disk that hangs may keep the process. */
+const LINGER_MS = 3000;
 
 setFileThreads();
 process.exitCode = await main(process.argv.slice(2));
@@ -44,6 +56,12 @@ async function main(argv: readonly string[]): Promise<number> {
           load: () => load(command.configFile),
           identity: identityOf,
         });
+      case "restore":
+        return await restoreFile(command.request, archiveTools());
+      case "verify":
+        return await verifyFile(command.request, archiveTools());
+      case "cat":
+        return await catFile(command.archive, command.path, archiveTools());
       case "serve":
         return await serve(command.configFile);
       default:
@@ -55,6 +73,18 @@ async function main(argv: readonly string[]): Promise<number> {
     stderr(failureText(error));
     return toFailure(error).exitCode;
   }
+}
+
+/** The first SIGINT or SIGTERM ends the work cleanly, the second one at once. */
+function archiveTools(): ArchiveTools {
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(EXIT.interrupted);
+    stop.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  return { spawn, signal: stop.signal, clock: systemClock, random: systemRandom, stdout, stderr: process.stderr };
 }
 
 function load(file: string): Loaded<ServerConfig> {
@@ -91,6 +121,7 @@ async function serve(file: string): Promise<number> {
   stop = () => void daemon.stop();
   await stopped;
   log.info("stopped");
+  setTimeout(() => process.exit(EXIT.done), LINGER_MS).unref();
   return EXIT.done;
 }
 

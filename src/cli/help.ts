@@ -43,7 +43,10 @@ function commandHelp(program: ProgramSpec, command: CommandSpec): string[] {
 
 function usageLine(program: ProgramSpec, command: CommandSpec): string {
   const words = [program.name, command.name].filter((word) => word !== "");
-  const positionals = command.positionals.map(({ name, required }) => (required ? name : `[${name}]`));
+  const positionals = command.positionals.map(({ name, required, many }) => {
+    const text = many === true ? `${name}…` : name;
+    return required ? text : `[${text}]`;
+  });
   const options = command.options.map(({ name, value }) =>
     value === undefined ? `[--${name}]` : `[--${name} ${value}]`,
   );

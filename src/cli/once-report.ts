@@ -99,6 +99,8 @@ const REASONS: Readonly<Record<ProblemReason, string>> = {
   grew: "became longer while it was read; cut at the size it had",
   "read-error": "could not be read to its end; the rest is zeros",
   "links-forgotten": "is a hard link, stored as a file of its own",
+  "xattrs-unreadable": "its extended attributes could not all be read; stored without them",
+  "xattrs-too-large": "has more extended attributes than a tar header holds; stored without the largest",
 };
 
 function problemText({ path, reason, errno }: Problem): string {

@@ -120,7 +120,7 @@ function optionValue(option: OptionSpec, inline: string | undefined, queue: stri
 }
 
 function checkPositionals(program: ProgramSpec, command: CommandSpec, positionals: readonly string[]): void {
-  const surplus = positionals[command.positionals.length];
+  const surplus = command.positionals.at(-1)?.many === true ? undefined : positionals[command.positionals.length];
   const where = commandText(program, command);
   if (surplus !== undefined) throw usage(`${where} does not take the argument ${surplus}`, `See ${where} --help.`);
   const missing = command.positionals.find(({ required }, index) => required && positionals[index] === undefined);

@@ -12,6 +12,8 @@ export interface PositionalSpec {
   readonly name: string;
   readonly what: string;
   readonly required: boolean;
+  /** The last one may be given any number of times. */
+  readonly many?: boolean;
 }
 
 export interface CommandSpec {

@@ -13,6 +13,8 @@ export type ProgressPhase =
   | { readonly kind: "queued"; readonly position: number }
   | { readonly kind: "retrying"; readonly inMs: number }
   | { readonly kind: "sending" }
+  /** An archive of known size is read: `restoring`, `verifying`. The raw bytes are the archive's, and their total is exact. */
+  | { readonly kind: "reading"; readonly what: string }
   /** Everything was read; what was sent becomes durable. */
   | { readonly kind: "draining" }
   /** The server's own part, for instance `hashing`; done and total in bytes, total 0 where unknown. */
@@ -53,7 +55,7 @@ export function fractionDone(snapshot: ProgressSnapshot): number | undefined {
 /** Milliseconds until the estimated total is read at the present rate; undefined when nobody can tell. */
 export function etaMs(snapshot: ProgressSnapshot): number | undefined {
   const left = (snapshot.rawBytesTotalEstimate ?? 0) - snapshot.rawBytes;
-  if (left <= 0 || snapshot.rawBytesPerSecond <= 0 || snapshot.phase.kind !== "sending") return undefined;
+  if (left <= 0 || snapshot.rawBytesPerSecond <= 0 || !isFlowing(snapshot)) return undefined;
   const ms = (left / snapshot.rawBytesPerSecond) * 1000;
   return ms <= ETA_MS_MAX ? ms : undefined;
 }
@@ -87,18 +89,20 @@ function barPieces(snapshot: ProgressSnapshot): readonly Piece[] {
   if (waiting) return [{ rank: 0, text: phaseText(snapshot) }, elapsed, retries];
   const fraction = phaseFraction(snapshot);
   const eta = etaMs(snapshot);
+  const flowing = isFlowing(snapshot);
+  const guess = phase.kind === "reading" ? "" : "~";
   return [
     { rank: 5, text: fraction === undefined ? "" : bar(fraction) },
     { rank: 2, text: fraction === undefined ? "" : percentText(snapshot, fraction) },
-    { rank: 0, text: phase.kind === "sending" ? amountText(snapshot) : phaseText(snapshot) },
-    { rank: 1, text: phase.kind === "sending" ? `${formatSize(snapshot.rawBytesPerSecond)}/s` : "" },
-    { rank: 3, text: eta === undefined ? "" : `ETA ~${shortDuration(eta)}` },
+    { rank: 0, text: flowing ? amountText(snapshot) : phaseText(snapshot) },
+    { rank: 1, text: flowing ? `${formatSize(snapshot.rawBytesPerSecond)}/s` : "" },
+    { rank: 3, text: eta === undefined ? "" : `ETA ${guess}${shortDuration(eta)}` },
     elapsed,
     { rank: 7, text: `${grouped(snapshot.entries)} objects` },
-    { rank: 8, text: phase.kind === "sending" ? `${grouped(snapshot.entriesPerSecond)} objects/s` : "" },
+    { rank: 8, text: flowing ? `${grouped(snapshot.entriesPerSecond)} objects/s` : "" },
     retries,
     { rank: 9, text: snapshot.streams > 1 ? `${snapshot.streams} streams` : "" },
-    { rank: 10, text: eta === undefined ? "" : "(~ estimated)" },
+    { rank: 10, text: eta === undefined || guess === "" ? "" : "(~ estimated)" },
   ];
 }
 
@@ -107,19 +111,20 @@ export function plainLine(snapshot: ProgressSnapshot): string {
   const fraction = phaseFraction(snapshot);
   const eta = etaMs(snapshot);
   const path = pathText(snapshot.currentPath);
+  const sending = snapshot.phase.kind !== "reading";
   const parts = [
     phaseText(snapshot),
     fraction === undefined
       ? ""
       : `${percentText(snapshot, fraction)}${snapshot.phase.kind === "sending" ? " (estimated)" : ""}`,
     `${formatSize(snapshot.rawBytes)} read`,
-    `${formatSize(snapshot.sentBytes)} compressed`,
-    `${formatSize(snapshot.ackedBytes)} safe on the server`,
+    sending ? `${formatSize(snapshot.sentBytes)} compressed` : "",
+    sending ? `${formatSize(snapshot.ackedBytes)} safe on the server` : "",
     `${formatSize(snapshot.rawBytesPerSecond)}/s`,
     `${grouped(snapshot.entries)} objects`,
     `${grouped(snapshot.entriesPerSecond)} objects/s`,
     `elapsed ${shortDuration(snapshot.elapsedMs)}`,
-    eta === undefined ? "" : `ETA ${shortDuration(eta)} (estimated)`,
+    eta === undefined ? "" : `ETA ${shortDuration(eta)}${sending ? " (estimated)" : ""}`,
     retriesText(snapshot),
     snapshot.streams > 1 ? `${snapshot.streams} streams` : "",
     path === "" ? "" : `at ${path}`,
@@ -137,6 +142,8 @@ function phaseText({ phase, sentBytes, ackedBytes }: ProgressSnapshot): string {
       return `trying again in ${shortDuration(phase.inMs)}`;
     case "sending":
       return "sending";
+    case "reading":
+      return phase.what;
     case "draining":
       return `sending the last ${formatSize(Math.max(0, sentBytes - ackedBytes))}`;
     case "finishing":
@@ -144,10 +151,15 @@ function phaseText({ phase, sentBytes, ackedBytes }: ProgressSnapshot): string {
   }
 }
 
+/** Bytes go by, and say how far it is. */
+function isFlowing({ phase }: ProgressSnapshot): boolean {
+  return phase.kind === "sending" || phase.kind === "reading";
+}
+
 /** Of what the phase is about. */
 function phaseFraction(snapshot: ProgressSnapshot): number | undefined {
   const { phase, sentBytes, ackedBytes } = snapshot;
-  if (phase.kind === "sending") return fractionDone(snapshot);
+  if (isFlowing(snapshot)) return fractionDone(snapshot);
   if (phase.kind === "draining") return sentBytes > 0 ? Math.min(1, ackedBytes / sentBytes) : undefined;
   if (phase.kind === "finishing") return phase.total > 0 ? Math.min(1, phase.done / phase.total) : undefined;
   return undefined;
@@ -160,7 +172,8 @@ function percentText({ phase }: ProgressSnapshot, fraction: number): string {
 function amountText(snapshot: ProgressSnapshot): string {
   const total = snapshot.rawBytesTotalEstimate ?? 0;
   const done = formatSize(snapshot.rawBytes);
-  return total > snapshot.rawBytes ? `${done} of ~${formatSize(total)}` : done;
+  const guess = snapshot.phase.kind === "reading" ? "" : "~";
+  return total > snapshot.rawBytes ? `${done} of ${guess}${formatSize(total)}` : done;
 }
 
 function retriesText({ retries }: ProgressSnapshot): string {

@@ -4,9 +4,12 @@ import { assert } from "#base/assert.ts";
 import type { Compression } from "#base/chunk.ts";
 import { compress, release, storedBytesMax } from "./codec.ts";
 
-export interface Seal {
+export interface Seal extends Proof {
   /** Length of the stored bytes. */
   readonly storedLength: number;
+}
+
+export interface Proof {
   /** CRC-32 of the stored bytes. */
   readonly crc: number;
   /** SHA-256 of the stored bytes, 32 bytes. */
@@ -21,9 +24,13 @@ export function sealChunk(slab: Uint8Array, rawLength: number, compression: Comp
   const stored = compress(slab.subarray(0, rawLength), compression);
   const storedLength = stored.length;
   assert(storedLength <= storedBytesMax(compression.mode, rawLength), "a chunk grew more than it can");
-  const crc = crc32(stored);
-  const digest = new Bun.CryptoHasher("sha256").update(stored).digest();
+  const proof = proofOf(stored);
   slab.set(stored);
   release(stored);
-  return { storedLength, crc, digest };
+  return { storedLength, ...proof };
+}
+
+/** What goes with stored bytes wherever they go. */
+export function proofOf(stored: Uint8Array): Proof {
+  return { crc: crc32(stored), digest: new Bun.CryptoHasher("sha256").update(stored).digest() };
 }

@@ -15,6 +15,19 @@ export function sourcePath(): Schema<string> {
   });
 }
 
+/** NAME_MAX of Linux filesystems. */
+const FILE_NAME_BYTES_MAX = 255;
+
+/** One component of a path. */
+export function fileName(): Schema<string> {
+  return value('the name of a file, without a slash and no pattern, for instance ".nobackup"', (input) => {
+    if (typeof input !== "string" || !isPlainText(input, FILE_NAME_BYTES_MAX)) return new Refusal();
+    if (input === "." || input === ".." || Buffer.byteLength(input) > FILE_NAME_BYTES_MAX) return new Refusal();
+    if (input.includes("/")) return new Refusal({ hint: "Write the last part of the path only." });
+    return input;
+  });
+}
+
 export function schedule(): Schema<string> {
   return value('five fields of cron, for instance "0 2 * * *"', (input) => {
     if (typeof input !== "string") return new Refusal({ hint: "Put the five fields in quotes." });

@@ -1,12 +1,13 @@
 /** One item under `backups` of agent.yaml. */
 import { KiB, TiB } from "#base/units.ts";
-import { dscp, schedule, sourcePath } from "./agent-values.ts";
+import { dscp, fileName, schedule, sourcePath } from "./agent-values.ts";
 import { described, list, optional, required, section, sectionOr, type SectionOf, setting } from "./parts.ts";
 import type { BackupEntryConfig, PortRotationConfig } from "./types.ts";
 import { flag, integer, name, size, text, word } from "./values.ts";
 
 const SOURCES_MAX = 1000;
 const EXCLUDES_MAX = 10_000;
+const MARKS_MAX = 100;
 const STREAMS_MAX = 255;
 
 export const sourcesSchema = list(
@@ -66,7 +67,24 @@ const shape = {
   exclude: setting(
     list(text(`a pattern of at most 4096 characters`), { min: 0, max: EXCLUDES_MAX, things: "patterns" }),
     [],
-    "Patterns of what is left out: `*.log`, `node_modules/**`, `*/tmp/sess*`, `/abs/path`. Quote those that begin with a star.",
+    "Patterns of what is left out: `*.log`, `node_modules/**`, `*/tmp/sess*`, `/abs/path`. The last one that matches decides, and one with ! in front (`!keep.log`) keeps what it matches; but nothing below a directory that is left out. Quote those that begin with a star or !.",
+  ),
+  one_file_system: setting(
+    flag(),
+    false,
+    "Stay on the filesystem of each source: what is mounted below it is stored as an empty directory. A btrfs subvolume counts as a filesystem of its own.",
+    "Who names / as a source mostly means the mounted disks too, and a backup should rather hold too much than too little. /proc, /sys and the like are never gone into.",
+  ),
+  exclude_caches: setting(
+    flag(),
+    false,
+    "Leave out what is in directories with a CACHEDIR.TAG that begins with the signature of https://bford.info/cachedir/. The directory and the tag are kept; a directory that is a source is backed up all the same.",
+    "Any program can put the tag anywhere; whether it may decide what is backed up is the administrator's choice.",
+  ),
+  exclude_if_present: setting(
+    list(fileName(), { min: 0, max: MARKS_MAX, things: "names" }),
+    [],
+    "Leave out what is in directories that hold something of one of these names, for instance `.nobackup`. The directory and what marks it are kept; a directory that is a source is backed up all the same.",
   ),
   parallels: setting(
     integer({ min: 0, max: STREAMS_MAX }),
@@ -94,6 +112,9 @@ export function toBackupEntry(raw: SectionOf<typeof shape>): BackupEntryConfig {
     schedule: raw.schedule,
     sources: raw.sources,
     exclude: raw.exclude,
+    oneFileSystem: raw.one_file_system,
+    excludeCaches: raw.exclude_caches,
+    excludeIfPresent: raw.exclude_if_present,
     parallels: raw.parallels,
     autoScaler: raw.auto_scaler,
     bandwidthLimitBytesPerSecond: raw.bandwidth_limit,

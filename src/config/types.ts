@@ -49,6 +49,10 @@ export interface BackupEntryConfig {
   readonly sources: readonly SourceConfig[];
   /** Globs as written. */
   readonly exclude: readonly string[];
+  readonly oneFileSystem: boolean;
+  readonly excludeCaches: boolean;
+  /** Names without a slash. */
+  readonly excludeIfPresent: readonly string[];
   /** 0: one stream on the session connection. 1 to 255: the most data streams. */
   readonly parallels: number;
   readonly autoScaler: AutoScalerConfig;

@@ -114,6 +114,11 @@ export class Admin {
       });
     }
     await session.end(new Failure("E_ABORTED", "aborted by an administrator of the server"));
+    if (session.state === "suspended") {
+      throw new Failure("E_SHUTDOWN", `the server is stopping and has left session ${id} on its disk`, {
+        hint: "Abort it after the next start of the server.",
+      });
+    }
     return { session: id, outcome: session.state === "committed" ? "committed" : "aborted" };
   }
 

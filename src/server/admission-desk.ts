@@ -42,6 +42,8 @@ export class AdmissionDesk implements ApplicantDesk {
   readonly #line = new WaitingLine<Applicant>();
   /** Occupants that are being asked whether they live. */
   readonly #probed = new Set<Occupant>();
+  /** Welcomed, and Begin has not come. */
+  readonly #silent = new Set<Applicant>();
   #noticeTimer: Timer | undefined;
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
@@ -56,8 +58,12 @@ export class AdmissionDesk implements ApplicantDesk {
   /** Who answers a session connection that has been welcomed and has no session. */
   receive(link: Link, agent: string, run: string): LinkOwner {
     const applicant: Applicant = new Applicant(this, link, agent, run);
+    // A server that is stopping closes the connection soon, Begin or not.
+    if (this.#closed !== undefined) return applicant;
+    this.#silent.add(applicant);
     const timer = this.#options.clock.after(BEGIN_TIMEOUT_MS, () => {
-      applicant.refuse(new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
+      this.#silent.delete(applicant);
+      this.#refuse(applicant, new Failure("E_TIMEOUT", `no begin within ${BEGIN_TIMEOUT_MS} ms`));
     });
     applicant.expectBegin(timer);
     return applicant;
@@ -75,18 +81,22 @@ export class AdmissionDesk implements ApplicantDesk {
     });
   }
 
-  /** From now on everyone is refused, those in line too. */
+  /** From now on everyone is refused, those in line and those who have not asked yet too. */
   close(failure: Failure): void {
     this.#closed = failure;
     this.#noticeTimer?.cancel();
+    for (const applicant of this.#silent) applicant.refuse(failure);
+    this.#silent.clear();
     for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
   }
 
   begin(applicant: Applicant): void {
+    this.#silent.delete(applicant);
     void this.#apply(applicant);
   }
 
   left(applicant: Applicant, reason: Failure | undefined): void {
+    this.#silent.delete(applicant);
     this.#release(applicant);
     const gone = reason ?? new Failure("E_DISCONNECTED", "the agent closed the connection");
     this.#ended(applicant, "left", gone);
@@ -133,10 +143,13 @@ export class AdmissionDesk implements ApplicantDesk {
       // Who is asked already need not be asked twice: the first to ask gets the answer.
       if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
       this.#probed.add(occupant);
-      const alive = await anyAlive(occupant.links());
+      const asked = occupant.links();
+      const alive = await anyAlive(asked);
       this.#probed.delete(occupant);
       if (applicant.over) return;
       if (alive || occupant.fixed) throw busy(applicant);
+      // Its agent came back on a connection that nobody has asked yet.
+      if (occupant.links().some((link) => !asked.includes(link))) continue;
       await occupant.supersede();
       if (applicant.over) return;
     }

@@ -8,35 +8,53 @@ import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
 import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
+import type { Occupant } from "./occupant.ts";
 import { NO_TOTALS, sessionEnded } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
-import type { SessionPlan } from "./session-types.ts";
+import type { Outcome, SessionPlan } from "./session-types.ts";
 
 export interface AdoptionParts {
   readonly house: SessionHouse;
   readonly events: EventSink;
   /** Which disk a base directory lies on. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** Why nothing is taken over any more, once the server is stopping: nobody would suspend it. */
+  readonly stopping: () => Failure | undefined;
 }
 
 /** Takes all that the storage has left over. Never rejects. */
 export async function adoptSessions(parts: AdoptionParts, storage: Storage, config: StorageConfig): Promise<void> {
-  const { sessions, casualties } = storage.takeLeft();
-  for (const { head, failure } of casualties) {
-    parts.events.emit(sessionEnded(planOf(head, config), { kind: "ended", failure }, NO_TOTALS, 0));
-  }
+  const { sessions, casualties, completed } = storage.takeLeft();
+  for (const { head, answer } of completed) over(parts, planOf(head, config), { kind: "committed", answer });
+  for (const { head, failure } of casualties) over(parts, planOf(head, config), { kind: "ended", failure });
   for (const left of sessions) await adopt(parts, left, config);
 }
 
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
-  const { house, events } = parts;
+  const { house } = parts;
   const plan = planOf(left.head, config);
-  const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
-  // A storage that was opened late may hold what was begun anew elsewhere meanwhile.
-  if (house.registry.occupant(plan.agent, plan.backup) !== undefined) {
-    const failure = new Failure("E_SUPERSEDED", `a newer session of ${plan.agent}/${plan.backup} runs already`);
+  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
+    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
     await left.discard();
-    events.emit(sessionEnded(plan, { kind: "ended", failure }, NO_TOTALS, 0));
+    return;
+  }
+  const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
+  // Another storage may hold a session of the entry: begun while this one could not be opened, or the other way round.
+  const rivalNow = (): Occupant | undefined => house.registry.occupant(plan.agent, plan.backup);
+  for (let rival = rivalNow(); rival !== undefined; rival = rivalNow()) {
+    if (beganEarlier(rival, plan)) {
+      await rival.supersede();
+      continue;
+    }
+    await left.discard();
+    const failure = new Failure("E_SUPERSEDED", `a newer session of ${plan.agent}/${plan.backup} runs already`);
+    over(parts, plan, { kind: "ended", failure });
+    return;
+  }
+  const stopping = parts.stopping();
+  if (stopping !== undefined) {
+    await left.leave();
+    over(parts, plan, { kind: "suspended", failure: stopping });
     return;
   }
   const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
@@ -49,10 +67,22 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
   } catch (error) {
     house.giveBack(share);
     await left.leave();
-    events.emit(sessionEnded(plan, { kind: "suspended", failure: toFailure(error) }, NO_TOTALS, 0));
+    over(parts, plan, { kind: "suspended", failure: toFailure(error) });
     return;
   }
   session.adopt(left);
+}
+
+/** Of two sessions of one entry the newer one goes on. Who began since this start is newer than all that was left. */
+function beganEarlier({ fixed, earlierWallMs }: Occupant, { startWallMs }: SessionPlan): boolean {
+  return !fixed && earlierWallMs !== undefined && earlierWallMs < startWallMs;
+}
+
+/** It ends without having run here; its agent hears how when it comes back. */
+function over({ events, house }: AdoptionParts, plan: SessionPlan, outcome: Outcome): void {
+  const { id, agent, run } = plan;
+  events.emit(sessionEnded(plan, outcome, NO_TOTALS, 0));
+  house.registry.remember({ id, agent, run, outcome });
 }
 
 /** What was agreed at admission, as the journal has kept it. */

@@ -19,6 +19,7 @@ export class Applicant implements LinkOwner, Occupant {
   readonly agent: string;
   readonly run: string;
   readonly fixed = false;
+  readonly earlierWallMs = undefined;
   readonly #desk: ApplicantDesk;
   #begin: Message<"begin"> | undefined;
   /** Until Begin comes. */

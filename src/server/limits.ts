@@ -78,6 +78,12 @@ export const BUSY_RETRY_MS = 10_000;
  */
 export const STORAGE_RETRY_MS = 2_000;
 
+/** How long a start waits for storages to open: a disk that hangs is that storage's problem, and no reason not to listen. */
+export const STORAGES_START_MS = 30_000;
+
+/** How long a stop waits for storages that are just being opened. */
+export const STORAGES_STOP_MS = 5_000;
+
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;
 

@@ -6,9 +6,9 @@
 import { assert } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
 import type { Connection } from "#net/connection.ts";
 import { WriteQueue } from "#net/write-queue.ts";
+import type { EventSink } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
 import { encodeMessage } from "#wire/encode.ts";
@@ -19,6 +19,7 @@ import type { ReceiveState } from "#wire/states.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { CONTROL_QUEUE_BYTES_MAX, LINGER_MS, PEER_CHECK_PERIOD_MS } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
+import { connectionClosed } from "./session-ends.ts";
 
 export interface LinkOwner {
   /** Every message but Pong; Pings after they were answered. */
@@ -42,7 +43,9 @@ export interface DataOwner {
 export interface LinkOptions {
   readonly connection: Connection;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly events: EventSink;
+  /** As the certificate says, if that could be read. */
+  readonly agent: string | undefined;
   /** The connection is closed, whoever did it; exactly once. */
   readonly onClosed: (link: Link) => void;
 }
@@ -51,7 +54,8 @@ export class Link {
   readonly remoteAddress: string;
   readonly #connection: Connection;
   readonly #clock: Clock;
-  readonly #log: Logger;
+  readonly #events: EventSink;
+  readonly #agent: string | undefined;
   readonly #onClosed: (link: Link) => void;
   readonly #queue: WriteQueue;
   readonly #decoder: FrameDecoder;
@@ -71,7 +75,8 @@ export class Link {
     this.#connection = options.connection;
     this.remoteAddress = options.connection.remoteAddress;
     this.#clock = options.clock;
-    this.#log = options.log;
+    this.#events = options.events;
+    this.#agent = options.agent;
     this.#onClosed = options.onClosed;
     this.#label = `peer ${this.remoteAddress}`;
     this.#queue = new WriteQueue(options.connection, { controlBytesMax: CONTROL_QUEUE_BYTES_MAX });
@@ -229,8 +234,7 @@ export class Link {
   #violation(failure: Failure): void {
     if (this.over) return;
     const owner = this.#owner;
-    this.#log.warn(`connection closed: ${failure.message}`, { code: failure.code, remote: this.remoteAddress });
-    if (failure.code === "E_INTERNAL") this.#log.error("a handler failed", { error: failure.cause });
+    this.#events.emit(connectionClosed(this.remoteAddress, this.#agent, failure));
     this.refuse(failure);
     owner?.gone(failure);
   }

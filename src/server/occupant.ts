@@ -6,6 +6,8 @@ export interface Occupant {
   links(): readonly Link[];
   /** It cannot be sent away: its archive is about to be committed. */
   readonly fixed: boolean;
+  /** When an earlier start of the server admitted it, by the wall clock; undefined when it came to this one. */
+  readonly earlierWallMs: number | undefined;
   /** Gives the entry up and cleans up; never rejects. */
   supersede(): Promise<void>;
 }

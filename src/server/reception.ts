@@ -4,7 +4,6 @@
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import { HELLO_TIMEOUT_MS } from "#wire/limits.ts";
@@ -21,7 +20,6 @@ import type { SessionDoor } from "./session-door.ts";
 
 export interface ReceptionOptions {
   readonly clock: Clock;
-  readonly log: Logger;
   readonly events: EventSink;
   readonly boot: string;
   readonly software: string;
@@ -49,7 +47,7 @@ export class Reception {
 
   /** Takes a connection whose TLS handshake is done; in the turn in which it came. */
   accept(connection: Connection): void {
-    const { clock, log } = this.#options;
+    const { clock, events } = this.#options;
     if (this.#closed) {
       connection.destroy();
       return;
@@ -66,7 +64,8 @@ export class Reception {
     const link = new Link({
       connection,
       clock,
-      log,
+      events,
+      agent,
       onClosed: () => {
         newcomer.closed();
         this.#forget(link);
@@ -100,7 +99,7 @@ export class Reception {
 
   /** Refused before it may say anything. */
   #turnAway(connection: Connection, failure: Failure): void {
-    const { clock, log, events } = this.#options;
+    const { clock, events } = this.#options;
     // The agent's name is not known for sure: the certificate may be the reason.
     events.emit(connectionRefused(connection.remoteAddress, undefined, failure));
     if (this.#turnedAway >= TURNED_AWAY_MAX) {
@@ -112,7 +111,7 @@ export class Reception {
       this.#turnedAway -= 1;
       this.#forget(link);
     };
-    const link = new Link({ connection, clock, log, onClosed });
+    const link = new Link({ connection, clock, events, agent: undefined, onClosed });
     this.#links.add(link);
     link.open(NOBODY);
     link.refuse(failure);

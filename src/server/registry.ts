@@ -80,6 +80,11 @@ export class Registry {
   close(session: Session, past: PastSession): void {
     this.#sessions.delete(session.plan.id);
     this.vacate(session.plan.agent, session.plan.backup, session);
+    this.remember(past);
+  }
+
+  /** How a session ended that may never have run here. */
+  remember(past: PastSession): void {
     this.#past.set(past.id, past);
     for (const oldest of this.#past.keys()) {
       if (this.#past.size <= ENDED_SESSIONS_MAX) break;

@@ -13,7 +13,7 @@ import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS } from "./limits.ts";
+import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
@@ -73,9 +73,11 @@ export class Server {
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
   #stopping: Promise<void> | undefined;
+  /** What everyone hears, once it stops. */
+  #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, log, software, config } = options;
+    const { clock, random, software, config } = options;
     this.#options = options;
     this.boot = uuid(random);
     const { diskKey, chunkBuffer = NO_BUFFER } = options;
@@ -86,9 +88,10 @@ export class Server {
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
     });
+    const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions({ house: this.#house, events, diskKey }, storage, storageConfig),
+      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
     });
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
@@ -101,7 +104,6 @@ export class Server {
     const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
-      log,
       events,
       boot: this.boot,
       software,
@@ -131,9 +133,12 @@ export class Server {
     });
   }
 
-  /** Opens the storages; one that cannot be opened is an event. Never rejects. Connections may come afterwards. */
+  /**
+   * Opens the storages; one that cannot be opened is an event, one that takes its time is opened later. Never rejects.
+   * Connections may come afterwards.
+   */
   async start(): Promise<void> {
-    await this.#storages.openAll();
+    await this.#waitFor(this.#storages.openAll(), STORAGES_START_MS);
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();
@@ -179,10 +184,15 @@ export class Server {
   }
 
   async #stop(): Promise<void> {
+    const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
+    this.#goodbye = failure;
     this.#watch.stop();
     this.#statsTimer?.cancel();
-    const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#desk.close(failure);
+    // Nobody sends for those without a connection: they go on after the next start.
+    for (const session of this.#house.registry.sessions()) {
+      if (session.state === "parked") void session.suspend(failure);
+    }
     await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
     await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.

@@ -61,25 +61,26 @@ export class SessionDoor {
   }
 
   async #resume(link: Link, claim: Claim): Promise<void> {
+    if (await this.#answered(link, claim)) return;
+    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
+    const closed = await this.#options.storages.closedOne();
+    if (link.over || (await this.#answered(link, claim))) return;
+    throw closed ?? gone(claim, undefined);
+  }
+
+  /** True when the session is known, running or over, and the connection has its place or its answer. */
+  async #answered(link: Link, claim: Claim): Promise<boolean> {
     const session = this.#running(claim);
     if (session !== undefined) await this.#free(() => session.main, "session connection", claim);
-    if (link.over) return;
+    if (link.over) return true;
     // It may have ended while the older connection was asked.
     if (session !== undefined && this.#running(claim) === session) {
       session.resume(link);
-      return;
+      return true;
     }
     const past = this.#past(claim);
-    if (past !== undefined) {
-      this.#answerPast(link, past);
-      return;
-    }
-    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
-    const closed = await this.#options.storages.closedOne();
-    if (link.over) return;
-    const found = this.#running(claim);
-    if (found !== undefined && found.main === undefined) found.resume(link);
-    else throw closed ?? gone(claim, undefined);
+    if (past !== undefined) this.#answerPast(link, past);
+    return past !== undefined;
   }
 
   async #join(link: Link, claim: Claim, slot: number): Promise<void> {

@@ -106,6 +106,19 @@ export function connectionRefused(remote: string, agent: string | undefined, fai
   };
 }
 
+/** The agent broke the protocol on a connection, or a handler of this side has a bug. */
+export function connectionClosed(remote: string, agent: string | undefined, failure: Failure): ObservedEvent {
+  const { code, cause } = failure;
+  const isBug = code === "E_INTERNAL";
+  return {
+    kind: "connection.closed",
+    level: isBug ? "error" : "warn",
+    message: `${isBug ? "a handler failed" : "connection closed"}: ${safeText(failure.message)}`,
+    fields: { ...(agent === undefined ? {} : { agent }), remote, code, ...(isBug ? { error: cause } : {}) },
+    repeatKey: `${agent ?? ""} ${code}`,
+  };
+}
+
 /** Rotation or a prune removed archives of an entry. */
 export function archivesRemoved(
   by: "rotation" | "prune",

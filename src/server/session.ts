@@ -40,6 +40,7 @@ export interface SessionHost {
 
 export class Session implements Occupant {
   readonly plan: SessionPlan;
+  earlierWallMs: number | undefined;
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
@@ -143,6 +144,7 @@ export class Session implements Occupant {
 
   /** An earlier start of the server admitted it: it waits for its agent to come back. */
   adopt(left: LeftSession): void {
+    this.earlierWallMs = this.plan.startWallMs;
     this.#startedAtMs -= Math.max(0, this.#host.clock.wall() - this.plan.startWallMs);
     this.#store = left.adopt(this.storeEvents());
     this.#totals.bytes = this.#store.receivedBytes;
@@ -392,6 +394,7 @@ export class Session implements Occupant {
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {
-    this.#host.events.emit(sessionEvent(this.plan, kind, message, fields));
+    const repeatKey = `${this.plan.id} ${message}`;
+    this.#host.events.emit({ ...sessionEvent(this.plan, kind, message, fields), repeatKey });
   }
 }

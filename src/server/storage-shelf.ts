@@ -2,12 +2,12 @@
  * The storages of the configuration, open or not. One that cannot be opened, or is gone, is that storage's problem: the
  * server runs on, refuses sessions for it, and tries again when somebody asks for it.
  */
-import type { Clock } from "#base/clock.ts";
+import { type Clock, sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Storage } from "#store/storage.ts";
-import { STORAGE_RETRY_MS } from "./limits.ts";
+import { STORAGE_RETRY_MS, STORAGES_STOP_MS } from "./limits.ts";
 
 /** `established`: it was open before, so that an empty directory in its place is not taken for a new storage. */
 export type StorageOpener = (config: StorageConfig, established: boolean) => Promise<Storage>;
@@ -44,7 +44,10 @@ export class StorageShelf {
   /** By name, of those that could not be used when they were last tried. */
   readonly #failures = new Map<string, Failure>();
   #retriedAtMs = Number.NEGATIVE_INFINITY;
+  /** Nothing is opened any more. */
   #closed = false;
+  /** What was open was closed: what is opened only now has to close by itself. */
+  #left = false;
 
   constructor(options: StorageShelfOptions) {
     this.#options = options;
@@ -107,14 +110,21 @@ export class StorageShelf {
       this.#retriedAtMs = nowMs;
       await Promise.allSettled(missing.map((name) => this.open(name)));
     }
-    for (const name of missing) if (!this.#open.has(name)) return this.#failures.get(name);
-    return undefined;
+    const closed = missing.find((name) => !this.#open.has(name));
+    if (closed === undefined) return undefined;
+    return this.#failures.get(closed) ?? new Failure("E_STORAGE_FAILED", `storage ${closed} is just being opened`);
   }
 
-  /** Gives every lock back. Sessions must be over. Never rejects: a lock also ends with the process. */
+  /**
+   * Gives every lock back, but for that of a storage whose opening hangs. Sessions must be over. Never rejects: a lock also
+   * ends with the process.
+   */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#opening.values()]);
+    const opened = new AbortController();
+    void Promise.allSettled([...this.#opening.values()]).then(() => opened.abort());
+    await sleep(this.#options.clock, STORAGES_STOP_MS, opened.signal);
+    this.#left = true;
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(storages.map((storage) => this.#closeOne(storage)));
@@ -127,7 +137,7 @@ export class StorageShelf {
       return storage;
     } catch (error) {
       const failure = toFailure(error);
-      this.#failed(config, failure);
+      if (!this.#closed) this.#failed(config, failure);
       throw unusable(config, failure);
     }
   }
@@ -151,6 +161,10 @@ export class StorageShelf {
     const storage = await open(config, known.has(config.baseDir));
     await known.add(config.baseDir);
     await adopt(storage, config);
+    if (this.#left) {
+      await this.#closeOne(storage);
+      throw new Failure("E_SHUTDOWN", "the server is stopping");
+    }
     this.#open.set(config.name, storage);
     return storage;
   }

@@ -31,8 +31,8 @@ export class StorageWatch {
     this.#timer = every(clock, LOOK_PERIOD_MS, () => {
       for (const name of shelf.names()) void this.look(name);
     });
-    // Those that could not be opened have just been tried.
-    for (const { name } of shelf.opened()) void this.look(name);
+    // Those that could not be opened have just been tried; one that is still being opened is told of when it takes too long.
+    for (const { config, failure } of shelf.states()) if (failure === undefined) void this.look(config.name);
   }
 
   stop(): void {

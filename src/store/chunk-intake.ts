@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { assert } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import type { Failure } from "#base/errors.ts";
+import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { Failure } from "#base/errors.ts";
 import { costOf, type IntakeMemory, type Piece } from "./intake-memory.ts";
 import type { ChunkRecord } from "./journal-format.ts";
 import type { ChunkPlace, ChunkTail, ChunkWriter } from "./session-types.ts";
@@ -16,8 +17,8 @@ import type { QueuedWrite, WriteQueue } from "./write-queue.ts";
 export interface IntakeHost {
   readonly memory: IntakeMemory;
   readonly writes: WriteQueue;
-  /** What is wrong with the tail, if it says what cannot be. */
-  checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined;
+  /** The most raw bytes of a chunk, without pax records. */
+  readonly chunkBytes: number;
   /** So many bytes of a file were taken. */
   took(file: FileNumber, bytes: number): void;
   /** The intake has a half-filled piece (`flush` writes it), or no longer has one. */
@@ -92,7 +93,7 @@ export class ChunkIntake implements ChunkWriter {
       this.#host.damaged(this, place, tail.payloadIntact ? "digest" : "crc");
       return "damaged";
     }
-    const wrong = this.#host.checkTail(place, tail);
+    const wrong = checkTail(place, tail, this.#host.chunkBytes);
     if (wrong !== undefined) {
       this.abort();
       throw wrong;
@@ -165,4 +166,14 @@ export class ChunkIntake implements ChunkWriter {
     for (const write of this.#queued) write.cancelled = true;
     for (const piece of this.#pieces) this.#host.memory.unwanted(piece);
   }
+}
+
+/** What is wrong with a tail that says what cannot be. */
+function checkTail(place: ChunkPlace, tail: ChunkTail, chunkBytes: number): Failure | undefined {
+  const rightFile = (tail.kind === "index") === (place.file === 1);
+  if (rightFile && tail.rawLength >= 1 && tail.rawLength <= chunkBytes + CHUNK_RECORDS_BYTES_MAX) return undefined;
+  return new Failure(
+    "E_PROTOCOL",
+    `chunk ${place.sequence} of file ${place.file} says that it is ${tail.rawLength} raw bytes of kind ${tail.kind}`,
+  );
 }

@@ -117,6 +117,7 @@ export class CommitLog {
     const file = await orMissing(this.#root.openFile(FILE, "read-write"));
     if (file === undefined) return false;
     this.#file = file;
+    await this.#keepOnDisk(file);
     const bytes = Buffer.alloc(await file.size());
     this.#length = await file.read(bytes, 0);
     const texts = bytes.subarray(0, this.#length).toString("utf8").split("\n");
@@ -142,6 +143,19 @@ export class CommitLog {
       dropped += 1;
     }
     return dropped === 0 && this.#lines < LINES_MAX;
+  }
+
+  /**
+   * A line that a killed server wrote can be read, synced or not; because of it its session is removed, so it must not go
+   * with the power. On a full disk nothing can be done about that, and rotation makes room on it.
+   */
+  async #keepOnDisk(file: DiskFile): Promise<void> {
+    try {
+      await file.fdatasync();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#log.warn("the commit records could not be synced: the disk is full", { file: FILE });
+    }
   }
 
   /** As `#rewrite`, but a full disk must not keep the storage shut: what is there can be appended to as well. */

@@ -29,8 +29,8 @@ export interface FinishParts {
   readonly files: readonly SessionFile[];
   readonly placement: ChunkPlacement;
   readonly durability: Durability;
-  /** Resolves when no write is under way. */
-  readonly written: () => Promise<void>;
+  /** Resolves when no write is under way, nor a read of the journal. */
+  readonly quiet: () => Promise<unknown>;
   readonly clock: Clock;
   readonly onPhase: PhaseListener;
   /** Throws the session's failure if it has one. */
@@ -51,7 +51,7 @@ export async function finishSession(
   await parts.durability.settle();
   parts.check();
   // Of chunks that were given up a write may still be under way; no new one can begin, since none is claimed any more.
-  await parts.written();
+  await parts.quiet();
   await parts.placement.assemble(
     parts.files.map(({ ledger }) => ({ chunks: ledger.receivedChunks, bytes: ledger.receivedBytes })),
     { check: parts.check, progress: (done, total) => parts.onPhase("assembling", done, total) },

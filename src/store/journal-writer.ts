@@ -18,6 +18,11 @@ export class JournalWriter {
     this.#length = length;
   }
 
+  /** Once no append is under way: one has failed, and what can be read of it may not be on the disk. */
+  get broken(): boolean {
+    return this.#busy;
+  }
+
   /** Bytes in the journal. */
   get length(): number {
     return this.#length;

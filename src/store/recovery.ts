@@ -23,6 +23,7 @@ import {
   type SessionFiles,
   type StagingOptions,
 } from "./session-files.ts";
+import type { CommitAnswer } from "./session-types.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
 /** A session that can go on: its open files, and what of each is durable. */
@@ -39,7 +40,14 @@ export interface Casualty {
   readonly failure: Failure;
 }
 
+/** A session that the dead server had committed, or was committing, without being able to say so. */
+export interface Completed {
+  readonly head: JournalHead;
+  readonly answer: CommitAnswer;
+}
+
 export interface Recovered {
+  readonly completed: readonly Completed[];
   readonly survivors: readonly Survivor[];
   readonly casualties: readonly Casualty[];
 }
@@ -50,7 +58,7 @@ export interface RecoveryParts {
   readonly log: Logger;
   readonly staging: StagingOptions;
   /** Carries out an intent and removes the session's directory. */
-  readonly commit: (intent: CommitIntent) => Promise<unknown>;
+  readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
 }
 
 /**
@@ -60,6 +68,7 @@ export interface RecoveryParts {
 export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> {
   const survivors = new Map<string, Survivor>();
   const casualties: Casualty[] = [];
+  const completed: Completed[] = [];
   for (const session of await parts.root.list(SESSIONS_DIRECTORY)) {
     if (!isSessionId(session)) {
       parts.log.warn("something that is not a session lies among the sessions", { name: session });
@@ -72,6 +81,10 @@ export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> 
         casualties.push(found);
         continue;
       }
+      if ("answer" in found) {
+        completed.push(found);
+        continue;
+      }
       const entry = `${found.head.agent}/${found.head.backup}`;
       const other = survivors.get(entry);
       // A server that died while one session took another's place leaves both: the newer one was to stay.
@@ -82,26 +95,30 @@ export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> 
       parts.log.error("a session of an earlier server could not be dealt with", { session, error: String(error) });
     }
   }
-  return { survivors: [...survivors.values()], casualties };
+  return { completed, survivors: [...survivors.values()], casualties };
 }
 
-/** Undefined when nothing is left of it, or it was committed. */
-async function recoverSession(parts: RecoveryParts, session: string): Promise<Survivor | Casualty | undefined> {
+/** Undefined when nothing is left of it that anybody waits for. */
+async function recoverSession(
+  parts: RecoveryParts,
+  session: string,
+): Promise<Completed | Survivor | Casualty | undefined> {
   const { root, commits, log, commit } = parts;
   const left = await readLeftOver(root, session);
   const { head, intent } = left;
-  if (commits.find(session) !== undefined) {
-    // Its archive stands and its record too: only the tidying up was missing.
+  const record = commits.find(session);
+  if (record !== undefined) {
+    // Its archive stands and its record too: only the tidying up was missing, and the word that it was committed.
     await removeSessionFiles(root, session);
-    return undefined;
+    return head === undefined ? undefined : { head, answer: record };
   }
   if (intent?.session === session) {
     log.warn("an earlier server died while committing: the commit is carried out", {
       session,
       archive: intent.archive,
     });
-    await commit(intent);
-    return undefined;
+    const answer = await commit(intent);
+    return head === undefined ? undefined : { head, answer };
   }
   if (head?.session !== session) {
     // Its journal was torn before the first acknowledgement, or torn down on purpose: nobody was promised anything.
@@ -188,6 +205,9 @@ async function readLeftOver(root: StorageRoot, session: string): Promise<LeftOve
   const file = await orMissing(root.openFile(sessionPaths(session).journal, "read"));
   if (file === undefined) return found.result({ wholeBytes: 0, tornBytes: 0 });
   try {
+    // What a killed server wrote can be read, synced or not. Whatever is told as durable because of it must survive the
+    // machine too.
+    await file.fdatasync();
     return found.result(await readJournal(file, (record) => found.take(record)));
   } finally {
     await file.close();

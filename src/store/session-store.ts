@@ -3,9 +3,8 @@
  * archive or removed without a trace. It knows no connections, slots or frames, and puts the parts of the store together:
  * the ledger decides, intakes take bytes, the queue writes, the hashes follow, durability syncs.
  */
-import { assert, must } from "#base/assert.ts";
+import { assert } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
-import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -13,20 +12,19 @@ import { MiB } from "#base/units.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { CatchUp } from "./catch-up.ts";
 import type { BufferShare, ChunkBuffer } from "./chunk-buffer.ts";
-import { ChunkIntake, type IntakeHost } from "./chunk-intake.ts";
+import { ChunkIntakes } from "./chunk-intakes.ts";
 import { diskFailure } from "./disk.ts";
 import { Durability } from "./durability.ts";
 import { FileHash, type HashItem } from "./file-hash.ts";
 import { finishSession, type SessionFile } from "./finish.ts";
 import type { HashTurns } from "./hash-turns.ts";
-import { IntakeMemory, type Piece } from "./intake-memory.ts";
+import { IntakeMemory } from "./intake-memory.ts";
 import type { ChunkRecord } from "./journal-format.ts";
 import { FileLedger } from "./ledger.ts";
 import type { CommitIntent, JournalHead } from "./records.ts";
 import type { SessionFiles } from "./session-files.ts";
 import type {
   ChunkPlace,
-  ChunkTail,
   CommitAnswer,
   FileAcknowledgement,
   PhaseListener,
@@ -74,11 +72,7 @@ export class SessionStore {
   readonly #memory: IntakeMemory;
   readonly #writes: WriteQueue;
   readonly #durability: Durability;
-  readonly #host: IntakeHost;
-  /** Chunks on their way. */
-  readonly #intakes = new Set<ChunkIntake>();
-  /** Those of #intakes with a half-filled piece, the oldest first. */
-  readonly #halfFilled = new Set<ChunkIntake>();
+  readonly #intakes: ChunkIntakes;
   #state: State = "open";
   #failure: Failure | undefined;
   #finishing: Promise<CommitAnswer> | undefined;
@@ -118,7 +112,13 @@ export class SessionStore {
       onDurable: (records) => this.#durable(records),
       onFailure: fail("syncing"),
     });
-    this.#host = this.#makeHost();
+    this.#intakes = new ChunkIntakes({
+      ...{ archive: this.archive, chunkBytes: parts.head.chunkBytes, files: this.#files, log: parts.log },
+      ...{ memory: this.#memory, writes: this.#writes, durability: this.#durability },
+      lost: (file, sequence) => {
+        if (this.#failure === undefined) events.lost(file, sequence);
+      },
+    });
     if (parts.recovered === undefined) return;
     this.#catchUp = new CatchUp({
       journal: files.journal,
@@ -138,14 +138,12 @@ export class SessionStore {
     const claim = ledger.claim(place);
     if (claim === "duplicate") return { verdict: "duplicate" };
     // The write queue lets the older copy's running writes return before the newer one's to the same place start.
-    if (claim === "again") this.#supersede(place);
+    if (claim === "again") this.#intakes.supersede(place);
     if (this.#state !== "open") {
       ledger.release(place.sequence);
       throw new Failure("E_PROTOCOL", `chunk ${place.sequence} of file ${place.file} comes after Finish`);
     }
-    const intake = new ChunkIntake(this.#host, place);
-    this.#intakes.add(intake);
-    return { verdict: "new", writer: intake };
+    return { verdict: "new", writer: this.#intakes.begin(place) };
   }
 
   /** Stop reading from the session's connections until `events.relief`. Look after every `write` and `finish`. */
@@ -231,13 +229,6 @@ export class SessionStore {
     return this.#ending;
   }
 
-  #supersede(place: ChunkPlace): void {
-    const carrier = [...this.#intakes].find((intake) => intake.carries(place));
-    const older = must(carrier, `intake of chunk ${place.sequence}`);
-    older.supersede();
-    this.#intakes.delete(older);
-  }
-
   /** What the disk gives back of a chunk is not what arrived. While the agent still has it, it can be sent again. */
   #rotten({ file, sequence, offset, storedLength }: HashItem): void {
     const { ledger } = this.#files[file];
@@ -272,7 +263,8 @@ export class SessionStore {
         files: this.#files,
         placement: this.#parts.files.placement,
         durability: this.#durability,
-        written: () => this.#writes.idle(),
+        // All is hashed, but the journal may still be read for what was hashed before it was recorded.
+        quiet: () => Promise.all([this.#writes.idle(), this.#catchUp?.done]),
         clock: this.#parts.clock,
         onPhase: (phase, done, total) => this.#onPhase(phase, done, total),
         check: () => this.#check(),
@@ -300,7 +292,7 @@ export class SessionStore {
     const sound = this.#failure === undefined;
     this.#state = "over";
     this.#failure ??= reason;
-    for (const intake of [...this.#intakes]) intake.abort();
+    this.#intakes.abort();
     this.#share.hurry();
     if (sound) await before?.();
     await this.#stop();
@@ -312,16 +304,22 @@ export class SessionStore {
 
   /** The disk failed the session. */
   #fail(failure: Failure): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = failure;
+    const first = this.#failure === undefined;
+    this.#failure ??= failure;
     if (this.#state === "open") this.#state = "failed";
+    // Also when it is being suspended: that waits for bytes which this disk will not take any more.
     void this.#stop();
-    this.#parts.events.failed(failure);
+    if (first) this.#parts.events.failed(failure);
+    else
+      this.#parts.log.warn("the disk failed a session that was ending", {
+        archive: this.archive,
+        error: String(failure),
+      });
   }
 
   /** Begins nothing new, gives the memory back and resolves when nothing is under way. Never rejects. */
   async #stop(): Promise<void> {
-    for (const intake of [...this.#intakes]) intake.abort();
+    this.#intakes.abort();
     this.#writes.stop();
     const ends = [this.#writes.idle(), this.#durability.stop(), ...this.#files.map((file) => file.hash.stop())];
     await Promise.all([...ends, this.#catchUp?.stop()]);
@@ -332,68 +330,5 @@ export class SessionStore {
     for (const record of records) this.#files[record.file].ledger.makeDurable(record.sequence);
     this.#catchUp?.recorded(records);
     if (this.#files.some((file, index) => file.ledger.durableChunks !== before[index])) this.#parts.events.durable();
-  }
-
-  #makeHost(): IntakeHost {
-    const ended = (intake: ChunkIntake): void => {
-      this.#intakes.delete(intake);
-    };
-    return {
-      memory: this.#memory,
-      writes: this.#writes,
-      checkTail: (place, tail) => this.#checkTail(place, tail),
-      // For every byte that comes one is hashed, if any is at hand: so the hash is never far behind, nor in the way.
-      took: (file, bytes) => this.#files[file].hash.step(bytes),
-      pieceOpened: (intake) => this.#pieceOpened(intake),
-      pieceClosed: (intake) => this.#halfFilled.delete(intake),
-      received: (intake, record, pieces) => {
-        ended(intake);
-        this.#received(record, pieces);
-      },
-      placed: (record) => this.#durability.placed(record),
-      damaged: (intake, place, wrong) => {
-        ended(intake);
-        this.#files[place.file].ledger.release(place.sequence);
-        this.#parts.log.warn("chunk arrived damaged", { archive: this.archive, ...place, wrong });
-        if (this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
-      },
-      aborted: (intake, place) => {
-        ended(intake);
-        const tookOver = this.#files[place.file].ledger.release(place.sequence);
-        if (tookOver && this.#failure === undefined) this.#parts.events.lost(place.file, place.sequence);
-      },
-    };
-  }
-
-  #checkTail(place: ChunkPlace, tail: ChunkTail): Failure | undefined {
-    const rawBytesMax = this.#parts.head.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
-    const rightFile = (tail.kind === "index") === (place.file === 1);
-    if (rightFile && tail.rawLength >= 1 && tail.rawLength <= rawBytesMax) return undefined;
-    return new Failure(
-      "E_PROTOCOL",
-      `chunk ${place.sequence} of file ${place.file} says that it is ${tail.rawLength} raw bytes of kind ${tail.kind}`,
-    );
-  }
-
-  #received(record: ChunkRecord, pieces: readonly Piece[]): void {
-    const { ledger, hash } = must(this.#files[record.file], `file ${record.file}`);
-    ledger.receive(record.sequence);
-    this.#durability.received(record.storedLength);
-    hash.add({ ...record, pieces });
-  }
-
-  /**
-   * Half-filled buffers of slow streams must not use up the backlog: the oldest are written as they are, as much as the
-   * new one takes. So never more than half of the backlog waits to be filled, and a congested session is relieved
-   * whatever the streams do.
-   */
-  #pieceOpened(intake: ChunkIntake): void {
-    let excess = this.#memory.crowded ? intake.openBytes : 0;
-    for (const older of this.#halfFilled) {
-      if (excess <= 0) break;
-      excess -= older.openBytes;
-      older.flush();
-    }
-    this.#halfFilled.add(intake);
   }
 }

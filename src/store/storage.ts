@@ -16,7 +16,7 @@ import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
 import { type PrunedEntry, pruneEntries } from "./prune.ts";
-import { type Casualty, recoverSessions, type Survivor } from "./recovery.ts";
+import { type Casualty, type Completed, recoverSessions, type Survivor } from "./recovery.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
@@ -96,6 +96,7 @@ export class Storage {
   /** Sessions of an earlier start, until they are taken. */
   #left: readonly LeftSession[] = [];
   #casualties: readonly Casualty[] = [];
+  #completed: readonly Completed[] = [];
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -139,13 +140,18 @@ export class Storage {
   }
 
   /**
-   * Sessions of an earlier start of the server that can go on, and those that ended with it. Each is handed out once; the
-   * entries of the first are busy until they are over.
+   * Sessions of an earlier start of the server that can go on, those that ended with it, and those that it had as good as
+   * committed. Each is handed out once; the entries of the first are busy until they are over.
    */
-  takeLeft(): { readonly sessions: readonly LeftSession[]; readonly casualties: readonly Casualty[] } {
-    const taken = { sessions: this.#left, casualties: this.#casualties };
+  takeLeft(): {
+    readonly sessions: readonly LeftSession[];
+    readonly casualties: readonly Casualty[];
+    readonly completed: readonly Completed[];
+  } {
+    const taken = { sessions: this.#left, casualties: this.#casualties, completed: this.#completed };
     this.#left = [];
     this.#casualties = [];
+    this.#completed = [];
     return taken;
   }
 
@@ -196,7 +202,7 @@ export class Storage {
       return await this.#create(request, directory, events);
     } catch (error) {
       this.#busy.delete(directory);
-      throw diskFailure(error, `beginning a session of ${directory}`);
+      throw diskFailure(error, `storage ${this.name}: beginning a session of ${directory}`);
     }
   }
 
@@ -279,19 +285,18 @@ export class Storage {
     const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
     return {
       discard: () => this.#remove(head.session, files).finally(free),
-      leave: () =>
-        closeSessionFiles(files)
-          .catch((problem: unknown) => this.#complain(problem))
-          .finally(free),
+      leave: () => this.#leave(head.session, files).finally(free),
     };
   }
 
   async #recover(): Promise<void> {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
-    const commit = (intent: CommitIntent): Promise<unknown> => this.#commit(intent, undefined);
-    const { survivors, casualties } = await recoverSessions({ root, commits, log, staging: this.#staging, commit });
+    const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
+    const parts = { root, commits, log, staging: this.#staging, commit };
+    const { survivors, casualties, completed } = await recoverSessions(parts);
     this.#casualties = casualties;
+    this.#completed = completed;
     this.#left = survivors.map((survivor) => this.#leftSession(survivor));
   }
 
@@ -348,12 +353,19 @@ export class Storage {
 
   /** Closes and removes a session's files; what fails is logged and left for the next start. */
   async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
+    // A network disk may tell only now that it was full: all the more reason to remove what lies there.
+    if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
     try {
-      if (files !== undefined) await closeSessionFiles(files);
       await removeSessionFiles(this.#opened.root, session);
     } catch (error) {
       this.#complain(error);
     }
+  }
+
+  /** Closes a session's files for the next start. Of a journal that failed that one could not tell what is on the disk. */
+  #leave(session: string, files: SessionFiles): Promise<void> {
+    if (files.journal.broken) return this.#remove(session, files);
+    return closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
   }
 
   #complain(error: unknown): void {

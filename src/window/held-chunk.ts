@@ -15,6 +15,8 @@ export interface WindowChunk {
   readonly crc: number;
   /** SHA-256 of the stored bytes. */
   readonly digest: Uint8Array;
+  /** Nothing comes behind it in either file. */
+  readonly last: boolean;
   /** Place in the order of appending, over both files: the lower is sent first. */
   readonly order: number;
   /** Where its bytes lie in the ring. */

@@ -138,6 +138,7 @@ export class SendWindow {
       kind: chunk.kind,
       crc: chunk.crc,
       digest: chunk.digest.slice(),
+      last: chunk.last ?? false,
       order: this.#nextOrder,
       position: this.#ring.append(chunk.stored),
       state: "queued",
@@ -219,7 +220,7 @@ export class SendWindow {
     const fresh = which === "fresh";
     const lost = stale ? [] : this.#takeLost(ack.lost);
     let requeuedChunks = lost.length;
-    for (const said of ack.files) {
+    for (const said of fresh ? everyFile(ack.files) : ack.files) {
       const state = this.#files[said.file];
       this.#checkDurable(said.file, state, said.durableChunks, fresh);
       while (state.chunks.first < said.durableChunks) {
@@ -381,4 +382,10 @@ export class SendWindow {
 
 function emptyFile(): FileState {
   return { chunks: new ChunkDeque(), nextOffset: 0, durableBytes: 0 };
+}
+
+/** The first word of a new boot or generation is about both files: of one that it does not name it has nothing. */
+function everyFile(said: Acknowledgement["files"]): Acknowledgement["files"] {
+  const missing = ([0, 1] as const).filter((file) => said.every((each) => each.file !== file));
+  return [...said, ...missing.map((file) => ({ file, durableChunks: 0, durableBytes: 0, received: [] }))];
 }

@@ -8,9 +8,10 @@ import path from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { ChunkReader, rawBufferBytes } from "#archive/chunk-reader.ts";
 import { Excludes } from "#archive/exclude.ts";
-import { LinuxSource } from "#archive/linux-source.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { type ReadArchive, readFiles, roots } from "#test/support/archive-kit.ts";
+import { MemorySource } from "#test/support/memory-source.ts";
 import { walkTar } from "#test/support/tar-walk.ts";
 import { isRoot, makeTempDir, makeTortureTree, removeTree, run } from "#test/support/tree.ts";
 
@@ -84,22 +85,22 @@ describe("GNU tar", () => {
   });
 });
 
-/** An archive of one sparse file of `size` bytes, which takes no room: its headers as nbackup writes them, then a hole. */
+/** An archive of one file of `size` bytes, which takes no room: its headers as nbackup writes them, then a hole. */
 function makeHugeArchive(size: number): string {
-  const big = path.join(dir, "big");
-  fs.writeFileSync(big, "");
-  fs.truncateSync(big, size);
+  const source = new MemorySource();
+  source.file("/big", size);
   const reader = new ChunkReader({
-    source: new LinuxSource({ roots: roots(big).map((root) => root.path) }),
-    roots: roots(big),
+    source,
+    roots: roots("/big"),
     excludes: new Excludes([]),
+    rules: WALK_EVERYTHING,
     chunkBytes: 64 * KiB,
+    wall: () => 0,
     report: () => undefined,
   });
   const buffer = new Uint8Array(rawBufferBytes(64 * KiB));
   const length = reader.next(buffer)?.rawLength ?? 0;
   reader.close();
-  fs.rmSync(big);
   const file = path.join(dir, "huge.tar");
   fs.writeFileSync(file, buffer.slice(0, length));
   fs.truncateSync(file, length + Math.ceil(size / 512) * 512 + 1024);

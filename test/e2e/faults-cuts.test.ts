@@ -3,49 +3,25 @@
  * same byte for byte, without reading a source file twice.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { errnoName } from "#base/errors.ts";
-import { MiB } from "#base/units.ts";
 import { FaultProxy } from "#test/support/fault-proxy.ts";
+import { GIGABYTE, makeGigabyte } from "#test/support/gigabyte.ts";
 import { checkSum } from "#test/support/gnu-tar.ts";
+import { ReadMeter } from "#test/support/read-meter.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { agentEnd, leftoversIn, type OnceJson, Site, STORAGE } from "#test/support/site.ts";
-import type { WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 150_000;
 setDefaultTimeout(TIMEOUT_MS);
 const CUTS = 50;
-const FILES = 8;
-const FILE_BYTES = 128 * MiB;
-const SOURCE_BYTES = FILES * FILE_BYTES;
 
 let site: Site;
 let server: ServerProcess;
 let undisturbed: OnceJson;
 
-/** Half of it cannot be compressed, half of it is text. */
-function makeSource(directory: string): void {
-  mkdirSync(directory);
-  const line = (i: number): string => `${i} ${Math.imul(i, 2_654_435_761) >>> 0} the quick brown fox jumps over\n`;
-  const text = Buffer.from(Array.from({ length: 400_000 }, (_, i) => line(i)).join("")).subarray(0, 16 * MiB);
-  for (let file = 0; file < FILES; file += 1) {
-    const name = path.join(directory, `file-${file}`);
-    for (let part = 0; part < FILE_BYTES / (16 * MiB); part += 1) {
-      writeFileSync(name, file % 2 === 0 ? text : randomBytes(16 * MiB), { flag: "a" });
-    }
-  }
-}
-
-function randomBytes(length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536));
-  return bytes;
-}
-
 beforeAll(async () => {
   site = await Site.make();
-  makeSource(site.at("source"));
+  makeGigabyte(site.at("source"));
   server = await site.startServer();
   const end = await site.once({ port: server.port, backups: [entry(4)] }, [], TIMEOUT_MS);
   const report = end.reports[0];
@@ -62,29 +38,6 @@ const entry = (parallels: number): Record<string, unknown> => ({
   sources: [{ path: site.at("source") }],
   parallels,
 });
-
-/** What the process has read through file descriptors so far (sockets are not counted); looked at until it is gone. */
-class ReadMeter {
-  bytes = 0;
-  readonly #timer: ReturnType<typeof setInterval>;
-
-  constructor(agent: WatchedProcess) {
-    this.#timer = setInterval(() => this.#look(agent.pid), 20);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-
-  #look(pid: number): void {
-    try {
-      this.bytes = Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1] ?? this.bytes);
-    } catch (error) {
-      if (errnoName(error) !== "ENOENT" && errnoName(error) !== "ESRCH") throw error;
-      this.stop();
-    }
-  }
-}
 
 describe.each([0, 4])("a backup of 1 GB with parallels %i whose connections are all cut fifty times", (parallels) => {
   let report: OnceJson;
@@ -128,8 +81,8 @@ describe.each([0, 4])("a backup of 1 GB with parallels %i whose connections are 
   });
 
   test("reads no source file twice", () => {
-    expect(readBytes).toBeGreaterThanOrEqual(SOURCE_BYTES);
-    expect(readBytes).toBeLessThan(1.02 * SOURCE_BYTES);
+    expect(readBytes).toBeGreaterThanOrEqual(GIGABYTE);
+    expect(readBytes).toBeLessThan(1.02 * GIGABYTE);
   });
 
   test("leaves nothing unfinished on the server", () => {

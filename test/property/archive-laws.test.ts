@@ -216,6 +216,25 @@ describe("excluding", () => {
     );
     expect(matches).toBeGreaterThan(100);
   });
+  test("goes by the last of many patterns that matches, kept or not", () => {
+    const lists = fc.array(fc.tuple(fc.boolean(), patterns), { maxLength: 6 });
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(lists, paths, fc.boolean(), (list, path, isDirectory) => {
+        const bytes = Buffer.from(path);
+        const excludes = new Excludes(list.map(([keeps, pattern]) => (keeps ? `!${pattern}` : pattern)));
+        const answer = excludes.match(bytes, bytes.lastIndexOf("/") + 1, bytes.length);
+        seen.add(answer);
+        const counts = ([, pattern]: readonly [boolean, string]): boolean =>
+          naiveExcluded(pattern, path) && (isDirectory || !pattern.endsWith("/"));
+        const decisive = list.findLast(counts);
+        const excluded = answer === "yes" || answer === (isDirectory ? "if-directory" : "unless-directory");
+        expect(excluded).toBe(decisive !== undefined && !decisive[0]);
+      }),
+      { numRuns: 2000 },
+    );
+    expect([...seen].sort()).toEqual(["if-directory", "no", "unless-directory", "yes"]);
+  }, 120_000);
   test("never fails but with a sentence about the pattern", () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 30 }), paths, (pattern, path) => {

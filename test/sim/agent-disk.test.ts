@@ -7,7 +7,8 @@ import { KiB, MiB } from "#base/units.ts";
 import { runBackup } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
-import { type DiskHook, MemoryDisk } from "#test/support/memory-disk.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { DiskHook } from "#test/support/memory-file.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { ServerWorld } from "#test/support/server-world.ts";
 

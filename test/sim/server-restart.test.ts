@@ -4,7 +4,8 @@ import { runBackup } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { agentPlan, type AgentWorld, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
-import { seededRandom, ServerWorld } from "#test/support/server-world.ts";
+import { seededRandom } from "#test/support/seeded-random.ts";
+import { ServerWorld } from "#test/support/server-world.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -12,7 +12,8 @@ import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
-import { seededRandom, type ServerWorld } from "./server-world.ts";
+import { seededRandom } from "./seeded-random.ts";
+import type { ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
 export const AGENT_IDENTITY = {
@@ -143,6 +144,7 @@ export class MadeUpProducer implements Producer {
       stored,
       crc: crc32(stored),
       digest,
+      last,
     };
     this.#next += 1;
     sink.chunk(chunk);
@@ -166,6 +168,9 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       schedule: undefined,
       sources: [{ path: "/home", optional: false }],
       exclude: [],
+      oneFileSystem: false,
+      excludeCaches: false,
+      excludeIfPresent: [],
       parallels: fields.parallels ?? 0,
       autoScaler: { enabled: false, mode: "efficiency" },
       bandwidthLimitBytesPerSecond: fields.limitBytesPerSecond,

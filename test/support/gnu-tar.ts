@@ -10,11 +10,14 @@ export async function memberCount(archive: string): Promise<number> {
   return (await mustRun(["tar", "tf", archive], { env: ENV })).trimEnd().split("\n").length;
 }
 
-/** Restores as root would, with owners and modes. What tar prints is an error. */
+/** All that an archive of ours holds: without these options GNU tar leaves the attributes out. */
+const WHOLE = ["--xattrs", "--xattrs-include=*", "--acls"];
+
+/** Restores as root would, with owners, modes and attributes. What tar prints is an error. */
 export async function restore(archive: string, into: string): Promise<void> {
   mkdirSync(into, { recursive: true });
   // Files of the future and of 1938 are in the tree on purpose.
-  await quietly(["tar", "--warning=no-timestamp", "-xpf", archive, "-C", into]);
+  await quietly(["tar", "--warning=no-timestamp", ...WHOLE, "-xpf", archive, "-C", into]);
 }
 
 /** `tar --compare` with the files it came from. */

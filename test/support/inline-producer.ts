@@ -4,8 +4,11 @@
  */
 import { ChunkReader, type RawChunk, rawBufferBytes } from "#archive/chunk-reader.ts";
 import { Excludes } from "#archive/exclude.ts";
+import type { IndexPart } from "#archive/index-assembler.ts";
+import type { IndexHeader } from "#archive/index-format.ts";
 import type { FileSource } from "#archive/source.ts";
 import type { SourceRoot } from "#archive/source-roots.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { assert, must } from "#base/assert.ts";
 import type { Compression } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
@@ -14,6 +17,7 @@ import { toFailure } from "#base/errors.ts";
 import { storedBytesMax } from "#compress/codec.ts";
 import { sealChunk } from "#compress/seal.ts";
 import { ProblemBatches } from "#agent/pipeline-problems.ts";
+import { ProducedFiles } from "#agent/produced-files.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 
 export interface InlineOptions {
@@ -22,6 +26,7 @@ export interface InlineOptions {
   readonly exclude: readonly string[];
   readonly compression: Compression;
   readonly chunkBytes: number;
+  readonly index: IndexHeader;
   readonly clock: Clock;
 }
 
@@ -31,10 +36,12 @@ export class InlineProducer implements Producer {
   readonly #reader: ChunkReader;
   readonly #problems: ProblemBatches;
   #sink: ProducerSink | undefined;
-  /** Read, and waiting for room. */
+  readonly #files: ProducedFiles;
+  /** Read, and waiting for room; behind it the parts of the index that follow it. */
   #raw: RawChunk | undefined;
+  readonly #parts: IndexPart[] = [];
+  #readAll = false;
   #timer: Timer | undefined;
-  #sequence = 0;
   #entries = 0;
   #rawBytes = 0;
   #currentPath: Uint8Array = new Uint8Array(0);
@@ -49,11 +56,15 @@ export class InlineProducer implements Producer {
     this.#reader = new ChunkReader({
       ...options,
       excludes: new Excludes(options.exclude),
+      wall: () => options.clock.wall(),
+      rules: WALK_EVERYTHING,
       report: (path, reason, errno) => this.#problems.add(path, reason, errno),
       onPath: (path) => {
         this.#currentPath = new Uint8Array(path);
       },
     });
+    this.#files = new ProducedFiles(options.index, compression);
+    this.#parts.push(this.#files.begin());
   }
 
   start(sink: ProducerSink): void {
@@ -63,7 +74,7 @@ export class InlineProducer implements Producer {
   }
 
   poke(): void {
-    if (this.#raw !== undefined) this.#schedule();
+    if (this.#raw !== undefined || this.#parts.length > 0) this.#schedule();
   }
 
   progress(): ReadProgress {
@@ -87,33 +98,49 @@ export class InlineProducer implements Producer {
   }
 
   #turn(sink: ProducerSink): void {
+    const [part] = this.#parts;
+    if (part !== undefined) {
+      if (!sink.reserve(this.#files.partBytesMax(part))) return;
+      this.#parts.shift();
+      this.#files.part(sink, part);
+      this.#schedule();
+      return;
+    }
     try {
-      this.#raw ??= this.#read();
+      if (!this.#readAll) this.#raw ??= this.#read();
     } catch (error) {
       void this.stop();
       sink.failed(toFailure(error));
       return;
     }
     const raw = this.#raw;
-    if (raw === undefined) {
+    if (raw !== undefined) this.#seal(sink, raw);
+    else if (this.#parts.length > 0) this.#schedule();
+    else {
       void this.stop();
       sink.end({ entries: this.#entries, rawBytes: this.#rawBytes, problemCount: this.#problems.count });
-      return;
     }
+  }
+
+  #seal(sink: ProducerSink, raw: RawChunk): void {
     const { compression } = this.#options;
     if (!sink.reserve(storedBytesMax(compression.mode, raw.rawLength))) return;
     this.#raw = undefined;
-    const { storedLength, crc, digest } = sealChunk(this.#slab, raw.rawLength, compression);
-    const stored = this.#slab.subarray(0, storedLength);
-    sink.chunk({ file: 0, sequence: this.#sequence, kind: raw.kind, rawLength: raw.rawLength, stored, crc, digest });
-    this.#sequence += 1;
+    const seal = sealChunk(this.#slab, raw.rawLength, compression);
+    this.#parts.push(...this.#files.after(raw));
+    this.#files.chunk(sink, raw, this.#slab.subarray(0, seal.storedLength), seal);
     this.#schedule();
   }
 
   #read(): RawChunk | undefined {
     const raw = this.#reader.next(this.#slab);
-    this.#entries += raw?.entries ?? 0;
-    this.#rawBytes += raw?.rawLength ?? 0;
+    if (raw === undefined) {
+      this.#readAll = true;
+      this.#parts.push(...this.#files.end());
+    } else if (raw.kind !== "index") {
+      this.#entries += raw.entries;
+      this.#rawBytes += raw.rawLength;
+    }
     this.#problems.flush();
     return raw;
   }

@@ -8,32 +8,21 @@ import type { Random } from "#base/random.ts";
 import type { Disk, DiskEntryType, DiskFile, DiskFilesystem, DiskLock, DiskSpace, DiskStat } from "#store/disk.ts";
 import {
   type DirectoryNode,
+  type DiskView,
   type FileNode,
+  findNode,
   type LinkNode,
+  namesOf,
   newDirectory,
   newFile,
   type Node,
   survivingEntries,
   survivingFile,
+  treeOf,
+  unsyncedFiles,
 } from "./memory-nodes.ts";
-import { diskError, MemoryFile } from "./memory-file.ts";
+import { type DiskCall, diskError, type DiskHook, MemoryFile } from "./memory-file.ts";
 import { MemoryFilesystem } from "./memory-filesystem.ts";
-
-export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
-
-/** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
-export interface DiskEvent {
-  readonly call: DiskCall;
-  readonly path: string;
-  /** Counts all calls from 0. */
-  readonly index: number;
-  /** Of read and write. */
-  readonly offset?: number;
-  readonly length?: number;
-}
-
-/** Runs before the call: throw diskError(…) to fail it, await to delay it, call `disk.crash()` to end it all. */
-export type DiskHook = (event: DiskEvent) => void | Promise<void>;
 
 export interface MemoryDiskOptions {
   readonly privileged?: boolean;
@@ -51,6 +40,7 @@ export class MemoryDisk implements Disk {
   #nextId = 1;
   #calls = 0;
   #usedBytes = 0;
+  foreignBytes = 0;
   #openFiles = 0;
   #crashed = false;
 
@@ -60,7 +50,6 @@ export class MemoryDisk implements Disk {
     this.#root = this.#directory(0o755);
   }
 
-  /** Calls so far. */
   get calls(): number {
     return this.#calls;
   }
@@ -70,7 +59,7 @@ export class MemoryDisk implements Disk {
     return this.#openFiles;
   }
 
-  /** Bytes of file content. */
+  /** Bytes of file content; `foreignBytes` are those of others on the same disk. */
   get usedBytes(): number {
     return this.#usedBytes;
   }
@@ -86,11 +75,7 @@ export class MemoryDisk implements Disk {
    */
   restart(): MemoryDisk {
     this.crash();
-    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
-    next.#root = this.#root;
-    next.#nextId = this.#nextId;
-    next.#usedBytes = this.#usedBytes;
-    return next;
+    return this.#successor(this.#root, this.#usedBytes);
   }
 
   /**
@@ -98,7 +83,6 @@ export class MemoryDisk implements Disk {
    * write that was not synced is kept or lost by its own chance, a write possibly in part.
    */
   reboot(keep?: Random): MemoryDisk {
-    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
     const copies = new Map<Node, Node>();
     const copy = (node: Node): Node => {
       const known = copies.get(node);
@@ -120,25 +104,34 @@ export class MemoryDisk implements Disk {
     };
     const root = copy(this.#root);
     assert(root.kind === "directory", "the root is a directory");
-    next.#root = root;
-    next.#nextId = this.#nextId;
-    for (const node of copies.values()) if (node.kind === "file") next.#usedBytes += node.length;
-    return next;
+    let usedBytes = 0;
+    for (const node of copies.values()) if (node.kind === "file") usedBytes += node.length;
+    return this.#successor(root, usedBytes);
   }
 
   /** All files below a path with their bytes, for tests; directories end with `/`, links show their target. */
   tree(path: string): Map<string, string | Buffer> {
-    const found = new Map<string, string | Buffer>();
-    const walk = (node: Node, at: string): void => {
-      if (node.kind === "file") found.set(at, Buffer.from(node.bytes.subarray(0, node.length)));
-      else if (node.kind === "symlink") found.set(at, `-> ${node.target}`);
-      else {
-        if (at !== "") found.set(`${at}/`, "");
-        for (const [name, child] of [...node.entries].sort()) walk(child, at === "" ? name : `${at}/${name}`);
-      }
-    };
-    walk(this.#find(path), "");
-    return found;
+    return treeOf(this.#find(path));
+  }
+
+  /** The bytes of a file as they are now, or as a crash would leave them; undefined when there is no such file. */
+  content(path: string, view: DiskView): { readonly id: number; readonly bytes: Buffer } | undefined {
+    const node = findNode(this.#root, path, view);
+    if (node?.kind !== "file") return undefined;
+    const [bytes, length] = view === "now" ? [node.bytes, node.length] : [node.synced, node.syncedLength];
+    return { id: node.id, bytes: bytes.subarray(0, length) };
+  }
+
+  /** Names in a directory, or those of them that a crash would leave. */
+  names(path: string, view: DiskView): string[] {
+    const node = findNode(this.#root, path, view);
+    return node?.kind === "directory" ? [...namesOf(node, view).keys()].sort() : [];
+  }
+
+  /** Files below a directory with bytes that no sync has reached: what a bad disk may spoil unnoticed. */
+  unsynced(path: string): ReturnType<typeof unsyncedFiles> {
+    const node = findNode(this.#root, path, "now");
+    return node?.kind === "directory" ? unsyncedFiles(node) : [];
   }
 
   /** Plants a symbolic link, which nbackup itself never makes. */
@@ -275,7 +268,7 @@ export class MemoryDisk implements Disk {
   space(path: string): Promise<DiskSpace> {
     return this.#call("space", path, () => {
       const totalBytes = Math.min(this.#capacityBytes, 2 ** 40);
-      return { totalBytes, freeBytes: Math.max(0, totalBytes - this.#usedBytes) };
+      return { totalBytes, freeBytes: Math.max(0, totalBytes - this.#usedBytes - this.foreignBytes) };
     });
   }
 
@@ -340,13 +333,22 @@ export class MemoryDisk implements Disk {
     return new MemoryFile(node, path, {
       call: (name, act, at) => this.#call(name, path, act, at),
       grow: (bytes) => {
-        if (this.#usedBytes + bytes > this.#capacityBytes) throw diskError("ENOSPC");
+        if (bytes > 0 && this.#usedBytes + this.foreignBytes + bytes > this.#capacityBytes) throw diskError("ENOSPC");
         this.#usedBytes += bytes;
       },
       closed: () => {
         this.#openFiles -= 1;
       },
     });
+  }
+
+  #successor(root: DirectoryNode, usedBytes: number): MemoryDisk {
+    const next = new MemoryDisk({ privileged: this.privileged, capacityBytes: this.#capacityBytes });
+    next.#root = root;
+    next.#nextId = this.#nextId;
+    next.#usedBytes = usedBytes;
+    next.foreignBytes = this.foreignBytes;
+    return next;
   }
 
   #find(path: string): Node {

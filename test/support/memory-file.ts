@@ -1,7 +1,23 @@
-/** An open file of memory-disk.ts. */
+/** An open file of memory-disk.ts, and what the hook of that disk sees. */
 import { assert } from "#base/assert.ts";
-import type { DiskFile } from "#store/disk.ts";
+import type { Disk, DiskFile } from "#store/disk.ts";
 import { type FileNode, grown, keepRange } from "./memory-nodes.ts";
+
+export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
+
+/** One call, as the hook sees it. `path` of a call on an open file is the one it was opened by. */
+export interface DiskEvent {
+  readonly call: DiskCall;
+  readonly path: string;
+  /** Counts all calls from 0. */
+  readonly index: number;
+  /** Of read and write. */
+  readonly offset?: number;
+  readonly length?: number;
+}
+
+/** Runs before the call: throw diskError(…) to fail it, await to delay it, call `disk.crash()` to end it all. */
+export type DiskHook = (event: DiskEvent) => void | Promise<void>;
 
 /** An error as the real disk throws it. */
 export function diskError(code: string, detail = ""): Error {

@@ -15,6 +15,13 @@ import type { PeerIdentity } from "#pki/peer-identity.ts";
 /** Which way bytes go: from the client (the agent) or from the server. */
 export type Way = "fromClient" | "fromServer";
 
+/** Sees what passes, and may change it: what was handed over for sending, and what is about to be received. */
+export interface LinkTap {
+  sent(way: Way, bytes: Uint8Array): void;
+  /** May change the bytes. Answers how many of them arrive; fewer than all: the connection breaks behind them. */
+  arriving(way: Way, bytes: Uint8Array): number;
+}
+
 export interface MemoryLinkOptions {
   readonly clock: Clock;
   /** One way. 1 unless told. */
@@ -23,6 +30,7 @@ export interface MemoryLinkOptions {
   readonly bytesPerSecond?: number;
   /** Bytes each way that the sender has handed over and the receiver has not read. 256 KiB unless told. */
   readonly bufferBytes?: number;
+  readonly tap?: LinkTap;
   readonly clientAddress?: string;
   readonly serverAddress?: string;
   /** What `peer()` of the server's end says: the agent's certificate, checked now. */
@@ -45,6 +53,8 @@ export interface MemoryLink {
   /** Nothing passes that way until `release`: buffers fill, nobody is told. */
   stall(way: Way): void;
   release(way: Way): void;
+  /** One end breaks; the other hears nothing of it, and what was on its way still arrives. */
+  breakEnd(end: "client" | "server"): void;
   /** What is sent that way vanishes from now on, its end too, and is never acknowledged: a cable pulled on one side. */
   lose(way: Way): void;
 }
@@ -63,6 +73,8 @@ class Lane {
   readonly #latencyMs: number;
   readonly #bytesPerMs: number;
   readonly #bufferBytes: number;
+  readonly #way: Way;
+  readonly #tap: LinkTap | undefined;
   readonly #parcels: Parcel[] = [];
   from: End | undefined;
   to: End | undefined;
@@ -76,8 +88,10 @@ class Lane {
   #lastArrivalMs = 0;
   #timer: Timer | undefined;
 
-  constructor(link: Link, options: MemoryLinkOptions) {
+  constructor(link: Link, way: Way, options: MemoryLinkOptions) {
     this.#link = link;
+    this.#way = way;
+    this.#tap = options.tap;
     this.#clock = options.clock;
     this.#latencyMs = options.latencyMs ?? 1;
     this.#bytesPerMs = (options.bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1000;
@@ -89,6 +103,7 @@ class Lane {
     const taken = Math.min(bytes.length, this.#bufferBytes - this.#heldBytes);
     if (taken < bytes.length) this.#drainWanted = true;
     this.#heldBytes += taken;
+    this.#tap?.sent(this.#way, bytes.subarray(0, taken));
     // Nobody acknowledges what is lost, so that it fills the sender's buffer for ever.
     if (this.lost) return taken;
     for (let at = 0; at < taken; at += SEGMENT_BYTES) {
@@ -152,11 +167,12 @@ class Lane {
       to.peerEnded();
       return;
     }
-    const view = parcel.bytes.subarray(0, this.cutAtBytes - this.deliveredBytes);
+    const uncut = parcel.bytes.subarray(0, this.cutAtBytes - this.deliveredBytes);
+    const view = uncut.subarray(0, this.#tap?.arriving(this.#way, uncut) ?? uncut.length);
     this.deliveredBytes += view.length;
     this.#heldBytes -= parcel.bytes.length;
     if (view.length > 0) to.arrive(view);
-    if (this.deliveredBytes >= this.cutAtBytes) {
+    if (view.length < uncut.length || this.deliveredBytes >= this.cutAtBytes) {
       this.#link.cut();
       return;
     }
@@ -284,8 +300,8 @@ class Link implements MemoryLink {
 
   constructor(options: MemoryLinkOptions) {
     const { clock, clientAddress = "192.0.2.7:40000", serverAddress = "192.0.2.1:9847" } = options;
-    const fromClient = new Lane(this, options);
-    const fromServer = new Lane(this, options);
+    const fromClient = new Lane(this, "fromClient", options);
+    const fromServer = new Lane(this, "fromServer", options);
     this.#clock = clock;
     this.#lanes = { fromClient, fromServer };
     this.client = new End(
@@ -319,6 +335,10 @@ class Link implements MemoryLink {
     const lane = this.#lanes[way];
     lane.cutAtBytes = lane.deliveredBytes + bytes;
     if (bytes === 0) this.cut();
+  }
+
+  breakEnd(end: "client" | "server"): void {
+    this[end].broken("given up on the way");
   }
 
   stall(way: Way): void {

@@ -45,6 +45,49 @@ export function newDirectory(id: number, mode: number): DirectoryNode {
   return { kind: "directory", id, mode, uid: 0, gid: 0, entries: new Map(), synced: new Map() };
 }
 
+/** What a process sees, or what a crash leaves when chance keeps nothing. */
+export type DiskView = "now" | "durable";
+
+/** What stands at a path, without following links. */
+export function findNode(root: Node, path: string, view: DiskView): Node | undefined {
+  let node: Node | undefined = root;
+  for (const name of path.split("/")) {
+    if (name === "") continue;
+    if (node?.kind !== "directory") return undefined;
+    node = namesOf(node, view).get(name);
+  }
+  return node;
+}
+
+/** All files below a node with their bytes; directories end with `/`, links show their target. */
+export function treeOf(root: Node): Map<string, string | Buffer> {
+  const found = new Map<string, string | Buffer>();
+  const walk = (node: Node, at: string): void => {
+    if (node.kind === "file") found.set(at, Buffer.from(node.bytes.subarray(0, node.length)));
+    else if (node.kind === "symlink") found.set(at, `-> ${node.target}`);
+    else {
+      if (at !== "") found.set(`${at}/`, "");
+      for (const [name, child] of [...node.entries].sort()) walk(child, at === "" ? name : `${at}/${name}`);
+    }
+  };
+  walk(root, "");
+  return found;
+}
+
+export function namesOf(node: DirectoryNode, view: DiskView): ReadonlyMap<string, Node> {
+  return view === "now" ? node.entries : node.synced;
+}
+
+/** Files below a directory with bytes that no sync has reached, in the order of their paths below it. */
+export function unsyncedFiles(root: DirectoryNode, at = ""): { readonly path: string; readonly node: FileNode }[] {
+  return [...root.entries]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([name, node]) => {
+      if (node.kind === "directory") return unsyncedFiles(node, `${at}${name}/`);
+      return node.kind === "file" && node.dirty.length > 0 ? [{ path: `${at}${name}`, node }] : [];
+    });
+}
+
 /** The file as a crash leaves it: synced bytes, and of the others what chance keeps, each write perhaps in part. */
 export function survivingFile(node: FileNode, keep: Random | undefined): FileNode {
   if (keep !== undefined) {

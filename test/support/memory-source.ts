@@ -2,13 +2,17 @@
  * A FileSource in memory, for trees that no disk would hold still for: files that shrink, grow, vanish or fail at a chosen
  * moment. `hooks` run before the call of the same name and may change the tree or throw a SourceError.
  */
-import { type FileSource, type OnName, type OpenFile, SourceError, type Stat } from "#archive/source.ts";
+import { type FileSource, type OnName, type OpenFile, SourceError, type Stat, type Xattrs } from "#archive/source.ts";
 
 export interface MemoryNode {
   stat: Stat;
   /** Of a file; read as zeros up to `stat.size` when absent. */
   data?: Uint8Array;
   target?: Uint8Array;
+  /** Of a sparse file (whose `allocatedBytes` are less than its size): where the data is; absent, it cannot be told. */
+  ranges?: readonly (readonly [number, number])[];
+  /** In the order they are listed, names as latin1 text. An errno name instead of a value is thrown. */
+  xattrs?: Map<string, Uint8Array | string>;
   /** Of a directory: names in the order they are listed. */
   children?: Map<string, MemoryNode>;
 }
@@ -18,6 +22,7 @@ export interface MemoryHooks {
   names?: (path: string) => void;
   open?: (path: string) => void;
   read?: (path: string, offset: number) => void;
+  xattrs?: (path: string) => void;
 }
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
@@ -111,12 +116,36 @@ export class MemorySource implements FileSource {
     this.openCount += 1;
     return {
       stat: node.stat,
+      xattrs: this.#xattrs(node, path),
+      dataRanges: (onRange) => {
+        for (const [start, end] of node.ranges ?? []) onRange(start, end);
+        return node.ranges !== undefined;
+      },
       read: (into, offset) => {
         this.hooks.read?.(latin1(path), offset);
         return readNode(node, into, offset);
       },
       close: () => {
         this.openCount -= 1;
+      },
+    };
+  }
+
+  xattrs(path: Uint8Array): Xattrs {
+    return this.#xattrs(this.#find(path, "listxattr"), path);
+  }
+
+  #xattrs(node: MemoryNode, path: Uint8Array): Xattrs {
+    const all = node.xattrs ?? new Map<string, Uint8Array | string>();
+    return {
+      names: () => {
+        this.hooks.xattrs?.(latin1(path));
+        return Buffer.from([...all.keys()].map((name) => `${name}\0`).join(""), "latin1");
+      },
+      value: (name) => {
+        const value = all.get(latin1(name));
+        if (typeof value === "string") throw new SourceError(value, "getxattr");
+        return value;
       },
     };
   }
@@ -158,6 +187,7 @@ export class MemorySource implements FileSource {
         uid: 0,
         gid: 0,
         size: 0,
+        allocatedBytes: stat.size ?? 0,
         mtimeSeconds: 1_700_000_000,
         mtimeNanos: 0,
         ctimeSeconds: 1_700_000_000,

@@ -1,5 +1,7 @@
 /** Runs a producer to its end and keeps what it gave, holding it to the contract of its sink. */
-import type { Problem, SealedChunk } from "#base/chunk.ts";
+import type { IndexHeader } from "#archive/index-format.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
+import type { CompressionMode, Problem, SealedChunk } from "#base/chunk.ts";
 import type { Clock } from "#base/clock.ts";
 import type { Failure } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
@@ -13,12 +15,23 @@ import { roots } from "./archive-kit.ts";
 export const spawnThread: SpawnWorker = (kind) =>
   new Worker(new URL(import.meta.resolve(`#bin/${kind}-worker.ts`)).href, { smol: true });
 
+/** What an index says of an archive that nobody ordered. */
+export function testHeader(mode: CompressionMode = "gzip"): IndexHeader {
+  return {
+    ...{ rebuilt: false, session: undefined, agent: undefined, backup: undefined, archive: undefined },
+    ...{ startedMs: undefined, compression: { mode, level: 1 }, chunkBytes: undefined, sources: undefined },
+    ...{ exclude: undefined, oneFileSystem: undefined, excludeCaches: undefined, excludeIfPresent: undefined },
+  };
+}
+
 export function makePipeline(paths: readonly string[], options: Partial<PipelineOptions> = {}): Pipeline {
   return new Pipeline({
     roots: roots(...paths),
     exclude: [],
+    rules: WALK_EVERYTHING,
     compression: { mode: "gzip", level: 1 },
     chunkBytes: MiB,
+    index: testHeader(options.compression?.mode),
     workers: 2,
     priority: { nice: 0, ioClass: { kind: "none" } },
     spawn: spawnThread,
@@ -29,7 +42,10 @@ export function makePipeline(paths: readonly string[], options: Partial<Pipeline
 
 /** A sink with so much room that keeps copies of all it gets. `onChunk` runs after each chunk. */
 export class KeepingSink implements ProducerSink {
+  /** Of the archive. */
   readonly chunks: SealedChunk[] = [];
+  /** Blocks of its index. */
+  readonly indexChunks: SealedChunk[] = [];
   readonly problemList: Problem[] = [];
   /** Reserved and not yet taken up, in the order of asking. */
   readonly reserved: number[] = [];
@@ -51,6 +67,10 @@ export class KeepingSink implements ProducerSink {
     return Buffer.concat(this.chunks.map((chunk) => chunk.stored));
   }
 
+  get index(): Buffer {
+    return Buffer.concat(this.indexChunks.map((chunk) => chunk.stored));
+  }
+
   reserve(storedBytesMax: number): boolean {
     this.#alive();
     if (this.reserved.length >= this.room) {
@@ -66,9 +86,10 @@ export class KeepingSink implements ProducerSink {
     this.#alive();
     const room = this.reserved.shift();
     if (room === undefined || room < chunk.stored.length) throw new Error("a chunk without room for it");
-    if (chunk.sequence !== this.chunks.length || chunk.file !== 0)
-      throw new Error(`chunk ${chunk.sequence} out of order`);
-    this.chunks.push({ ...chunk, stored: new Uint8Array(chunk.stored), digest: new Uint8Array(chunk.digest) });
+    const chunks = chunk.file === 0 ? this.chunks : this.indexChunks;
+    if (chunk.sequence !== chunks.length) throw new Error(`chunk ${chunk.sequence} out of order`);
+    if (this.indexChunks.at(-1)?.last === true) throw new Error("a chunk came after the last one");
+    chunks.push({ ...chunk, stored: new Uint8Array(chunk.stored), digest: new Uint8Array(chunk.digest) });
     this.onChunk();
   }
 

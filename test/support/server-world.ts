@@ -4,7 +4,6 @@
  */
 import { expect } from "bun:test";
 import type { LogFields, Logger } from "#base/log.ts";
-import type { Random } from "#base/random.ts";
 import { GiB, MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
@@ -17,6 +16,7 @@ import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { ScriptLink } from "./script-client.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
+import { seededRandom } from "./seeded-random.ts";
 import { settle, SimClock } from "./sim-clock.ts";
 
 export const RUN = "00000000-0000-4000-8000-000000000001";
@@ -282,16 +282,4 @@ async function makeDirectories(disk: MemoryDisk, path: string): Promise<void> {
       if (!(error instanceof Error) || !error.message.startsWith("EEXIST")) throw error;
     }
   }
-}
-
-/** mulberry32: small, and the same on every machine. */
-export function seededRandom(seed: number): Random {
-  let state = seed;
-  const unit = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return { unit, bytes: (length) => Uint8Array.from({ length }, () => Math.floor(unit() * 256)) };
 }

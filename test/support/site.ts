@@ -181,7 +181,8 @@ export class Site {
   async remove(): Promise<void> {
     for (const process of this.#processes) if (process.running) process.kill("SIGKILL");
     await Promise.all(this.#processes.map((process) => process.end()));
-    for (const mount of this.#mounts) await run(["umount", mount]);
+    // What was mounted last may lie on what was mounted before.
+    for (const mount of this.#mounts.toReversed()) await run(["umount", mount]);
     rmSync(this.directory, { recursive: true, force: true });
   }
 

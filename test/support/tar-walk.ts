@@ -24,6 +24,7 @@ export interface WalkedEntry {
   readonly dataAt: number;
   /** Behind the padding. */
   readonly end: number;
+  /** Of a sparse file the map and what is stored. */
   readonly data: Uint8Array;
 }
 
@@ -66,7 +67,11 @@ function walkEntry(tar: Uint8Array, headersAt: number): WalkedEntry {
     const prefix = text(block, 345, 155);
     const realSize = Number(pax.get("size") ?? size);
     return {
-      path: longName ?? pax.get("path") ?? (prefix === "" ? "" : `${prefix}/`) + text(block, 0, 100),
+      path:
+        longName ??
+        pax.get("GNU.sparse.name") ??
+        pax.get("path") ??
+        (prefix === "" ? "" : `${prefix}/`) + text(block, 0, 100),
       type,
       size: realSize,
       mode: number(block, 100, 8),

@@ -30,14 +30,15 @@ export const IMPORT_TABLE: Readonly<Record<string, DomainRule>> = {
   archive: { imports: ["base"] },
   compress: { imports: ["base"] },
   window: { imports: ["base"] },
+  restore: { imports: ["base", "archive", "compress"] },
   store: { imports: ["base"] },
   observe: { imports: ["base"] },
   agent: {
-    imports: ["base", "wire", "net", "pki", "archive", "compress", "window", "observe", "config"],
+    imports: ["base", "wire", "net", "pki", "archive", "compress", "window", "restore", "observe", "config"],
     typesOnly: ["config"],
   },
   server: {
-    imports: ["base", "wire", "net", "pki", "store", "archive", "compress", "observe", "config"],
+    imports: ["base", "wire", "net", "pki", "store", "archive", "compress", "restore", "observe", "config"],
     typesOnly: ["config"],
   },
   web: { imports: ["base", "observe", "config"], typesOnly: ["config"] },

@@ -14,6 +14,11 @@ export function makeTempDir(base = os.tmpdir()): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(base, "nbackup-tree-")));
 }
 
+/** A filesystem in memory, where there is one: a restore ends with a sync, which on a shared disk waits for what others write. */
+export function memoryDir(): string {
+  return fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
+}
+
 export function removeTree(dir: string): void {
   fs.rmSync(dir, { recursive: true, force: true });
 }
@@ -21,9 +26,10 @@ export function removeTree(dir: string): void {
 export const isRoot = process.getuid?.() === 0;
 
 /** Runs a tool and gives what it printed. Throws with its errors when its exit status is another than 0. */
-export function run(command: string, args: readonly string[], input?: Uint8Array): Buffer {
+export function run(command: string, args: readonly string[], input?: Uint8Array, cwd?: string): Buffer {
   const result = spawnSync(command, args, {
     ...(input === undefined ? {} : { input }),
+    ...(cwd === undefined ? {} : { cwd }),
     maxBuffer: 2 ** 30,
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", TZ: "UTC" },
   });

@@ -37,6 +37,8 @@ test("a chunk is rescued only when the run is about to wait for it and it is lat
     waitedMs: 1001,
     rttMs: 10,
     usualMs: 100,
+    limitedMs: 0,
+    carriers: 1,
   };
   expect(shouldRescue(late)).toBe(true);
   expect(shouldRescue({ ...late, windowUsedBytes: 74 })).toBe(false);
@@ -44,6 +46,11 @@ test("a chunk is rescued only when the run is about to wait for it and it is lat
   expect(shouldRescue({ ...late, waitedMs: 1000 })).toBe(false);
   expect(shouldRescue({ ...late, rttMs: 300 })).toBe(false);
   expect(shouldRescue({ ...late, usualMs: 600 })).toBe(false);
+  expect(shouldRescue({ ...late, limitedMs: 600 })).toBe(false);
+  // Copies share one slow line: each waits longer than the one before.
+  expect(shouldRescue({ ...late, carriers: 2 })).toBe(false);
+  expect(shouldRescue({ ...late, carriers: 2, waitedMs: 4001 })).toBe(true);
+  expect(shouldRescue({ ...late, carriers: 3, waitedMs: 4001 })).toBe(false);
 });
 
 test("sessions that were lost before anything was acknowledged are begun retry.max_attempts times in all", () => {

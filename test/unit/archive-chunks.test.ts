@@ -4,6 +4,7 @@ import { ChunkReader, rawBufferBytes } from "#archive/chunk-reader.ts";
 import { Excludes } from "#archive/exclude.ts";
 import { SourceError } from "#archive/source.ts";
 import { sourceRoots } from "#archive/source-roots.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { Failure } from "#base/errors.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { type ReadArchive, readChunks } from "#test/support/archive-kit.ts";
@@ -121,7 +122,9 @@ describe("a chunk", () => {
       source: new MemorySource(),
       roots: sourceRoots([{ path: "/gone", optional: true }]),
       excludes: new Excludes([]),
+      rules: WALK_EVERYTHING,
       chunkBytes: CHUNK,
+      wall: () => 0,
       report: () => undefined,
     });
     const buffer = new Uint8Array(rawBufferBytes(CHUNK));
@@ -290,6 +293,17 @@ describe("hard links", () => {
       ["s/a/one", "0", 100, ""],
       ["s/b/two", "1", 0, "s/a/one"],
       ["s/c", "1", 0, "s/a/one"],
+    ]);
+  });
+  test("lead from one source into another", () => {
+    const source = new MemorySource();
+    const node = source.file("/home/f", bytes(10), { nlink: 2 });
+    source.put("/srv/f", node);
+    const { tar } = readChunks(source, ["/srv", "/home"]);
+    const files = walkTar(tar).filter((entry) => entry.type !== "5");
+    expect(files.map((entry) => [entry.path, entry.linkTarget])).toEqual([
+      ["home/f", ""],
+      ["srv/f", "home/f"],
     ]);
   });
   test("of large files and of symbolic links and fifos are links too", () => {

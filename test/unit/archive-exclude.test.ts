@@ -89,11 +89,30 @@ describe("an exclude pattern", () => {
     expect(match([], "/x/y")).toBe("no");
   });
   test.each([
+    [["*.log", "!keep.log"], "/s/a.log", "yes"],
+    [["*.log", "!keep.log"], "/s/keep.log", "no"],
+    [["!keep.log", "*.log"], "/s/keep.log", "yes"],
+    [["*.log", "!keep.log", "/s/keep.log"], "/s/keep.log", "yes"],
+    [["!x"], "/s/x", "no"],
+    [["/s/**", "!/s/etc/**"], "/s/etc/a", "no"],
+    [["\\!x"], "/s/!x", "yes"],
+    [["*", "!*/", "!*.conf"], "/s/d", "unless-directory"],
+    [["*", "!*/", "!*.conf"], "/s/a.conf", "no"],
+    [["cache", "!cache/"], "/s/cache", "unless-directory"],
+    [["cache/", "!cache"], "/s/cache", "no"],
+    [["!cache", "cache/"], "/s/cache", "if-directory"],
+    [["cache", "!cache/", "cache/"], "/s/cache", "yes"],
+    [["cache/", "!cache/"], "/s/cache", "no"],
+  ])("with ! in front keeps what it matches, and the last one decides: %j on %s is %s", (patterns, path, answer) => {
+    expect(match(patterns, path)).toBe(answer);
+  });
+  test.each([
     ["", "it names nothing"],
     ["/", "it names nothing"],
     ["[a", "[ without ]"],
     ["a\\", "a backslash with nothing behind it"],
-    ["!x", "negation is not built yet"],
+    ["!", "it names nothing"],
+    ["!!x", "more than one ! in front"],
     ["a/../b", "a component that is .. never matches"],
     ["./a", "a component that is . never matches"],
     ["x".repeat(EXCLUDE_PATTERN_BYTES_MAX + 1), "longer than"],

@@ -9,9 +9,10 @@ import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import type { Stat } from "#archive/source.ts";
 import { checkSources } from "#archive/source-roots.ts";
 import { errnoName } from "#base/errors.ts";
-import { readChunks, roots } from "#test/support/archive-kit.ts";
+import { readChunks, readFiles, roots } from "#test/support/archive-kit.ts";
 import { walkTar } from "#test/support/tar-walk.ts";
-import { makeTempDir, removeTree, run } from "#test/support/tree.ts";
+import { attributesProblem } from "#test/support/torture-attributes.ts";
+import { isRoot, makeTempDir, removeTree, run } from "#test/support/tree.ts";
 
 const dir = makeTempDir();
 afterAll(() => removeTree(dir));
@@ -191,7 +192,7 @@ describe("the file source", () => {
 });
 
 /** Makes directories of `name` inside one another, `depth` of them, with a file at the bottom, whatever the length of the path. */
-function makeDeeper(top: string, name: string, depth: number): void {
+function makeDeeper(top: string, name: string, depth: number, xattrs = false): void {
   const c = libc();
   const scratch = new Scratch(4096);
   const set = (text: string): void => {
@@ -208,8 +209,16 @@ function makeDeeper(top: string, name: string, depth: number): void {
     fd = next;
   }
   fs.writeFileSync(`/proc/self/fd/${fd}/bottom`, "deep");
+  if (xattrs) {
+    fs.writeFileSync(`/proc/self/fd/${fd}/empty`, "");
+    for (const file of ["bottom", "empty"]) {
+      run("setfattr", ["-n", "user.deep", "-v", file, `/proc/${process.pid}/fd/${fd}/${file}`]);
+    }
+  }
   c.close(fd);
 }
+
+const noAttributes = attributesProblem(dir);
 
 class CountingSource extends LinuxSource {
   openMost = 0;
@@ -241,5 +250,38 @@ describe("a tree deeper than PATH_MAX", () => {
     expect(openDescriptors()).toBe(before);
     expect(counting.openMost - before).toBeLessThan(70);
     run("rm", ["-rf", top]);
+  });
+  test.skipIf(noAttributes !== undefined)("is archived with its extended attributes", () => {
+    const top = path.join(dir, "deep attributes");
+    fs.mkdirSync(top);
+    makeDeeper(top, "d".repeat(200), 60, true);
+    const { tar, problems } = readFiles([top]);
+    expect(problems).toEqual([]);
+    const found = walkTar(tar).slice(-2);
+    expect(found.map((entry) => entry.path.length > 12_000)).toEqual([true, true]);
+    expect(found.map((entry) => entry.pax.get("SCHILY.xattr.user.deep"))).toEqual(["bottom", "empty"]);
+    run("rm", ["-rf", top]);
+  });
+});
+
+describe("a mounted filesystem", () => {
+  const mounted = path.join(dir, "mounts/tmpfs");
+  const canMount = isRoot && tryMount();
+  function tryMount(): boolean {
+    fs.mkdirSync(mounted, { recursive: true });
+    return Bun.spawnSync(["mount", "-t", "tmpfs", "none", mounted]).exitCode === 0;
+  }
+  if (!canMount) console.log("nothing can be mounted here: one_file_system is only tried in memory");
+  afterAll(() => {
+    if (canMount) run("umount", [mounted]);
+  });
+  test.skipIf(!canMount)("is stayed out of when the source's own is all that is wanted", () => {
+    fs.writeFileSync(path.join(mounted, "inside"), "x");
+    const top = path.dirname(mounted);
+    const pathsWith = (oneFileSystem: boolean, source = top): string[] =>
+      walkTar(readFiles([source], { rules: { oneFileSystem } }).tar).map((entry) => entry.path.slice(top.length));
+    expect(pathsWith(false)).toEqual(["", "tmpfs/", "tmpfs/inside"]);
+    expect(pathsWith(true)).toEqual(["", "tmpfs/"]);
+    expect(pathsWith(true, mounted)).toEqual(["tmpfs/", "tmpfs/inside"]);
   });
 });

@@ -5,6 +5,7 @@ import { Excludes } from "#archive/exclude.ts";
 import { NameStack } from "#archive/name-stack.ts";
 import { PATH_BYTES_MAX, Scan } from "#archive/scan.ts";
 import { type OnName, SourceError } from "#archive/source.ts";
+import { WALK_EVERYTHING, type WalkRules } from "#archive/walk-rules.ts";
 import { KiB } from "#base/units.ts";
 import { roots } from "#test/support/archive-kit.ts";
 import { MemorySource } from "#test/support/memory-source.ts";
@@ -14,12 +15,18 @@ interface Walked {
   readonly problems: readonly string[];
 }
 
-function walk(source: MemorySource, paths: readonly string[], exclude: readonly string[] = []): Walked {
+function walk(
+  source: MemorySource,
+  paths: readonly string[],
+  exclude: readonly string[] = [],
+  rules: Partial<WalkRules> = {},
+): Walked {
   const problems: string[] = [];
   const scan = new Scan({
     source,
     roots: roots(...paths),
     excludes: new Excludes(exclude),
+    rules: { ...WALK_EVERYTHING, ...rules },
     report: (path, reason, errno) => problems.push(`${Buffer.from(path).toString("latin1")} ${reason} ${errno ?? ""}`),
   });
   const found: string[] = [];

@@ -13,6 +13,7 @@ const STAT: Stat = {
   uid: 1000,
   gid: 100,
   size: 0,
+  allocatedBytes: 0,
   mtimeSeconds: 1_700_000_000,
   mtimeNanos: 0,
   ctimeSeconds: 1,
@@ -37,6 +38,8 @@ function headers(entry: Partial<Omit<TarEntry, "stat">> & { readonly stat?: Part
     type: "file",
     size: 0,
     linkTarget: undefined,
+    sparse: undefined,
+    attributes: [],
     ...rest,
     stat: { ...STAT, ...stat },
   };

@@ -4,7 +4,7 @@ import { nearest } from "#base/nearest.ts";
 import { AGENT_PROGRAM, parseAgentCommand } from "#cli/agent-command.ts";
 import { helpText } from "#cli/help.ts";
 import { parseArguments } from "#cli/parse.ts";
-import type { ProgramSpec } from "#cli/program.ts";
+import { commandNamed, type ProgramSpec } from "#cli/program.ts";
 import { selectBackups } from "#cli/select-backups.ts";
 import { parseServerCommand, SERVER_PROGRAM } from "#cli/server-command.ts";
 import { columnsOf } from "#cli/terminal-text.ts";
@@ -128,7 +128,7 @@ describe("the command line of nbackup-server", () => {
         ...{ storage: "main", dryRun: true },
       },
     ],
-    ["--help pki", { command: "print", text: helpText(SERVER_PROGRAM, SERVER_PROGRAM.commands[2]) }],
+    ["--help pki", { command: "print", text: helpText(SERVER_PROGRAM, commandNamed(SERVER_PROGRAM, "pki")) }],
   ];
   for (const [line, command] of cases) {
     test(`reads: ${line === "" ? "nothing at all" : line}`, () => expect(server(line)).toEqual(command));

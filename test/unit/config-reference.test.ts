@@ -7,6 +7,9 @@ const DOCS = path.join(path.dirname(path.dirname(import.meta.dir)), "docs", "con
 
 /** Key and default of the specification, as they are to stand in the reference. */
 const SPECIFIED: readonly [string, string][] = [
+  ["backups[].one_file_system", "false"],
+  ["backups[].exclude_caches", "false"],
+  ["backups[].exclude_if_present", "none"],
   ["backups[].parallels", "0"],
   ["backups[].auto_scaler.enabled", "true"],
   ["backups[].auto_scaler.mode", "efficiency"],
@@ -103,6 +106,9 @@ describe("the defaults in bytes and milliseconds", () => {
     expect(backups[0]).toMatchObject({
       parallels: 0,
       exclude: [],
+      oneFileSystem: false,
+      excludeCaches: false,
+      excludeIfPresent: [],
       bandwidthLimitBytesPerSecond: undefined,
       portRotation: { mode: "off" },
     });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import path from "node:path";
 import { LinuxSource } from "#archive/linux-source.ts";
+import { WALK_EVERYTHING } from "#archive/walk-rules.ts";
 import { errnoName } from "#base/errors.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { runReader } from "#agent/pipeline-reader.ts";
@@ -118,8 +119,13 @@ describe("stopping", () => {
       return lstat(at);
     };
     const priority = { nice: 0, ioClass: { kind: "none" } } as const;
-    const start = { memory, roots: roots(wide), exclude: [], chunkBytes: MiB, priority };
-    runReader({ type: "start", ...start }, (message) => messages.push(message.type), source);
+    const start = { memory, roots: roots(wide), exclude: [], rules: WALK_EVERYTHING, chunkBytes: MiB, priority };
+    runReader(
+      { type: "start", ...start },
+      (message) => messages.push(message.type),
+      () => 0,
+      source,
+    );
     expect([looks, messages]).toEqual([100, ["stopped"]]);
     expect(openBelow(dir)).toBe(0);
   });

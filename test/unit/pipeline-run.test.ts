@@ -10,7 +10,8 @@ import { KiB, MiB } from "#base/units.ts";
 import { systemClock } from "#bin/system.ts";
 import { readFiles, roots } from "#test/support/archive-kit.ts";
 import { InlineProducer } from "#test/support/inline-producer.ts";
-import { KeepingSink, makePipeline, runToEnd } from "#test/support/pipeline-kit.ts";
+import { collect, openIndex } from "#test/support/index-kit.ts";
+import { KeepingSink, makePipeline, runToEnd, testHeader } from "#test/support/pipeline-kit.ts";
 import { makeSmallFiles, makeTempDir, patternBytes, removeTree } from "#test/support/tree.ts";
 
 let dir = "";
@@ -21,6 +22,13 @@ beforeAll(() => {
   fs.writeFileSync(path.join(dir, "secret"), "");
 });
 afterAll(() => removeTree(dir));
+
+/** What an index says, but for what the clock has a share in. */
+async function contents(index: Uint8Array): Promise<unknown> {
+  const reader = await openIndex(index);
+  const entries = (await collect(reader.entries())).map((entry) => ({ ...entry, racy: false }));
+  return { header: reader.header, totals: reader.totals, entries, chunks: await collect(reader.chunks()) };
+}
 
 describe("the pipeline", () => {
   test("gives the same archive with 1, 2 and 7 compress threads as without threads", async () => {
@@ -34,6 +42,7 @@ describe("the pipeline", () => {
         exclude: [],
         compression,
         chunkBytes,
+        index: testHeader(mode),
         clock: systemClock,
       });
       const expected = await runToEnd(inline);
@@ -46,9 +55,10 @@ describe("the pipeline", () => {
           expected.chunks.map((chunk) => [chunk.kind, chunk.rawLength]),
         );
         expect(sink.summary).toEqual(expected.summary);
+        expect(await contents(sink.index)).toEqual(await contents(expected.index));
       }
     }
-  });
+  }, 120_000);
   test("gives chunks that hold the archive, each with its own proof", async () => {
     const sink = await runToEnd(makePipeline([dir], { chunkBytes: 128 * KiB }));
     const { tar, chunks } = readFiles([dir], { chunkBytes: 128 * KiB });
@@ -64,7 +74,7 @@ describe("the pipeline", () => {
     const entries = chunks.reduce((total, chunk) => total + chunk.entries, 0);
     expect(sink.summary).toEqual({ entries, rawBytes: tar.length, problemCount: 0 });
   });
-  test("goes on when poked, as far as there is room, and never asks for more than its slabs hold", async () => {
+  test("goes on when poked, as far as there is room, and asks for little more than its slabs hold", async () => {
     const sink = new KeepingSink();
     sink.room = 1;
     const pipeline = makePipeline([dir], { chunkBytes: 128 * KiB });
@@ -74,7 +84,8 @@ describe("the pipeline", () => {
     expect(sink.reservedMost).toBe(1);
     expect(sink.archive.equals((await runToEnd(makePipeline([dir], { chunkBytes: 128 * KiB }))).archive)).toBe(true);
     const free = await runToEnd(makePipeline([dir], { chunkBytes: 128 * KiB }));
-    expect(free.reservedMost).toBeLessThanOrEqual(6);
+    // At the end five blocks of the index, which are made when it is their turn and take no slab, may wait behind the slabs.
+    expect(free.reservedMost).toBeLessThanOrEqual(6 + 5);
   });
   test("stands still without room, reads no further than its slabs, and carries on later", async () => {
     const sink = new KeepingSink();
@@ -105,18 +116,19 @@ describe("the pipeline", () => {
   test("fails with the code of a source that is gone, or of a pattern that cannot be", async () => {
     const gone = await runToEnd(makePipeline([path.join(dir, "no such")]));
     expect(gone.failure?.toString()).toBe(`E_SOURCE_MISSING: source ${dir}/no such does not exist (ENOENT)`);
-    const pattern = await runToEnd(makePipeline([dir], { exclude: ["!x"] }));
+    const pattern = await runToEnd(makePipeline([dir], { exclude: ["[x"] }));
     expect(pattern.failure?.code).toBe("E_CONFIG");
   });
   test("runs its threads at the priority it is told", async () => {
     const priority = { nice: 5, ioClass: { kind: "idle" } } as const;
     const sink = new KeepingSink();
     sink.room = 0;
+    const before = niceOf(String(process.pid));
     const pipeline = makePipeline([dir], { priority });
     pipeline.start(sink);
     // The reader and both compress threads; each changes only itself.
     await until(() => threadsAtNice(5) >= 3);
-    expect(niceOf(String(process.pid))).toBe("0");
+    expect(niceOf(String(process.pid))).toBe(before);
     await pipeline.stop();
   });
 });

@@ -1,6 +1,6 @@
 /** The benchmark's arithmetic: medians, paired ratios, the table and the verdict on the bars. */
 import { describe, expect, test } from "bun:test";
-import { judgeBars } from "#scripts/bench/bars.ts";
+import { judgeBars, judgeDurability, judgeGarbage } from "#scripts/bench/bars.ts";
 import { seededChance } from "#scripts/bench/chance.ts";
 import type { Contender, Outcome } from "#scripts/bench/contender.ts";
 import type { Corpus, CorpusName } from "#scripts/bench/corpora.ts";
@@ -88,5 +88,25 @@ describe("the bars", () => {
       reportCorpus(corpus("big"), [{ contender: contender("nbackup-gzip1-p1"), outcomes: [outcome(5, 100, commit)] }]);
     expect(judgeBars([big(0.4)]).map(({ met }) => met)).toEqual([true]);
     expect(judgeBars([big(1.4)]).map(({ met }) => met)).toEqual([false]);
+  });
+});
+
+describe("the bars of durability and of garbage", () => {
+  const seconds = summarize([1]);
+  const load = { seconds: 60, connections: 1, handshakes: 1, refused: 0, bytes: 1 };
+  const durable = (...ratios: number[]): ReturnType<typeof judgeDurability> =>
+    judgeDurability([{ what: "x", syncedSeconds: seconds, unsyncedSeconds: seconds, ratio: summarize(ratios) }]);
+  const garbage = (ratio: number, serverPeakBytes: number): readonly boolean[] =>
+    judgeGarbage({
+      ...{ what: "x", peacefulSeconds: seconds, besideSeconds: seconds, ratio: summarize([ratio]), serverPeakBytes },
+      ...{ serverCpuShare: 0.1, crowdCpuShare: 0.1, load },
+    }).map(({ met }) => met);
+  test("let durable acknowledgements take a tenth of the throughput, by the median pair", () => {
+    expect(durable(0.5, 0.9, 0.95)[0]).toMatchObject({ met: true, measured: "10.0 % (5.0 to 50.0)" });
+    expect(durable(0.5, 0.89, 0.95)[0]?.met).toBe(false);
+  });
+  test("want half the speed beside garbage, and less than 300 MB", () => {
+    expect(garbage(0.5, 299 * 2 ** 20)).toEqual([true, true]);
+    expect(garbage(0.49, 300 * 2 ** 20)).toEqual([false, false]);
   });
 });

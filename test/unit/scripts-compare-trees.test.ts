@@ -7,13 +7,17 @@ import {
   mkdirSync,
   mkdtempSync,
   rmSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CompareOptions, compareTrees } from "#scripts/lib/compare-trees.ts";
+import { attributesProblem, setXattr } from "#test/support/torture-attributes.ts";
+import { run } from "#test/support/tree.ts";
 
 const OPTIONS: CompareOptions = { skip: [], owners: true };
 let base = "";
@@ -111,5 +115,37 @@ describe("two trees", () => {
       { ...OPTIONS, skip },
     );
     expect(found).toEqual([]);
+  });
+  test("differ when holes became zeros", async () => {
+    const [left, right] = [plant("left"), plant("right")];
+    for (const root of [left, right]) writeFileSync(path.join(root, "empty"), "");
+    truncateSync(path.join(left, "empty"), 1 << 23);
+    writeFileSync(path.join(right, "empty"), new Uint8Array(1 << 23));
+    for (const root of [left, right]) utimesSync(path.join(root, "empty"), 1_700_000_000, 1_700_000_000);
+    const found = await compareTrees(left, right, { ...OPTIONS, holes: true });
+    if (statSync(path.join(left, "empty")).blocks > 0) return;
+    expect(found.differences.map(({ what }) => what.replace(/\d+/, "N"))).toEqual(["takes N bytes more on the disk"]);
+    expect((await compareTrees(left, right, OPTIONS)).differences).toEqual([]);
+  });
+  test("differ by extended attributes and access control lists, when those are asked for", async () => {
+    const problem = attributesProblem(base);
+    if (problem !== undefined) {
+      console.log(`extended attributes are not compared: ${problem}`);
+      return;
+    }
+    const options = { ...OPTIONS, attributes: true };
+    expect(await differences(() => undefined, options)).toEqual([]);
+    rmSync(base, { recursive: true });
+    mkdirSync(base);
+    const found = await differences((root) => {
+      setXattr(path.join(root, "d/file"), "user.a", "1");
+      run("setfacl", ["-m", "u:4242:r", path.join(root, "empty")]);
+    }, options);
+    const list = found.find((line) => line.startsWith("empty: attributes none became "));
+    expect(list).toContain("\nuser:4242:r--\n");
+    expect(found.filter((line) => line !== list).toSorted()).toEqual([
+      "d/file: attributes none became user.a=0x31",
+      "hard: attributes none became user.a=0x31",
+    ]);
   });
 });

@@ -147,6 +147,25 @@ describe("abort", () => {
     resolve();
     expect(await answer).toEqual({ session: admitted.session, outcome: "committed" });
   });
+
+  test("comes too late for a session that a stop of the server leaves on the disk, and says so", async () => {
+    const disk = new MemoryDisk();
+    const w = await start({ disk });
+    const { link, admitted } = await w.session();
+    const { promise: syncing, resolve } = Promise.withResolvers<void>();
+    disk.hook = ({ call }) => (call === "fdatasync" ? syncing : undefined);
+    link.data(must(makeChunks(1, 800)[0], "chunk"), { generation: 1 });
+    await w.clock.advance(10);
+    const stopped = w.server.shutdown();
+    void w.server.shutdown();
+    await w.clock.advance(10);
+    const answer = refusal(w, { command: "abort", session: admitted.session });
+    await w.clock.advance(10);
+    resolve();
+    expect((await answer).code).toBe("E_SHUTDOWN");
+    await w.wait(stopped);
+    expect(w.unfinished().length).toBeGreaterThan(0);
+  });
 });
 
 describe("prune", () => {

@@ -36,6 +36,7 @@ test("who is welcomed and does not say Begin within 10 s is refused", async () =
   expect(link.isClosed).toBe(false);
   expect((await w.wait(link.expect("refused"))).code).toBe("E_TIMEOUT");
   await w.wait(link.closed());
+  expect(w.eventsOf("admission.refused")).toMatchObject([{ fields: { agent: "web-1", code: "E_TIMEOUT" } }]);
 });
 
 describe("before Hello", () => {
@@ -96,6 +97,30 @@ describe("floods", () => {
     expect(w.eventsOf("session.parked")).toHaveLength(1);
     const back = w.resume(admitted.session);
     await w.wait(back.link.expect("welcome"));
+  });
+
+  test("of connections that break the protocol or break off are told once a minute", async () => {
+    const w = await start();
+    const { admitted, pipe } = await w.session();
+    pipe.cut();
+    for (let time = 0; time < 3; time += 1) {
+      const { link, pipe: again } = w.resume(admitted.session);
+      await w.wait(link.expect("welcome"));
+      if (time === 1) link.raw(Buffer.from("GET / HTTP/1.1\r\nHost: somebody\r\n\r\n"));
+      await w.clock.advance(100);
+      again.cut();
+    }
+    const closed = w.eventsOf("connection.closed");
+    expect(closed).toMatchObject([
+      { level: "warn", repeatKey: "web-1 E_PROTOCOL", fields: { agent: "web-1", code: "E_PROTOCOL" } },
+    ]);
+    expect(w.logged.filter((line) => line.includes("connection closed"))).toEqual([]);
+    for (const kind of ["session.disconnected", "session.parked", "session.resumed"]) {
+      const keys = w.eventsOf(kind).map(({ repeatKey }) => repeatKey);
+      expect(keys.length).toBeGreaterThanOrEqual(3);
+      expect(new Set(keys).size).toBe(1);
+      expect(keys[0]).toStartWith(admitted.session);
+    }
   });
 
   test("of tiny chunks with PUSH, new or known, are answered with a Sack every few milliseconds at most", async () => {

@@ -255,3 +255,20 @@ test("an applicant that is admitted while it is asked whether it lives is asked 
   expect(w.server.view()).toMatchObject({ sessionCount: 1, waitingCount: 0 });
   expect(w.eventsOf("session.ended").map((event) => event.fields["code"])).toEqual(["E_DISOWNED", "E_SUPERSEDED"]);
 });
+
+test("a session whose agent comes back while its dead connections are asked lives, and its entry is busy", async () => {
+  const w = await start();
+  const { admitted, pipe } = await w.session({ parallels: 1 });
+  const stream = w.stream(admitted.session, 0);
+  await w.wait(stream.link.expect("welcome"));
+  for (const one of [pipe, stream.pipe]) one.freeze();
+  const back = w.resume(admitted.session);
+  await w.clock.advance(5_000);
+  const other = await w.hello("web-1", OTHER_RUN);
+  other.link.send("begin", beginOf({ parallels: 1 }));
+  // In the middle of the other one's probes.
+  await w.wait(back.link.expect("welcome"));
+  expect((await w.wait(other.link.expect("refused"))).code).toBe("E_BUSY");
+  expect(back.link.isClosed).toBe(false);
+  expect(w.eventsOf("session.ended")).toEqual([]);
+});

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { diskError } from "#test/support/memory-file.ts";
 import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { beginOf, ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
 
@@ -53,6 +54,16 @@ describe("shutdown", () => {
     expect(w.unfinished()).toContain(`.nbackup/sessions/${admitted.session}/journal`);
     expect(w.eventsOf("session.ended")).toEqual([]);
     expect(w.eventsOf("session.suspended")[0]?.fields).toMatchObject({ code: "E_SHUTDOWN" });
+  });
+
+  test("does not wait for a session whose agent is away", async () => {
+    const w = await start();
+    const { pipe } = await w.session();
+    pipe.cut();
+    await w.clock.advance(100);
+    await w.wait(w.server.shutdown());
+    expect(w.clock.now()).toBeLessThan(5_000);
+    expect(w.eventsOf("session.suspended")).toHaveLength(1);
   });
 
   test("lets a broken session come back while it waits, and admits nobody new", async () => {
@@ -143,4 +154,33 @@ test("an agent whose session was opened while it left leaves nothing on the disk
   expect(w.eventsOf("admission.left")).toHaveLength(1);
   const again = await w.session();
   expect(must(again.admitted.archive, "archive")).toStartWith("web-1/home/");
+});
+
+test("a session whose storage is opened only while the server stops is left on the disk, and nothing runs on", async () => {
+  const first = await ServerWorld.start();
+  const { admitted } = await first.session();
+  void first.server.shutdown();
+  await first.wait(first.server.shutdown());
+  await first.clock.advance(10_000);
+  const disk = first.disk.restart();
+  const { promise: opening, resolve } = Promise.withResolvers<void>();
+  let broken = true;
+  disk.hook = ({ call, path }) => {
+    if (path.endsWith("/journal")) return opening;
+    if (broken && call === "realpath") throw diskError("EIO");
+    return undefined;
+  };
+  world = await ServerWorld.start({ disk, clock: first.clock, seed: 8, knownStorages: first.knownStorages });
+  broken = false;
+  await world.clock.advance(5_000);
+  world.resume(admitted.session);
+  await world.clock.advance(100);
+  const stopped = world.server.shutdown();
+  void world.server.shutdown();
+  await world.clock.advance(100);
+  resolve();
+  await world.wait(stopped);
+  expect(world.server.view().sessionCount).toBe(0);
+  expect(world.eventsOf("session.recovered")).toEqual([]);
+  expect(world.eventsOf("session.suspended")).toMatchObject([{ fields: { session: admitted.session } }]);
 });

@@ -248,7 +248,7 @@ test("what a dead server left without a journal is removed at the start, with a 
   disk.plant("/srv/backup/.nbackup/sessions/README", Buffer.from("mine"));
   const log = listLog();
   const storage = await Storage.open(storageOptions({ disk, log }));
-  expect(storage.takeLeft()).toEqual({ sessions: [], casualties: [] });
+  expect(storage.takeLeft()).toEqual({ sessions: [], casualties: [], completed: [] });
   expect([...disk.tree("/srv/backup/.nbackup/sessions").keys()]).toEqual(["README"]);
   const line = log.lines.find((each) => each.message.startsWith("what is left of a session"));
   expect(line?.fields).toEqual({ session: SESSION_A });

@@ -1,0 +1,69 @@
+/**
+ * The simulator in a full test run: all regressions, and thousands of fresh seeds shared among the cores. A seed that fails is
+ * a failure like any test's, and so is a kind of fault or end that no seed showed.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import path from "node:path";
+import { REQUIRED } from "#test/sim/required.ts";
+import type { Totals } from "./junit.ts";
+import { inProject } from "./project.ts";
+import { BUN, runVisibly } from "./run.ts";
+import { addSimTotals, emptyTotals, type SimTotals } from "./sim-totals.ts";
+
+const FRESH_SEEDS = 3_000;
+const TIMEOUT_MS = 30 * 60_000;
+
+const REPORTS_DIRECTORY = inProject("test-results", "sim");
+
+/** One process; undefined when it left no report. */
+async function simulate(name: string, args: readonly string[]): Promise<SimTotals | undefined> {
+  const report = path.join(REPORTS_DIRECTORY, `${name}.json`);
+  await runVisibly([BUN, "scripts/sim.ts", ...args, "--report", report], { timeoutMs: TIMEOUT_MS });
+  const file = Bun.file(report);
+  if (!(await file.exists())) return undefined;
+  const totals: SimTotals = await file.json();
+  return totals;
+}
+
+/** The seeds of each process: fresh ones in every run, printed so that they can be repeated. */
+function shares(baseSeed: number): readonly (readonly string[])[] {
+  const processes = Math.min(availableParallelism(), 8);
+  const each = Math.ceil(FRESH_SEEDS / processes);
+  return Array.from({ length: processes }, (_, index) => [
+    ...["--seed", String(baseSeed + index * each), "--runs", String(Math.min(each, FRESH_SEEDS - index * each))],
+  ]);
+}
+
+/** Runs it all; every seed counts as a test, and so does every kind that must be seen. */
+export async function runSimulator(): Promise<Totals> {
+  await rm(REPORTS_DIRECTORY, { recursive: true, force: true });
+  await mkdir(REPORTS_DIRECTORY, { recursive: true });
+  const baseSeed = (Math.floor(Date.now() / 1000) % 100_000) * FRESH_SEEDS;
+  console.log(`Simulator: regressions, and ${FRESH_SEEDS} fresh seeds from ${baseSeed} on.`);
+  const regressions = await simulate("regressions", ["--regressions"]);
+  const fresh = await Promise.all(shares(baseSeed).map((args, index) => simulate(`fresh-${index}`, args)));
+  const totals = emptyTotals();
+  let failed = 0;
+  for (const part of [regressions, ...fresh]) {
+    if (part !== undefined) addSimTotals(totals, part);
+    else {
+      failed += 1;
+      console.log("A process of the simulator left no report: it hung, crashed or does not load.");
+    }
+  }
+  console.log(
+    Object.entries(totals.counts)
+      .sort()
+      .map(([kind, count]) => `${kind}: ${count}`)
+      .join(", "),
+  );
+  const unseen = REQUIRED.filter((kind) => (totals.counts[kind] ?? 0) === 0);
+  if (unseen.length > 0) console.log(`Never seen, although each must be: ${unseen.join(", ")}.`);
+  failed += totals.failed + unseen.length;
+  const rate = (totals.sessions / totals.cpuSeconds).toFixed(0);
+  console.log(
+    `Simulator: ${totals.runs} runs, ${totals.failed} failed, ${totals.sessions} sessions, ${rate} in a second of processor time.`,
+  );
+  return { passed: totals.runs - totals.failed + REQUIRED.length - unseen.length, failed, skipped: 0 };
+}

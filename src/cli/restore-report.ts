@@ -1,0 +1,155 @@
+/** How `restore`, `verify` and `cat` report: sentences for people, one JSON object for programs, an exit status. */
+import { pathText } from "#base/path-text.ts";
+import { safeText } from "#base/safe-text.ts";
+import { formatDuration, formatSize } from "#base/units.ts";
+import { type DamageReport, damageJson, damageText } from "./damage-text.ts";
+import { EXIT } from "./exit-codes.ts";
+import { grouped } from "./once-report.ts";
+
+export interface RestoreReport {
+  readonly archive: string;
+  /** undefined when it went to standard output. */
+  readonly target: string | undefined;
+  readonly dryRun: boolean;
+  readonly interrupted: boolean;
+  readonly restored: number;
+  readonly kept: number;
+  readonly deleted: number;
+  readonly bytes: number;
+  /** The first ones by name, and all of them counted. */
+  readonly problems: readonly {
+    readonly path: Uint8Array;
+    readonly reason: string;
+    readonly errno: string | undefined;
+  }[];
+  readonly problemCount: number;
+  readonly damages: readonly DamageReport[];
+  readonly damageCount: number;
+  readonly durationMs: number;
+}
+
+export interface VerifyReport {
+  readonly archive: string;
+  readonly interrupted: boolean;
+  readonly ok: boolean;
+  readonly chunks: number;
+  readonly entries: number;
+  readonly archiveBytes: number;
+  readonly damaged: readonly DamageReport[];
+  readonly damagedCount: number;
+  readonly sha256: string;
+  readonly sha256Expected: string | undefined;
+  readonly durationMs: number;
+}
+
+/** Names printed for people; the JSON object has all that were kept. */
+const PRINTED_MAX = 100;
+
+const REASONS: Readonly<Record<string, string>> = {
+  outside: "its name leads out of the target; not restored",
+  "not-created": "could not be restored",
+  blocked: "something that is no directory, or a symbolic link, stands in its way; not restored",
+  "directory-in-the-way": "a directory with something in it stands in its place; not restored",
+  "device-needs-root": "is a device, which only root may make; not restored",
+  unsupported: "is of a kind that only the program that wrote it knows; not restored",
+  "link-without-target": "is a hard link to something that is not in the archive; not restored",
+  owner: "restored, but not its owner",
+  mode: "restored, but not its mode",
+  attributes: "restored, but not all of its extended attributes",
+  acl: "restored, but not all of its access control list",
+  time: "restored, but not its time",
+  damaged: "is damaged in the archive: what is left of it is beside its place as .damaged",
+  "not-deleted": "could not be deleted",
+  "not-in-archive": "is not in the archive",
+};
+
+export function restoreExit(report: RestoreReport): number {
+  if (report.interrupted) return EXIT.interrupted;
+  return report.problemCount > 0 || report.damageCount > 0 ? EXIT.partial : EXIT.done;
+}
+
+export function verifyExit(report: VerifyReport): number {
+  if (report.interrupted) return EXIT.interrupted;
+  return report.ok ? EXIT.done : EXIT.failed;
+}
+
+/** For standard error: each damage, and each name that is not as it should be. */
+export function restoreProblemsText(report: RestoreReport): string {
+  const problems = report.problems.slice(0, PRINTED_MAX).map(({ path, reason, errno }) => {
+    const why = REASONS[reason] ?? reason;
+    return `warning: ${pathText(path)}: ${why}${errno === undefined ? "" : ` (${errno})`}\n`;
+  });
+  const more = restText(report.problemCount - problems.length);
+  return `${damagesText(report.damages, report.damageCount)}${problems.join("")}${more}`;
+}
+
+export function restoreText(report: RestoreReport): string {
+  const { restored, kept, deleted, bytes, durationMs } = report;
+  const seconds = Math.max(durationMs, 1) / 1000;
+  const to = report.target === undefined ? "" : ` to ${safeText(report.target)}`;
+  const did = report.dryRun ? "would restore" : report.interrupted ? "interrupted after" : "restored";
+  const parts = [
+    `${did} ${grouped(restored)} entries${to}`,
+    kept > 0 ? `${grouped(kept)} kept as they ${report.dryRun ? "are" : "were"}` : "",
+    deleted > 0 ? `${grouped(deleted)} deleted` : "",
+    report.dryRun ? "" : `${formatSize(bytes)} in ${formatDuration(durationMs)}, ${formatSize(bytes / seconds)}/s`,
+    report.damageCount > 0 ? `${grouped(report.damageCount)} damaged places in the archive` : "",
+    report.problemCount > 0 ? `${grouped(report.problemCount)} not as they should be` : "",
+  ];
+  return `${parts.filter((part) => part !== "").join("; ")}\n`;
+}
+
+export function restoreJson(report: RestoreReport): string {
+  const result = report.interrupted
+    ? "interrupted"
+    : report.problemCount > 0 || report.damageCount > 0
+      ? "partial"
+      : "done";
+  const { archive, dryRun, restored, kept, deleted, bytes, problemCount, damageCount } = report;
+  return `${JSON.stringify({
+    ...{ archive, target: report.target ?? null, result, dryRun, restored, kept, deleted, bytes },
+    problems: report.problems.map(({ path, reason, errno }) => ({
+      path: pathText(path),
+      reason,
+      ...(errno === undefined ? {} : { errno }),
+    })),
+    problemCount,
+    damaged: report.damages.map(damageJson),
+    damagedCount: damageCount,
+    durationMs: Math.round(report.durationMs),
+  })}\n`;
+}
+
+export function verifyText(report: VerifyReport): string {
+  const seconds = Math.max(report.durationMs, 1) / 1000;
+  const size = `${grouped(report.entries)} entries, ${formatSize(report.archiveBytes)}`;
+  const speed = `${formatDuration(report.durationMs)}, ${formatSize(report.archiveBytes / seconds)}/s`;
+  const archive = safeText(report.archive);
+  if (report.interrupted) return `${archive}: interrupted before it was read to its end\n`;
+  const sum = report.sha256Expected === undefined ? "; no .sha256 to compare with" : "";
+  if (report.ok) return `${archive}: whole (${size}, ${speed}${sum})\n`;
+  const differs = report.sha256Expected !== undefined && report.sha256Expected !== report.sha256;
+  const places = report.damagedCount === 0 ? "" : `, ${grouped(report.damagedCount)} damaged places`;
+  return `${archive}: damaged${places}${differs ? ", its SHA-256 is not the one beside it" : ""} (${size}, ${speed})\n`;
+}
+
+export function verifyJson(report: VerifyReport): string {
+  const { archive, ok, chunks, entries, archiveBytes, sha256, sha256Expected, damagedCount } = report;
+  return `${JSON.stringify({
+    ...{ archive, ok: ok && !report.interrupted, chunks, entries, archiveBytes },
+    ...{ sha256, sha256Expected: sha256Expected ?? null },
+    damaged: report.damaged.map(damageJson),
+    damagedCount,
+    durationMs: Math.round(report.durationMs),
+  })}\n`;
+}
+
+/** For standard error. */
+export function damagesText(damages: readonly DamageReport[], count: number): string {
+  const texts = damages.slice(0, PRINTED_MAX).map((damage) => `warning: ${damageText(damage)}\n`);
+  return `${texts.join("")}${restText(count - texts.length)}`;
+}
+
+function restText(rest: number): string {
+  return rest > 0 ? `warning: and ${grouped(rest)} more\n` : "";
+}

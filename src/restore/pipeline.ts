@@ -1,0 +1,248 @@
+/**
+ * Reads an archive's pieces, has them decompressed several at a time, and hands them over in order. Memory is that of the slots. A
+ * piece that is damaged is handed over as such, and the next ones follow. Knows nothing of tar.
+ */
+import { assert, must } from "#base/assert.ts";
+import { errnoName } from "#base/errors.ts";
+import type { ArchiveAccess } from "./archive-access.ts";
+import type { InflateSpec } from "./inflate.ts";
+import { type Piece, PIECE_STORED_BYTES_MAX, type PieceFault, type PieceSource, type StreamRest } from "./piece.ts";
+import type { Slot } from "./slots.ts";
+import { StreamFault, streamBytes } from "./stream-bytes.ts";
+
+/** Decompresses what is in a slot, somewhere. */
+export interface Inflater {
+  inflate(slot: Slot, storedLength: number, spec: InflateSpec): Promise<number | PieceFault>;
+}
+
+/** What comes, in the order of the archive. The slot is used again when the promise resolves. */
+export interface PieceSink {
+  piece(piece: Piece, slot: Slot, rawLength: number): Promise<void>;
+  /** Where the raw length is known, or can be guessed, it is in `rawLength`. */
+  bad(piece: Piece, fault: PieceFault, rawLength: number | undefined): Promise<void>;
+  /** More of the tar stream, of an archive that is read as one. */
+  bytes(slot: Slot, length: number): Promise<void>;
+  /** The stream breaks off; `offset` is about where in the archive. */
+  broken(fault: PieceFault, offset: number): Promise<void>;
+}
+
+export interface PipelineOptions {
+  readonly access: ArchiveAccess;
+  readonly source: PieceSource;
+  readonly inflater: Inflater;
+  readonly slots: readonly Slot[];
+  readonly sink: PieceSink;
+  /** Gets the stored bytes in order, damaged ones too; those that no piece holds, or that cannot be read, are not among them. */
+  readonly stored?: (bytes: Uint8Array, offset: number) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Job {
+  readonly piece: Piece;
+  readonly slot: Slot;
+  readonly result: Promise<Loaded>;
+}
+
+interface Loaded {
+  readonly outcome: number | PieceFault;
+  /** Stored bytes in the slot. */
+  readonly length: number;
+}
+
+/** Resolves at the end of the archive, or when the signal has aborted; everything handed over has been taken then. */
+export async function runPipeline(options: PipelineOptions): Promise<void> {
+  await new Pipeline(options).run();
+}
+
+class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #free: Slot[];
+  readonly #jobs: Job[] = [];
+  /** Pieces behind the jobs that were looked at and wait for a slot. */
+  readonly #peeked: Piece[] = [];
+  readonly #taking = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+  #rest: StreamRest | undefined;
+  #ended = false;
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#free = [...options.slots];
+  }
+
+  async run(): Promise<void> {
+    try {
+      while (!this.#stopped()) {
+        await this.#fill();
+        const job = this.#jobs.shift();
+        if (job !== undefined) await this.#deliver(job);
+        else if (this.#taking.size > 0) await Promise.race(this.#taking);
+        else if (this.#ended && this.#peeked.length === 0) break;
+      }
+      if (this.#rest !== undefined && !this.#stopped()) await this.#stream(this.#rest);
+    } finally {
+      // Slots must not be written to when this has returned.
+      await Promise.allSettled([...this.#jobs.map(({ result }) => result), ...this.#taking]);
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #stopped(): boolean {
+    return this.#failure !== undefined || this.#options.signal.aborted;
+  }
+
+  /** Begins with pieces for as long as there are slots. */
+  async #fill(): Promise<void> {
+    while (this.#free.length > 0 && !this.#stopped()) {
+      const piece = this.#peeked.shift() ?? (await this.#next());
+      if (piece === undefined) return;
+      const slot = must(this.#free.pop(), "a free slot");
+      const result = this.#load(piece, slot);
+      // Awaited in its turn; until then its failure is nobody's surprise.
+      result.catch(() => undefined);
+      this.#jobs.push({ piece, slot, result });
+    }
+  }
+
+  async #next(): Promise<Piece | undefined> {
+    const next = this.#ended ? undefined : await this.#options.source.next();
+    if (next !== undefined && !("streamFrom" in next)) return next;
+    this.#ended = true;
+    this.#rest = next;
+    return undefined;
+  }
+
+  async #load(piece: Piece, slot: Slot): Promise<Loaded> {
+    const length = Math.min(piece.length, slot.stored.length);
+    let got = 0;
+    try {
+      got = await this.#options.access.read(slot.stored.subarray(0, length), piece.offset);
+    } catch (error) {
+      if (errnoName(error) !== "EIO") throw error;
+      return { outcome: "unreadable", length: 0 };
+    }
+    if (got < piece.length) return { outcome: length < piece.length ? "too-long" : "missing", length: got };
+    return { outcome: await this.#options.inflater.inflate(slot, got, piece), length: got };
+  }
+
+  async #deliver(job: Job): Promise<void> {
+    let { piece } = job;
+    let { outcome, length } = await job.result;
+    const guessed = piece.digest === undefined && piece.rawLength === undefined;
+    if (guessed && outcome === "unfinished") {
+      const joined = await this.#join(job);
+      if (joined !== undefined) ({ piece, outcome, length } = joined);
+    }
+    if (guessed && outcome === "too-long") {
+      await this.#streamFrom({ mode: piece.mode, streamFrom: piece.offset }, job.slot);
+      return;
+    }
+    this.#options.stored?.(job.slot.stored.subarray(0, length), piece.offset);
+    this.#take(job.slot, this.#hand(piece, job.slot, outcome, length));
+  }
+
+  #hand(piece: Piece, slot: Slot, outcome: number | PieceFault, length: number): Promise<void> {
+    if (typeof outcome === "number") return this.#options.sink.piece(piece, slot, outcome);
+    return this.#options.sink.bad(piece, outcome, piece.rawLength ?? guessRawLength(piece, slot, length));
+  }
+
+  /**
+   * What was taken for the beginning of a member lay in the middle of one: tries longer and longer pieces. If even the longest is not whole
+   * the archive is none of ours, and `too-long`.
+   */
+  async #join(job: Job): Promise<(Loaded & { readonly piece: Piece }) | undefined> {
+    const { slot } = job;
+    let end = job.piece.offset + job.piece.length;
+    for (let count = 1; ; count += 1) {
+      const following = await this.#peek(count - 1);
+      if (following === undefined) return undefined;
+      end = following.offset + following.length;
+      const piece = { ...job.piece, length: end - job.piece.offset };
+      if (piece.length > PIECE_STORED_BYTES_MAX) return { piece, outcome: "too-long", length: 0 };
+      const loaded = await this.#load(piece, slot);
+      if (loaded.outcome === "unfinished") continue;
+      if (typeof loaded.outcome !== "number") break;
+      const joined = this.#jobs.splice(0, count);
+      for (const { slot: other, result } of joined) this.#take(other, result);
+      this.#peeked.splice(0, count - joined.length);
+      return { ...loaded, piece };
+    }
+    // It was damaged after all: its own bytes are handed over.
+    return { ...(await this.#load(job.piece, slot)), piece: job.piece };
+  }
+
+  /** The piece that many places behind the one in hand, which was taken out of the jobs. */
+  async #peek(count: number): Promise<Piece | undefined> {
+    const job = this.#jobs[count];
+    if (job !== undefined) return job.piece;
+    const index = count - this.#jobs.length;
+    if (index === this.#peeked.length) {
+      const next = await this.#next();
+      if (next !== undefined) this.#peeked.push(next);
+    }
+    return this.#peeked[index];
+  }
+
+  /** The slot is free again when `promise` resolves. */
+  #take(slot: Slot, promise: Promise<unknown>): void {
+    const taken = promise.then(
+      () => undefined,
+      (error: unknown) => {
+        this.#failure ??= { error };
+      },
+    );
+    const done = taken.then(() => {
+      this.#taking.delete(done);
+      this.#free.push(slot);
+    });
+    this.#taking.add(done);
+  }
+
+  /** Gives up on pieces: what is not handed over yet comes as a stream. */
+  async #streamFrom(rest: StreamRest, slot: Slot): Promise<void> {
+    this.#ended = true;
+    this.#rest = rest;
+    this.#peeked.length = 0;
+    const dropped = this.#jobs.splice(0);
+    await Promise.allSettled(dropped.map(({ result }) => result));
+    this.#free.push(slot, ...dropped.map((job) => job.slot));
+  }
+
+  async #stream(rest: StreamRest): Promise<void> {
+    const { access, sink, stored } = this.#options;
+    try {
+      for await (const bytes of streamBytes(access, rest, (read, offset) => stored?.(read, offset))) {
+        for (let at = 0; at < bytes.length && !this.#stopped();) {
+          const slot = await this.#slot();
+          const part = bytes.subarray(at, at + slot.raw.length);
+          slot.raw.set(part);
+          this.#take(slot, sink.bytes(slot, part.length));
+          at += part.length;
+        }
+        if (this.#stopped()) break;
+      }
+    } catch (error) {
+      if (!(error instanceof StreamFault)) throw error;
+      await sink.broken(error.fault, error.offset);
+    }
+  }
+
+  async #slot(): Promise<Slot> {
+    while (this.#free.length === 0) {
+      assert(this.#taking.size > 0, "every slot is lost");
+      await Promise.race(this.#taking);
+    }
+    return must(this.#free.pop(), "a free slot");
+  }
+}
+
+/**
+ * A gzip member ends with its raw length. Whether the damage is there nobody knows; a length that our writer could have made is
+ * most likely right, and lets the files behind be read in step.
+ */
+function guessRawLength(piece: Piece, slot: Slot, length: number): number | undefined {
+  if (piece.mode !== "gzip" || length < 18 || length !== piece.length) return undefined;
+  const { buffer, byteOffset } = slot.stored;
+  const raw = new DataView(buffer, byteOffset + length - 4, 4).getUint32(0, true);
+  return raw > 0 && raw % 512 === 0 && raw <= slot.raw.length ? raw : undefined;
+}

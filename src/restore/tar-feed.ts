@@ -1,0 +1,228 @@
+/**
+ * Leads the tar stream, with what is missing of it, through the tar reader to whoever takes entries, and notes which files each damage
+ * hits: by the headers around it. Where the length of what is missing is not known it looks for the next header.
+ */
+import { blocks } from "#archive/tar-format.ts";
+import { TarReader } from "#archive/tar-reader.ts";
+import type { ReadEntry } from "#archive/tar-reader-entry.ts";
+import type { Failure } from "#base/errors.ts";
+import { type Damage, DAMAGES_LISTED_MAX } from "./damage.ts";
+import type { Piece, PieceFault } from "./piece.ts";
+
+/** Takes entries: restores them, prints one, or only looks. */
+export interface EntrySink {
+  entry(entry: ReadEntry): void;
+  data(bytes: Uint8Array, offset: number): void;
+  lost(offset: number, length: number): void;
+  entryEnd(): void;
+  /** Entries may be missing from here on. */
+  incomplete(): void;
+  /** For who wants the stream itself, too: what is pushed, before and after the reader takes it, and what is missing. */
+  raw?(bytes: Uint8Array, at: number): void;
+  taken?(): void;
+  rawMissing?(length: number): void;
+}
+
+export type PieceInfo = Pick<Piece, "index" | "offset" | "length" | "rawOffset">;
+
+export class TarFeed {
+  readonly #sink: EntrySink;
+  readonly #damages: Damage[] = [];
+  #damageCount = 0;
+  #reader: TarReader;
+  #piece: PieceInfo | undefined;
+  #open: ReadEntry | undefined;
+  #lastPath: Uint8Array | undefined;
+  #last: Damage | undefined;
+  /** Damages that do not know yet which entry comes behind them. */
+  #waiting: Damage[] = [];
+  /** Missing bytes are being told to the reader. */
+  #told: Damage | undefined;
+  /** Not all of the archive is read, so its end need not come. */
+  #partial = false;
+  entries = 0;
+
+  constructor(sink: EntrySink) {
+    this.#sink = sink;
+    this.#reader = this.#makeReader(0, false);
+  }
+
+  get damages(): readonly Damage[] {
+    return this.#damages;
+  }
+
+  get damageCount(): number {
+    return this.#damageCount;
+  }
+
+  /** Where the reader is in the tar stream. */
+  get rawOffset(): number {
+    return this.#reader.offset;
+  }
+
+  get lastPath(): Uint8Array | undefined {
+    return this.#lastPath;
+  }
+
+  /** The stream goes on at another place, where an entry begins. */
+  begin(rawOffset: number): void {
+    this.#partial = true;
+    if (this.#open !== undefined) this.#end();
+    this.#reader = this.#makeReader(rawOffset, false);
+  }
+
+  push(bytes: Uint8Array, piece: PieceInfo | undefined): void {
+    this.#piece = piece;
+    this.#sink.raw?.(bytes, this.#reader.offset);
+    this.#reader.push(bytes);
+    this.#sink.taken?.();
+  }
+
+  /** A piece cannot be had. */
+  missing(piece: PieceInfo, fault: PieceFault, rawLength: number | undefined): void {
+    const rawFrom = piece.rawOffset ?? this.#reader.offset;
+    const left = this.#openLeft();
+    const length = rawLength ?? left;
+    const rawTo = rawLength === undefined ? undefined : rawFrom + rawLength;
+    const storedTo = piece.offset + piece.length;
+    const damage =
+      this.#goesOn(piece, fault, storedTo, rawTo) ??
+      this.#note({
+        ...nothingKnown(fault, this.#lastPath),
+        ...{ chunk: piece.index, storedFrom: piece.offset, storedTo, rawFrom, rawTo },
+      });
+    const beyond = rawLength === undefined || rawLength > left;
+    this.#lose(damage, length, beyond && !this.#reader.ended);
+    if (rawLength === undefined && !this.#reader.ended) this.#reader = this.#makeReader(this.#reader.offset, true);
+  }
+
+  /** The stream breaks off. */
+  broken(fault: PieceFault, offset: number): void {
+    // Behind the end of the tar there is nothing that anybody would miss.
+    if (this.#reader.ended) return;
+    const damage = this.#note({
+      ...nothingKnown(fault, this.#lastPath),
+      storedFrom: offset,
+      rawFrom: this.#reader.offset,
+    });
+    this.#lose(damage, this.#openLeft(), true);
+    this.#partial = true;
+  }
+
+  /** All of one pass has come. `partial`: only what was wanted, so that the archive's end may be missing. */
+  endPass(partial: boolean): void {
+    if (partial) this.#partial = true;
+    this.#end();
+    this.#waiting = [];
+    this.#partial = false;
+    this.#reader = this.#makeReader(0, false);
+  }
+
+  /** The damage that this is the rest of: an archive that ends too early is one damage, however many chunks are behind its end. */
+  #goesOn(piece: PieceInfo, fault: PieceFault, storedTo: number, rawTo: number | undefined): Damage | undefined {
+    const last = this.#last;
+    if (fault !== "missing" || last?.fault !== fault || last.storedTo !== piece.offset) return undefined;
+    last.chunkCount += 1;
+    last.storedTo = storedTo;
+    last.rawTo = rawTo;
+    return last;
+  }
+
+  #lose(damage: Damage, length: number, entriesLost: boolean): void {
+    if (entriesLost) {
+      damage.entriesLost = true;
+      if (!this.#waiting.includes(damage)) this.#waiting.push(damage);
+      this.#sink.incomplete();
+    }
+    this.#told = damage;
+    this.#sink.rawMissing?.(length);
+    this.#reader.missing(length);
+    this.#told = undefined;
+  }
+
+  #end(): void {
+    // That the end is missing says nothing new when what is damaged reaches up to it.
+    if (this.#waiting.length > 0) this.#partial = true;
+    this.#reader.end();
+    this.#open = undefined;
+  }
+
+  /** Bytes of the stream up to the end of the entry in hand. */
+  #openLeft(): number {
+    const open = this.#open;
+    return open === undefined ? 0 : open.dataAt + blocks(open.storedBytes) - this.#reader.offset;
+  }
+
+  #makeReader(startAt: number, search: boolean): TarReader {
+    return new TarReader({
+      startAt: Math.ceil(startAt / 512) * 512,
+      search,
+      sink: {
+        entry: (entry) => this.#entry(entry),
+        data: (bytes, offset) => this.#sink.data(bytes, offset),
+        lost: (offset, length) => this.#lost(offset, length),
+        entryEnd: () => {
+          this.#open = undefined;
+          this.#sink.entryEnd();
+        },
+        damaged: (failure) => this.#damaged(failure),
+        skipped: () => undefined,
+      },
+    });
+  }
+
+  #entry(entry: ReadEntry): void {
+    this.#open = entry;
+    this.#lastPath = entry.path;
+    this.entries += 1;
+    for (const damage of this.#waiting) damage.before = entry.path;
+    if (this.#waiting.length > 0) this.#waiting = [];
+    this.#sink.entry(entry);
+  }
+
+  #lost(offset: number, length: number): void {
+    const path = this.#open?.path;
+    const files = this.#told?.files;
+    if (path !== undefined && files?.at(-1) !== path) files?.push(path);
+    this.#sink.lost(offset, length);
+  }
+
+  #damaged(failure: Failure): void {
+    if (this.#partial) return;
+    const piece = this.#piece;
+    const damage = this.#note({
+      ...nothingKnown("tar", this.#lastPath),
+      message: failure.message,
+      chunk: piece?.index,
+      storedFrom: piece?.offset,
+      storedTo: piece === undefined ? undefined : piece.offset + piece.length,
+      rawFrom: this.#reader.offset,
+      entriesLost: true,
+    });
+    this.#waiting.push(damage);
+    this.#sink.incomplete();
+  }
+
+  #note(damage: Damage): Damage {
+    this.#damageCount += 1;
+    this.#last = damage;
+    if (this.#damages.length < DAMAGES_LISTED_MAX) this.#damages.push(damage);
+    return damage;
+  }
+}
+
+function nothingKnown(fault: Damage["fault"], after: Uint8Array | undefined): Damage {
+  return {
+    ...{
+      fault,
+      after,
+      message: undefined,
+      chunk: undefined,
+      chunkCount: 1,
+      files: [],
+      entriesLost: false,
+      before: undefined,
+    },
+    ...{ storedFrom: undefined, storedTo: undefined, rawFrom: undefined, rawTo: undefined },
+  };
+}

@@ -1,0 +1,74 @@
+/**
+ * What a verification comes to: every piece's checksums, decompression, every tar header, and the SHA-256 of the whole archive against
+ * the one that was stored beside it. What is damaged is named with the files it holds, and the rest is looked at all the same.
+ */
+import { createHash } from "node:crypto";
+import { MiB } from "#base/units.ts";
+import type { ArchiveAccess } from "./archive-access.ts";
+import type { Damage } from "./damage.ts";
+import type { TarReport } from "./tar-job.ts";
+
+export interface Verification {
+  readonly ok: boolean;
+  /** Chunks, or what was found to be one; 0 for an archive that is one stream. */
+  readonly chunks: number;
+  readonly entries: number;
+  readonly archiveBytes: number;
+  readonly damaged: readonly Damage[];
+  readonly damagedCount: number;
+  /** 64 hex digits, of what lies there now. */
+  readonly sha256: string;
+  /** What was stored beside the archive; undefined when nothing was. */
+  readonly sha256Expected: string | undefined;
+}
+
+/** SHA-256 of bytes that come in order; gaps between them are read by itself at the end. */
+export class FlatHash {
+  readonly #hash = createHash("sha256");
+  #offset = 0;
+  /** From here on bytes came out of order. */
+  #gap = false;
+
+  add(bytes: Uint8Array, offset: number): void {
+    if (offset !== this.#offset) this.#gap = true;
+    if (this.#gap) return;
+    this.#hash.update(bytes);
+    this.#offset += bytes.length;
+  }
+
+  /** Reads what is missing up to the end of the archive. A disk that cannot be read there throws its error. */
+  async finish(access: ArchiveAccess, signal: AbortSignal): Promise<string> {
+    const buffer = new Uint8Array(MiB);
+    while (this.#offset < access.size && !signal.aborted) {
+      const length = await access.read(buffer, this.#offset);
+      if (length === 0) break;
+      this.#hash.update(buffer.subarray(0, length));
+      this.#offset += length;
+    }
+    return this.#hash.digest("hex");
+  }
+}
+
+export function verification(
+  report: TarReport,
+  chunks: number,
+  archiveBytes: number,
+  sums: { readonly sha256: string; readonly expected: string | undefined },
+): Verification {
+  const sameSum = sums.expected === undefined || sums.expected === sums.sha256;
+  return {
+    ok: report.damageCount === 0 && sameSum,
+    chunks,
+    entries: report.entries,
+    archiveBytes,
+    damaged: report.damages,
+    damagedCount: report.damageCount,
+    sha256: sums.sha256,
+    sha256Expected: sums.expected,
+  };
+}
+
+/** The sum in a file as `sha256sum` writes it; undefined when there is none in it. */
+export function parseSum(text: string): string | undefined {
+  return /^\\?([0-9a-f]{64})[ \t]/.exec(text)?.[1];
+}

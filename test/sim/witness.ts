@@ -1,0 +1,266 @@
+/**
+ * Sees all that agents and server say to each other and knows what each producer made. It says when a promise was broken:
+ * a durable point that goes back or is not on the disk, a commit without equal proofs, two writers of one backup. What must
+ * be true of the storage's files is archive-checks.ts.
+ */
+import { must } from "#base/assert.ts";
+import type { FileNumber } from "#base/chunk.ts";
+import type { ObservedEvent } from "#observe/events.ts";
+import type { BackupResult } from "#agent/result.ts";
+import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { MemoryDisk } from "#test/support/memory-disk.ts";
+import type { SimProcess } from "./process.ts";
+import type { Production } from "./production.ts";
+import type { Spoils } from "./spoils.ts";
+import type { Trace } from "./trace.ts";
+
+/** What is known of one session. */
+export interface SessionFacts {
+  readonly id: string;
+  /** `agent/backup` */
+  readonly entry: string;
+  /** `agent/backup/2026-….tar.gz`, as Admitted named it. */
+  readonly archive: string;
+  readonly client: SimProcess;
+  production: Production | undefined;
+  /** By file: what the server said is durable. */
+  readonly durable: [{ chunks: number; bytes: number }, { chunks: number; bytes: number }];
+  /** Finish arrived at the server. */
+  finished: boolean;
+  /** The Finish that arrived says another proof than the agent's. */
+  wrongProof: boolean;
+  /** Committed, by an event, a message or a recovery. */
+  committed: boolean;
+  /** The code of the event that it ended. */
+  ended: string | undefined;
+  /** Which start of the server began to remove it. */
+  removedBy: number | undefined;
+}
+
+/** What a connection is about, as far as was heard. */
+export interface LinkFacts {
+  readonly client: SimProcess;
+  session: string | undefined;
+  /** Of the Hello. */
+  role: string | undefined;
+}
+
+export interface WitnessOptions {
+  readonly trace: Trace;
+  readonly spoils: Spoils;
+  readonly baseDir: string;
+  readonly disk: () => MemoryDisk;
+  /** Whether the store keeps chunks at their offset in one file. */
+  readonly eager: boolean;
+  readonly survivesRestart: boolean;
+}
+
+const PART_NAMES = ["archive.part", "index.part"] as const;
+
+export class Witness {
+  /** What was broken; the run ends at the first. */
+  violation: string | undefined;
+  readonly sessions = new Map<string, SessionFacts>();
+  /** Sessions that a start of the server could not read: they may be said to be gone, and come back later. */
+  readonly excused = new Set<string>();
+  readonly #options: WitnessOptions;
+  /** By entry: the session that the server runs. */
+  readonly #running = new Map<string, string>();
+  /** By process and entry: the session that was admitted last. */
+  #starts = 0;
+  readonly #admitted = new Map<string, SessionFacts>();
+
+  constructor(options: WitnessOptions) {
+    this.#options = options;
+  }
+
+  broken(what: string): void {
+    this.violation ??= what;
+    this.#options.trace.note(`VIOLATION ${what}`);
+  }
+
+  /** A message reached the server. */
+  reachedServer(link: LinkFacts, message: AnyMessage): void {
+    if (message.type === "hello") {
+      link.role = message.body.role;
+      link.session = message.body.session;
+    } else if (message.type === "finish") {
+      const session = this.sessions.get(link.session ?? "");
+      if (session !== undefined) session.finished = true;
+    }
+  }
+
+  /** The server handed a message to a connection. */
+  said(link: LinkFacts, message: AnyMessage): void {
+    if (message.type === "admitted") this.#onAdmitted(link, message.body);
+    else if (message.type === "sack") this.#onSack(link, message.body);
+    else if (message.type === "committed") this.#onCommitted(message.body);
+    else if (message.type === "refused") this.#onRefused(link, message.body);
+  }
+
+  /** An agent's process made a producer, in the turn in which Admitted reached it. */
+  produces(client: SimProcess, entry: string, production: Production): void {
+    const session = this.#admitted.get(`${client.name} ${entry}`);
+    if (session === undefined) this.broken(`${client.name} reads for ${entry} without a session`);
+    else if (session.production !== undefined) this.broken(`the files of session ${session.id} are read twice`);
+    else session.production = production;
+  }
+
+  /** An event of the server. */
+  event({ kind, fields }: ObservedEvent): void {
+    const id = String(fields["session"] ?? "");
+    const entry = `${String(fields["agent"])}/${String(fields["backup"])}`;
+    if (kind === "session.admitted") {
+      const other = this.#running.get(entry);
+      if (other !== undefined && !this.#diedEnding(other))
+        this.broken(`session ${id} of ${entry} begins while ${other} runs`);
+      this.#running.set(entry, id);
+    } else if (kind === "session.ended" || kind === "session.committed") {
+      if (this.#running.get(entry) === id) this.#running.delete(entry);
+      const session = this.sessions.get(id);
+      if (session === undefined) return;
+      if (kind === "session.ended") session.ended = String(fields["code"]);
+      else this.#checkCommit(session, String(fields["sha256"]), Number(fields["archiveBytes"]));
+    }
+  }
+
+  /** Ids of the sessions that the server runs. */
+  get running(): string[] {
+    return [...this.#running.values()];
+  }
+
+  /** The server begins to remove a session from the disk. */
+  removes(id: string): void {
+    const session = this.sessions.get(id);
+    if (session !== undefined) session.removedBy ??= this.#starts;
+  }
+
+  /** The server's process is gone. */
+  serverGone(): void {
+    this.#starts += 1;
+    if (!this.#options.survivesRestart) this.#running.clear();
+  }
+
+  /** A run of an agent ended. */
+  result(client: SimProcess, entry: string, result: BackupResult): void {
+    const session = this.sessions.get(result.session ?? "");
+    if (result.result !== "committed") return;
+    if (session === undefined || session.entry !== entry) {
+      this.broken(`${client.name} reports a commit of a session that is not known: ${result.session}`);
+    } else if (!session.committed) {
+      this.broken(`${client.name} reports that ${session.id} was committed, which it was not`);
+    } else if (session.archive !== result.archive || session.production?.sha256() !== result.sha256) {
+      this.broken(`${client.name} reports ${result.archive} with SHA-256 ${result.sha256} for session ${session.id}`);
+    }
+  }
+
+  /** The archive of a session was found committed. */
+  checkedCommit(session: SessionFacts): void {
+    session.committed = true;
+    if (session.wrongProof) this.broken(`session ${session.id} was committed with a wrong proof`);
+    if (!session.finished) this.broken(`session ${session.id} was committed although no Finish came`);
+    if (session.production?.summary === undefined)
+      this.broken(`session ${session.id} was committed before all was read`);
+  }
+
+  #onAdmitted(link: LinkFacts, body: Message<"admitted">): void {
+    const { session: id, archive } = body;
+    link.session = id;
+    const session: SessionFacts = {
+      id,
+      entry: archive.slice(0, archive.lastIndexOf("/")),
+      archive,
+      client: link.client,
+      production: undefined,
+      durable: [
+        { chunks: 0, bytes: 0 },
+        { chunks: 0, bytes: 0 },
+      ],
+      finished: false,
+      wrongProof: false,
+      committed: false,
+      ended: undefined,
+      removedBy: undefined,
+    };
+    if (this.sessions.has(id)) this.broken(`session ${id} was admitted twice`);
+    this.sessions.set(id, session);
+    this.#admitted.set(`${link.client.name} ${session.entry}`, session);
+  }
+
+  #onSack(link: LinkFacts, sack: Message<"sack">): void {
+    const session = this.sessions.get(link.session ?? "");
+    if (session === undefined) {
+      this.broken(`a Sack for a session that is not known: ${link.session}`);
+      return;
+    }
+    const said = new Set<FileNumber>();
+    for (const { file, durableChunks, durableBytes } of sack.files) {
+      const before = session.durable[file];
+      said.add(file);
+      if (durableChunks < before.chunks || durableBytes < before.bytes) {
+        this.broken(
+          `session ${session.id} was told that ${before.bytes} bytes of file ${file} are durable, now ${durableBytes}`,
+        );
+      }
+      if (durableBytes > before.bytes) this.#checkDurable(session, file, before.bytes, durableBytes);
+      session.durable[file] = { chunks: durableChunks, bytes: durableBytes };
+    }
+    for (const file of [0, 1] as const) {
+      if (!said.has(file) && session.durable[file].chunks > 0)
+        this.broken(`a Sack of session ${session.id} does not name file ${file}, of which chunks are durable`);
+    }
+  }
+
+  /** What the server calls durable must be on the disk, as a loss of power would leave it. */
+  #checkDurable(session: SessionFacts, file: FileNumber, from: number, to: number): void {
+    const { eager, disk, baseDir, spoils } = this.#options;
+    const made = must(session.production, `production of session ${session.id}`).bytes(file);
+    if (made.length < to) {
+      this.broken(`session ${session.id}: ${to} bytes of file ${file} are durable, ${made.length} were made`);
+      return;
+    }
+    if (!eager) return;
+    const found = disk().content(`${baseDir}/.nbackup/sessions/${session.id}/${PART_NAMES[file]}`, "durable");
+    const bytes = found?.bytes.subarray(from, to) ?? Buffer.alloc(0);
+    const difference = spoils.difference(found?.id ?? 0, bytes, made.subarray(from, to), from);
+    if (difference === undefined) return;
+    this.broken(
+      `session ${session.id} was told that ${to} bytes of file ${file} are durable, but byte ${difference} is not on the disk`,
+    );
+  }
+
+  #onCommitted({ session: id, archive, bytes, sha256 }: Message<"committed">): void {
+    const session = this.sessions.get(id);
+    if (session === undefined) {
+      this.broken(`committed was said of a session that is not known: ${id}`);
+      return;
+    }
+    if (archive !== session.archive) this.broken(`session ${id} was committed as ${archive}, not ${session.archive}`);
+    this.#checkCommit(session, Buffer.from(sha256).toString("hex"), bytes);
+  }
+
+  #checkCommit(session: SessionFacts, sha256: string, bytes: number): void {
+    this.checkedCommit(session);
+    const made = session.production?.bytes(0);
+    if (made?.length !== bytes || session.production?.sha256() !== sha256)
+      this.broken(`session ${session.id} was committed with another proof than the agent's`);
+  }
+
+  /** A session may be unknown only when it has ended, or a restart forgets what was not committed. */
+  #onRefused(link: LinkFacts, { code }: Message<"refused">): void {
+    // A stream may be refused so while the storage of its session cannot be opened; it tries again.
+    if (link.role !== "session") return;
+    const session = this.sessions.get(link.session ?? "");
+    if (!this.#options.survivesRestart || code !== "E_SESSION_GONE" || session === undefined) return;
+    if (session.client !== link.client || session.ended !== undefined || session.committed) return;
+    if (this.#diedEnding(session.id)) return;
+    this.broken(`session ${session.id} is refused as gone, but it never ended`);
+  }
+
+  /** The server died between removing a session and telling its end: nobody can say it any more. */
+  #diedEnding(id: string): boolean {
+    if (this.excused.has(id)) return true;
+    const by = this.sessions.get(id)?.removedBy;
+    return by !== undefined && by < this.#starts;
+  }
+}

@@ -1,0 +1,343 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import path from "node:path";
+import { gzipSync } from "node:zlib";
+import { Failure } from "#base/errors.ts";
+import { KiB, MiB } from "#base/units.ts";
+import type { Damage } from "#restore/damage.ts";
+import { inflatePiece } from "#restore/inflate.ts";
+import { type ChunkRow, TablePieces } from "#restore/table-pieces.ts";
+import { FlatHash, parseSum, verification } from "#restore/verify.ts";
+import { readFiles } from "#test/support/archive-kit.ts";
+import { describeTree } from "#test/support/restore-kit.ts";
+import { MemoryAccess, restoreJob, runInline, sealArchive } from "#test/support/restore-run.ts";
+import { makeTempDir, memoryDir, makeTortureTree, patternBytes, removeTree, run } from "#test/support/tree.ts";
+
+const SLOW_MS = 60_000;
+
+let dir: string;
+let source: string;
+let target: string;
+
+beforeEach(() => {
+  dir = makeTempDir(memoryDir());
+  source = path.join(dir, "source");
+  target = path.join(dir, "target");
+  fs.mkdirSync(source);
+  fs.mkdirSync(target);
+});
+afterEach(() => removeTree(dir));
+
+const restored = (name = ""): string => path.join(target, source, name);
+const inArchive = (name: string): string => path.join(source, name).slice(1);
+const names = (paths: readonly (Uint8Array | undefined)[]): (string | undefined)[] =>
+  paths.map((one) => (one === undefined ? undefined : Buffer.from(one).toString()));
+
+/** Ten small files, a large one, ten more: chunks of several kinds. */
+function makeTree(): void {
+  for (let i = 0; i < 10; i += 1) fs.writeFileSync(path.join(source, `a${i}`), patternBytes(20_000, i + 1));
+  fs.writeFileSync(path.join(source, "big"), patternBytes(300_000, 99));
+  for (let i = 0; i < 10; i += 1) fs.writeFileSync(path.join(source, `c${i}`), patternBytes(20_000, i + 50));
+}
+
+const spoil = (archive: Uint8Array, at: number): Uint8Array => {
+  const bytes = new Uint8Array(archive);
+  bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+  return bytes;
+};
+
+describe("an archive without an index", () => {
+  for (const mode of ["gzip", "zst"] as const) {
+    test(
+      `of many ${mode} pieces is restored as it was, piece by piece`,
+      async () => {
+        makeTortureTree(source);
+        const { archive, rows } = sealArchive(readFiles([source]).chunks, mode);
+        const { report, pieces } = await runInline(new MemoryAccess(archive), restoreJob(target));
+        expect(report.problems).toEqual([]);
+        expect(report.damages).toEqual([]);
+        expect(pieces).toBe(rows.length);
+        expect(describeTree(restored())).toBe(describeTree(source));
+      },
+      SLOW_MS,
+    );
+
+    test(
+      `of ${mode} inside an archive of ${mode} does not confuse it`,
+      async () => {
+        makeTree();
+        const inner = sealArchive(readFiles([source]).chunks, mode).archive;
+        const random = crypto.getRandomValues(new Uint8Array(40 * KiB));
+        fs.writeFileSync(
+          path.join(source, "inner"),
+          Buffer.concat([random, inner, inner.subarray(0, 100_000), random]),
+        );
+        const { archive } = sealArchive(readFiles([source]).chunks, mode);
+        const { report } = await runInline(new MemoryAccess(archive), restoreJob(target));
+        expect(report.damages).toEqual([]);
+        expect(describeTree(restored())).toBe(describeTree(source));
+      },
+      SLOW_MS,
+    );
+  }
+
+  const foreign: readonly [string, (tar: Buffer) => Uint8Array][] = [
+    ["a .tar", (tar) => tar],
+    ["a .tar.gz of one member", (tar) => gzipSync(tar)],
+    [
+      "a .tar.gz of two members",
+      (tar) => Buffer.concat([gzipSync(tar.subarray(0, 70_000)), gzipSync(tar.subarray(70_000))]),
+    ],
+    ["a .tar.gz with a name in its header", (tar) => run("gzip", ["-c", "-n"], tar)],
+    ["a .tar.zst of one frame", (tar) => run("zstd", ["-q", "-c"], tar)],
+    ["a .tar.gz with zeros behind it", (tar) => Buffer.concat([gzipSync(tar), Buffer.alloc(10_240)])],
+  ];
+  for (const [what, pack] of foreign) {
+    test(`of another program is restored: ${what}`, async () => {
+      makeTree();
+      run("touch", ["-d", "@1400000000", ...fs.readdirSync(source).map((name) => path.join(source, name)), source]);
+      const tar = run("tar", ["-cf", "-", "-C", dir, "source"]);
+      const { report } = await runInline(new MemoryAccess(pack(tar)), restoreJob(target));
+      expect(report.damages).toEqual([]);
+      expect(report.problems).toEqual([]);
+      expect(describeTree(path.join(target, "source"))).toBe(describeTree(source));
+    });
+  }
+
+  test("that is none is called so, and an empty one empty", async () => {
+    const code = async (bytes: Uint8Array): Promise<string> => {
+      try {
+        await runInline(new MemoryAccess(bytes), restoreJob(target));
+        return "restored";
+      } catch (error) {
+        return error instanceof Failure ? error.code : String(error);
+      }
+    };
+    expect(await code(Buffer.from("<html>".repeat(1000)))).toBe("E_ARCHIVE_FOREIGN");
+    expect(await code(new Uint8Array(0))).toBe("E_ARCHIVE_DAMAGED");
+  });
+});
+
+/** Restores what is left, and gives the only damage. */
+async function damageOf(
+  bytes: Uint8Array | MemoryAccess,
+  rows?: readonly ChunkRow[],
+): Promise<{
+  readonly damage: Damage;
+  readonly problems: readonly string[];
+  readonly restoredNames: readonly string[];
+}> {
+  const access = bytes instanceof MemoryAccess ? bytes : new MemoryAccess(bytes);
+  const plan = (): { source: TablePieces; partial: boolean } => ({
+    source: new TablePieces("gzip", rows ?? []),
+    partial: false,
+  });
+  const { report } = await runInline(
+    access,
+    restoreJob(target),
+    rows === undefined ? undefined : { plan: plan(), again: plan },
+  );
+  const [damage] = report.damages;
+  if (damage === undefined || report.damageCount !== 1) throw new Error(`${report.damageCount} damages`);
+  const problems = report.problems.map(({ path: name, reason }) => `${Buffer.from(name).toString()} ${reason}`);
+  return { damage, problems, restoredNames: fs.readdirSync(restored()).sort() };
+}
+
+describe("damage", () => {
+  let archive: Uint8Array;
+  let rows: readonly ChunkRow[];
+  /** The chunk with the second half of `big`. */
+  let dataChunk: ChunkRow;
+  beforeEach(() => {
+    makeTree();
+    const { chunks } = readFiles([source]);
+    ({ archive, rows } = sealArchive(chunks, "gzip"));
+    dataChunk = rows[chunks.findIndex(({ kind }) => kind === "data") + 1] as ChunkRow;
+  });
+  const all = [...Array(10).keys()];
+  const small = [...all.map((i) => `a${i}`), ...all.map((i) => `c${i}`)];
+
+  for (const known of [true, false]) {
+    test(`in the data of a large file hits that file only${known ? "" : ", without an index too"}`, async () => {
+      const bytes = spoil(archive, dataChunk.offset + 200);
+      const { damage, problems, restoredNames } = await damageOf(bytes, known ? rows : undefined);
+      expect(damage.chunk).toBe(dataChunk.index);
+      expect([damage.storedFrom, damage.storedTo]).toEqual([dataChunk.offset, dataChunk.offset + dataChunk.length]);
+      expect([damage.rawFrom, damage.rawTo]).toEqual([dataChunk.rawOffset, dataChunk.rawOffset + dataChunk.rawLength]);
+      expect(names(damage.files)).toEqual([inArchive("big")]);
+      expect(damage.entriesLost).toBe(false);
+      expect(problems).toEqual([`${inArchive("big")} damaged`]);
+      expect(restoredNames).toEqual([...small, "big.damaged"].sort());
+      const left = fs.readFileSync(restored("big.damaged"));
+      const whole = fs.readFileSync(path.join(source, "big"));
+      expect(left.length).toBe(whole.length);
+      // What lies behind the damage is where it belongs.
+      expect(left.subarray(200_000).equals(whole.subarray(200_000))).toBe(true);
+    });
+
+    test(`in a chunk of small files names what lies around it, and the others are restored${known ? "" : ", without an index too"}`, async () => {
+      const chunk = rows[1] as ChunkRow;
+      const { damage, restoredNames } = await damageOf(spoil(archive, chunk.offset + 300), known ? rows : undefined);
+      expect(damage.chunk).toBe(1);
+      expect(damage.entriesLost).toBe(true);
+      const gone = small.filter((name) => !restoredNames.includes(name));
+      expect(gone.length).toBeGreaterThan(0);
+      expect(gone.length).toBeLessThan(5);
+      const before = `a${Number(gone[0]?.slice(1)) - 1}`;
+      const after = `a${Number(gone.at(-1)?.slice(1)) + 1}`;
+      expect(names([damage.after, damage.before])).toEqual([inArchive(before), inArchive(after)]);
+    });
+
+    test(`by a disk that cannot read is passed over like any other${known ? "" : ", without an index too"}`, async () => {
+      if (!known) return;
+      const access = new MemoryAccess(archive);
+      access.badOffsets.add(dataChunk.offset + 5);
+      const { damage } = await damageOf(access, rows);
+      expect(damage.fault).toBe("unreadable");
+      expect(names(damage.files)).toEqual([inArchive("big")]);
+    });
+  }
+
+  test("of a bit that decompresses all the same is found by the checksum", async () => {
+    const { damage } = await damageOf(spoil(archive, dataChunk.offset + 4), rows);
+    expect(damage.fault).toBe("crc");
+  });
+
+  test("by truncation is one, however many chunks the table has behind the end", async () => {
+    const { damage, restoredNames } = await damageOf(archive.subarray(0, dataChunk.offset + 100), rows);
+    expect(damage.fault).toBe("missing");
+    expect([damage.chunk, damage.chunkCount]).toEqual([dataChunk.index, rows.length - dataChunk.index]);
+    expect([damage.storedFrom, damage.storedTo]).toEqual([dataChunk.offset, archive.length]);
+    expect(names([damage.after, damage.before])).toEqual([inArchive("big"), undefined]);
+    expect(restoredNames).toEqual([...all.map((i) => `a${i}`), "big.damaged"].sort());
+  });
+
+  test("by truncation leaves what came before, and says from where on there is nothing", async () => {
+    const { damage, restoredNames } = await damageOf(archive.subarray(0, dataChunk.offset + 100));
+    expect(damage.storedFrom).toBe(dataChunk.offset);
+    expect(restoredNames).toEqual([...all.map((i) => `a${i}`), "big.damaged"].sort());
+  });
+
+  test("of a foreign archive leaves what came before", async () => {
+    const tar = run("tar", ["-cf", "-", "-C", "/", source.slice(1)]);
+    const packed = gzipSync(tar);
+    const { damage, restoredNames } = await damageOf(packed.subarray(0, packed.length - 20_000));
+    expect(damage.fault).toBe("missing");
+    expect(restoredNames.length).toBeGreaterThan(5);
+  });
+
+  test("of the first bytes does not hide the rest", async () => {
+    const bytes = new Uint8Array(archive);
+    bytes.fill(0, 0, 100);
+    const { report } = await runInline(new MemoryAccess(bytes), restoreJob(target));
+    expect(report.damageCount).toBeGreaterThan(0);
+    expect(fs.existsSync(restored("c9"))).toBe(true);
+  });
+
+  test("of every single chunk is found by a verification, which goes on behind it", async () => {
+    const plan = (): { source: TablePieces; partial: boolean } => ({
+      source: new TablePieces("gzip", rows),
+      partial: false,
+    });
+    for (const row of rows) {
+      const hash = new FlatHash();
+      const access = new MemoryAccess(spoil(archive, row.offset + Math.floor(row.length / 2)));
+      const { report, pieces } = await runInline(access, { kind: "verify" }, { plan: plan(), again: plan });
+      expect(pieces).toBe(rows.length);
+      expect(report.damages.map(({ chunk }) => chunk)).toEqual([row.index]);
+      const sha256 = await hash.finish(access, new AbortController().signal);
+      expect(verification(report, pieces, access.size, { sha256, expected: undefined }).ok).toBe(false);
+    }
+  });
+});
+
+describe("a chunk table that lies", () => {
+  const raw = patternBytes(100_000);
+  const row = (change: Partial<ChunkRow>): ChunkRow => ({
+    ...{ index: 0, offset: 0, length: 100, rawOffset: 0, rawLength: 100, crc: 0, digest: new Uint8Array(32) },
+    ...change,
+  });
+  for (const change of [
+    { rawLength: 2 ** 40 },
+    { length: 2 ** 33 },
+    { offset: -1 },
+    { offset: 5 },
+    { rawOffset: 1 },
+    { length: 0 },
+  ]) {
+    test(`is refused: ${JSON.stringify(change)}`, async () => {
+      await expect(new TablePieces("gzip", [row(change)]).next()).rejects.toThrow("chunk table");
+    });
+  }
+
+  test("about a raw length gets no more memory than it announced", () => {
+    const into = new Uint8Array(MiB);
+    const bomb = gzipSync(new Uint8Array(512 * KiB));
+    const spec = { mode: "gzip" as const, crc: undefined, digest: undefined };
+    expect(inflatePiece(bomb, { ...spec, rawLength: 1000 }, into)).toBe("too-long");
+    expect(inflatePiece(gzipSync(raw), { ...spec, rawLength: raw.length + 1 }, into)).toBe("length");
+    expect(inflatePiece(gzipSync(raw), { ...spec, rawLength: raw.length }, into)).toBe(raw.length);
+    expect(inflatePiece(gzipSync(raw).subarray(0, 50), { ...spec, rawLength: raw.length }, into)).toBe("unfinished");
+  });
+});
+
+describe("one path by the chunk table", () => {
+  test("reads the chunks that hold it and no others", async () => {
+    makeTree();
+    const { chunks } = readFiles([source]);
+    const { archive, rows } = sealArchive(chunks, "gzip");
+    const headers = chunks.findIndex(({ kind }) => kind === "headers");
+    const wanted = rows.filter(
+      ({ index }) => index >= headers && chunks[index]?.kind !== "entries" && index < headers + 6,
+    );
+    const access = new MemoryAccess(archive);
+    const plan = (): { source: TablePieces; partial: boolean } => ({
+      source: new TablePieces("gzip", wanted),
+      partial: true,
+    });
+    const job = restoreJob(target, { paths: [Buffer.from(inArchive("big"))] });
+    const { report } = await runInline(access, job, { plan: plan(), again: plan });
+    expect(report.problems).toEqual([]);
+    expect(report.damages).toEqual([]);
+    expect(fs.readFileSync(restored("big")).equals(fs.readFileSync(path.join(source, "big")))).toBe(true);
+    expect(access.readBytes).toBe(wanted.reduce((sum, { length }) => sum + length, 0));
+  });
+});
+
+describe("ending early", () => {
+  test("leaves no temporary file, and running again goes on from there", async () => {
+    makeTree();
+    const { archive } = sealArchive(readFiles([source]).chunks, "gzip");
+    const stop = new AbortController();
+    const access = new MemoryAccess(archive);
+    const read = access.read.bind(access);
+    access.read = (into, offset) => {
+      if (offset > archive.length / 3) stop.abort();
+      return read(into, offset);
+    };
+    const first = await runInline(access, restoreJob(target), undefined, stop.signal);
+    expect(first.aborted).toBe(true);
+    expect(run("find", [target, "-name", "*.tmp"]).toString()).toBe("");
+    const again = await runInline(new MemoryAccess(archive), restoreJob(target, { overwrite: "if-changed" }));
+    expect(again.report.problems).toEqual([]);
+    expect(describeTree(restored())).toBe(describeTree(source));
+  });
+});
+
+describe("a sum beside the archive", () => {
+  test("is read as sha256sum writes it", () => {
+    const sum = "ab".repeat(32);
+    expect(parseSum(`${sum}  2026.tar.gz\n`)).toBe(sum);
+    expect(parseSum(`\\${sum} *a\\nb\n`)).toBe(sum);
+    expect(parseSum("no sum")).toBeUndefined();
+  });
+  test("is compared with all bytes, also those that came out of order", async () => {
+    const bytes = patternBytes(3 * MiB);
+    const hash = new FlatHash();
+    hash.add(bytes.subarray(0, 1000), 0);
+    hash.add(bytes.subarray(5000, 6000), 5000);
+    hash.add(bytes.subarray(1000, 2000), 1000);
+    const expected = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+    expect(await hash.finish(new MemoryAccess(bytes), new AbortController().signal)).toBe(expected);
+  });
+});
