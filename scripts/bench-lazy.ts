@@ -12,13 +12,14 @@ import { RootHasher } from "#base/root-hash.ts";
 import { RootTrail } from "#base/root-trail.ts";
 import { MiB } from "#base/units.ts";
 import { systemClock } from "#bin/system.ts";
+import { FILE_THREADS } from "#store/linux-libc.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { SessionEvents, SessionProof } from "#store/session-types.ts";
 import { Storage } from "#store/storage.ts";
 import { median } from "./bench/statistics.ts";
 import { inProject } from "./lib/project.ts";
-import { mustRun, runMain, Sentence } from "./lib/run.ts";
+import { BUN, mustRun, runMain, runVisibly, Sentence } from "./lib/run.ts";
 
 const WINDOW_BYTES = 256 * MiB;
 const silent = { debug: quiet, info: quiet, warn: quiet, error: complain, child: () => silent };
@@ -212,4 +213,11 @@ async function main(): Promise<number> {
   return 0;
 }
 
-await runMain(main);
+/** As many threads for file calls as the server has: run from its sources a program must be told by the environment. */
+function mainWithThreads(): Promise<number> {
+  if (process.env["UV_THREADPOOL_SIZE"] !== undefined) return main();
+  const command = [BUN, ...process.argv.slice(1)];
+  return runVisibly(command, { env: { UV_THREADPOOL_SIZE: String(FILE_THREADS) } });
+}
+
+await runMain(mainWithThreads);

@@ -9,6 +9,7 @@ import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { LoggingConfig, ServerConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
+import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
@@ -38,6 +39,7 @@ const diskRuntime = {
 /** After a stop: how long a call into a disk that hangs may keep the process. */
 const LINGER_MS = 3000;
 
+setFileThreads();
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -1,6 +1,6 @@
 /**
  * From staged chunks to a part file: batch after batch is copied in order, synced, recorded in the journal, and only then
- * are its staged files removed. So it needs the room of one batch beside what the session has, and a crash at any point
+ * are its staged files removed. So it needs the room of a few batches beside what the session has, and a crash at any point
  * loses nothing: each line says what is left, and `run` begun again from the journal's records goes on there.
  *
  * Bytes are copied by the kernel (copy_file_range) in the thread of the disk. Calls off the main thread that read and write
@@ -9,7 +9,7 @@
 import type { FileNumber } from "#base/chunk.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
-import { eachOf } from "./at-once.ts";
+import { awaitedLater, eachOf } from "./at-once.ts";
 import type { FileExtent } from "./chunk-placement.ts";
 import type { DiskFile, DiskFilesystem } from "./disk.ts";
 import { type AssembledRecord, encodeAssembled } from "./journal-format.ts";
@@ -20,17 +20,18 @@ import type { StorageRoot } from "./storage-root.ts";
 /** The most that assembling needs beside the session's own bytes; what admission counts. */
 export const ASSEMBLY_SPACE_BYTES = 256 * MiB;
 /**
- * A quarter of that: one batch is copied while the one before is synced and removed, and the room that a removal gives back
- * may be in the filesystem's own journal for a moment. More bytes at a time gain nothing.
+ * Of three batches both copies may stand: of the one that is copied, the one that is synced, and the one whose staged files are
+ * removed. Each may be longer by a chunk (17 MB), and the room that a removal gives back may be in the filesystem's own
+ * journal for a moment. More bytes at a time gain nothing.
  */
-export const BATCH_BYTES = ASSEMBLY_SPACE_BYTES / 4;
+export const BATCH_BYTES = 48 * MiB;
 /** Bounds what a batch has to sync and to remember when chunks are tiny: 16 directories and what lies at both ends. */
 const BATCH_CHUNKS = 4096;
 /** Copied in one call of the disk's thread: others wait for it, and an abort does. */
 const COPY_BYTES = 8 * MiB;
 const COPY_CHUNKS = 256;
-/** Each waits for the filesystem's journal now and then. */
-const UNLINKS_AT_ONCE = 16;
+/** Half of the threads that make file calls; each of them waits when the filesystem discards what is freed. */
+const UNLINKS_AT_ONCE = 8;
 
 /** Where a batch ends. */
 interface Batch {
@@ -80,8 +81,8 @@ export interface AssemblyParts {
 export class Assembly {
   readonly #parts: AssemblyParts;
   #point: AssembledPoint;
-  /** Directories that the last removal changed. */
-  #emptied: ReadonlySet<string> = new Set();
+  /** The removal that began last; resolves with the directories that it changed. */
+  #removal: Promise<ReadonlySet<string>> = Promise.resolve(new Set<string>());
 
   constructor(parts: AssemblyParts, from: AssembledPoint) {
     this.#parts = parts;
@@ -93,19 +94,24 @@ export class Assembly {
     const { extent, host } = this.#parts;
     const { cleanChunks, chunks } = this.#point;
     // What a crash between the record and the last removal left; the room of that batch is needed for the next one.
-    this.#emptied = await this.#remove(cleanChunks, chunks);
+    this.#removal = Promise.resolve(await this.#remove(cleanChunks, chunks));
     let copied: Batch = this.#point;
     let closing: Promise<void> = Promise.resolve();
-    while (copied.chunks < extent.chunks) {
-      // One is copied while the one before is synced, recorded and removed; neither is under way when this rejects.
-      const [next, closed] = await Promise.allSettled([this.#copyBatch(copied), closing]);
-      if (closed.status === "rejected") throw closed.reason;
-      if (next.status === "rejected") throw next.reason;
-      copied = next.value;
-      host.check();
-      closing = this.#closeBatch(copied);
+    try {
+      while (copied.chunks < extent.chunks) {
+        // One is copied while the one before is synced and recorded, and the one before that removed.
+        const [next, closed] = await Promise.allSettled([this.#copyBatch(copied), closing]);
+        if (closed.status === "rejected") throw closed.reason;
+        if (next.status === "rejected") throw next.reason;
+        copied = next.value;
+        host.check();
+        closing = this.#closeBatch(copied);
+      }
+      await closing;
+    } finally {
+      // Nothing is under way any more when this ends.
+      await this.#removal;
     }
-    await closing;
   }
 
   /** Copies chunks until the batch is full, one at least; resolves with where it ended. */
@@ -135,16 +141,18 @@ export class Assembly {
   async #closeBatch({ chunks, bytes }: Batch): Promise<void> {
     const { root, part, file, journal, onPoint } = this.#parts;
     // A crash here leaves bytes in the part that no record names: they are written again, the same.
-    await part.fdatasync();
-    // The names that the batch before removed must not come back once a record says that this one is the last whose staged
-    // files may lie there. A crash here, or in the middle of it: as above.
-    await eachOf(this.#emptied, 1, (shard) => root.sync(shard));
+    const [synced, removed] = await Promise.allSettled([part.fdatasync(), this.#removal]);
+    if (synced.status === "rejected") throw synced.reason;
+    if (removed.status === "rejected") throw removed.reason;
+    // What was removed of the batch before must not come back once a record says that this one is the last whose staged files
+    // may lie there. A crash here, or in the middle of it: as above.
+    await eachOf(removed.value, 1, (shard) => root.sync(shard));
     const record = { file, chunks, bytes };
     await journal.append(encodeAssembled(record));
     // A crash here leaves the batch twice, in the part and staged: the record tells which files to remove.
     this.#point = pointAfter(this.#point, record);
     onPoint(this.#point);
-    this.#emptied = await this.#remove(this.#point.cleanChunks, chunks);
+    this.#removal = awaitedLater(this.#remove(this.#point.cleanChunks, chunks));
     // A crash in the middle of the removal, or before the names were synced, leaves some of them: as above.
   }
 

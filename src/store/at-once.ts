@@ -1,5 +1,11 @@
 /** Calls that run side by side, where an error must not leave any of them behind: whoever hears of it closes files next. */
 
+/** A promise that somebody awaits later: should it reject before, that is not unheard. */
+export function awaitedLater<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
 /** Waits for all, then rejects with the first error there was. */
 export async function allOf(calls: readonly Promise<unknown>[]): Promise<void> {
   for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;

@@ -9,6 +9,7 @@ function open() {
   return dlopen("libc.so.6", {
     flock: { args: ["i32", "i32"], returns: "i32" },
     syncfs: { args: ["i32"], returns: "i32" },
+    setenv: { args: ["buffer", "buffer", "i32"], returns: "i32" },
     copy_file_range: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: FFIType.i64_fast },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
@@ -40,6 +41,20 @@ export function copyFileRange(from: number, fromOffset: number, to: number, toOf
   offsets[1] = BigInt(toOffset);
   const copied = Number(libc.copy_file_range(from, ptr(offsets), to, ptr(offsets, 8), length, 0));
   return copied < 0 ? -errno(libc) : copied;
+}
+
+/** File calls that can be under way at a time: a few for each of several disks, some of which may hang. */
+export const FILE_THREADS = 16;
+
+/**
+ * Makes FILE_THREADS threads for this process's asynchronous file calls, unless the environment says another number. Bun
+ * takes as many as there are processors: on two of them two calls that hang, to a disk that does not answer, would stop
+ * every other disk as well. Bun reads the C environment when it makes the first of them, and process.env is not that: so a
+ * compiled executable calls this first of all. Run from its sources Bun has read it before, to load them.
+ */
+export function setFileThreads(): void {
+  libc ??= open();
+  libc.setenv(Buffer.from("UV_THREADPOOL_SIZE\0"), Buffer.from(`${FILE_THREADS}\0`), 0);
 }
 
 function errno(symbols: ReturnType<typeof open>): number {

@@ -3,7 +3,7 @@
  * killed while it assembles.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readdirSync, statSync, watch, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from "node:fs";
 import path from "node:path";
 import { KiB } from "#base/units.ts";
 import { freePort } from "#scripts/lib/background.ts";
@@ -67,6 +67,8 @@ test("10,000 chunks, each synced by itself, become an archive that tar finds equ
   const end = agentEnd(await agent.end(TIMEOUT_MS));
   expect(end.exitCode).toBe(0);
   await expectGood("each", end.reports[0]);
+  // However few processors there are: eight files were synced at a time.
+  expect(fileThreadsOf(server.pid)).toBeGreaterThanOrEqual(6);
   expect(Number(server.events("session.committed")[0]?.["chunks"])).toBeGreaterThanOrEqual(CHUNKS);
 });
 
@@ -87,6 +89,14 @@ test("so do 10,000 chunks synced together, when the server is killed while it as
   expect(end.reports[0]?.session).toBe(session);
   await expectGood("whole", end.reports[0]);
 });
+
+/** Threads that make file calls. */
+function fileThreadsOf(pid: number): number {
+  const names = readdirSync(`/proc/${pid}/task`).map((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/comm`, "latin1"),
+  );
+  return names.filter((name) => name.startsWith("Bun Pool")).length;
+}
 
 function changed(file: string): Promise<void> {
   return new Promise((resolve) => {

@@ -231,6 +231,20 @@ async function life(kit: Kit, proof: SessionProof): Promise<unknown> {
   }
 }
 
+/** Waits for it while time passes and slow calls have their turns. */
+async function patiently<T>(kit: Kit, promise: Promise<T>): Promise<T> {
+  let settled = false;
+  void promise.then(() => {
+    settled = true;
+  });
+  for (let turn = 0; !settled; turn += 1) {
+    if (turn > 10_000) throw new Error("it waits for ever");
+    kit.clock.step();
+    await settle();
+  }
+  return promise;
+}
+
 test("an abort at any point of the assembly leaves nothing", async () => {
   for (const staging of STAGINGS) {
     let [step, aborts, committed] = [0, 0, false];
@@ -240,22 +254,27 @@ test("an abort at any point of the assembly leaves nothing", async () => {
       let assembling = false;
       let calls = 0;
       let aborted: Promise<void> | undefined;
-      kit.disk.hook = () => {
-        if (!assembling) return;
-        if (calls === step) aborted = store.abort(new Failure("E_ABORTED", "by the test"));
-        calls += 1;
+      let [removing, closedEarly] = [0, false];
+      kit.disk.hook = async ({ call }) => {
+        if (assembling && calls === step) aborted = store.abort(new Failure("E_ABORTED", "by the test"));
+        if (assembling) calls += 1;
+        // Removals take their time: none may be under way when the session's files are closed.
+        if (call === "close") closedEarly ||= removing > 0;
+        if (call !== "unlink") return;
+        removing += 1;
+        for (let turns = 0; turns < 4; turns += 1) await settle();
+        removing -= 1;
       };
-      const result = await kit.clock.until(
-        store
-          .finish(proofOf(archive, index), (phase) => {
-            assembling ||= phase === "assembling";
-            if (phase === "committing") assembling = false;
-          })
-          .catch((error: unknown) => error),
-        10_000,
-      );
+      const finished = store
+        .finish(proofOf(archive, index), (phase) => {
+          assembling ||= phase === "assembling";
+          if (phase === "committing") assembling = false;
+        })
+        .catch((error: unknown) => error);
+      const result = await patiently(kit, finished);
       await aborted;
       committed = !(result instanceof Error);
+      expect(closedEarly).toBeFalse();
       if (!committed) {
         aborts += 1;
         expect(String(result)).toContain("by the test");
