@@ -9,6 +9,7 @@ function open() {
   return dlopen("libc.so.6", {
     flock: { args: ["i32", "i32"], returns: "i32" },
     syncfs: { args: ["i32"], returns: "i32" },
+    posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
     setenv: { args: ["buffer", "buffer", "i32"], returns: "i32" },
     copy_file_range: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: FFIType.i64_fast },
     __errno_location: { args: [], returns: "ptr" },
@@ -41,6 +42,14 @@ export function copyFileRange(from: number, fromOffset: number, to: number, toOf
   offsets[1] = BigInt(toOffset);
   const copied = Number(libc.copy_file_range(from, ptr(offsets), to, ptr(offsets, 8), length, 0));
   return copied < 0 ? -errno(libc) : copied;
+}
+
+const POSIX_FADV_WILLNEED = 3;
+
+/** Has the disk read a file into memory, without waiting for it. Only advice: what becomes of it does not matter. */
+export function willNeed(fd: number): void {
+  libc ??= open();
+  libc.posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
 }
 
 /** File calls that can be under way at a time: a few for each of several disks, some of which may hang. */
