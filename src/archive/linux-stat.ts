@@ -89,10 +89,16 @@ export class StatReader {
     if (major !== this.#devMajor || minor !== this.#devMinor) {
       this.#devMajor = major;
       this.#devMinor = minor;
-      this.#dev = unsigned64Text(minor, major);
+      this.#dev = deviceText(major, minor);
     }
     return this.#dev;
   }
+}
+
+/** As the `st_dev` of stat: the index shows it beside the inode. */
+function deviceText(major: number, minor: number): string {
+  const lower = ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & 0xf_ff00) << 12);
+  return unsigned64Text(lower >>> 0, ((major & 0xffff_f000) | (minor >>> 20)) >>> 0);
 }
 
 /** Signed 64-bit seconds as a double: exact for 285 million years either way. */

@@ -50,8 +50,11 @@ export class LinesFile {
   #lines = 0;
   /** Something may stand behind `#length`: a torn line, or a batch whose append failed. */
   #tail = false;
-  /** The file has its name, but the directory is not synced: after a crash another one may have it, or none. */
-  #nameUnsynced = false;
+  /**
+   * The file has its name, but the directory may not be synced: after a crash another one has it, or none. At the start nobody
+   * knows: who put it there may have been killed before.
+   */
+  #nameUnsynced = true;
   #tornBytes = 0;
 
   private constructor(options: LinesFileOptions, file: LinesDiskFile) {
@@ -65,11 +68,10 @@ export class LinesFile {
    */
   static async open(options: LinesFileOptions, onLine: (line: string) => void): Promise<LinesFile> {
     const { disk, path } = options;
-    const { file, isNew } = await openOrMake(disk, path);
+    const file = await openOrMake(disk, path);
     try {
       await unlinkIfThere(disk, newPath(path));
       const lines = new LinesFile(options, file);
-      lines.#nameUnsynced = isNew;
       await lines.#load(onLine);
       return lines;
     } catch (error) {
@@ -206,12 +208,12 @@ function newPath(path: string): string {
   return `${path}.new`;
 }
 
-async function openOrMake(disk: LinesDisk, path: string): Promise<{ file: LinesDiskFile; isNew: boolean }> {
+async function openOrMake(disk: LinesDisk, path: string): Promise<LinesDiskFile> {
   try {
-    return { file: await disk.open(path, "read-write"), isNew: false };
+    return await disk.open(path, "read-write");
   } catch (error) {
     if (errnoName(error) !== "ENOENT") throw error;
-    return { file: await disk.create(path, MODE), isNew: true };
+    return await disk.create(path, MODE);
   }
 }
 

@@ -3,7 +3,7 @@
  * syncfs and copy_file_range. Both ends of it are here; the Worker itself is made in src/bin.
  */
 import { Failure } from "#base/errors.ts";
-import { appendFiles, type Appended } from "./linux-append.ts";
+import { appendFiles, type AppendQuestion, type Appended } from "./linux-append.ts";
 import { syncfs } from "./linux-libc.ts";
 
 /** Makes a thread from src/bin/disk-worker.ts. */
@@ -21,13 +21,6 @@ export type DiskQuestion =
   /** Descriptors are the process's, not the thread's. */
   | { readonly id: number; readonly call: "sync"; readonly fd: number }
   | ({ readonly id: number; readonly call: "append" } & AppendQuestion);
-
-export interface AppendQuestion {
-  readonly paths: readonly string[];
-  readonly into: string;
-  readonly offset: number;
-  readonly bytesMax: number;
-}
 
 export interface DiskAnswer {
   readonly id: number;

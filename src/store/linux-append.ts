@@ -5,7 +5,6 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { MiB } from "#base/units.ts";
-import type { AppendQuestion } from "./disk-thread.ts";
 import { copyFileRange, willNeed } from "./linux-libc.ts";
 
 const OPEN_FLAGS = constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
@@ -17,6 +16,14 @@ const EINVAL = 22;
 const EIO = 5;
 /** The filesystem or the kernel has no copy_file_range, or not between these two: EXDEV, EINVAL, ENOSYS, EOPNOTSUPP. */
 const UNABLE: ReadonlySet<number> = new Set([18, EINVAL, 38, 95]);
+
+/** Which files go behind one another into which, from which byte on. */
+export interface AppendQuestion {
+  readonly paths: readonly string[];
+  readonly into: string;
+  readonly offset: number;
+  readonly bytesMax: number;
+}
 
 export interface Appended {
   /** Of the files that were appended, in order. */

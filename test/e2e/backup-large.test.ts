@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from "node:fs";
 import path from "node:path";
-import { GiB, MiB } from "#base/units.ts";
+import { GiB, KiB, MiB } from "#base/units.ts";
 import { mustRun } from "#scripts/lib/run.ts";
 import { checkSum, compareWithSource } from "#test/support/gnu-tar.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
@@ -19,9 +19,11 @@ let server: ServerProcess;
 beforeAll(async () => {
   site = await Site.make();
   mkdirSync(site.at("source"));
-  // Sparse, so that making it costs nothing; there is data at both ends and on the border of 8 GiB.
+  // Mostly holes, so that making it costs little, but none long enough to be kept as one; there is data at both ends and on the
+  // border of 8 GiB.
   const fd = openSync(site.at("source/large"), "w");
   ftruncateSync(fd, SIZE_BYTES);
+  for (let at = 0; at < SIZE_BYTES; at += MiB - 64 * KiB) writeSync(fd, patternBytes(1, at), 0, 1, at);
   for (const at of [0, 8 * GiB - MiB / 2, SIZE_BYTES - MiB]) writeSync(fd, patternBytes(MiB, at), 0, MiB, at);
   closeSync(fd);
   server = await site.startServer({ storages: { [STORAGE]: { compression_mode: "zst" } } });

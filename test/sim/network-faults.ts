@@ -78,6 +78,7 @@ export class NetworkFaults {
         if (way === "fromServer") said.push(bytes);
       },
       arriving: (way, bytes) => (way === "fromClient" ? toServer : toClient)(bytes),
+      cut: () => trace.count("fault cutBytes"),
     };
   }
 

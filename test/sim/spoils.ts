@@ -19,15 +19,19 @@ export class Spoils {
   difference(file: number, actual: Uint8Array, expected: Uint8Array, at = 0): number | undefined {
     if (Buffer.compare(actual, expected) === 0) return undefined;
     if (actual.length !== expected.length) return at + Math.min(actual.length, expected.length);
-    const mended = Buffer.from(actual);
-    for (const { offset, mask } of this.#byFile.get(file) ?? []) {
-      const index = offset - at;
-      const byte = mended[index];
-      if (byte !== undefined && byte !== expected[index] && (byte ^ mask) === expected[index])
-        mended[index] = byte ^ mask;
+    for (let index = 0; index < actual.length; index += 1) {
+      const wrong = (actual[index] ?? 0) ^ (expected[index] ?? 0);
+      if (wrong !== 0 && !this.#mayBe(file, at + index, wrong)) return at + index;
     }
-    for (let index = 0; index < mended.length; index += 1) if (mended[index] !== expected[index]) return at + index;
     return undefined;
+  }
+
+  /** True when some of the changes at that byte, which may have been written over in between, make this difference. */
+  #mayBe(file: number, offset: number, wrong: number): boolean {
+    const masks = (this.#byFile.get(file) ?? []).filter((spoil) => spoil.offset === offset).map(({ mask }) => mask);
+    let reachable = new Set([0]);
+    for (const mask of masks) reachable = new Set([...reachable, ...[...reachable].map((each) => each ^ mask)]);
+    return reachable.has(wrong);
   }
 
   /** True when bytes of the file were changed. */

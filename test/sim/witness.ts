@@ -86,7 +86,10 @@ export class Witness {
       link.session = message.body.session;
     } else if (message.type === "finish") {
       const session = this.sessions.get(link.session ?? "");
-      if (session !== undefined) session.finished = true;
+      if (session === undefined) return;
+      session.finished = true;
+      // Said again it counts anew: the first one may have gone down with a server.
+      session.wrongProof = false;
     }
   }
 

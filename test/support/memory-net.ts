@@ -20,6 +20,8 @@ export interface LinkTap {
   sent(way: Way, bytes: Uint8Array): void;
   /** May change the bytes. Answers how many of them arrive; fewer than all: the connection breaks behind them. */
   arriving(way: Way, bytes: Uint8Array): number;
+  /** It breaks because of `cutAfter`. */
+  cut(): void;
 }
 
 export interface MemoryLinkOptions {
@@ -172,7 +174,9 @@ class Lane {
     this.deliveredBytes += view.length;
     this.#heldBytes -= parcel.bytes.length;
     if (view.length > 0) to.arrive(view);
-    if (view.length < uncut.length || this.deliveredBytes >= this.cutAtBytes) {
+    const cut = this.deliveredBytes >= this.cutAtBytes;
+    if (cut) this.#tap?.cut();
+    if (view.length < uncut.length || cut) {
       this.#link.cut();
       return;
     }

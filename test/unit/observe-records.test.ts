@@ -201,3 +201,27 @@ test("a record too long for a line is not written, and counted", async () => {
   await close(k, store);
   expect(linesOf(k)).toEqual([]);
 });
+
+test("what is written to a file that a killed process put in its place survives a power loss", async () => {
+  const k = await kit();
+  await k.disk.syncDirectory("/");
+  const store = await k.open({ linesMax: 10 });
+  for (let n = 1; n <= 10; n += 1) store.add({ n });
+  await k.clock.advance(1_000);
+  const killed = Promise.withResolvers<void>();
+  k.disk.hook = ({ call }) => {
+    if (call !== "syncDirectory") return;
+    k.disk.crash();
+    killed.resolve();
+  };
+  store.add({ n: 11 });
+  await k.clock.until(killed.promise, 10_000);
+  const disk = k.disk.restart();
+  const next = await k.open({ disk, linesMax: 10 });
+  expect(next.newest(1)).toEqual([{ n: 11 }]);
+  next.add({ n: 12 });
+  await k.clock.until(next.close(), 10_000);
+  const last = await k.open({ disk: disk.reboot(), linesMax: 10 });
+  expect(last.newest(1)).toEqual([{ n: 12 }]);
+  await k.clock.until(last.close(), 10_000);
+});

@@ -152,6 +152,7 @@ describe("a chunk that was lost", () => {
     const w = await start();
     const { link, pipe, admitted } = await w.session();
     link.data(must(makeChunks(1, 100)[0], "chunk"), { generation: 1, damaged: true });
+    await w.clock.advance(1);
     pipe.freeze();
     await w.clock.advance(21_000);
     expect(w.eventsOf("session.parked")).toHaveLength(1);

@@ -93,14 +93,13 @@ describe("shutdown", () => {
 
   test("refuses an agent whose session is just being opened, and does not wait for it", async () => {
     const disk = new MemoryDisk();
-    const w = await start({ disk });
+    const w = await start({ disk, shutdownTimeoutMs: 50 });
     const release = hold(disk, (_call, path) => path.includes(".nbackup/sessions/"));
     const { link } = await w.hello();
     link.send("begin", beginOf());
     await w.clock.advance(100);
     expect(link.received.map((message) => message.type)).toEqual(["welcome"]);
     const stopped = w.server.shutdown();
-    void w.server.shutdown();
     await w.clock.advance(100);
     release();
     expect((await w.wait(link.expect("refused"))).code).toBe("E_SHUTDOWN");
