@@ -89,6 +89,12 @@ export const CATALOGUE = {
     "Verify the archive to learn which files are affected; all others can still be restored.",
   ),
   E_ARCHIVE_FOREIGN: row(1, false, "Name an archive: a .tar.gz, .tar.zst or .tar, of nbackup or of another program."),
+  E_ARCHIVE_UNKNOWN: row(1, false, "The list command shows the archives there are; name one by its time, or latest."),
+  E_RESTORE_DENIED: row(
+    1,
+    false,
+    "The storage has allow_agent_restore: false. Restore on the server, or let its administrator change that.",
+  ),
   E_ARCHIVE_READ: row(1, false, "Check the path of the archive, and that its file can be read."),
   E_TARGET: row(1, false, "Check that the target directory exists and may be written, and that its disk has room."),
 

@@ -1,0 +1,52 @@
+/**
+ * Archives as the commands see them (list, ls, find, diff, cat, restore, verify), wherever they are: in the storages of this machine, or at
+ * the server by the agent's read connection. Only the interface; each side has its own implementation, and the commands know no other.
+ */
+import type { ArchiveAccess } from "./archive-access.ts";
+
+/** What is known of an archive before it is opened. */
+export interface ArchiveRow {
+  readonly storage: string;
+  readonly agent: string;
+  readonly backup: string;
+  /** The file's name: `2026-02-12T02-00-00-123Z.tar.gz` */
+  readonly name: string;
+  /** The time in its name, wall milliseconds. */
+  readonly timeMs: number;
+  readonly archiveBytes: number;
+  /** Undefined where neither a commit record nor the index says it. */
+  readonly entries: number | undefined;
+  readonly rawBytes: number | undefined;
+  /** From admission to commit. */
+  readonly durationMs: number | undefined;
+  /** Entries that could not be read as they were. */
+  readonly problems: number | undefined;
+  /** 64 hex digits, as stored beside the archive. */
+  readonly sha256: string | undefined;
+  readonly hasIndex: boolean;
+  /** What a verification found wrong with it, in words; undefined when none did. */
+  readonly damage: string | undefined;
+}
+
+/** All of them unless told. `backup` without `agent`: entries of that name of all agents. */
+export interface ArchiveFilter {
+  readonly storage?: string | undefined;
+  readonly agent?: string | undefined;
+  readonly backup?: string | undefined;
+}
+
+export interface OpenedArchive {
+  readonly archive: ArchiveAccess;
+  /** Undefined when there is none beside the archive. It is not to be believed. */
+  readonly index: ArchiveAccess | undefined;
+  /** Both. */
+  close(): Promise<void>;
+}
+
+export interface ArchiveStock {
+  /** By agent and backup, then the newest first. Rejects with Failure. */
+  list(filter: ArchiveFilter): Promise<readonly ArchiveRow[]>;
+  /** Rejects with Failure E_ARCHIVE_UNKNOWN when it is gone meanwhile. What is open stays readable when rotation removes it. */
+  open(row: ArchiveRow): Promise<OpenedArchive>;
+  close(): Promise<void>;
+}
