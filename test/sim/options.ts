@@ -113,7 +113,10 @@ export interface SimOptions {
   readonly assembler:
     | { readonly mode: "eager" }
     | { readonly mode: "lazy"; readonly shardLevels: 1 | 2; readonly chunkFsync: boolean; readonly batchBytes: number };
+  /** `chunk_buffer.size`, for all sessions of the server. */
   readonly chunkBufferBytes: number;
+  /** `chunk_buffer.drain_ratio`; absent: 0. */
+  readonly chunkBufferDrainRatio?: number;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -168,8 +171,10 @@ export const FAULT_NAMES = Object.keys(RANGES) as readonly FaultName[];
 export function drawOptions(seed: number): SimOptions {
   const chance = new Chance(seed).fork("options");
   const drawn = drawAny(chance);
+  const lot = chance.unit();
   // A session that ends because too much of it is damaged needs its peace and many small chunks.
-  return chance.happens(0.01) ? { ...drawn, ...ALL_DAMAGED } : drawn;
+  if (lot < 0.01) return { ...drawn, ...ALL_DAMAGED };
+  return lot < 0.025 ? congested(drawn) : drawn;
 }
 
 const ALL_DAMAGED: Partial<SimOptions> = {
@@ -181,6 +186,21 @@ const ALL_DAMAGED: Partial<SimOptions> = {
   healAtMs: 60_000,
   faults: { flipAllMs: 30 },
 };
+
+/** A network that brings more than the disk takes, until the sessions must pause; the other faults are those that were drawn. */
+function congested(drawn: SimOptions): SimOptions {
+  const { limitBytesPerSecond: _, ...rest } = drawn;
+  return {
+    ...rest,
+    rounds: 1,
+    tree: { files: 20, bytes: 2 * MiB, compressible: 0 },
+    sessionsMax: 32,
+    paceMs: 0,
+    network: { latencyMs: 1, bufferBytes: 256 * KiB },
+    disk: { delayMs: 30, pendingBytes: drawn.disk.pendingBytes },
+    faults: { ...drawn.faults, diskStallMs: 1_000 },
+  };
+}
 
 function drawAny(chance: Chance): SimOptions {
   const chunkBytes = chance.happens(0.85) ? 64 * KiB : 128 * KiB;
@@ -228,7 +248,7 @@ function drawAny(chance: Chance): SimOptions {
           chunkFsync: chance.happens(0.5),
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
-    chunkBufferBytes: 0,
+    ...drawChunkBuffer(chance.fork("chunk buffer")),
     retry: {
       maxAttempts: chance.int(1, 5),
       initialDelayMs: chance.pick([100, 1_000]),
@@ -239,6 +259,15 @@ function drawAny(chance: Chance): SimOptions {
     shutdownTimeoutMs: chance.pick([0, 1_000, 10_000]),
     healAtMs: Math.round(chance.scale(5_000, 90_000)),
     faults: drawFaults(chance.fork("faults")),
+  };
+}
+
+/** Mostly one that some sessions fill and some do not, with the writes held back or not. */
+function drawChunkBuffer(chance: Chance): Pick<SimOptions, "chunkBufferBytes" | "chunkBufferDrainRatio"> {
+  if (chance.happens(0.7)) return { chunkBufferBytes: 0 };
+  return {
+    chunkBufferBytes: Math.round(chance.scale(256 * KiB, 32 * MiB)),
+    chunkBufferDrainRatio: chance.pick([0, 0.1, 0.5, 0.9, 1]),
   };
 }
 

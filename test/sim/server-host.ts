@@ -7,7 +7,9 @@ import { MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
+import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { SessionStore } from "#store/session-store.ts";
+import type { SessionEvents } from "#store/session-types.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { Storage, type StorageOptions } from "#store/storage.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
@@ -46,6 +48,8 @@ export interface RunningServer {
   /** Undefined until its state directory was read. */
   server: Server | undefined;
   readonly disk: MemoryDisk;
+  /** Shared by its sessions. */
+  readonly chunkBuffer: ChunkBuffer;
   /** Sessions whose store exists. */
   readonly stores: Set<SessionStore>;
   /** It has opened its storages. */
@@ -87,9 +91,15 @@ export class ServerHost {
       await diskCall(event);
       await process.running();
     };
+    const { chunkBufferBytes, chunkBufferDrainRatio } = this.#options.options;
     const running: RunningServer = {
       process,
       disk,
+      chunkBuffer: new ChunkBuffer({
+        bytesMax: chunkBufferBytes,
+        drainRatio: chunkBufferDrainRatio ?? 0,
+        clock: process.clock,
+      }),
       stores: new Set(),
       server: undefined,
       ready: false,
@@ -162,7 +172,7 @@ export class ServerHost {
   /** As bin does it: the state directory is read, the server is made, and opens its storages. */
   async #launch(running: RunningServer): Promise<Server> {
     const { options, chance, event, opened } = this.#options;
-    const { process, disk, stores } = running;
+    const { process, disk, chunkBuffer, stores } = running;
     const log = this.#log(process);
     const knownStorages = await KnownStorages.open(disk, STATE_DIR, log);
     const server = new Server({
@@ -186,9 +196,10 @@ export class ServerHost {
         },
       },
       software: "nbackup-server 0.0.0",
-      knownStorages,
+      ...{ knownStorages, chunkBuffer },
       openStorage: async (config, established) => {
-        const storage = await openStorage(config, established, { disk, clock: process.clock, log }, options);
+        const parts = { disk, clock: process.clock, log, buffer: chunkBuffer };
+        const storage = await openStorage(config, established, parts, options);
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
@@ -238,7 +249,7 @@ function storageConfig(options: SimOptions): StorageConfig {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+  parts: Pick<StorageOptions, "disk" | "clock" | "log" | "buffer">,
   options: SimOptions,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
@@ -257,6 +268,19 @@ function watchStores(storage: Storage, stores: Set<SessionStore>): Storage {
     const store = await create(request, events);
     stores.add(store);
     return store;
+  };
+  const takeLeft = storage.takeLeft.bind(storage);
+  storage.takeLeft = () => {
+    const taken = takeLeft();
+    const sessions = taken.sessions.map((left) => ({
+      ...left,
+      adopt: (events: SessionEvents): SessionStore => {
+        const store = left.adopt(events);
+        stores.add(store);
+        return store;
+      },
+    }));
+    return { ...taken, sessions };
   };
   return storage;
 }

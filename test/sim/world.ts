@@ -1,11 +1,11 @@
 /** One run of the simulator put together: network, server, agents, witness and faults, on one clock and from one seed. */
 import { must } from "#base/assert.ts";
-import { BUFFER_BYTES } from "#store/buffer-pool.ts";
 import type { BackupResult } from "#agent/result.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 import { AgentHost, type AgentRun } from "./agent-host.ts";
 import { ArchiveChecks } from "./archive-checks.ts";
+import { BufferChecks } from "./buffer-checks.ts";
 import { Chance } from "./chance.ts";
 import { DiskFaults } from "./disk-faults.ts";
 import { NetworkFaults } from "./network-faults.ts";
@@ -32,10 +32,6 @@ const STATES: ReadonlySet<string> = new Set([
 
 const BREACHES: ReadonlySet<string> = new Set(["E_PROTOCOL", "E_FRAME_TOO_LARGE", "E_VERSION", "E_IDENTITY"]);
 
-/** A session's backlog when it is congested; what its connections may still hand over then comes on top. */
-const BACKLOG_BYTES_MAX = 4 * 1024 * 1024;
-const SEGMENT_BYTES = 64 * 1024;
-
 export class World {
   readonly clock = new SimClock();
   readonly trace: Trace;
@@ -52,6 +48,7 @@ export class World {
   readonly #networkFaults: NetworkFaults;
   readonly #diskFaults: DiskFaults;
   readonly #processFaults: ProcessFaults;
+  readonly #buffers: BufferChecks;
   #healed = false;
   /** Calls of the disk that had failed when the server was started. */
   #failuresBefore = 0;
@@ -75,6 +72,7 @@ export class World {
       ...{ witness, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       maxBackups: options.maxBackups,
     });
+    this.#buffers = new BufferChecks({ trace: this.trace, witness, options });
     const chance = (purpose: string): Chance => this.#chance.fork(purpose);
     const network = () => this.network;
     this.#networkFaults = new NetworkFaults({ ...shared, witness, network, chance: chance("network") });
@@ -213,30 +211,12 @@ export class World {
   #diskCall(event: DiskEvent): void | Promise<void> {
     this.trace.note(`disk ${event.call} ${event.path}`);
     this.checks.before(event);
-    this.#checkBuffers();
     const { running } = this.server;
+    if (running !== undefined) this.#buffers.server(running);
+    this.#buffers.agents(this.agents);
     this.#processFaults.diskCall();
     if (this.server.running !== running) return;
     return this.#diskFaults.before(event);
-  }
-
-  /** What both sides hold in memory stays under its limit. */
-  #checkBuffers(): void {
-    for (const store of this.server.running?.stores ?? []) {
-      // What a connection has in hand when it is paused may begin one more buffer, and that counts whole.
-      const inHandBytes = SEGMENT_BYTES + BUFFER_BYTES;
-      const limit = BACKLOG_BYTES_MAX + inHandBytes * Math.max(1, this.#options.parallels);
-      if (store.backlogBytes > limit)
-        this.witness.broken(`${store.backlogBytes} bytes wait for the disk in one session`);
-    }
-    for (const agent of this.agents) {
-      for (const run of agent.runs) {
-        for (const progress of run.progress.values()) {
-          const { windowBytes } = progress();
-          if (windowBytes > this.#options.windowBytes) this.witness.broken(`a window holds ${windowBytes} bytes`);
-        }
-      }
-    }
   }
 
   /** Where the disk failed while a storage was opened, its sessions may wait for the next start: nobody knows them until then. */
