@@ -124,11 +124,12 @@ export class ArchiveChecks {
     if (found.bytes.length !== made.length)
       witness.broken(`${path} has ${found.bytes.length} bytes, ${made.length} were made`);
     if (!compare) return session;
-    const at = spoils.difference(found.id, found.bytes, made);
+    const about = { session: session.id, which: "unseen" } as const;
+    const at = spoils.difference({ ...about, file: 0 }, found.bytes, made);
     if (at !== undefined) witness.broken(`${path} differs from what was read at byte ${at}`);
     const index = production.bytes(1);
     const indexFile = disk().content(`${baseDir}/${path.replace(/\.tar\.(gz|zst)$/, ".idx")}`, "now");
-    if (indexFile !== undefined && spoils.difference(indexFile.id, indexFile.bytes, index) !== undefined)
+    if (indexFile !== undefined && spoils.difference({ ...about, file: 1 }, indexFile.bytes, index) !== undefined)
       witness.broken(`the index of ${path} is not what was made`);
     const checksum = disk().content(`${baseDir}/${path}.sha256`, "now");
     const line = `${production.sha256()}  ${path.slice(path.lastIndexOf("/") + 1)}\n`;

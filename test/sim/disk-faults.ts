@@ -6,6 +6,7 @@ import { Countdown } from "./countdown.ts";
 import type { SimOptions } from "./options.ts";
 import { BASE_DIR, DISK_BYTES, type ServerHost } from "./server-host.ts";
 import type { Spoils } from "./spoils.ts";
+import { storedFile } from "./stored-chunks.ts";
 import type { Trace } from "./trace.ts";
 
 const CHANGING: ReadonlySet<string> = new Set([
@@ -127,20 +128,23 @@ export class DiskFaults {
     if (call === "write" && this.#spoiled.hits(1)) this.#spoil();
   }
 
-  /** Changes a byte of a part file that no sync has reached. */
+  /** Changes a byte of a part file or of a staged chunk that no sync has reached. */
   #spoil(): void {
     const { server, spoils, trace } = this.#options;
-    const parts = server()
+    const stored = server()
       .disk.unsynced(`${BASE_DIR}/.nbackup/sessions`)
-      .filter(({ path }) => path.endsWith(".part") && !path.endsWith("checksum.part"));
-    const node = this.#chance.some(parts)?.node;
+      .filter(({ path }) => storedFile(path) !== undefined);
+    const { path, node } = this.#chance.some(stored) ?? {};
     const range = this.#chance.some(node?.dirty ?? []);
-    if (node === undefined || range === undefined || range.length === 0) return;
+    if (path === undefined || node === undefined || range === undefined || range.length === 0) return;
     const offset = range.offset + this.#chance.int(0, range.length - 1);
     const mask = 1 << this.#chance.int(0, 7);
+    // A file may have been cut shorter since that was written.
+    if (offset >= node.length || !spoils.add(path, offset, mask)) return;
     node.bytes[offset] = (node.bytes[offset] ?? 0) ^ mask;
-    spoils.add(node.id, offset, mask);
     trace.count("fault spoiledWrites");
+    trace.note(`spoiled: byte ${offset} of ${path}`);
+    if (storedFile(path)?.sequence !== undefined) trace.count("state chunk.spoiled-staged");
   }
 
   #until(longestMs: number): number {

@@ -7,6 +7,8 @@ export class Production implements Producer {
   readonly #inner: Producer;
   readonly #pieces: readonly [Buffer[], Buffer[]] = [[], []];
   readonly #lengths: [number, number] = [0, 0];
+  /** By file and number, where each chunk begins. */
+  readonly #starts: readonly [number[], number[]] = [[], []];
   /** Of the last `bytes`. */
   readonly #whole: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
   summary: ReadSummary | undefined;
@@ -25,6 +27,11 @@ export class Production implements Producer {
     return this.#whole[file];
   }
 
+  /** Where a chunk begins in its file; of one that was not handed over, where the file ends so far. */
+  chunkStart(file: FileNumber, sequence: number): number {
+    return this.#starts[file][sequence] ?? this.#lengths[file];
+  }
+
   sha256(): string {
     return new Bun.CryptoHasher("sha256").update(this.bytes(0)).digest("hex");
   }
@@ -35,6 +42,7 @@ export class Production implements Producer {
       chunk: (chunk) => {
         const { file, stored } = chunk;
         must(this.#pieces[file], "a file").push(Buffer.from(stored));
+        this.#starts[file].push(this.#lengths[file]);
         this.#lengths[file] += stored.length;
         sink.chunk(chunk);
       },

@@ -7,11 +7,13 @@ import { must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { BackupResult } from "#agent/result.ts";
+import type { ShardLevels } from "#store/staging.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
 import type { Spoils } from "./spoils.ts";
+import { storedBytes } from "./stored-chunks.ts";
 import type { Trace } from "./trace.ts";
 
 /** What is known of one session. */
@@ -50,12 +52,10 @@ export interface WitnessOptions {
   readonly spoils: Spoils;
   readonly baseDir: string;
   readonly disk: () => MemoryDisk;
-  /** Whether the store keeps chunks at their offset in one file. */
-  readonly eager: boolean;
+  /** How the store stages chunks; undefined: it keeps them at their offset in one file. */
+  readonly shardLevels: ShardLevels | undefined;
   readonly survivesRestart: boolean;
 }
-
-const PART_NAMES = ["archive.part", "index.part"] as const;
 
 export class Witness {
   /** What was broken; the run ends at the first. */
@@ -197,39 +197,49 @@ export class Witness {
       this.broken(`a Sack for a session that is not known: ${link.session}`);
       return;
     }
-    const said = new Set<FileNumber>();
+    const named = new Set<FileNumber>();
     for (const { file, durableChunks, durableBytes } of sack.files) {
       const before = session.durable[file];
-      said.add(file);
+      named.add(file);
       if (durableChunks < before.chunks || durableBytes < before.bytes) {
         this.broken(
           `session ${session.id} was told that ${before.bytes} bytes of file ${file} are durable, now ${durableBytes}`,
         );
       }
-      if (durableBytes > before.bytes) this.#checkDurable(session, file, before.bytes, durableBytes);
-      session.durable[file] = { chunks: durableChunks, bytes: durableBytes };
+      const said = { chunks: durableChunks, bytes: durableBytes };
+      if (durableBytes > before.bytes) this.#checkDurable(session, file, said);
+      session.durable[file] = said;
     }
     for (const file of [0, 1] as const) {
-      if (!said.has(file) && session.durable[file].chunks > 0)
+      if (!named.has(file) && session.durable[file].chunks > 0)
         this.broken(`a Sack of session ${session.id} does not name file ${file}, of which chunks are durable`);
     }
   }
 
   /** What the server calls durable must be on the disk, as a loss of power would leave it. */
-  #checkDurable(session: SessionFacts, file: FileNumber, from: number, to: number): void {
-    const { eager, disk, baseDir, spoils } = this.#options;
-    const made = must(session.production, `production of session ${session.id}`).bytes(file);
-    if (made.length < to) {
-      this.broken(`session ${session.id}: ${to} bytes of file ${file} are durable, ${made.length} were made`);
+  #checkDurable(
+    session: SessionFacts,
+    file: FileNumber,
+    said: { readonly chunks: number; readonly bytes: number },
+  ): void {
+    const { shardLevels, disk, baseDir, spoils } = this.#options;
+    const production = must(session.production, `production of session ${session.id}`);
+    const made = production.bytes(file);
+    if (made.length < said.bytes || production.chunkStart(file, said.chunks) !== said.bytes) {
+      this.broken(`session ${session.id}: ${said.bytes} bytes of file ${file} are durable, ${made.length} were made`);
       return;
     }
-    if (!eager) return;
-    const found = disk().content(`${baseDir}/.nbackup/sessions/${session.id}/${PART_NAMES[file]}`, "durable");
-    const bytes = found?.bytes.subarray(from, to) ?? Buffer.alloc(0);
-    const difference = spoils.difference(found?.id ?? 0, bytes, made.subarray(from, to), from);
+    const before = session.durable[file];
+    const range = {
+      ...{ directory: `${baseDir}/.nbackup/sessions/${session.id}`, file },
+      ...{ first: before.chunks, end: said.chunks },
+    };
+    const bytes = storedBytes(disk(), shardLevels, production, range);
+    const about = { session: session.id, file, which: "all" } as const;
+    const difference = spoils.difference(about, bytes, made.subarray(before.bytes, said.bytes), before.bytes);
     if (difference === undefined) return;
     this.broken(
-      `session ${session.id} was told that ${to} bytes of file ${file} are durable, but byte ${difference} is not on the disk`,
+      `session ${session.id} was told that ${said.bytes} bytes of file ${file} are durable, but byte ${difference} is not on the disk`,
     );
   }
 

@@ -42,7 +42,7 @@ export class World {
   readonly agents: readonly AgentHost[];
   readonly #options: SimOptions;
   readonly #chance: Chance;
-  readonly #spoils = new Spoils();
+  readonly #spoils = new Spoils((session) => this.witness.sessions.get(session)?.production);
   readonly #references = new References();
   readonly #healing = Promise.withResolvers<void>();
   readonly #networkFaults: NetworkFaults;
@@ -64,7 +64,7 @@ export class World {
     const disk = () => this.server.disk;
     this.witness = new Witness({
       ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
-      eager: options.assembler.mode === "eager",
+      shardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : undefined,
       survivesRestart: SURVIVES_RESTART,
     });
     const { witness } = this;
@@ -211,12 +211,21 @@ export class World {
   #diskCall(event: DiskEvent): void | Promise<void> {
     this.trace.note(`disk ${event.call} ${event.path}`);
     this.checks.before(event);
+    this.#reading(event);
     const { running } = this.server;
     if (running !== undefined) this.#buffers.server(running);
     this.#buffers.agents(this.agents);
     this.#processFaults.diskCall();
     if (this.server.running !== running) return;
     return this.#diskFaults.before(event);
+  }
+
+  /** What it reads back it must not commit when it is not what arrived. */
+  #reading({ call, path, offset = 0, length = 0 }: DiskEvent): void {
+    if (call !== "read") return;
+    const content = this.server.disk.content(path, "now");
+    if (content !== undefined && this.#spoils.read(path, content.bytes, offset, length) > 0)
+      this.trace.count("state chunk.spoil-read");
   }
 
   /** Where the disk failed while a storage was opened, its sessions may wait for the next start: nobody knows them until then. */

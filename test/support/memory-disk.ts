@@ -42,6 +42,8 @@ export class MemoryDisk implements Disk {
   #usedBytes = 0;
   foreignBytes = 0;
   #openFiles = 0;
+  /** Syncs that failed and lost something. */
+  #losses = 0;
   #crashed = false;
 
   constructor(options: MemoryDiskOptions = {}) {
@@ -292,6 +294,10 @@ export class MemoryDisk implements Disk {
         root: () => this.#root,
         find: (at) => this.#find(at),
         open: (at) => this.open(at, "read-write"),
+        losses: () => this.#losses,
+        lost: () => {
+          this.#losses += 1;
+        },
         closed: () => {
           this.#openFiles -= 1;
         },
@@ -335,6 +341,9 @@ export class MemoryDisk implements Disk {
       grow: (bytes) => {
         if (bytes > 0 && this.#usedBytes + this.foreignBytes + bytes > this.#capacityBytes) throw diskError("ENOSPC");
         this.#usedBytes += bytes;
+      },
+      lost: () => {
+        this.#losses += 1;
       },
       closed: () => {
         this.#openFiles -= 1;

@@ -1,7 +1,7 @@
 /** An open file of memory-disk.ts, and what the hook of that disk sees. */
 import { assert } from "#base/assert.ts";
 import type { Disk, DiskFile } from "#store/disk.ts";
-import { type FileNode, grown, keepRange } from "./memory-nodes.ts";
+import { clean, type FileNode, grown, keepRange } from "./memory-nodes.ts";
 
 export type DiskCall = keyof Disk | keyof DiskFile | "readFile" | "syncFilesystem" | "copy";
 
@@ -29,6 +29,8 @@ export interface MemoryFileHost {
   call<T>(name: keyof DiskFile, act: () => T, at?: { offset?: number; length?: number }): Promise<T>;
   /** The file grows by so many bytes (negative: shrinks); throws ENOSPC. */
   grow(bytes: number): void;
+  /** A sync of the file failed, and what it was to make safe is lost. */
+  lost(): void;
   closed(): void;
 }
 
@@ -37,6 +39,8 @@ export class MemoryFile implements DiskFile {
   readonly #path: string;
   readonly #host: MemoryFileHost;
   #open = true;
+  /** Losses of the file that this descriptor was told of, or that came before it. */
+  #lossesTold: number;
   /** Calls that have not returned. */
   #busy = 0;
 
@@ -44,6 +48,7 @@ export class MemoryFile implements DiskFile {
     this.#node = node;
     this.#path = path;
     this.#host = host;
+    this.#lossesTold = node.losses;
   }
 
   write(bytes: Uint8Array, offset: number): Promise<void> {
@@ -70,16 +75,23 @@ export class MemoryFile implements DiskFile {
     });
   }
 
-  fdatasync(): Promise<void> {
+  async fdatasync(): Promise<void> {
     const node = this.#node;
     const ranges = new Set(node.dirty);
-    const synced = this.#call("fdatasync", {}, () => {
-      for (const range of ranges) keepRange(node, range.offset, range.length);
-    });
-    return synced.finally(() => {
-      // Also when it failed: what a failed sync dropped stays lost.
-      node.dirty = node.dirty.filter((range) => !ranges.has(range));
-    });
+    try {
+      await this.#call("fdatasync", {}, () => {
+        for (const range of ranges) keepRange(node, range.offset, range.length);
+      });
+    } catch (error) {
+      // What a failed sync dropped stays lost, and is told to everybody who has the file open, once.
+      if (clean(node, ranges, true)) this.#host.lost();
+      this.#lossesTold = node.losses;
+      throw error;
+    }
+    clean(node, ranges, false);
+    if (this.#lossesTold === node.losses) return;
+    this.#lossesTold = node.losses;
+    throw diskError("EIO", this.#path);
   }
 
   size(): Promise<number> {

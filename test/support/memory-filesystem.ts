@@ -9,22 +9,40 @@ export interface MemoryFilesystemHost {
   root(): DirectoryNode;
   find(path: string): Node;
   open(path: string): Promise<DiskFile>;
+  /** Syncs of any file that failed so far, and lost what they were to make safe. */
+  losses(): number;
+  /** That happened again. */
+  lost(): void;
   closed(): void;
 }
 
 export class MemoryFilesystem implements DiskFilesystem {
   readonly #path: string;
   readonly #host: MemoryFilesystemHost;
+  /** Losses that this holder was told of, or that came before it. */
+  #lossesTold: number;
 
   constructor(path: string, host: MemoryFilesystemHost) {
     this.#path = path;
     this.#host = host;
+    this.#lossesTold = host.losses();
   }
 
   async sync(): Promise<void> {
     const unsynced = new Unsynced(this.#host.root());
-    // Also when it failed, as with fdatasync, what was to be synced is not tried again.
-    await this.#host.call("syncFilesystem", this.#path, () => unsynced.keep()).finally(() => unsynced.forget());
+    const host = this.#host;
+    try {
+      await host.call("syncFilesystem", this.#path, () => unsynced.keep());
+    } catch (error) {
+      // As with fdatasync what was to be synced is lost, also that of others: each who holds the filesystem is told, once.
+      if (unsynced.clean(true)) host.lost();
+      this.#lossesTold = host.losses();
+      throw error;
+    }
+    unsynced.clean(false);
+    if (this.#lossesTold === host.losses()) return;
+    this.#lossesTold = host.losses();
+    throw diskError("EIO", this.#path);
   }
 
   async append(paths: readonly string[], into: string, offset: number, bytesMax: number): Promise<number[]> {

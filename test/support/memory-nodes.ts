@@ -15,6 +15,8 @@ export interface FileNode {
   syncedLength: number;
   /** Written since the last sync, in order. */
   dirty: { offset: number; length: number }[];
+  /** How often a sync failed that dropped some of it: whoever had the file open then is told at the next sync. */
+  losses: number;
   links: number;
 }
 
@@ -38,7 +40,7 @@ export type Node = FileNode | DirectoryNode | LinkNode;
 
 export function newFile(id: number, mode: number): FileNode {
   const empty = { bytes: Buffer.alloc(0), length: 0, synced: Buffer.alloc(0), syncedLength: 0 };
-  return { kind: "file", id, mode, uid: 0, gid: 0, ...empty, dirty: [], links: 0 };
+  return { kind: "file", id, mode, uid: 0, gid: 0, ...empty, dirty: [], losses: 0, links: 0 };
 }
 
 export function newDirectory(id: number, mode: number): DirectoryNode {
@@ -131,6 +133,17 @@ export function keepRange(node: FileNode, offset: number, length: number): void 
   node.syncedLength = Math.max(node.syncedLength, end);
 }
 
+type Ranges = ReadonlySet<FileNode["dirty"][number]>;
+
+/** Those ranges are not dirty any more: synced, or `lost` because the sync of them failed. True when anything was lost. */
+export function clean(node: FileNode, ranges: Ranges, lost: boolean): boolean {
+  const left = node.dirty.filter((range) => !ranges.has(range));
+  const dropped = lost && left.length < node.dirty.length;
+  node.dirty = left;
+  if (dropped) node.losses += 1;
+  return dropped;
+}
+
 export function grown(buffer: Buffer, length: number): Buffer {
   if (buffer.length >= length) return buffer;
   const larger = Buffer.alloc(Math.max(length, buffer.length * 2, 4096));
@@ -140,7 +153,7 @@ export function grown(buffer: Buffer, length: number): Buffer {
 
 /** All that is not synced now, below a directory. */
 export class Unsynced {
-  readonly #files = new Map<FileNode, ReadonlySet<FileNode["dirty"][number]>>();
+  readonly #files = new Map<FileNode, Ranges>();
   readonly #directories: DirectoryNode[] = [];
 
   constructor(node: Node) {
@@ -152,8 +165,9 @@ export class Unsynced {
     for (const node of this.#directories) node.synced = new Map(node.entries);
   }
 
-  forget(): void {
-    for (const [node, ranges] of this.#files) node.dirty = node.dirty.filter((range) => !ranges.has(range));
+  /** As `clean` does, of all files. */
+  clean(lost: boolean): boolean {
+    return [...this.#files].map(([node, ranges]) => clean(node, ranges, lost)).includes(true);
   }
 
   #look(node: Node): void {

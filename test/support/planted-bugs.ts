@@ -27,6 +27,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "await this.#parts.journal.append(encodeChunks(records)); await this.#parts.placement.sync(records);",
   },
   {
+    name: "the filesystem is not synced for staged chunks",
+    file: "src/store/staged-files.ts",
+    find: "else await filesystem.sync();",
+    replace: "",
+  },
+  {
+    name: "a session is read on while its disk is behind",
+    file: "src/server/session.ts",
+    find: "this.#store?.congested === true) this.#connections.pause();",
+    replace: "this.#store?.congested === true) return;",
+  },
+  {
     name: "a commit does not sync the directory of its archive",
     file: "src/store/commit.ts",
     find: "  await root.sync(directory);\n",
