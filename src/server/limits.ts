@@ -78,6 +78,12 @@ export const BUSY_RETRY_MS = 10_000;
  */
 export const STORAGE_RETRY_MS = 2_000;
 
+/**
+ * How long an agent is told to come again for a session that its disk does not give back, from when that was found: errors that
+ * pass have passed by then, and an agent that begins anew is better than one that waits for a bad sector.
+ */
+export const UNREAD_SESSION_MS = 300_000;
+
 /** How long a start waits for storages to open: a disk that hangs is that storage's problem, and no reason not to listen. */
 export const STORAGES_START_MS = 30_000;
 

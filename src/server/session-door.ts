@@ -62,10 +62,10 @@ export class SessionDoor {
 
   async #resume(link: Link, claim: Claim): Promise<void> {
     if (await this.#answered(link, claim)) return;
-    // It may lie in a storage that cannot be looked into: then nobody can say that it is gone.
-    const closed = await this.#options.storages.closedOne();
+    // It may lie in a storage that cannot be looked into, or where it cannot be read: then nobody can say that it is gone.
+    const unknown = await this.#options.storages.mayHold(claim.session);
     if (link.over || (await this.#answered(link, claim))) return;
-    throw closed ?? gone(claim, undefined);
+    throw unknown ?? gone(claim, undefined);
   }
 
   /** True when the session is known, running or over, and the connection has its place or its answer. */

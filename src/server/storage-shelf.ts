@@ -7,7 +7,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Storage } from "#store/storage.ts";
-import { STORAGE_RETRY_MS, STORAGES_STOP_MS } from "./limits.ts";
+import { STORAGE_RETRY_MS, STORAGES_STOP_MS, UNREAD_SESSION_MS } from "./limits.ts";
 
 /** `established`: it was open before, so that an empty directory in its place is not taken for a new storage. */
 export type StorageOpener = (config: StorageConfig, established: boolean) => Promise<Storage>;
@@ -44,6 +44,8 @@ export class StorageShelf {
   /** By name, of those that could not be used when they were last tried. */
   readonly #failures = new Map<string, Failure>();
   #retriedAtMs = Number.NEGATIVE_INFINITY;
+  /** By name, when it was last tried to read sessions that could not be read when the storage was opened. */
+  readonly #readAgainAtMs = new Map<string, number>();
   /** Nothing is opened any more. */
   #closed = false;
   /** What was open was closed: what is opened only now has to close by itself. */
@@ -100,19 +102,28 @@ export class StorageShelf {
   }
 
   /**
-   * Tries those again that could not be opened, unless that was done a moment ago. Resolves with the failure of one that still
-   * cannot be: what lies in it is not known. Never rejects.
+   * Whether the session may lie in a storage that cannot be opened, or does lie in one and cannot be read; both are tried
+   * again, unless that was done a moment ago. Resolves with why nobody can say that it is gone; undefined when it is. Never
+   * rejects.
    */
-  async closedOne(): Promise<Failure | undefined> {
-    const missing = [...this.#configs.keys()].filter((name) => !this.#open.has(name));
+  async mayHold(session: string): Promise<Failure | undefined> {
+    const unknown = (name: string): boolean => !this.#open.has(name) || this.#unread(name, session);
+    const missing = [...this.#configs.keys()].filter(unknown);
     const nowMs = this.#options.clock.now();
     if (missing.length > 0 && nowMs - this.#retriedAtMs >= STORAGE_RETRY_MS) {
       this.#retriedAtMs = nowMs;
       await Promise.allSettled(missing.map((name) => this.open(name)));
     }
-    const closed = missing.find((name) => !this.#open.has(name));
-    if (closed === undefined) return undefined;
-    return this.#failures.get(closed) ?? new Failure("E_STORAGE_FAILED", `storage ${closed} is just being opened`);
+    const still = missing.find(unknown);
+    if (still === undefined) return undefined;
+    const text = this.#open.has(still) ? `session ${session} cannot be read` : "it is just being opened";
+    return this.#failures.get(still) ?? new Failure("E_STORAGE_FAILED", `storage ${still}: ${text}`);
+  }
+
+  /** For so long that an agent had better begin anew than wait any longer, it is not. */
+  #unread(name: string, session: string): boolean {
+    const sinceMs = this.#open.get(name)?.unreadSince(session);
+    return sinceMs !== undefined && this.#options.clock.now() - sinceMs < UNREAD_SESSION_MS;
   }
 
   /**
@@ -145,7 +156,11 @@ export class StorageShelf {
   /** The storage as it is, if its directory is still the one that was opened. */
   async #stillOpen(config: StorageConfig): Promise<Storage | undefined> {
     const storage = this.#open.get(config.name);
-    if (storage === undefined || (await storage.present())) return storage;
+    if (storage === undefined) return undefined;
+    if (await storage.present()) {
+      await this.#readAgain(storage, config);
+      return storage;
+    }
     if (storage.inUse) {
       throw new Failure("E_STORAGE_FAILED", `${config.baseDir} is no longer the directory that sessions write into`, {
         hint: "Mount its disk again; the sessions that were running end by themselves.",
@@ -154,6 +169,14 @@ export class StorageShelf {
     this.#open.delete(config.name);
     await this.#closeOne(storage);
     return undefined;
+  }
+
+  /** What could not be read when it was opened may be readable now. */
+  async #readAgain(storage: Storage, config: StorageConfig): Promise<void> {
+    const nowMs = this.#options.clock.now();
+    if (nowMs - (this.#readAgainAtMs.get(config.name) ?? Number.NEGATIVE_INFINITY) < STORAGE_RETRY_MS) return;
+    this.#readAgainAtMs.set(config.name, nowMs);
+    if (await storage.readAgain()) await this.#options.adopt(storage, config);
   }
 
   async #reopen(config: StorageConfig): Promise<Storage> {

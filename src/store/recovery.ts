@@ -50,6 +50,8 @@ export interface Recovered {
   readonly completed: readonly Completed[];
   readonly survivors: readonly Survivor[];
   readonly casualties: readonly Casualty[];
+  /** Those that could not be dealt with: they are as they were. */
+  readonly unread: readonly string[];
 }
 
 export interface RecoveryParts {
@@ -62,14 +64,15 @@ export interface RecoveryParts {
 }
 
 /**
- * Looks at every session directory. Resolves when all is in order; a session that cannot be dealt with is logged and left
- * for the next start. Rejects only when the directories cannot be listed.
+ * Looks at every session directory, or at these alone. Resolves when all is in order; a session that cannot be dealt with is
+ * logged and left as it is. Rejects only when the directories cannot be listed.
  */
-export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> {
+export async function recoverSessions(parts: RecoveryParts, only?: readonly string[]): Promise<Recovered> {
   const survivors = new Map<string, Survivor>();
   const casualties: Casualty[] = [];
   const completed: Completed[] = [];
-  for (const session of await parts.root.list(SESSIONS_DIRECTORY)) {
+  const unread: string[] = [];
+  for (const session of only ?? (await parts.root.list(SESSIONS_DIRECTORY))) {
     if (!isSessionId(session)) {
       parts.log.warn("something that is not a session lies among the sessions", { name: session });
       continue;
@@ -93,9 +96,10 @@ export async function recoverSessions(parts: RecoveryParts): Promise<Recovered> 
       if (older !== undefined) casualties.push(await superseded(parts, older));
     } catch (error) {
       parts.log.error("a session of an earlier server could not be dealt with", { session, error: String(error) });
+      unread.push(session);
     }
   }
-  return { completed, survivors: [...survivors.values()], casualties };
+  return { completed, survivors: [...survivors.values()], casualties, unread };
 }
 
 /** Undefined when nothing is left of it that anybody waits for. */
@@ -170,8 +174,12 @@ async function removed({ root, log }: RecoveryParts, session: string): Promise<u
   await removeSessionFiles(root, session);
 }
 
-async function lost(parts: RecoveryParts, head: JournalHead, failure: Failure): Promise<Casualty> {
-  await removeSessionFiles(parts.root, head.session);
+/** Its end is decided and is told, also when the disk does not let go of it. */
+async function lost({ root, log }: RecoveryParts, head: JournalHead, failure: Failure): Promise<Casualty> {
+  const { session } = head;
+  await removeSessionFiles(root, session).catch((error: unknown) =>
+    log.error("a session that has ended could not be removed", { session, error: String(error) }),
+  );
   return { head, failure };
 }
 

@@ -9,6 +9,7 @@ import type { Logger } from "#base/log.ts";
 import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { BusyEntries } from "./busy-entries.ts";
 import { ChunkBuffer } from "./chunk-buffer.ts";
 import { placeArchive } from "./commit.ts";
 import { CommitLog } from "./commit-log.ts";
@@ -16,7 +17,8 @@ import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
 import { type PrunedEntry, pruneEntries } from "./prune.ts";
-import { type Casualty, type Completed, recoverSessions, type Survivor } from "./recovery.ts";
+import { LeftOvers } from "./left-overs.ts";
+import { recoverSessions, type Survivor } from "./recovery.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
@@ -88,15 +90,12 @@ export class Storage {
   readonly #turns: HashTurns;
   readonly #buffer: ChunkBuffer;
   readonly #staging: StagingOptions & { readonly counters: StagingCounters };
-  /** `agent/backup` of the sessions that run here, or are being made. */
-  readonly #busy = new Set<string>();
+  /** Of the sessions that run here, or are being made. */
+  readonly #busy = new BusyEntries();
   /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
   readonly #changes = new Map<string, Promise<unknown>>();
 
-  /** Sessions of an earlier start, until they are taken. */
-  #left: readonly LeftSession[] = [];
-  #casualties: readonly Casualty[] = [];
-  #completed: readonly Completed[] = [];
+  readonly #left = new LeftOvers<LeftSession>();
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -143,16 +142,23 @@ export class Storage {
    * Sessions of an earlier start of the server that can go on, those that ended with it, and those that it had as good as
    * committed. Each is handed out once; the entries of the first are busy until they are over.
    */
-  takeLeft(): {
-    readonly sessions: readonly LeftSession[];
-    readonly casualties: readonly Casualty[];
-    readonly completed: readonly Completed[];
-  } {
-    const taken = { sessions: this.#left, casualties: this.#casualties, completed: this.#completed };
-    this.#left = [];
-    this.#casualties = [];
-    this.#completed = [];
-    return taken;
+  takeLeft(): ReturnType<LeftOvers<LeftSession>["take"]> {
+    return this.#left.take();
+  }
+
+  /**
+   * Since when, by the clock, a session of an earlier start lies here that could not be read, or whose commit could not be
+   * carried out; undefined when it does not. Nobody can say how it ended.
+   */
+  unreadSince(session: string): number | undefined {
+    return this.#left.unreadSince(session);
+  }
+
+  /** Tries again to deal with those, and says whether there were any; what comes of it is taken with `takeLeft`. Never rejects. */
+  async readAgain(): Promise<boolean> {
+    const { unread } = this.#left;
+    if (unread.length > 0) await this.#recover(unread);
+    return unread.length > 0;
   }
 
   /** Archives of an entry, oldest first. Rejects with E_NAME, E_STORAGE_FAILED. */
@@ -163,9 +169,13 @@ export class Storage {
     );
   }
 
-  /** False when the base directory is not what was opened: its disk was unmounted, or something else took its place. */
+  /**
+   * False when the base directory is not what was opened: its disk was unmounted, or something else took its place. Rejects
+   * with E_STORAGE_FAILED when the disk does not say.
+   */
   present(): Promise<boolean> {
-    return this.#opened.root.present();
+    const { root } = this.#opened;
+    return root.present().catch(unusable(`storage ${this.name}: ${root.baseDir} cannot be looked at`));
   }
 
   /** True while sessions run here, or wait to be taken. */
@@ -196,12 +206,12 @@ export class Storage {
     for (const id of [request.session, request.run]) {
       if (!isSessionId(id)) throw new Failure("E_NAME", `${JSON.stringify(id)} is not a session id`);
     }
-    if (this.#busy.has(directory)) throw new Failure("E_BUSY", `${directory} has a session that is not over`);
-    this.#busy.add(directory);
+    if (this.#busy.has(request)) throw new Failure("E_BUSY", `${directory} has a session that is not over`);
+    this.#busy.take(request);
     try {
       return await this.#create(request, directory, events);
     } catch (error) {
-      this.#busy.delete(directory);
+      this.#busy.free(request);
       throw diskFailure(error, `storage ${this.name}: beginning a session of ${directory}`);
     }
   }
@@ -231,7 +241,7 @@ export class Storage {
   async close(): Promise<void> {
     await Promise.all(this.#changes.values());
     // Nobody took them: the next start finds them as this one did.
-    for (const left of this.#left) await left.leave();
+    for (const left of this.#left.take().sessions) await left.leave();
     try {
       await this.#opened.commits.close();
     } finally {
@@ -274,7 +284,7 @@ export class Storage {
       ...endings,
       commit: async (intent) => {
         const answer = await this.#commit(intent, files);
-        this.#busy.delete(entryDirectory(head.agent, head.backup));
+        this.#busy.free(head);
         return answer;
       },
     });
@@ -282,30 +292,34 @@ export class Storage {
 
   /** The two ways to let go of a session that is not committed; its entry is free afterwards. */
   #endings(head: JournalHead, files: SessionFiles): Pick<SessionParts, "discard" | "leave"> {
-    const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
+    const free = (): void => this.#busy.free(head);
     return {
       discard: () => this.#remove(head.session, files).finally(free),
       leave: () => this.#leave(head.session, files).finally(free),
     };
   }
 
-  async #recover(): Promise<void> {
+  /** Rejects when the sessions cannot be listed; not of `only` these. */
+  async #recover(only?: readonly string[]): Promise<void> {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
     const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
     const parts = { root, commits, log, staging: this.#staging, commit };
-    const { survivors, casualties, completed } = await recoverSessions(parts);
-    this.#casualties = casualties;
-    this.#completed = completed;
-    this.#left = survivors.map((survivor) => this.#leftSession(survivor));
+    const found = await recoverSessions(parts, only);
+    const sessions = found.survivors.map((survivor) => this.#leftSession(survivor));
+    this.#left.add(found, sessions, this.#options.clock.now());
   }
 
   #leftSession({ head, files, ledgers }: Survivor): LeftSession {
-    this.#busy.add(entryDirectory(head.agent, head.backup));
+    // One that was read only now may find a rival here; the server lets one of them go on.
+    if (!this.#busy.has(head)) this.#busy.take(head);
     return {
       ...this.#endings(head, files),
       head,
-      adopt: (events) => this.#openStore(head, files, events, ledgers),
+      adopt: (events) => {
+        this.#busy.take(head);
+        return this.#openStore(head, files, events, ledgers);
+      },
     };
   }
 

@@ -16,6 +16,8 @@ export interface ArchiveCheckOptions {
   readonly disk: () => MemoryDisk;
   readonly baseDir: string;
   readonly maxBackups: number;
+  /** The disk did not give a session back: it may be in the middle of its commit. */
+  readonly isUnread: (session: string) => boolean;
 }
 
 const ARCHIVE = /^[\dTZ-]+\.tar\.(gz|zst)$/;
@@ -47,17 +49,17 @@ export class ArchiveChecks {
 
   /**
    * Everything in the storage. `bytes`: compared, which takes a while. `settled`: nobody is in the middle of a commit, so that
-   * an archive that stands is committed.
+   * an archive that stands is committed, unless its session is still to be read.
    */
   inspect(how: { readonly bytes: boolean; readonly settled: boolean }): void {
-    const { witness, disk, baseDir } = this.#options;
+    const { witness, disk, baseDir, isUnread } = this.#options;
     for (const [path, content] of disk().tree(baseDir)) {
       if (path.endsWith("/") || path.startsWith(".nbackup/")) continue;
       const name = path.slice(path.lastIndexOf("/") + 1);
       if (ARCHIVE.test(name)) {
         const session = this.#inspectArchive(path, how.bytes);
         // Also one that a recovery committed without a word to anybody.
-        if (session !== undefined && how.settled) witness.checkedCommit(session);
+        if (session !== undefined && how.settled && !isUnread(session.id)) witness.checkedCommit(session);
       } else if (!COMPANION.test(name) || typeof content === "string") {
         witness.broken(`a stranger in the storage: ${path}`);
       }

@@ -38,8 +38,6 @@ export class DiskFaults {
   readonly #eio: Countdown;
   readonly #failedSync: Countdown;
   readonly #spoiled: Countdown;
-  /** Calls that failed so far. */
-  failures = 0;
   /** Sessions with a call on their files that failed: not all of them may have been removed. */
   readonly disturbed = new Set<string>();
   #healed = false;
@@ -106,7 +104,6 @@ export class DiskFaults {
     const failure = (code: string): Error => {
       const session = /\/sessions\/([^/]+)/.exec(path)?.[1];
       if (session !== undefined) this.disturbed.add(session);
-      this.failures += 1;
       trace.note(`disk ${call} ${code}`);
       return diskError(code, path);
     };

@@ -47,6 +47,8 @@ export interface RunningServer {
   readonly process: SimProcess;
   /** Undefined until its state directory was read. */
   server: Server | undefined;
+  /** Undefined while it could not be opened. */
+  storage: Storage | undefined;
   readonly disk: MemoryDisk;
   /** Shared by its sessions. */
   readonly chunkBuffer: ChunkBuffer;
@@ -101,7 +103,7 @@ export class ServerHost {
         clock: process.clock,
       }),
       stores: new Set(),
-      server: undefined,
+      ...{ server: undefined, storage: undefined },
       ready: false,
       stopping: false,
     };
@@ -200,6 +202,7 @@ export class ServerHost {
       openStorage: async (config, established) => {
         const parts = { disk, clock: process.clock, log, buffer: chunkBuffer };
         const storage = await openStorage(config, established, parts, options);
+        running.storage = storage;
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },

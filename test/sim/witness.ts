@@ -55,14 +55,14 @@ export interface WitnessOptions {
   /** How the store stages chunks; undefined: it keeps them at their offset in one file. */
   readonly shardLevels: ShardLevels | undefined;
   readonly survivesRestart: boolean;
+  /** The disk did not give a session back, so that nobody knows which entry it is of. */
+  readonly isUnread: (session: string) => boolean;
 }
 
 export class Witness {
   /** What was broken; the run ends at the first. */
   violation: string | undefined;
   readonly sessions = new Map<string, SessionFacts>();
-  /** Sessions that a start of the server could not read: they may be said to be gone, and come back later. */
-  readonly excused = new Set<string>();
   readonly #options: WitnessOptions;
   /** By entry: the session that the server runs. */
   readonly #running = new Map<string, string>();
@@ -112,7 +112,7 @@ export class Witness {
     const entry = `${String(fields["agent"])}/${String(fields["backup"])}`;
     if (kind === "session.admitted") {
       const other = this.#running.get(entry);
-      if (other !== undefined && !this.#diedEnding(other))
+      if (other !== undefined && !this.#diedEnding(other) && !this.#options.isUnread(other))
         this.broken(`session ${id} of ${entry} begins while ${other} runs`);
       this.#running.set(entry, id);
     } else if (kind === "session.ended" || kind === "session.committed") {
@@ -273,7 +273,6 @@ export class Witness {
 
   /** The server died between removing a session and telling its end: nobody can say it any more. */
   #diedEnding(id: string): boolean {
-    if (this.excused.has(id)) return true;
     const by = this.sessions.get(id)?.removedBy;
     return by !== undefined && by < this.#starts;
   }

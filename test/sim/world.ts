@@ -50,8 +50,6 @@ export class World {
   readonly #processFaults: ProcessFaults;
   readonly #buffers: BufferChecks;
   #healed = false;
-  /** Calls of the disk that had failed when the server was started. */
-  #failuresBefore = 0;
   /** Sessions admitted by the server. */
   sessionCount = 0;
 
@@ -62,15 +60,17 @@ export class World {
     this.trace = new Trace(clock, print);
     const shared = { clock, trace: this.trace, options, spoils: this.#spoils };
     const disk = () => this.server.disk;
+    const isUnread = (session: string) => this.server.running?.storage?.unreadSince(session) !== undefined;
     this.witness = new Witness({
       ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       shardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : undefined,
       survivesRestart: SURVIVES_RESTART,
+      isUnread,
     });
     const { witness } = this;
     this.checks = new ArchiveChecks({
       ...{ witness, spoils: this.#spoils, baseDir: BASE_DIR, disk },
-      maxBackups: options.maxBackups,
+      ...{ maxBackups: options.maxBackups, isUnread },
     });
     this.#buffers = new BufferChecks({ trace: this.trace, witness, options });
     const chance = (purpose: string): Chance => this.#chance.fork(purpose);
@@ -146,12 +146,10 @@ export class World {
       log: (line) => trace.note(line),
       opened: () => {
         trace.note("a storage is open");
-        this.#excuseUnread();
         checks.inspect({ bytes: false, settled: true });
       },
       gone: () => {
         witness.serverGone();
-        this.#failuresBefore = this.#diskFaults.failures;
         this.#diskFaults.moved();
         checks.inspect({ bytes: false, settled: false });
       },
@@ -226,12 +224,6 @@ export class World {
     const content = this.server.disk.content(path, "now");
     if (content !== undefined && this.#spoils.read(path, content.bytes, offset, length) > 0)
       this.trace.count("state chunk.spoil-read");
-  }
-
-  /** Where the disk failed while a storage was opened, its sessions may wait for the next start: nobody knows them until then. */
-  #excuseUnread(): void {
-    if (this.#diskFaults.failures === this.#failuresBefore) return;
-    for (const name of this.server.disk.names(`${BASE_DIR}/.nbackup/sessions`, "now")) this.witness.excused.add(name);
   }
 
   #checkStopped({ process, server, disk }: RunningServer): void {
