@@ -17,7 +17,7 @@ import { Applicant, type ApplicantDesk } from "./applicant.ts";
 import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
-import { anyAlive, type Occupant } from "./occupant.ts";
+import { anyAlive, type Occupant, superseded } from "./occupant.ts";
 import { applicantEnded } from "./session-ends.ts";
 import { sessionEvent } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -105,6 +105,8 @@ export class AdmissionDesk implements ApplicantDesk {
   async #apply(applicant: Applicant): Promise<void> {
     try {
       const config = this.#judge(applicant);
+      await this.#options.storages.ready(config.name);
+      if (applicant.over) return;
       await this.#occupy(applicant);
       if (applicant.over) return;
       // Asked again when its turn comes; but who has no hope need not wait for it.
@@ -130,7 +132,7 @@ export class AdmissionDesk implements ApplicantDesk {
     return config;
   }
 
-  /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody lives who holds it. */
+  /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody holds it who lives, or is on the way back. */
   async #occupy(applicant: Applicant): Promise<void> {
     const { registry } = this.#options.house;
     const { agent, request } = applicant;
@@ -142,6 +144,8 @@ export class AdmissionDesk implements ApplicantDesk {
       }
       // Who is asked already need not be asked twice: the first to ask gets the answer.
       if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
+      const reservedMs = occupant.reservedMs(applicant.run);
+      if (reservedMs > 0) throw reserved(applicant, reservedMs);
       this.#probed.add(occupant);
       const asked = occupant.links();
       const alive = await anyAlive(asked);
@@ -150,7 +154,7 @@ export class AdmissionDesk implements ApplicantDesk {
       if (alive || occupant.fixed) throw busy(applicant);
       // Its agent came back on a connection that nobody has asked yet.
       if (occupant.links().some((link) => !asked.includes(link))) continue;
-      await occupant.supersede();
+      await occupant.end(superseded(agent, request.backup));
       if (applicant.over) return;
     }
   }
@@ -304,12 +308,13 @@ function requestOf(plan: SessionPlan, generation: number): SessionRequest {
   };
 }
 
-function busy(applicant: Applicant): Failure {
-  return new Failure(
-    "E_BUSY",
-    `backup ${applicant.request.backup} of agent ${applicant.agent} has a session that lives`,
-    {
-      retryAfterMs: BUSY_RETRY_MS,
-    },
-  );
+function busy({ agent, request }: Applicant): Failure {
+  const text = `backup ${request.backup} of agent ${agent} has a session that lives`;
+  return new Failure("E_BUSY", text, { retryAfterMs: BUSY_RETRY_MS });
+}
+
+/** One wait is enough: a run with few attempts must not use them up before the place is free. */
+function reserved({ agent, request }: Applicant, reservedMs: number): Failure {
+  const text = `backup ${request.backup} of agent ${agent} has a session from before the server's start, whose run may yet come back`;
+  return new Failure("E_BUSY", text, { retryAfterMs: Math.max(BUSY_RETRY_MS, reservedMs) });
 }

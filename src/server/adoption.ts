@@ -8,7 +8,7 @@ import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
 import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
-import type { Occupant } from "./occupant.ts";
+import { type Occupant, superseded } from "./occupant.ts";
 import { NO_TOTALS, sessionEnded } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { Outcome, SessionPlan } from "./session-types.ts";
@@ -43,7 +43,7 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
   const rivalNow = (): Occupant | undefined => house.registry.occupant(plan.agent, plan.backup);
   for (let rival = rivalNow(); rival !== undefined; rival = rivalNow()) {
     if (beganEarlier(rival, plan)) {
-      await rival.supersede();
+      await rival.end(superseded(plan.agent, plan.backup));
       continue;
     }
     await left.discard();

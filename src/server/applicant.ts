@@ -61,9 +61,11 @@ export class Applicant implements LinkOwner, Occupant {
     return [this.link];
   }
 
-  /** Another connection of the same agent wants the entry, and this one does not answer. */
-  supersede(): Promise<void> {
-    const failure = new Failure("E_SUPERSEDED", "a newer connection of the same agent asked for the same backup");
+  reservedMs(): number {
+    return 0;
+  }
+
+  end(failure: Failure): Promise<void> {
     if (this.#settle()) {
       this.link.refuse(failure);
       this.#desk.left(this, failure);

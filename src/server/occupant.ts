@@ -1,15 +1,26 @@
 /** Who holds a backup entry: a session, or an applicant on the way to one. One at a time per agent and entry. */
+import { Failure } from "#base/errors.ts";
 import type { Link } from "./link.ts";
 
 export interface Occupant {
   /** Connections by which it can show that it lives. */
   links(): readonly Link[];
+  /**
+   * For how long it counts as alive towards this run although none of its connections is up, milliseconds: an earlier start
+   * of the server began it, and its agent is still on its way back. Its own run never has to wait for itself.
+   */
+  reservedMs(run: string): number;
   /** It cannot be sent away: its archive is about to be committed. */
   readonly fixed: boolean;
   /** When an earlier start of the server admitted it, by the wall clock; undefined when it came to this one. */
   readonly earlierWallMs: number | undefined;
   /** Gives the entry up and cleans up; never rejects. */
-  supersede(): Promise<void>;
+  end(failure: Failure): Promise<void>;
+}
+
+/** Why somebody who holds this entry has to give it up to a newer one. */
+export function superseded(agent: string, backup: string): Failure {
+  return new Failure("E_SUPERSEDED", `a newer session of ${agent}/${backup} took its place`);
 }
 
 /** Asks all connections at once for a sign of life: true with the first one, false when the last has missed its probe. */

@@ -4,7 +4,7 @@
  * outcome. It admits nobody and judges no Hello.
  */
 import { must } from "#base/assert.ts";
-import type { Clock, Timer } from "#base/clock.ts";
+import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
@@ -12,15 +12,17 @@ import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
 import type { LeftSession } from "#store/storage.ts";
 import { failureFields } from "#wire/failure.ts";
-import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
+import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
+import { Absence } from "./absence.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { CatchUpNotice } from "./catch-up-notice.ts";
 import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
 import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
+import { sackOf } from "./sack.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
 import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
@@ -44,12 +46,12 @@ export class Session implements Occupant {
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
+  readonly #absence: Absence;
   readonly #totals: SessionTotals = { ...NO_TOTALS };
   #startedAtMs: number;
   #state: SessionState = "queued";
   #generation = 1;
   #store: SessionStore | undefined;
-  #idleTimer: Timer | undefined;
   #catchUp: CatchUpNotice | undefined;
   #finishing: Finishing | undefined;
   #answer: CommitAnswer | undefined;
@@ -79,6 +81,7 @@ export class Session implements Occupant {
       carrier: () => this.#connections.carrier(),
       state: () => this.#acknowledgement(),
     });
+    this.#absence = new Absence(host, (failure) => void this.end(failure));
     const tally = new ChunkTally(this.#totals, {
       acks: this.#acks,
       metrics: host.metrics,
@@ -112,6 +115,10 @@ export class Session implements Occupant {
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */
   get fixed(): boolean {
     return this.#state === "finishing" || this.#state === "committed";
+  }
+
+  reservedMs(run: string): number {
+    return run === this.plan.run ? 0 : this.#absence.reservedMs;
   }
 
   links(): Link[] {
@@ -152,7 +159,7 @@ export class Session implements Occupant {
     this.#emit("session.recovered", "a session of an earlier start of the server goes on", {
       durableBytes: this.#store.receivedBytes,
     });
-    this.#park();
+    this.#park(true);
     this.#catchUp = new CatchUpNotice(this.#host.clock, this.#store, () =>
       this.#finishing === undefined ? this.#connections.main : undefined,
     );
@@ -232,19 +239,12 @@ export class Session implements Occupant {
     );
   }
 
-  supersede(): Promise<void> {
-    return this.end(
-      new Failure("E_SUPERSEDED", `a newer session of ${this.plan.agent}/${this.plan.backup} took its place`),
-    );
-  }
-
   #become(event: SessionEvent): void {
     this.#state = transition(this.#state, event);
   }
 
   #connected(): void {
-    this.#idleTimer?.cancel();
-    this.#idleTimer = undefined;
+    this.#absence.end();
     this.#become("connect");
   }
 
@@ -268,14 +268,13 @@ export class Session implements Occupant {
       return;
     }
     this.#become("disconnect");
-    this.#park();
+    this.#park(false);
   }
 
-  #park(): void {
-    const { clock, idleTimeoutMs } = this.#host;
+  #park(ofRestart: boolean): void {
+    const { idleTimeoutMs } = this.#host;
     this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", { idleTimeoutMs });
-    const expired = new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`);
-    this.#idleTimer = clock.after(idleTimeoutMs, () => void this.end(expired));
+    this.#absence.begin(ofRestart);
   }
 
   #welcome(link: Link, slotGeneration: number): void {
@@ -344,7 +343,7 @@ export class Session implements Occupant {
     if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
     this.#ending ??= (async () => {
       this.#acks.stop();
-      this.#idleTimer?.cancel();
+      this.#absence.end();
       this.#catchUp?.stop();
       await store();
       const result = await this.#finishing?.result;
@@ -385,12 +384,8 @@ export class Session implements Occupant {
   #acknowledgement(): Omit<Message<"sack">, "lost"> {
     const stalled = this.#connections.paused;
     this.#stallTold = stalled;
-    const files = must(this.#store, "store of a session that acknowledges").acknowledgement(SACK_RANGES_MAX);
-    const received = files.map((file) => ({
-      ...file,
-      received: file.received.map(([a, b]): [number, number] => [a, b]),
-    }));
-    return { boot: this.#host.boot, generation: this.#generation, files: received, stalled };
+    const store = must(this.#store, "store of a session that acknowledges");
+    return sackOf(store, { boot: this.#host.boot, generation: this.#generation, stalled });
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {

@@ -94,6 +94,14 @@ export class StorageShelf {
     }
   }
 
+  /**
+   * Resolves when the storage was opened, if it can be: sessions that an earlier start left in it hold their entries then, which
+   * must be so before anybody else is given one. Rejects as `open` does.
+   */
+  async ready(name: string): Promise<void> {
+    if (!this.#open.has(name)) await this.open(name);
+  }
+
   /** Those that are open now. */
   opened(): Iterable<Storage> {
     return this.#open.values();
