@@ -203,8 +203,10 @@ export class AdmissionDesk implements ApplicantDesk {
     const { house, storages } = this.#options;
     let running = false;
     try {
-      const storage = await storages.open(config.name);
       const neededBytes = await this.#checkDisk(applicant, config, share);
+      if (applicant.over) return;
+      // Only now: the check may have opened it anew.
+      const storage = await storages.open(config.name);
       if (applicant.over) return;
       const plan = this.#plan(
         applicant,
