@@ -11,13 +11,14 @@ import type { EventSink } from "#observe/events.ts";
 import type { WaitingView } from "#observe/views.ts";
 import type { SessionRequest } from "#store/session-types.ts";
 import { BEGIN_TIMEOUT_MS, SLOTS_MAX } from "#wire/limits.ts";
+import type { Message } from "#wire/messages.ts";
 import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
 import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
-import { anyAlive, type Occupant, superseded } from "./occupant.ts";
+import { anyAlive, disowned, type Occupant, superseded } from "./occupant.ts";
 import { applicantEnded } from "./session-ends.ts";
 import { sessionEvent } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -44,6 +45,8 @@ export class AdmissionDesk implements ApplicantDesk {
   readonly #probed = new Set<Occupant>();
   /** Welcomed, and Begin has not come. */
   readonly #silent = new Set<Applicant>();
+  /** Begin came, and neither a session nor a refusal yet. */
+  readonly #asking = new Set<Applicant>();
   #noticeTimer: Timer | undefined;
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
@@ -92,7 +95,25 @@ export class AdmissionDesk implements ApplicantDesk {
 
   begin(applicant: Applicant): void {
     this.#silent.delete(applicant);
+    this.#asking.add(applicant);
     void this.#apply(applicant);
+  }
+
+  disown(applicant: Applicant, disown: Message<"disown">): void {
+    this.#silent.delete(applicant);
+    const { agent, run } = applicant;
+    const { backup } = disown;
+    if (backup === undefined) {
+      this.#refuse(applicant, new Failure("E_PROTOCOL", "disown came before begin and names no backup"));
+      return;
+    }
+    const reason = disowned(disown);
+    for (const asking of this.#asking) {
+      if (asking.agent === agent && asking.run === run && asking.request.backup === backup) void asking.end(reason);
+    }
+    const occupant = this.#options.house.registry.occupant(agent, backup);
+    if (occupant?.run === run) void occupant.end(reason);
+    applicant.served();
   }
 
   left(applicant: Applicant, reason: Failure | undefined): void {
@@ -224,6 +245,7 @@ export class AdmissionDesk implements ApplicantDesk {
         return;
       }
       running = true;
+      this.#asking.delete(applicant);
       applicant.admitted();
       house.registry.admit(applicant, session);
       this.#options.events.emit(
@@ -285,6 +307,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** The applicant stands nowhere any more. */
   #release(applicant: Applicant): void {
+    this.#asking.delete(applicant);
     if (this.#line.leave(applicant)) this.#noticeSoon();
     if (applicant.asked) this.#options.house.registry.vacate(applicant.agent, applicant.request.backup, applicant);
   }

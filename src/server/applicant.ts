@@ -10,6 +10,8 @@ import type { Occupant } from "./occupant.ts";
 
 export interface ApplicantDesk {
   begin(applicant: Applicant): void;
+  /** It gives up what its run has begun elsewhere, instead of beginning anything. */
+  disown(applicant: Applicant, disown: Message<"disown">): void;
   /** It left before it was admitted or refused. */
   left(applicant: Applicant, reason: Failure | undefined): void;
 }
@@ -77,6 +79,11 @@ export class Applicant implements LinkOwner, Occupant {
     if (this.#settle()) this.link.refuse(failure);
   }
 
+  /** It has said all that it came for. */
+  served(): void {
+    if (this.#settle()) this.link.end();
+  }
+
   /** The session takes the link over. */
   admitted(): void {
     this.#settle();
@@ -95,6 +102,9 @@ export class Applicant implements LinkOwner, Occupant {
       this.#patience?.cancel();
       this.#begin = message.body;
       this.#desk.begin(this);
+    } else if (message.type === "disown" && !this.asked) {
+      this.#patience?.cancel();
+      this.#desk.disown(this, message.body);
     } else if (message.type === "disown" && this.#settle()) {
       this.link.end();
       this.#desk.left(this, new Failure("E_DISOWNED", "the agent gave up waiting"));

@@ -6,7 +6,6 @@
 import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
-import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
@@ -21,7 +20,7 @@ import { CatchUpNotice } from "./catch-up-notice.ts";
 import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
 import type { Link } from "./link.ts";
-import type { Occupant } from "./occupant.ts";
+import { disowned, type Occupant } from "./occupant.ts";
 import { sackOf } from "./sack.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
@@ -90,6 +89,10 @@ export class Session implements Occupant {
         this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", { damagedChunks }),
       fail: (failure) => void this.end(failure),
     });
+  }
+
+  get run(): string {
+    return this.plan.run;
   }
 
   get state(): SessionState {
@@ -298,11 +301,9 @@ export class Session implements Occupant {
       case "finish":
         this.#onFinish(message.body, link);
         return;
-      case "disown": {
-        const { code, message: text } = message.body;
-        void this.end(new Failure("E_DISOWNED", `the agent gave the session up: ${safeText(code)}: ${safeText(text)}`));
+      case "disown":
+        void this.end(disowned(message.body));
         return;
-      }
       default:
         throw new Failure("E_PROTOCOL", `${message.type} came but the session is ${this.#state}`);
     }
