@@ -207,7 +207,7 @@ export class AdmissionDesk implements ApplicantDesk {
       if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
-      void this.#admit(first, config, shares.take(memoryBytes));
+      void this.#admit(first, config, shares.take(config.name, memoryBytes));
     }
   }
 

@@ -57,7 +57,7 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
     over(parts, plan, { kind: "suspended", failure: stopping });
     return;
   }
-  const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
+  const share = house.shares.take(config.name, SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
   if (diskKey !== undefined) {
     share.promise(diskKey, plan.expectedBytes + assemblyBytes(config, plan.expectedBytes));
   }

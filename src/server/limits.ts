@@ -89,8 +89,14 @@ export const STORAGE_RETRY_MS = 2_000;
 /** How long a start waits for storages to open: a disk that hangs is that storage's problem, and no reason not to listen. */
 export const STORAGES_START_MS = 30_000;
 
-/** How long a stop waits for storages that are just being opened. */
+/** How long a stop waits for storages that are just being opened, and then for those that are being closed. */
 export const STORAGES_STOP_MS = 5_000;
+
+/**
+ * How long a stop waits, after shutdown_timeout, until sessions are on the disk: seconds for what the memory of all of them
+ * can hold. With the waits after it, it fits between the usual minute and the 90 s after which systemd kills.
+ */
+export const SUSPEND_MS = 10_000;
 
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;

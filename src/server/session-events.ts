@@ -7,6 +7,15 @@ import { COMMITTED_REMOVED_MAX } from "./limits.ts";
 import { endOf } from "./session-ends.ts";
 import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
 
+/** The body of `Admitted`. */
+export function admittedOf(
+  { id: session, compression, chunkBytes, lastEntries, lastRawBytes }: SessionPlan,
+  archive: string,
+  generations: { readonly generation: number; readonly slotGeneration: number },
+): Message<"admitted"> {
+  return { session, ...generations, compression, chunkBytes, archive, lastEntries, lastRawBytes };
+}
+
 /** The body of `Committed`. */
 export function committedOf(answer: CommitAnswer): Message<"committed"> {
   const { session, archive, bytes, sha256, removed } = answer;

@@ -24,7 +24,7 @@ import { disowned, type Occupant } from "./occupant.ts";
 import { sackOf } from "./sack.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
+import { admittedOf, committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
@@ -58,6 +58,8 @@ export class Session implements Occupant {
   #stallTold = false;
   /** Set when the end was decided: no chunk is taken any more. */
   #ending: Promise<void> | undefined;
+  /** Its end was told. */
+  #isOver = false;
 
   constructor(plan: SessionPlan, host: SessionHost) {
     this.plan = plan;
@@ -174,17 +176,8 @@ export class Session implements Occupant {
     this.#become("admit");
     const slotGeneration = this.#connections.attachMain(link, false);
     link.setGeneration(this.#generation);
-    const { compression, chunkBytes, id } = this.plan;
-    link.send("admitted", {
-      session: id,
-      generation: this.#generation,
-      slotGeneration,
-      compression,
-      chunkBytes,
-      archive: store.archive,
-      lastEntries: this.plan.lastEntries,
-      lastRawBytes: this.plan.lastRawBytes,
-    });
+    const generations = { generation: this.#generation, slotGeneration };
+    link.send("admitted", admittedOf(this.plan, store.archive, generations));
   }
 
   /** A session connection of the same run comes back; the caller has made sure that the older one is dead. */
@@ -234,12 +227,13 @@ export class Session implements Occupant {
   suspend(failure: Failure): Promise<void> {
     return this.#stop(
       () => this.#store?.suspend(failure),
-      () => {
-        this.#become("suspend");
-        for (const link of this.#connections.release()) link.refuse(failure);
-        this.#over({ kind: "suspended", failure });
-      },
+      () => this.#suspended(failure),
     );
+  }
+
+  /** The process ends while this one's disk does not answer: `suspend` was called, and is not waited for any more. */
+  abandon(failure: Failure): void {
+    if (!this.#isOver) this.#suspended(failure);
   }
 
   #become(event: SessionEvent): void {
@@ -348,10 +342,17 @@ export class Session implements Occupant {
       this.#catchUp?.stop();
       await store();
       const result = await this.#finishing?.result;
+      if (this.#isOver) return;
       if (result?.kind === "committed") this.#commit(result.answer);
       else stopped();
     })();
     return this.#ending;
+  }
+
+  #suspended(failure: Failure): void {
+    this.#become("suspend");
+    for (const link of this.#connections.release()) link.refuse(failure);
+    this.#over({ kind: "suspended", failure });
   }
 
   #verified(): void {
@@ -360,6 +361,7 @@ export class Session implements Occupant {
   }
 
   #over(outcome: Outcome): void {
+    this.#isOver = true;
     this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
