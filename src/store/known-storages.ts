@@ -33,6 +33,8 @@ export class KnownStorages {
     let baseDirs: readonly string[] = [];
     try {
       baseDirs = await read(disk, `${stateDir}/${FILE}`);
+      // Whoever put the list there may have been killed before its name was synced, and nothing is written again that it has.
+      await disk.syncDirectory(stateDir);
     } catch (error) {
       log.warn("the list of known storages cannot be read and is begun anew", { file: FILE, error: String(error) });
     }
