@@ -13,6 +13,7 @@ import { Server } from "#server/server.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
@@ -47,6 +48,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const recorder = await openRecorder(runtime, disk);
   const metrics = new ServerMetrics();
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
+  const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -56,7 +58,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
-      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
+      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), ...shared }),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     metrics,
   });
@@ -131,7 +133,7 @@ function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer" | "ended">,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;

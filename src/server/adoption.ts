@@ -33,11 +33,6 @@ export async function adoptSessions(parts: AdoptionParts, storage: Storage, conf
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
   const { house } = parts;
   const plan = planOf(left.head, config);
-  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
-    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
-    await left.discard();
-    return;
-  }
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
   // Another storage may hold a session of the entry: begun while this one could not be opened, or the other way round.
   const rivalNow = (): Occupant | undefined => house.registry.occupant(plan.agent, plan.backup);

@@ -208,7 +208,7 @@ export class SessionStore {
 
   /**
    * Ends the session: stops everything, waits for writes that are under way, and removes all it left on the disk.
-   * Resolves when that is done; never rejects (what could not be removed is logged and removed at the next start).
+   * Resolves when that is done; never rejects (what could not be removed is logged, remembered and tried again).
    * Idempotent. Once the commit has begun (`phase` said committing) it waits for the commit and leaves its result.
    */
   abort(reason: Failure): Promise<void> {

@@ -8,6 +8,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
 import type { SessionStore } from "#store/session-store.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { Storage, type StorageOptions } from "#store/storage.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
@@ -165,6 +166,7 @@ export class ServerHost {
     const { process, disk, stores } = running;
     const log = this.#log(process);
     const knownStorages = await KnownStorages.open(disk, STATE_DIR, log);
+    const ended = await EndedSessions.open(disk, STATE_DIR, log);
     const server = new Server({
       config: {
         server: {
@@ -188,7 +190,7 @@ export class ServerHost {
       software: "nbackup-server 0.0.0",
       knownStorages,
       openStorage: async (config, established) => {
-        const storage = await openStorage(config, established, { disk, clock: process.clock, log }, options);
+        const storage = await openStorage(config, established, { disk, clock: process.clock, log, ended }, options);
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
@@ -238,7 +240,7 @@ function storageConfig(options: SimOptions): StorageConfig {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+  parts: Pick<StorageOptions, "disk" | "clock" | "log" | "ended">,
   options: SimOptions,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;

@@ -11,6 +11,7 @@ import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
+import type { EndMemory } from "#store/session-removals.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -38,6 +39,7 @@ export interface WorldOptions {
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
+  readonly ended?: EndMemory;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
 }
@@ -75,6 +77,7 @@ export class ServerWorld {
   readonly events: ObservedEvent[] = [];
   /** What an administrator would call the state directory. */
   readonly knownStorages: StorageMemory;
+  readonly ended: EndMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
@@ -82,6 +85,7 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.ended = options.ended ?? rememberedEnds();
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
@@ -124,6 +128,7 @@ export class ServerWorld {
       pendingBytesMax: assembler.pendingMemBytesMax,
       staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
       buffer: this.buffer,
+      ended: this.ended,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -245,6 +250,16 @@ function rememberedStorages(): StorageMemory {
       baseDirs.add(baseDir);
       return Promise.resolve();
     },
+  };
+}
+
+/** Nothing has ended yet. */
+function rememberedEnds(): EndMemory {
+  const sessions = new Set<string>();
+  return {
+    has: (session) => sessions.has(session),
+    add: (session) => Promise.resolve(void sessions.add(session)),
+    delete: (session) => Promise.resolve(void sessions.delete(session)),
   };
 }
 

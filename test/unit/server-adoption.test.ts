@@ -149,6 +149,56 @@ describe("while a session of an earlier start waits for its agent", () => {
   });
 });
 
+describe("a session that ended while its disk could not be written", () => {
+  async function ended(): Promise<{ w: ServerWorld; session: string }> {
+    const w = await ServerWorld.start();
+    const { link, admitted } = await w.session();
+    for (const chunk of CHUNKS) link.data(chunk, { generation: 1 });
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 3));
+    w.disk.hook = ({ call }) => {
+      if (call === "unlink" || call === "rmdir") throw diskError("EROFS");
+    };
+    link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    await w.wait(link.expect("ended"));
+    expect(w.unfinished().length).toBeGreaterThan(0);
+    return { w, session: admitted.session };
+  }
+
+  test("is removed when the disk is looked at again, without a restart", async () => {
+    const { w } = await ended();
+    world = w;
+    w.disk.hook = () => undefined;
+    await w.clock.advance(61_000);
+    expect(w.unfinished()).toEqual([]);
+  });
+
+  test("does not come to life again with the next start of the server, which removes it", async () => {
+    const { w, session } = await ended();
+    const disk = await stopped(w);
+    const { clock, knownStorages, ended: memory } = w;
+    world = await ServerWorld.start({ disk, clock, knownStorages, ended: memory, seed: 8 });
+    expect([world.eventsOf("session.recovered"), world.unfinished()]).toEqual([[], []]);
+    const { link } = world.resume(session);
+    expect((await world.wait(link.expect("refused"))).code).toBe("E_SESSION_GONE");
+    await world.session({}, { run: OTHER_RUN });
+  });
+
+  test("does not come to life either when its storage is opened anew", async () => {
+    const { w } = await ended();
+    world = w;
+    // Something else stands there for a moment.
+    w.disk.hook = ({ call, path }) => {
+      if (call === "lstat" && path === "/srv/backups") throw diskError("ENOENT");
+    };
+    const refused = await w.hello("web-2");
+    refused.link.send("begin", beginOf({ backup: "etc" }));
+    await w.wait(refused.link.expect("refused"));
+    w.disk.hook = () => undefined;
+    await w.session({ backup: "etc" });
+    expect(w.eventsOf("session.recovered")).toEqual([]);
+  });
+});
+
 test("a session whose acknowledged bytes are gone has ended, and its agent hears why", async () => {
   const first = await ServerWorld.start();
   const { link, admitted } = await first.session();
