@@ -29,7 +29,7 @@ export function sessionEvent(
   message: string,
   fields: Record<string, unknown>,
 ): ObservedEvent {
-  return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields } };
+  return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields }, byAgent: plan.agent };
 }
 
 /** The one line that every session ends with: how, why, and its totals. */
@@ -66,6 +66,7 @@ export function sessionEnded(
       message: `session waits on the disk for the next start of the server: ${failure.message}`,
       fields: { ...placeOf(plan), code: failure.code, ...counts },
       end,
+      byAgent: plan.agent,
     };
   }
   return {
@@ -75,6 +76,7 @@ export function sessionEnded(
     message: `session ended without an archive: ${failure.message}`,
     fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
     end,
+    byAgent: plan.agent,
   };
 }
 
