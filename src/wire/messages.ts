@@ -6,12 +6,15 @@ import { z } from "zod";
 import { isName } from "#base/names.ts";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
 import {
+  ARCHIVE_DAMAGE_CHARS_MAX,
+  ARCHIVE_ROWS_MAX,
   CODE_CHARS_MAX,
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_REASON_CHARS_MAX,
   HEALTH_STORAGES_MAX,
   LOST_CHUNKS_MAX,
   MESSAGE_TEXT_CHARS_MAX,
+  READ_BYTES_MAX,
   SACK_RANGES_MAX,
   SLOTS_MAX,
 } from "./limits.ts";
@@ -182,7 +185,74 @@ const health = z.object({
   sessions: z.object({ running: uint, max: uint, waiting: uint }),
 });
 
-/** By frame type. Data and Copy carry bytes, not messages. */
+const list = z.object({
+  request: u32,
+  /** All unless told. */
+  storage: name.optional(),
+  backup: name.optional(),
+});
+
+/** `2026-02-12T02-00-00-123Z.tar.gz`: whether it is one is for the server to say. */
+const archiveName = z.string().max(64);
+
+const archives = z.object({
+  request: u32,
+  rows: z
+    .array(
+      z.object({
+        storage: name,
+        backup: name,
+        name: archiveName,
+        bytes: uint,
+        hasIndex: z.boolean(),
+        entries: uint.optional(),
+        rawBytes: uint.optional(),
+        durationMs: uint.optional(),
+        problems: uint.optional(),
+        sha256: digest.optional(),
+        /** What a verification found wrong with it. */
+        damage: z.string().max(ARCHIVE_DAMAGE_CHARS_MAX).optional(),
+      }),
+    )
+    .max(ARCHIVE_ROWS_MAX),
+  /** No more follow for this request. */
+  last: z.boolean(),
+});
+
+const open = z.object({ request: u32, storage: name, backup: name, name: archiveName });
+
+const opened = z.object({
+  request: u32,
+  archiveBytes: uint,
+  /** Missing where there is no index. */
+  indexBytes: uint.optional(),
+});
+
+const read = z
+  .object({
+    request: u32,
+    /** The request that opened the archive. */
+    open: u32,
+    file: fileNumber,
+    offset: uint,
+    length: z.number().int().min(1).max(READ_BYTES_MAX),
+  })
+  .refine(({ offset, length }) => Number.isSafeInteger(offset + length), "ends at 2^53 or more");
+
+const close = z.object({ open: u32 });
+
+const failed = z.object({
+  request: u32,
+  code: text,
+  message: text,
+  hint: text,
+  retry: z.boolean(),
+  retryAfterMs: uint.optional(),
+  /** Of the server's disk, where that is the reason: `EIO`. */
+  errno: z.string().max(CODE_CHARS_MAX).optional(),
+});
+
+/** By frame type. Data, Copy and Bytes carry bytes, not messages. */
 export const MESSAGES = {
   hello,
   welcome,
@@ -200,6 +270,13 @@ export const MESSAGES = {
   pong,
   goodbye,
   health,
+  list,
+  archives,
+  open,
+  opened,
+  read,
+  close,
+  failed,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;
