@@ -110,6 +110,7 @@ export const CATALOGUE = {
     "Archives of other programs have files in an order of their own; too many of them cannot be compared. Restore and list work.",
   ),
   E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
+  E_OUTPUT_CLOSED: row(141, false, "Whoever read the output stopped reading; nothing is wrong with that."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),
 } as const satisfies Record<string, CatalogueRow>;
