@@ -10,6 +10,7 @@ import type { LineServer } from "#net/line-socket.ts";
 import { Recorder } from "#observe/recorder.ts";
 import type { Identity } from "#pki/identity.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
@@ -57,6 +58,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
       openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
+    openStock: (storage) => new StorageStock(metered(storage.name, disk, metrics), [storage]),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     metrics,
   });

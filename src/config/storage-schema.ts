@@ -86,6 +86,12 @@ const shape = {
     "After a commit, decompress and walk the archive before anything older is removed.",
     "Every chunk is already compared by digest; this reads the archive a second time.",
   ),
+  allow_agent_restore: setting(
+    flag(),
+    true,
+    "Agents may list, read and restore their own archives, over a connection that their certificate proves; false: only the server restores.",
+    "On the day of the disaster the machine itself can be restored without anybody at the server.",
+  ),
   buckets: optional(list(bucket(), { min: 0, max: 100, things: "buckets" }), "Copies in object storage."),
 };
 
@@ -112,5 +118,6 @@ export function toStorage(name: string, raw: SectionOf<typeof shape>, places: Pl
       chunkFsync: raw.chunk_fsync,
     },
     verifyIntegrity: raw.verify_integrity,
+    allowAgentRestore: raw.allow_agent_restore,
   };
 }

@@ -63,6 +63,25 @@ export const PHASE_PERIOD_MS = 5_000;
 /** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
 export const HEALTH_DISK_MS = 5_000;
 
+/** Connections of agents that read archives: each holds half a megabyte while it is answered. */
+export const READ_CONNECTIONS_MAX = 64;
+
+/** Of those, so many may be one certificate's: several commands at once, and some that have not yet noticed their end. */
+export const AGENT_READ_CONNECTIONS_MAX = 8;
+
+/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+export const READ_DISK_MS = 30_000;
+
+/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
+export const READ_LIST_MS = 300_000;
+
+/** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
+export const READS_AT_ONCE = 4;
+
+/** The pause after a piece while sessions write: as long as the piece took, between these. */
+export const READ_PAUSE_MS_MIN = 1;
+export const READ_PAUSE_MS_MAX = 50;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 

@@ -20,6 +20,7 @@ export interface OverviewOptions {
   readonly chunkBuffer: ChunkBufferView;
   readonly staging: () => readonly StorageStaging[];
   readonly connectionCount: () => number;
+  readonly readerCount: () => number;
   readonly stopping: () => boolean;
 }
 
@@ -44,6 +45,10 @@ export class Overview implements ServerGauges {
 
   connectionCount(): number {
     return this.#options.connectionCount();
+  }
+
+  readerCount(): number {
+    return this.#options.readerCount();
   }
 
   backlogBytes(): number {

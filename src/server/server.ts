@@ -6,15 +6,17 @@ import { type Clock, sleep, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type Random, uuid } from "#base/random.ts";
-import type { ServerConfig } from "#config/types.ts";
+import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
+import { ReadDesk } from "./read-desk.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
@@ -37,6 +39,8 @@ export interface ServerOptions {
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** The archives of a storage, for agents that read. */
+  readonly openStock: (config: StorageConfig) => ArchiveStock;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -69,6 +73,7 @@ export class Server {
   readonly #overview: Overview;
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
+  readonly #reads: ReadDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -102,9 +107,13 @@ export class Server {
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
     const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
+    this.#reads = new ReadDesk({
+      ...{ clock, events, storages: this.#storages, metrics: this.#metrics, openStock: options.openStock },
+    });
     this.#reception = new Reception({
       clock,
       events,
+      reads: this.#reads,
       boot: this.boot,
       software,
       desk: this.#desk,
@@ -124,6 +133,7 @@ export class Server {
       ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
+      readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
     });
     this.#metrics.watch(this.#overview);
@@ -189,6 +199,8 @@ export class Server {
     this.#watch.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
+    const readsClosed = this.#reads.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.
     for (const session of this.#house.registry.sessions()) {
       if (session.state === "parked") void session.suspend(failure);
@@ -198,6 +210,8 @@ export class Server {
     // Those that were just being opened are refused, and have cleaned up when the desk is idle.
     await this.#house.idle();
     await this.#waitFor(this.#reception.close(failure), LINGER_MS);
+    // A disk that hangs keeps its files open, and must not keep the server.
+    await this.#waitFor(readsClosed, LINGER_MS);
     this.#reception.destroy();
     await this.#storages.close();
   }

@@ -56,13 +56,10 @@ const welcome = z.object({
   slotGeneration: u32,
 });
 
-const refused = z.object({
-  code: text,
-  message: text,
-  hint: text,
-  retry: z.boolean(),
-  retryAfterMs: uint.optional(),
-});
+/** Refused, Ended, Failed and what Archives says of a storage. */
+const failureFields = { code: text, message: text, hint: text, retry: z.boolean(), retryAfterMs: uint.optional() };
+
+const refused = z.object(failureFields);
 
 const begin = z.object({
   backup: name,
@@ -145,11 +142,7 @@ const committed = z.object({
 
 const ended = z.object({
   session: uuid,
-  code: text,
-  message: text,
-  hint: text,
-  retry: z.boolean(),
-  retryAfterMs: uint.optional(),
+  ...failureFields,
 });
 
 const disown = z.object({ code: z.string().max(CODE_CHARS_MAX), message: z.string().max(DISOWN_TEXT_CHARS_MAX) });
@@ -190,6 +183,8 @@ const list = z.object({
   /** All unless told. */
   storage: name.optional(),
   backup: name.optional(),
+  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems. */
+  facts: z.boolean(),
 });
 
 /** `2026-02-12T02-00-00-123Z.tar.gz`: whether it is one is for the server to say. */
@@ -215,15 +210,18 @@ const archives = z.object({
       }),
     )
     .max(ARCHIVE_ROWS_MAX),
+  /** Why nothing is told of a storage; there are no rows then. */
+  failure: z.object(failureFields).optional(),
   /** No more follow for this request. */
   last: z.boolean(),
 });
 
-const open = z.object({ request: u32, storage: name, backup: name, name: archiveName });
+const open = z.object({ request: u32, storage: name, backup: name, name: archiveName, indexOnly: z.boolean() });
 
 const opened = z.object({
   request: u32,
-  archiveBytes: uint,
+  /** Missing when only the index was wanted. */
+  archiveBytes: uint.optional(),
   /** Missing where there is no index. */
   indexBytes: uint.optional(),
 });
@@ -243,11 +241,7 @@ const close = z.object({ open: u32 });
 
 const failed = z.object({
   request: u32,
-  code: text,
-  message: text,
-  hint: text,
-  retry: z.boolean(),
-  retryAfterMs: uint.optional(),
+  ...failureFields,
   /** Of the server's disk, where that is the reason: `EIO`. */
   errno: z.string().max(CODE_CHARS_MAX).optional(),
 });

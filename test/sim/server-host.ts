@@ -7,6 +7,7 @@ import { MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { Storage, type StorageOptions } from "#store/storage.ts";
@@ -192,6 +193,7 @@ export class ServerHost {
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
+      openStock: (config) => new StorageStock(disk, [config]),
       diskKey: () => Promise.resolve("the only disk"),
     });
     running.server = server;
@@ -232,6 +234,7 @@ function storageConfig(options: SimOptions): StorageConfig {
       chunkFsync: options.assembler.mode === "lazy" && options.assembler.chunkFsync,
     },
     verifyIntegrity: false,
+    allowAgentRestore: true,
   };
 }
 

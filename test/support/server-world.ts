@@ -9,6 +9,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import { Storage } from "#store/storage.ts";
@@ -63,6 +64,7 @@ export function storageConfig(fields: Partial<StorageConfig> = {}): StorageConfi
     minAgeMs: 0,
     assembler: { mode: "eager", pendingMemBytesMax: 8 * MiB, chunkShardLevels: 1, chunkFsync: true },
     verifyIntegrity: false,
+    allowAgentRestore: true,
     ...fields,
   };
 }
@@ -103,6 +105,7 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
     });
   }

@@ -109,7 +109,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     storageCount: uint,
     sessions: fc.record({ running: uint, max: uint, waiting: uint }),
   }),
-  list: fc.record({ request: u32, storage: optional(name), backup: optional(name) }),
+  list: fc.record({ request: u32, storage: optional(name), backup: optional(name), facts: fc.boolean() }),
   archives: fc.record({
     request: u32,
     rows: fc.array(
@@ -120,10 +120,13 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
       }),
       { maxLength: 5 },
     ),
+    failure: optional(fc.record(failure)),
     last: fc.boolean(),
   }),
-  open: fc.record({ request: u32, storage: name, backup: name, name: fc.string({ maxLength: 64 }) }),
-  opened: fc.record({ request: u32, archiveBytes: uint, indexBytes: optional(uint) }),
+  open: fc.record({
+    ...{ request: u32, storage: name, backup: name, name: fc.string({ maxLength: 64 }), indexOnly: fc.boolean() },
+  }),
+  opened: fc.record({ request: u32, archiveBytes: optional(uint), indexBytes: optional(uint) }),
   read: fc.record({
     ...{ request: u32, open: u32, file },
     offset: uint.map((offset) => Math.min(offset, Number.MAX_SAFE_INTEGER - READ_BYTES_MAX)),
