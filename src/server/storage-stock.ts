@@ -68,6 +68,10 @@ export class StorageStock implements ArchiveStock {
     return this.#openFile(row, companions(row.name).index);
   }
 
+  fileOf(row: ArchiveRow): string {
+    return this.#pathOf(row, row.name);
+  }
+
   async close(): Promise<void> {
     // Nothing is kept open between calls.
   }
@@ -99,15 +103,18 @@ export class StorageStock implements ArchiveStock {
   }
 
   /** Undefined when there is no such file. */
-  async #openFile({ storage, agent, backup }: ArchiveRow, name: string): Promise<ArchiveAccess | undefined> {
-    const directory = this.#selected(storage)[0]?.baseDir ?? "";
-    const path = `${directory}/${agent}/${backup}/${name}`;
+  async #openFile(row: ArchiveRow, name: string): Promise<ArchiveAccess | undefined> {
+    const path = this.#pathOf(row, name);
     try {
       const file = await orMissing(this.#disk.open(path, "read"));
       return file === undefined ? undefined : await fileAccess(file);
     } catch (error) {
       throw unreadable(path, error);
     }
+  }
+
+  #pathOf({ storage, agent, backup }: ArchiveRow, name: string): string {
+    return `${this.#selected(storage)[0]?.baseDir ?? ""}/${agent}/${backup}/${name}`;
   }
 }
 
