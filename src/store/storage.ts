@@ -3,9 +3,7 @@
  * storage (ARCHITECTURE.md). It admits nobody and knows no agents: that is the server's policy.
  */
 import { must } from "#base/assert.ts";
-import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
 import { ArchiveHealth } from "./archive-health.ts";
 import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
@@ -14,7 +12,7 @@ import { BufferPool } from "./buffer-pool.ts";
 import { ChunkBuffer } from "./chunk-buffer.ts";
 import { placeArchive } from "./commit.ts";
 import { CommitLog } from "./commit-log.ts";
-import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
+import { diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
 import { type PrunedEntry, pruneEntries } from "./prune.ts";
@@ -32,34 +30,11 @@ import {
 import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import type { StagingCounters } from "./lazy-placement.ts";
-import type { ShardLevels } from "./staging.ts";
-import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
+import { reserveBytes, type StorageSpace } from "./space.ts";
+import type { StorageOptions } from "./storage-options.ts";
 import { StorageRoot } from "./storage-root.ts";
 import { Turns } from "./turns.ts";
 import { Verifications } from "./verifications.ts";
-
-export interface StorageOptions {
-  readonly name: string;
-  /** Absolute; made if missing. */
-  readonly baseDir: string;
-  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
-  readonly established?: boolean;
-  /** Good archives kept per agent and backup entry; at least 1. */
-  readonly maxBackups: number;
-  readonly minAgeMs: number;
-  /** Every commit is to be verified by whoever opened the storage, and rotation waits for that. */
-  readonly verifyIntegrity?: boolean;
-  readonly reserve: ReserveRule;
-  /** Per session: out-of-order bytes kept in memory for the in-order hash. */
-  readonly pendingBytesMax: number;
-  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
-  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
-  /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
-  readonly buffer?: ChunkBuffer | undefined;
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
 
 /** Totals of the last committed session of an entry. */
 export interface CommittedTotals {
@@ -115,10 +90,9 @@ export class Storage {
     // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
     this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
     const { root, commits, health } = opened;
-    const rotate = (entry: Entry): Promise<EntryRotation> => this.#rotate(entry, options, false);
     this.verifications = new Verifications({
-      storage: options.name,
-      ...{ root, commits, health, turns: this.#changes, rotate },
+      ...{ storage: options.name, root, commits, health, turns: this.#changes },
+      rotate: (entry) => this.#rotateNow(entry),
     });
   }
 
@@ -364,13 +338,18 @@ export class Storage {
       log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
       if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
     }
-    const removed = await this.rotate(intent.agent, intent.backup, { dryRun: false }).catch((error: unknown) => {
-      this.#complain(error);
-      return [];
-    });
+    const removed = await this.#rotateNow(intent);
     await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
     return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed, verify };
+  }
+
+  /** What was removed; what fails is left for the next rotation. */
+  #rotateNow({ agent, backup }: Entry): Promise<string[]> {
+    return this.rotate(agent, backup, { dryRun: false }).catch((error: unknown) => {
+      this.#complain(error);
+      return [];
+    });
   }
 
   /** Closes and removes a session's files; what fails is logged and left for the next start. */

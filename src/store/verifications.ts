@@ -11,7 +11,6 @@ import type { CommitLog } from "./commit-log.ts";
 import { type ArchiveIdentity, type Finding, identityOf, type VerifiedBy } from "./damage-mark.ts";
 import { type DiskFile, orMissing } from "./disk.ts";
 import type { CommitRecord } from "./records.ts";
-import type { EntryRotation } from "./rotate.ts";
 import { planScrub } from "./scrub-plan.ts";
 import type { VerifyResult } from "./session-types.ts";
 import { unusable } from "./storage-access.ts";
@@ -41,7 +40,8 @@ export interface VerificationParts {
   readonly health: ArchiveHealth;
   /** By agent: changes of its directories. */
   readonly turns: Turns;
-  readonly rotate: (entry: Entry) => Promise<EntryRotation>;
+  /** Resolves with what was removed. Never rejects. */
+  readonly rotate: (entry: Entry) => Promise<readonly string[]>;
 }
 
 /** A line of `sha256sum`. */
@@ -104,9 +104,7 @@ export class Verifications {
     const waited = this.pending().find((record) => record.archive === archive);
     if (!recorded || waited === undefined) return { recorded, removed: [] };
     await this.settle(waited.session, resultOf(finding));
-    const removed = finding.ok ? (await rotate(entry)).removed.map((one) => one.archive) : [];
-    await this.#parts.commits.addRemoved(waited.session, [...waited.removed, ...removed]).catch(failed);
-    return { recorded, removed };
+    return { recorded, removed: finding.ok ? await rotate(entry) : [] };
   }
 
   /** The pending verification of a commit is over. Rejects with E_STORAGE_FAILED. */
