@@ -24,6 +24,9 @@ import { everyMinute } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
 import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
+import { Scrubber } from "./scrubber.ts";
+import { Verifier, type VerifyArchive } from "./verifier.ts";
+import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -37,6 +40,7 @@ export interface ServerOptions {
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  readonly verifyArchive: VerifyArchive;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -67,6 +71,8 @@ export class Server {
   readonly #watch: StorageWatch;
   readonly #metrics: ServerMetrics;
   readonly #overview: Overview;
+  readonly #verifier: Verifier;
+  readonly #scrubber: Scrubber;
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reception: Reception;
@@ -91,8 +97,23 @@ export class Server {
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
+      adopt: async (storage, storageConfig) => {
+        await adoptSessions(adoption, storage, storageConfig);
+        this.#verifier.opened(storage);
+      },
     });
+    const storages = this.#storages;
+    this.#verifier = new Verifier({
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      busy: () => this.#house.registry.sessionCount > 0,
+    });
+    this.#scrubber = new Scrubber({ configs: config.storages, storages, verifier: this.#verifier, clock, events });
+    const verifyWait = new VerifyWait({ verifier: this.#verifier, storages });
+    this.#house.onCommitted = ({ main, plan }, answer) => {
+      if (answer.verify === "none") return;
+      this.#verifier.committed(plan.storage, answer.session, answer.archive);
+      if (main !== undefined) verifyWait.take(main, plan.agent, answer);
+    };
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
@@ -101,7 +122,7 @@ export class Server {
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
     this.#reception = new Reception({
       clock,
       events,
@@ -142,6 +163,7 @@ export class Server {
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();
+    this.#scrubber.start();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
@@ -187,6 +209,8 @@ export class Server {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#goodbye = failure;
     this.#watch.stop();
+    this.#scrubber.stop();
+    const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.
@@ -199,6 +223,7 @@ export class Server {
     await this.#house.idle();
     await this.#waitFor(this.#reception.close(failure), LINGER_MS);
     this.#reception.destroy();
+    await verifierStopped;
     await this.#storages.close();
   }
 

@@ -9,10 +9,12 @@ import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import { KnownStorages } from "#store/known-storages.ts";
-import { Storage, type StorageOptions } from "#store/storage.ts";
+import { Storage } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
+import { compareSum } from "#test/support/verify-kit.ts";
 import type { Chance } from "./chance.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimOptions } from "./options.ts";
@@ -193,6 +195,7 @@ export class ServerHost {
         return watchStores(storage, stores);
       },
       diskKey: () => Promise.resolve("the only disk"),
+      verifyArchive: compareSum,
     });
     running.server = server;
     await server.start();
@@ -231,7 +234,8 @@ function storageConfig(options: SimOptions): StorageConfig {
       chunkShardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : 1,
       chunkFsync: options.assembler.mode === "lazy" && options.assembler.chunkFsync,
     },
-    verifyIntegrity: false,
+    verifyIntegrity: options.verifyIntegrity ?? false,
+    scrubEveryMs: 0,
   };
 }
 
@@ -244,7 +248,7 @@ function openStorage(
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const lazy = options.assembler.mode === "lazy" ? options.assembler : undefined;
   return Storage.open({
-    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, ...parts },
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, verifyIntegrity: config.verifyIntegrity, ...parts },
     staging: lazy,
     pendingBytesMax: assembler.pendingMemBytesMax,
   });

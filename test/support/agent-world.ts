@@ -158,6 +158,7 @@ export interface PlanFields {
   readonly windowBytes?: number;
   readonly limitBytesPerSecond?: number;
   readonly giveUpAfterMs?: number;
+  readonly waitVerify?: boolean;
 }
 
 export function agentPlan(fields: PlanFields = {}): BackupPlan {
@@ -184,6 +185,7 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       giveUpAfterMs: fields.giveUpAfterMs ?? 86_400_000,
     },
     workers: 2,
+    waitVerify: fields.waitVerify ?? false,
   };
 }
 
