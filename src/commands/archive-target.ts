@@ -50,7 +50,7 @@ async function find(
   choose: typeof chooseArchive,
 ): Promise<readonly ArchiveTarget[]> {
   const { side, stderr } = context;
-  if (side === "server" && isFilePath(argument.text)) return [fileTarget(argument.text)];
+  if (side === "server" && isFilePath(argument.text)) return [await fileTarget(argument.text)];
   const reference = parseReference(argument, side);
   const stock = await context.stock();
   const { rows, failures } = await stock.list(reference.scope);
@@ -79,10 +79,13 @@ function isFilePath(text: string): boolean {
   return !text.includes("/") && /\.(tar|tgz|tar\.[a-z0-9]+)$/i.test(text);
 }
 
-function fileTarget(path: string): ArchiveTarget {
+async function fileTarget(path: string): Promise<ArchiveTarget> {
+  // One that is missing is said to be, before anything is said about its index.
+  const archive = openArchiveFile(path);
+  await archive.close();
   return {
     ...{ name: path, row: undefined, file: path },
-    archiveBytes: statSync(path, { throwIfNoEntry: false })?.size ?? 0,
+    archiveBytes: archive.size,
     sha256: sumBeside(path),
     open: () => openFile(path),
     openIndex: () => Promise.resolve(openIndexFile(path)),
