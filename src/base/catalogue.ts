@@ -90,6 +90,11 @@ export const CATALOGUE = {
   ),
   E_ARCHIVE_FOREIGN: row(1, false, "Name an archive: a .tar.gz, .tar.zst or .tar, of nbackup or of another program."),
   E_ARCHIVE_UNKNOWN: row(1, false, "The list command shows the archives there are; name one by its time, or latest."),
+  E_PATH_UNKNOWN: row(
+    1,
+    false,
+    "The ls command shows what is in the archive; names are absolute paths without the slash in front.",
+  ),
   E_RESTORE_DENIED: row(
     1,
     false,

@@ -103,7 +103,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   for (const warning of identity.warnings) log.warn(warning);
   const stop = interruption(display);
   const deps = backupDeps({ config, identity, log, software: SOFTWARE, spawn, atTerminal: process.stderr.isTTY });
-  const results = await runOnce(deps, backupPlans(config, entries), stop, {
+  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();

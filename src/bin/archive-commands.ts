@@ -1,5 +1,6 @@
 /** What the archive commands get of this process: its streams, signals, processors and arguments. The same in both programs. */
 import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { automaticWorkers } from "#agent/pipeline-cores.ts";
 import { errnoName, toFailure } from "#base/errors.ts";
 import type { ArchiveRequest } from "#cli/archive-command.ts";
@@ -32,6 +33,7 @@ export async function runArchives(request: ArchiveRequest, program: ArchiveProgr
       stock: () => (stock ??= program.openStock(signal)),
       stdout: new StandardOutput(signal),
       ...{ stderr, signal, clock: systemClock, random: systemRandom, spawn: program.spawn, argumentBytes },
+      temporaryDirectory: tmpdir(),
       cores: automaticWorkers(readTextFile),
       user: {
         uid: process.geteuid?.() ?? 0,

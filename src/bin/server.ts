@@ -32,7 +32,15 @@ const spawn: SpawnRestoreThread = (kind) => {
   return new Worker(url.href, { smol: true });
 };
 
-/** A worker is found only from the entry file of an executable. */
+/** The same of the daemon's own verifications, which are not to be felt. */
+const spawnBackground: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar"
+      ? new URL("./background-tar-worker.ts", import.meta.url)
+      : new URL("./background-inflate-worker.ts", import.meta.url);
+  return new Worker(url.href, { smol: true });
+};
+
 const diskRuntime = {
   privileged: process.getuid?.() === 0,
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
@@ -120,6 +128,7 @@ async function serve(file: string): Promise<number> {
   const daemon = await startDaemon({
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
+    spawnBackground,
     ...diskRuntime,
   });
   await told.promise;

@@ -16,6 +16,8 @@ export type AgentCommand =
       readonly backup: string | undefined;
       readonly progress: boolean;
       readonly json: boolean;
+      /** Stay until the server has verified the archives. */
+      readonly waitVerify: boolean;
     }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
   | {
@@ -39,10 +41,14 @@ export const AGENT_PROGRAM: ProgramSpec = {
         CONFIG,
         { name: "once", what: "Run the backup entries of the configuration once, in its order." },
         { name: "backup", value: "NAME", what: "Only this entry." },
+        {
+          name: "wait-verify",
+          what: "Where the storage has verify_integrity: true, wait until the server has verified the archive; one that is damaged is exit code 1.",
+        },
         { name: "progress", what: "Show progress on standard error: a bar on a terminal, lines otherwise." },
         {
           name: "json",
-          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, skipped[] and durationMs.",
+          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, verify, skipped[] and durationMs.",
         },
       ],
       positionals: [],
@@ -92,11 +98,14 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
     return { command: "health", configFile, server: serverAddress(parsed.positionals[0] ?? ""), json };
   }
   if (!flags.has("once")) {
-    const alone = ["progress", "json"].find((flag) => flags.has(flag)) ?? (values.has("backup") ? "backup" : undefined);
+    const alone =
+      ["progress", "json", "wait-verify"].find((flag) => flags.has(flag)) ??
+      (values.has("backup") ? "backup" : undefined);
     if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
     throw usage("--once is required in this version", "Add --once, and run it from a systemd timer or cron.");
   }
-  return { command: "once", configFile, backup: values.get("backup"), progress: flags.has("progress"), json };
+  const [backup, progress, waitVerify] = [values.get("backup"), flags.has("progress"), flags.has("wait-verify")];
+  return { command: "once", configFile, backup, progress, json, waitVerify };
 }
 
 function serverAddress(text: string): Address {

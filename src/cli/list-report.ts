@@ -53,7 +53,7 @@ const COLUMNS: readonly Column[] = [
 
 /** TIME is what stands in the file's name, so that it can be copied to name the archive. */
 export function listText(rows: readonly ListedArchive[]): string {
-  if (rows.length === 0) return "no archives\n";
+  if (rows.length === 0) return "no archives (they are called AGENT/BACKUP/TIME.tar.gz or .tar.zst in a storage)\n";
   return textTable(
     COLUMNS,
     rows.map((row) => [

@@ -17,8 +17,11 @@ import type { CommandContext } from "./command-context.ts";
 export interface ArchiveTarget {
   /** As messages and JSON name it: `web-01/etc/2026-02-12T02-00-00-123Z.tar.gz`, or the path of its file. */
   readonly name: string;
+  /** Where it lies, if that is on this machine. */
+  readonly file: string | undefined;
   /** Undefined for a file. */
   readonly row: ArchiveRow | undefined;
+  readonly archiveBytes: number;
   /** 64 hex digits; undefined when nobody recorded it. */
   readonly sha256: string | undefined;
   open(): Promise<OpenedArchive>;
@@ -47,7 +50,7 @@ async function find(
   choose: typeof chooseArchive,
 ): Promise<readonly ArchiveTarget[]> {
   const { side, stderr } = context;
-  if (side === "server" && isFilePath(argument.text)) return [fileTarget(argument.text)];
+  if (side === "server" && isFilePath(argument.text)) return [await fileTarget(argument.text)];
   const reference = parseReference(argument, side);
   const stock = await context.stock();
   const { rows, failures } = await stock.list(reference.scope);
@@ -60,9 +63,9 @@ async function find(
   return chosen.map((row) => rowTarget(row, stock));
 }
 
-function rowTarget(row: ArchiveRow, stock: ArchiveStock): ArchiveTarget {
+export function rowTarget(row: ArchiveRow, stock: ArchiveStock): ArchiveTarget {
   return {
-    ...{ name: rowName(row), row, sha256: row.sha256 },
+    ...{ name: rowName(row), row, archiveBytes: row.archiveBytes, sha256: row.sha256, file: stock.fileOf?.(row) },
     open: () => stock.open(row),
     openIndex: () => stock.openIndex(row),
   };
@@ -76,9 +79,13 @@ function isFilePath(text: string): boolean {
   return !text.includes("/") && /\.(tar|tgz|tar\.[a-z0-9]+)$/i.test(text);
 }
 
-export function fileTarget(path: string): ArchiveTarget {
+async function fileTarget(path: string): Promise<ArchiveTarget> {
+  // One that is missing is said to be, before anything is said about its index.
+  const archive = openArchiveFile(path);
+  await archive.close();
   return {
-    ...{ name: path, row: undefined },
+    ...{ name: path, row: undefined, file: path },
+    archiveBytes: archive.size,
     sha256: sumBeside(path),
     open: () => openFile(path),
     openIndex: () => Promise.resolve(openIndexFile(path)),

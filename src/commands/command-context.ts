@@ -42,6 +42,8 @@ export interface CommandContext {
   /** Processors to use. */
   readonly cores: number;
   readonly user: ProcessUser;
+  /** For what may be larger than memory. */
+  readonly temporaryDirectory: string;
   /** SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   /** The bytes of an argument as they were given: a path in an archive need not be UTF-8. */

@@ -2,7 +2,11 @@
 import type { ArchiveRequest } from "#cli/archive-command.ts";
 import { runCat } from "./cat.ts";
 import type { CommandContext } from "./command-context.ts";
+import { runDiff } from "./diff.ts";
+import { runFind } from "./find.ts";
+import { runIndexRebuild } from "./index-rebuild.ts";
 import { runList } from "./list.ts";
+import { runLs } from "./ls.ts";
 import { runRestore } from "./restore.ts";
 import { runVerify } from "./verify.ts";
 
@@ -11,6 +15,14 @@ export async function runArchiveCommand(request: ArchiveRequest, context: Comman
   switch (request.command) {
     case "cat":
       return await runCat(request, context);
+    case "diff":
+      return await runDiff(request, context);
+    case "find":
+      return await runFind(request, context);
+    case "index":
+      return await runIndexRebuild(request, context);
+    case "ls":
+      return await runLs(request, context);
     case "list":
       return await runList(request, context);
     case "restore":

@@ -60,5 +60,7 @@ export interface ArchiveStock {
   open(row: ArchiveRow): Promise<OpenedArchive>;
   /** Only the index, for who asks many archives and reads none; undefined when there is none. Rejects as `open` does. */
   openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined>;
+  /** The archive's file, of a stock on this machine. */
+  fileOf?(row: ArchiveRow): string;
   close(): Promise<void>;
 }

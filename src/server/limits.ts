@@ -121,5 +121,14 @@ export const PEER_CHECK_PERIOD_MS = 3_600_000;
 /** Phase messages about the progress of one phase come at most this often. */
 export const PHASE_STEP_MS = 1_000;
 
+/** When an archive that could not be verified after its commit is tried again. */
+export const VERIFY_RETRY_MS = 600_000;
+
+/** How often archives are looked for that are to be read again: a disk with nothing to do may sleep in between. */
+export const SCRUB_LOOK_MS = 3_600_000;
+
+/** Archives are read again when this part of `scrub_days` is over, so that they have been read when all of it is. */
+export const SCRUB_EARLY = 0.9;
+
 /** Names of removed archives in a Committed message: what a control frame has room for. */
 export const COMMITTED_REMOVED_MAX = 200;

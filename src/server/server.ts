@@ -26,6 +26,9 @@ import { everyMinute } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
 import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
+import { Scrubber } from "./scrubber.ts";
+import { Verifier, type VerifyArchive } from "./verifier.ts";
+import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -41,6 +44,7 @@ export interface ServerOptions {
   readonly diskKey: (baseDir: string) => Promise<string>;
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
+  readonly verifyArchive: VerifyArchive;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -71,6 +75,8 @@ export class Server {
   readonly #watch: StorageWatch;
   readonly #metrics: ServerMetrics;
   readonly #overview: Overview;
+  readonly #verifier: Verifier;
+  readonly #scrubber: Scrubber;
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
@@ -96,8 +102,23 @@ export class Server {
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
+      adopt: async (storage, storageConfig) => {
+        await adoptSessions(adoption, storage, storageConfig);
+        this.#verifier.opened(storage);
+      },
     });
+    const storages = this.#storages;
+    this.#verifier = new Verifier({
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      busy: () => this.#house.registry.sessionCount > 0,
+    });
+    this.#scrubber = new Scrubber({ configs: config.storages, storages, verifier: this.#verifier, clock, events });
+    const verifyWait = new VerifyWait({ verifier: this.#verifier, storages });
+    this.#house.onCommitted = ({ main, plan }, answer) => {
+      if (answer.verify === "none") return;
+      this.#verifier.committed(plan.storage, answer.session, answer.archive);
+      if (main !== undefined) verifyWait.take(main, plan.agent, answer);
+    };
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
@@ -106,9 +127,9 @@ export class Server {
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
     this.#reads = new ReadDesk({
-      ...{ clock, events, storages: this.#storages, metrics: this.#metrics, openStock: options.openStock },
+      ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
     this.#reception = new Reception({
       clock,
@@ -152,6 +173,7 @@ export class Server {
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();
+    this.#scrubber.start();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
@@ -197,6 +219,8 @@ export class Server {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#goodbye = failure;
     this.#watch.stop();
+    this.#scrubber.stop();
+    const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
     // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
@@ -213,6 +237,7 @@ export class Server {
     // A disk that hangs keeps its files open, and must not keep the server.
     await this.#waitFor(readsClosed, LINGER_MS);
     this.#reception.destroy();
+    await verifierStopped;
     await this.#storages.close();
   }
 

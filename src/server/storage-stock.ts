@@ -3,14 +3,15 @@
  * configuration nor state, so that it works while a server runs and after everything but the disk is lost.
  */
 import { IndexReader } from "#archive/index-reader.ts";
-import { errnoName, Failure, toFailure } from "#base/errors.ts";
+import { errnoName, Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { ArchiveFilter, ArchiveListing, ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
 import { indexSource } from "#restore/index-source.ts";
 import { parseSum } from "#restore/verify.ts";
-import { type Entry, listArchives, listEntries, type StoredArchive } from "#store/archive-list.ts";
+import { type Entry, listArchives, type ListedArchive, listEntries } from "#store/archive-list.ts";
 import { companions } from "#store/archive-names.ts";
 import { type CommitFacts, readCommitFacts } from "#store/commit-facts.ts";
+import { readDamage } from "#store/damage-mark.ts";
 import { type Disk, diskFailure, type DiskFile, orMissing } from "#store/disk.ts";
 import { StorageRoot } from "#store/storage-root.ts";
 
@@ -68,6 +69,10 @@ export class StorageStock implements ArchiveStock {
     return this.#openFile(row, companions(row.name).index);
   }
 
+  fileOf(row: ArchiveRow): string {
+    return this.#pathOf(row, row.name);
+  }
+
   async close(): Promise<void> {
     // Nothing is kept open between calls.
   }
@@ -85,7 +90,7 @@ export class StorageStock implements ArchiveStock {
     const entries = (await listEntries(root, { agent, backup })).filter(
       (entry) => backup === undefined || entry.backup === backup,
     );
-    const listed: { readonly entry: Entry; readonly archive: StoredArchive }[] = [];
+    const listed: { readonly entry: Entry; readonly archive: ListedArchive }[] = [];
     for (const entry of entries) {
       for (const archive of await listArchives(root, entry)) listed.push({ entry, archive });
     }
@@ -99,15 +104,18 @@ export class StorageStock implements ArchiveStock {
   }
 
   /** Undefined when there is no such file. */
-  async #openFile({ storage, agent, backup }: ArchiveRow, name: string): Promise<ArchiveAccess | undefined> {
-    const directory = this.#selected(storage)[0]?.baseDir ?? "";
-    const path = `${directory}/${agent}/${backup}/${name}`;
+  async #openFile(row: ArchiveRow, name: string): Promise<ArchiveAccess | undefined> {
+    const path = this.#pathOf(row, name);
     try {
       const file = await orMissing(this.#disk.open(path, "read"));
       return file === undefined ? undefined : await fileAccess(file);
     } catch (error) {
       throw unreadable(path, error);
     }
+  }
+
+  #pathOf({ storage, agent, backup }: ArchiveRow, name: string): string {
+    return `${this.#selected(storage)[0]?.baseDir ?? ""}/${agent}/${backup}/${name}`;
   }
 }
 
@@ -129,15 +137,21 @@ function gone(row: ArchiveRow): Failure {
   );
 }
 
-function storageFailure({ name, baseDir }: StorageDirectory, error: unknown): Failure {
-  const { code, message } = diskFailure(error, baseDir);
-  const { hint } = toFailure(error instanceof Failure ? error : new Failure(code, message));
-  return new Failure(code, `storage ${name}: ${message}`, { hint, cause: error });
+function storageFailure({ name, baseDir }: StorageDirectory, cause: unknown): Failure {
+  const { code, message } = errnoName(cause) === "ENOENT" ? missing(baseDir) : diskFailure(cause, baseDir);
+  const hint = "Check that the directory is there, that its disk is mounted, and that this user may read it.";
+  // A storage without a name is called by its directory.
+  const text = name === baseDir || message.startsWith(name) ? message : `storage ${name}: ${message}`;
+  return new Failure(code, text, { hint, cause });
+}
+
+function missing(baseDir: string): Failure {
+  return new Failure("E_STORAGE_FAILED", `${baseDir}: there is no such directory`);
 }
 
 interface Found {
   readonly entry: Entry;
-  readonly archive: StoredArchive;
+  readonly archive: ListedArchive;
   readonly known: CommitFacts | undefined;
   readonly facts: boolean | undefined;
 }
@@ -157,7 +171,7 @@ async function row(root: StorageRoot, storage: string, { entry, archive, known, 
     durationMs: recorded === undefined ? undefined : Math.max(0, recorded.committedWallMs - archive.timeMs),
     problems: recorded?.problems,
     sha256: await storedSum(root, checksum),
-    damage: undefined,
+    damage: archive.marked ? await readDamage(root.disk, root.path(archive.archive), archive) : undefined,
   };
 }
 

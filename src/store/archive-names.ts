@@ -1,5 +1,5 @@
 /**
- * Names and paths in a storage: `<agent>/<backup>/<UTC start time>.tar.gz` and its two companions. Names are checked
+ * Names and paths in a storage: `<agent>/<backup>/<UTC start time>.tar.gz` and its companions. Names are checked
  * again here, whoever checked them before: what this file returns never leaves the base directory and is never hidden.
  */
 import { archiveTimeText, timeOfArchive } from "#base/archive-time.ts";

@@ -20,6 +20,7 @@ export const FRAME_TYPES = {
   finish: 0x0b,
   phase: 0x0c,
   committed: 0x0d,
+  verified: 0x1c,
   ended: 0x0e,
   disown: 0x0f,
   ping: 0x10,

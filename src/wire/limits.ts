@@ -39,6 +39,8 @@ export const PAYLOAD_BYTES_MAX = {
   phase: SMALL_PAYLOAD_BYTES_MAX,
   /** Names of archives that were removed. */
   committed: 64 * KiB,
+  /** One text. */
+  verified: 8 * KiB,
   ended: FAILURE_PAYLOAD_BYTES_MAX,
   disown: 4 * KiB,
   ping: SMALL_PAYLOAD_BYTES_MAX,

@@ -129,7 +129,11 @@ const finish = z.object({
   problems: uint,
 });
 
-const phase = z.object({ phase: z.enum(["assembling", "hashing", "committing"]), done: uint, total: uint });
+const phase = z.object({
+  phase: z.enum(["assembling", "hashing", "committing", "verifying"]),
+  done: uint,
+  total: uint,
+});
 
 const committed = z.object({
   session: uuid,
@@ -138,6 +142,16 @@ const committed = z.object({
   sha256: digest,
   /** Archives that rotation removed for this one. */
   removed: z.array(text).max(1000),
+  /** The archive is read again from the disk now, and Verified follows. */
+  verify: z.literal("pending").optional(),
+});
+
+const verified = z.object({
+  session: uuid,
+  /** `unknown`: it was gone before, or cannot be read. */
+  result: z.enum(["ok", "damaged", "unknown"]),
+  /** What is damaged, or why nobody knows; empty when all is well. */
+  message: text,
 });
 
 const ended = z.object({
@@ -258,6 +272,7 @@ export const MESSAGES = {
   finish,
   phase,
   committed,
+  verified,
   ended,
   disown,
   ping,

@@ -128,6 +128,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       sack: "agent/session",
       phase: "agent/session",
       committed: "agent/session",
+      verified: "agent/session",
       ended: "closed",
       refused: "closed",
     },

@@ -160,6 +160,7 @@ export interface PlanFields {
   readonly windowBytes?: number;
   readonly limitBytesPerSecond?: number;
   readonly giveUpAfterMs?: number;
+  readonly waitVerify?: boolean;
 }
 
 export function agentPlan(fields: PlanFields = {}): BackupPlan {
@@ -186,6 +187,7 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       giveUpAfterMs: fields.giveUpAfterMs ?? 86_400_000,
     },
     workers: 2,
+    waitVerify: fields.waitVerify ?? false,
   };
 }
 

@@ -8,7 +8,8 @@ import type { Message } from "#wire/messages.ts";
 import { AGENT_IDENTITY } from "./agent-world.ts";
 import type { MemoryDisk } from "./memory-disk.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { helloOf, type ScriptConnection, type ServerWorld } from "./server-world.ts";
+import type { ScriptLink } from "./script-client.ts";
+import { helloOf, type ScriptConnection, ServerWorld, type WorldOptions } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
 
 const BASE_DIR = "/srv/backups";
@@ -77,4 +78,29 @@ export function openOf(fields: Partial<Message<"open">> = {}): Message<"open"> {
 
 export function readOf(fields: Partial<Message<"read">> = {}): Message<"read"> {
   return { request: 2, open: 1, file: 0, offset: 0, length: 1000, ...fields };
+}
+
+/** Of a storage that nobody reads: its commit records. */
+export const OWN_FILES = 1;
+export const ARCHIVE_BYTES = someBytes(700_000);
+export const INDEX_BYTES = someBytes(5000, 2);
+
+/** A server with an archive of web-1, its index, and an archive of web-2. */
+export async function plantedWorld(options: WorldOptions = {}): Promise<ServerWorld> {
+  const world = await ServerWorld.start(options);
+  await world.wait(plant(world.disk, `web-1/home/${ARCHIVE}`, ARCHIVE_BYTES));
+  await world.wait(plant(world.disk, `web-1/home/${INDEX}`, INDEX_BYTES));
+  await world.wait(plant(world.disk, `web-2/secret/${ARCHIVE}`, someBytes(1000, 3)));
+  return world;
+}
+
+/** The bytes that answered a request. */
+export function bytesOf(link: ScriptLink, request: number): Buffer {
+  return Buffer.concat(link.bytes.filter((one) => one.request === request).map(({ payload }) => payload));
+}
+
+/** The next answer, which must be a failure. */
+export async function failed(world: ServerWorld, link: ScriptLink): Promise<string> {
+  const { code, message } = await world.wait(link.expect("failed"));
+  return `${code}: ${message}`;
 }

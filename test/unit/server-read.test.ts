@@ -1,17 +1,29 @@
-/** The read desk of a whole server in memory: what an agent may list and read, whatever it asks, and what it costs the server. */
+/** The read desk of a whole server in memory: what an agent may list and read, what it costs the server, and how it ends. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { KiB, MiB } from "#base/units.ts";
-import type { ScriptLink } from "#test/support/script-client.ts";
+import { KiB } from "#base/units.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
-import { ARCHIVE, INDEX, openOf, plant, readHello, readOf, someBytes } from "#test/support/read-kit.ts";
-import { helloOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import {
+  ARCHIVE,
+  ARCHIVE_BYTES,
+  bytesOf,
+  failed,
+  INDEX_BYTES,
+  openOf,
+  OWN_FILES,
+  plant,
+  plantedWorld,
+  readHello,
+  readOf,
+} from "#test/support/read-kit.ts";
+import type { ScriptLink } from "#test/support/script-client.ts";
+import { helloOf, type ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 import { settle } from "#test/support/sim-clock.ts";
 
 let world: ServerWorld | undefined;
 
-async function start(options: WorldOptions = {}): Promise<ServerWorld> {
-  world = await ServerWorld.start(options);
+async function planted(options: WorldOptions = {}): Promise<ServerWorld> {
+  world = await plantedWorld(options);
   return world;
 }
 
@@ -19,29 +31,6 @@ afterEach(async () => {
   await world?.close();
   world = undefined;
 });
-
-/** Of a storage that nobody reads: its commit records. */
-const OWN_FILES = 1;
-const archive = someBytes(700_000);
-const index = someBytes(5000, 2);
-
-async function planted(options: WorldOptions = {}): Promise<ServerWorld> {
-  const w = await start(options);
-  await w.wait(plant(w.disk, `web-1/home/${ARCHIVE}`, archive));
-  await w.wait(plant(w.disk, `web-1/home/${INDEX}`, index));
-  await w.wait(plant(w.disk, `web-2/secret/${ARCHIVE}`, someBytes(1000, 3)));
-  return w;
-}
-
-/** The bytes that answered a request. */
-function bytesOf(link: ScriptLink, request: number): Buffer {
-  return Buffer.concat(link.bytes.filter((one) => one.request === request).map(({ payload }) => payload));
-}
-
-async function failed(w: ServerWorld, link: ScriptLink): Promise<string> {
-  const { code, message } = await w.wait(link.expect("failed"));
-  return `${code}: ${message}`;
-}
 
 describe("an agent that reads", () => {
   test("lists its archives, opens one and its index, and gets their bytes in the order in which it asked", async () => {
@@ -57,8 +46,8 @@ describe("an agent that reads", () => {
     link.send("read", readOf({ request: 4, open: 2, file: 1, offset: 100, length: 50 }));
     link.send("open", openOf({ request: 5, name: "2020-01-01T00-00-00-000Z.tar.gz" }));
     expect(await failed(w, link)).toMatch(/^E_ARCHIVE_UNKNOWN: web-1\/home\/2020.* is gone/);
-    expect(bytesOf(link, 3).equals(archive)).toBe(true);
-    expect(bytesOf(link, 4).equals(index.subarray(100, 150))).toBe(true);
+    expect(bytesOf(link, 3).equals(ARCHIVE_BYTES)).toBe(true);
+    expect(bytesOf(link, 4).equals(INDEX_BYTES.subarray(100, 150))).toBe(true);
     expect(link.bytes.map(({ request, offset, payload }) => [request, offset, payload.length])).toEqual([
       [3, 0, 256 * KiB],
       [3, 256 * KiB, 256 * KiB],
@@ -75,13 +64,13 @@ describe("an agent that reads", () => {
   });
 
   test("gets a list of 10,000 archives in frames that each are small", async () => {
-    const w = await start();
+    const w = await planted();
     for (let n = 0; n < 10_000; n += 1) {
       const time = new Date(n * 3_600_000).toISOString().replaceAll(/[:.]/g, "-");
-      await plant(w.disk, `web-1/home/${time}.tar.gz`, Uint8Array.of(1));
+      await plant(w.disk, `web-1/many/${time}.tar.gz`, Uint8Array.of(1));
     }
     const { link } = await readHello(w);
-    link.send("list", { request: 1, backup: "home", facts: false });
+    link.send("list", { request: 1, backup: "many", facts: false });
     const names: string[] = [];
     for (;;) {
       const { rows, last } = await w.wait(link.expect("archives"));
@@ -102,7 +91,7 @@ describe("an agent that reads", () => {
     link.send("read", readOf({ length: 700_000 }));
     link.send("open", openOf({ request: 3 }));
     expect(await failed(w, link)).toMatch(/^E_ARCHIVE_UNKNOWN/);
-    expect(bytesOf(link, 2).equals(archive)).toBe(true);
+    expect(bytesOf(link, 2).equals(ARCHIVE_BYTES)).toBe(true);
   });
 
   test("hears of its storages that they refuse it, or cannot be used, each by itself", async () => {
@@ -149,146 +138,7 @@ describe("an agent that reads", () => {
     expect(answer).toMatchObject({ request: 2, code: "E_ARCHIVE_READ", errno: "EIO", retry: false });
     expect(answer.message).toBe(`web-1/home/${ARCHIVE} cannot be read at 262144: EIO`);
     await w.clock.advance(100);
-    expect(bytesOf(link, 3).equals(archive.subarray(600_000))).toBe(true);
-  });
-});
-
-describe("an agent that asks for what is not its own", () => {
-  test("sees nothing of another's, under whatever name it asks", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    link.send("list", { request: 1, facts: true });
-    const { rows } = await w.wait(link.expect("archives"));
-    expect(rows.map(({ backup }) => backup)).toEqual(["home"]);
-    await w.wait(link.expect("archives"));
-    link.send("list", { request: 2, backup: "secret", facts: true });
-    expect(await w.wait(link.expect("archives"))).toEqual({ request: 2, rows: [], last: true });
-    link.send("open", openOf({ request: 3, backup: "secret" }));
-    expect(await failed(w, link)).toMatch(/^E_ARCHIVE_UNKNOWN: web-1\/secret\//);
-  });
-
-  test("cannot say it is another one", async () => {
-    const w = await planted();
-    const { link } = w.connect("web-2");
-    link.send("hello", helloOf({ role: "read", agent: "web-1" }));
-    expect((await w.wait(link.expect("refused"))).code).toBe("E_IDENTITY");
-  });
-
-  test("gets nothing for a name that is a path, a companion's, or no archive's at all", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    const names = [
-      ...["", "..", "../../web-2/secret/" + ARCHIVE, `../home/${ARCHIVE}`, INDEX, `${ARCHIVE}.sha256`],
-      ...[`/srv/backups/web-1/home/${ARCHIVE}`, `${ARCHIVE}\0`, "2026-02-30T02-00-00-123Z.tar.gz", `./${ARCHIVE}`],
-    ];
-    for (const [request, name] of names.entries()) {
-      link.send("open", openOf({ request, name: name.slice(0, 64) }));
-      expect(await failed(w, link)).toStartWith("E_ARCHIVE_UNKNOWN");
-    }
-    expect(w.eventsOf("archive.read")).toEqual([]);
-  });
-
-  test("and reaches no file through a link that lies among the archives", async () => {
-    const w = await planted();
-    const name = "2026-02-13T02-00-00-123Z.tar.gz";
-    w.disk.symlink(`/srv/backups/web-2/secret/${ARCHIVE}`, `/srv/backups/web-1/home/${name}`);
-    const { link } = await readHello(w);
-    link.send("list", { request: 1, facts: false });
-    expect((await w.wait(link.expect("archives"))).rows.map((row) => row.name)).toEqual([ARCHIVE]);
-    await w.wait(link.expect("archives"));
-    link.send("open", openOf({ request: 2, name }));
-    expect(await failed(w, link)).toStartWith("E_ARCHIVE_READ");
-  });
-});
-
-describe("an agent that breaks the rules", () => {
-  test("is answered that a range ends beyond the file, and goes on", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    link.send("open", openOf());
-    await w.wait(link.expect("opened"));
-    for (const [offset, length] of [
-      [699_001, 1000],
-      [700_000, 1],
-      [2 ** 52, MiB],
-      [Number.MAX_SAFE_INTEGER - 1, 1],
-    ] as const) {
-      link.send("read", readOf({ offset, length }));
-      expect(await failed(w, link)).toMatch(/^E_ARCHIVE_READ: .* has 700000 bytes, and \d+ were to be read/);
-    }
-    link.send("read", readOf({ offset: 699_000, length: 1000 }));
-    link.send("close", { open: 1 });
-    link.send("open", openOf({ request: 9, indexOnly: true }));
-    expect(await w.wait(link.expect("opened"))).toEqual({ request: 9, indexBytes: 5000 });
-    link.send("read", readOf({ request: 10, open: 9 }));
-    expect(await failed(w, link)).toMatch(/is not open$/);
-    expect(bytesOf(link, 2).equals(archive.subarray(699_000))).toBe(true);
-  });
-
-  test("loses its connection for a number that it did not open, or has closed", async () => {
-    const w = await planted();
-    for (const break_ of [
-      (link: ScriptLink) => link.send("read", readOf({ open: 7 })),
-      (link: ScriptLink) => link.send("close", { open: 7 }),
-      (link: ScriptLink) => link.send("open", openOf()),
-    ]) {
-      const { link } = await readHello(w);
-      link.send("open", openOf());
-      await w.wait(link.expect("opened"));
-      break_(link);
-      expect((await w.wait(link.expect("refused"))).code).toBe("E_PROTOCOL");
-      await w.wait(link.closed());
-    }
-    expect(w.disk.openFiles).toBe(OWN_FILES);
-  });
-
-  test("loses its connection for more requests than may wait", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    link.send("open", openOf());
-    await w.wait(link.expect("opened"));
-    for (let request = 2; request < 80; request += 1) link.send("read", readOf({ request, length: 700_000 }));
-    expect(await w.wait(link.expect("refused"))).toMatchObject({ code: "E_LIMIT" });
-  });
-
-  test("may ask as often as it likes as long as it waits for the answers", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    for (let request = 1; request < 2000; request += 2) {
-      link.send("open", openOf({ request, indexOnly: true }));
-      await w.wait(link.expect("opened"));
-      link.send("close", { open: request });
-    }
-    await w.clock.advance(10);
-    expect([link.isClosed, w.disk.openFiles]).toEqual([false, OWN_FILES]);
-  });
-
-  test("may have sixteen archives open and no more, and gets room again by closing one", async () => {
-    const w = await planted();
-    const { link } = await readHello(w);
-    for (let request = 1; request <= 16; request += 1) {
-      link.send("open", openOf({ request }));
-      await w.wait(link.expect("opened"));
-    }
-    link.send("open", openOf({ request: 17 }));
-    expect(await failed(w, link)).toMatch(/^E_LIMIT: 16 archives are open/);
-    link.send("close", { open: 3 });
-    link.send("open", openOf({ request: 18 }));
-    await w.wait(link.expect("opened"));
-    expect(w.disk.openFiles).toBe(OWN_FILES + 32);
-  });
-
-  test("gets eight read connections, and all agents together 64", async () => {
-    const w = await planted();
-    for (let n = 0; n < 8; n += 1) await readHello(w);
-    const refused = async (agent: string): Promise<string> => {
-      const { link } = w.connect(agent);
-      link.send("hello", helloOf({ role: "read", agent }));
-      return (await w.wait(link.expect("refused"))).message;
-    };
-    expect(await refused("web-1")).toBe("8 connections of agent web-1 read archives already");
-    for (let n = 0; n < 56; n += 1) await readHello(w, `db-${n % 7}`);
-    expect(await refused("web-3")).toBe("64 agents read archives already");
+    expect(bytesOf(link, 3).equals(ARCHIVE_BYTES.subarray(600_000))).toBe(true);
   });
 });
 
@@ -357,7 +207,7 @@ describe("the server", () => {
     await w.wait(link.expect("opened"));
     link.send("read", readOf({ request: 7, open: 6 }));
     await w.clock.advance(100);
-    expect(bytesOf(link, 7).equals(archive.subarray(0, 1000))).toBe(true);
+    expect(bytesOf(link, 7).equals(ARCHIVE_BYTES.subarray(0, 1000))).toBe(true);
     expect(w.disk.openFiles).toBe(OWN_FILES + 2);
   });
 
