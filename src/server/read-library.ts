@@ -67,6 +67,7 @@ export class ReadLibrary {
   async open(agent: string, wish: ReadWish): Promise<LentArchive> {
     const { storage, backup, name, indexOnly } = wish;
     const shelf = await this.#shelf(storage, agent);
+    if (!shelf.config.allowAgentRestore) throw denied(storage);
     for (const part of [agent, backup]) {
       if (!isName(part)) throw new Failure("E_NAME", `${JSON.stringify(part)} is not ${NAME_RULE}`);
     }
@@ -91,22 +92,20 @@ export class ReadLibrary {
       const { rows, failures } = await shelf.turns.run(() =>
         this.#soon(shelf, READ_LIST_MS, () => shelf.stock.list({ storage: name, agent, backup, facts })),
       );
-      const failure = failures[0];
+      // Where it has nothing there is nothing to refuse.
+      const failure = failures[0] ?? (rows.length > 0 && !shelf.config.allowAgentRestore ? denied(name) : undefined);
       return failure === undefined ? { rows: rows.filter((row) => row.agent === agent) } : { failure };
     } catch (error) {
       return { failure: toFailure(error) };
     }
   }
 
-  /** The storage, if the agent may read there and its directory can be used now. */
+  /** The storage, if the agent may use it and its directory can be used now. */
   async #shelf(name: string, agent: string): Promise<Shelf> {
     const { storages, clock, openStock } = this.#options;
     const config = storages.config(name);
     if (!agentAllowed(config.allowAgents, agent)) {
       throw new Failure("E_STORAGE_DENIED", `storage ${name} does not allow agent ${agent}`);
-    }
-    if (!config.allowAgentRestore) {
-      throw new Failure("E_RESTORE_DENIED", `storage ${name} refuses its agents to read: only the server restores`);
     }
     let shelf = this.#shelves.get(name);
     if (shelf === undefined) {
@@ -144,6 +143,10 @@ export class ReadLibrary {
     unwanted.catch(() => undefined);
     return await Promise.race([settled, slow.promise]);
   }
+}
+
+function denied(storage: string): Failure {
+  return new Failure("E_RESTORE_DENIED", `storage ${storage} refuses its agents to read: only the server restores`);
 }
 
 /** What of an archive was opened. */

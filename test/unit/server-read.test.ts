@@ -104,15 +104,20 @@ describe("an agent that reads", () => {
     const w = await planted({ storages });
     await w.disk.rename("/srv/gone", "/srv/away");
     const { link } = await readHello(w);
-    link.send("list", { request: 1, facts: false });
-    const told: string[] = [];
-    for (;;) {
-      const { rows, failure, last } = await w.wait(link.expect("archives"));
-      told.push(...rows.map(({ storage }) => storage));
-      if (failure !== undefined) told.push(`${failure.code} ${failure.retry}`);
-      if (last) break;
-    }
-    expect(told).toEqual(["main", "E_RESTORE_DENIED false", "E_STORAGE_FAILED true"]);
+    const listed = async (): Promise<readonly string[]> => {
+      const told: string[] = [];
+      link.send("list", { request: 1, facts: false });
+      for (;;) {
+        const { rows, failure, last } = await w.wait(link.expect("archives"));
+        told.push(...rows.map(({ storage }) => storage));
+        if (failure !== undefined) told.push(`${failure.code} ${failure.retry}`);
+        if (last) return told;
+      }
+    };
+    // A storage in which it has nothing has nothing to refuse.
+    expect(await listed()).toEqual(["main", "E_STORAGE_FAILED true"]);
+    await w.wait(plant(w.disk, `web-1/home/${ARCHIVE}`, ARCHIVE_BYTES, "/srv/denied"));
+    expect(await listed()).toEqual(["main", "E_RESTORE_DENIED false", "E_STORAGE_FAILED true"]);
     for (const [storage, code] of [
       ["denied", "E_RESTORE_DENIED"],
       ["others", "E_STORAGE_DENIED"],
