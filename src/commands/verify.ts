@@ -2,8 +2,9 @@
 import type { VerifyRequest } from "#cli/verify-command.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { damagesText, verifyExit, verifyJson, type VerifyReport, verifyText } from "#cli/restore-report.ts";
+import { planToVerify } from "#restore/index-plan.ts";
 import { verifyArchive } from "#restore/job-runner.ts";
-import { withProgress } from "./archive-jobs.ts";
+import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
 import { type ArchiveTarget, findArchives } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
 import { attempted } from "./failures.ts";
@@ -33,11 +34,13 @@ async function verifyOne(
   context: CommandContext,
 ): Promise<VerifyReport> {
   const { clock } = context;
-  const opened = await target.open();
+  const indexed = await openWithIndex(target);
   try {
     const startedMs = clock.now();
+    context.stderr.write(indexFaultText(target, indexed.warning));
+    const plan = await planToVerify(indexed);
     const { verification, aborted } = await withProgress(request.progress, "verifying", context, (deps) =>
-      verifyArchive(opened.archive, target.sha256, deps),
+      verifyArchive(indexed.archive, target.sha256, deps, plan),
     );
     return {
       ...verification,
@@ -46,6 +49,6 @@ async function verifyOne(
       durationMs: clock.now() - startedMs,
     };
   } finally {
-    await opened.close();
+    await indexed.close();
   }
 }
