@@ -52,6 +52,8 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  /** Archives that wait for their verification or are being read, in storages that are open. */
+  readonly verifyingCount: number;
   readonly chunkBuffer: ChunkBufferView;
   /** Of storages that are open, since they were opened. */
   readonly staging: readonly StorageStaging[];
@@ -177,6 +179,7 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      verifyingCount: this.#verifier.count,
       chunkBuffer: this.#overview.chunkBuffer(),
       staging: this.#overview.staging(),
     };
