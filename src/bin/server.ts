@@ -1,5 +1,5 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
-import { toFailure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
@@ -9,13 +9,15 @@ import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { LoggingConfig, ServerConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
+import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
-import { type ArchiveTools, catFile, restoreFile, verifyFile } from "./archive-commands.ts";
+import { runArchives } from "./archive-commands.ts";
+import { serverStock } from "./server-archives.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -64,12 +66,11 @@ async function main(argv: readonly string[]): Promise<number> {
           load: () => load(command.configFile),
           identity: identityOf,
         });
-      case "restore":
-        return await restoreFile(command.request, archiveTools());
-      case "verify":
-        return await verifyFile(command.request, archiveTools());
-      case "cat":
-        return await catFile(command.archive, command.path, archiveTools());
+      case "archives":
+        return await runArchives(command.request, {
+          ...{ side: "server", spawn },
+          openStock: () => Promise.resolve(serverStock(command.place, new LinuxDisk(diskRuntime), storageConfig)),
+        });
       case "serve":
         return await serve(command.configFile);
       default:
@@ -83,16 +84,21 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** The first SIGINT or SIGTERM ends the work cleanly, the second one at once. */
-function archiveTools(): ArchiveTools {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT.interrupted);
-    stop.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  return { spawn, signal: stop.signal, clock: systemClock, random: systemRandom, stdout, stderr: process.stderr };
+/** Without a configuration the archives are there all the same. */
+function storageConfig(file: string): ServerConfig {
+  try {
+    const { config, warnings } = load(file);
+    stderr(warningsText(warnings));
+    return config;
+  } catch (error) {
+    throw withoutConfig(toFailure(error));
+  }
+}
+
+function withoutConfig(failure: Failure): Failure {
+  if (failure.code !== "E_CONFIG_READ") return failure;
+  const hint = "Name the configuration file with --config, or without one a storage's directory with --storage-dir.";
+  return new Failure(failure.code, failure.message, { hint, cause: failure });
 }
 
 function load(file: string): Loaded<ServerConfig> {

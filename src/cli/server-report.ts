@@ -3,6 +3,7 @@ import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { PruneView, ServerStatus, SessionsView, StorageView } from "#observe/views.ts";
+import { timeText } from "./time-text.ts";
 import { textTable } from "./text-table.ts";
 
 export function statusText(status: ServerStatus, nowWallMs: number): string {
@@ -119,12 +120,4 @@ export function pruneText({ dryRun, entries }: PruneView): string {
 
 function sizeOrDash(bytes: number | null): string {
   return bytes === null ? "-" : formatSize(bytes);
-}
-
-/** `2026-02-12 02:00:00Z` */
-function timeText(wallMs: number): string {
-  return new Date(wallMs)
-    .toISOString()
-    .replace("T", " ")
-    .replace(/\.\d+Z$/, "Z");
 }

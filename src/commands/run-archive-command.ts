@@ -1,0 +1,33 @@
+/** The archive commands of both programs: from a request to an exit status. */
+import type { ArchiveRequest } from "#cli/archive-command.ts";
+import { runCat } from "./cat.ts";
+import type { CommandContext } from "./command-context.ts";
+import { runDiff } from "./diff.ts";
+import { runFind } from "./find.ts";
+import { runIndexRebuild } from "./index-rebuild.ts";
+import { runList } from "./list.ts";
+import { runLs } from "./ls.ts";
+import { runRestore } from "./restore.ts";
+import { runVerify } from "./verify.ts";
+
+/** Rejects with Failure; E_OUTPUT_CLOSED is no more than the end of it. */
+export async function runArchiveCommand(request: ArchiveRequest, context: CommandContext): Promise<number> {
+  switch (request.command) {
+    case "cat":
+      return await runCat(request, context);
+    case "diff":
+      return await runDiff(request, context);
+    case "find":
+      return await runFind(request, context);
+    case "index":
+      return await runIndexRebuild(request, context);
+    case "ls":
+      return await runLs(request, context);
+    case "list":
+      return await runList(request, context);
+    case "restore":
+      return await runRestore(request, context);
+    case "verify":
+      return await runVerify(request, context);
+  }
+}
