@@ -148,11 +148,12 @@ export class Server {
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
     });
   }
 
