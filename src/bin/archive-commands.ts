@@ -7,6 +7,7 @@ import type { ArchiveRequest } from "#cli/archive-command.ts";
 import type { ProgramSide } from "#cli/archive-arguments.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
+import type { CommandContext } from "#commands/command-context.ts";
 import { runArchiveCommand } from "#commands/run-archive-command.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
@@ -23,12 +24,20 @@ export interface ArchivePrograms {
 }
 
 /** The exit status; what went wrong has been told. Never throws. */
-export async function runArchives(request: ArchiveRequest, program: ArchivePrograms): Promise<number> {
+export function runArchives(request: ArchiveRequest, program: ArchivePrograms): Promise<number> {
+  return inContext(program, (context) => runArchiveCommand(request, context));
+}
+
+/** Runs a command with what archive commands get of this process. As `runArchives`. */
+export async function inContext(
+  program: ArchivePrograms,
+  command: (context: CommandContext) => Promise<number>,
+): Promise<number> {
   const signal = interruption();
   let stock: Promise<ArchiveStock> | undefined;
   const { stderr } = process;
   try {
-    return await runArchiveCommand(request, {
+    return await command({
       side: program.side,
       stock: () => (stock ??= program.openStock(signal)),
       stdout: new StandardOutput(signal),

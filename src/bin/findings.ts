@@ -1,7 +1,9 @@
 /** What a verification comes to for those who keep it: a few words, and a line for each damage with the files that it hits. */
-import { damageText } from "#cli/damage-text.ts";
 import { errnoName } from "#base/errors.ts";
-import { verifyArchive } from "#restore/job-runner.ts";
+import { damageText } from "#cli/damage-text.ts";
+import type { ArchiveAccess } from "#restore/archive-access.ts";
+import type { Damage } from "#restore/damage.ts";
+import { type JobDeps, verifyArchive } from "#restore/job-runner.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import type { Verification } from "#restore/verify.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -16,24 +18,37 @@ export function findingOf({ ok, damaged, damagedCount, sha256, sha256Expected }:
   return { ok: false, what, details: damaged.map(damageText) };
 }
 
-/** What is wrong when an archive's disk gives no answer but an error. Rejects with what says nothing of the archive. */
-export function unreadable(error: unknown): Finding {
-  if (errnoName(error) !== "EIO") throw error;
-  return { ok: false, what: "the disk cannot read it (EIO)", details: [] };
+/** As verifyArchive; a disk that gives an error where the archive's structure is to be read is a damage too. Rejects with all others. */
+export async function judgeArchive(
+  archive: ArchiveAccess,
+  sha256: string | undefined,
+  deps: JobDeps,
+): ReturnType<typeof verifyArchive> {
+  try {
+    return await verifyArchive(archive, sha256, deps);
+  } catch (error) {
+    if (errnoName(error) !== "EIO") throw error;
+    return { verification: unreadable(archive.size), aborted: false };
+  }
+}
+
+const UNREADABLE: Damage = {
+  ...{ fault: "unreadable", message: undefined, chunk: undefined, chunkCount: 1, storedFrom: undefined },
+  ...{ storedTo: undefined, rawFrom: undefined, rawTo: undefined, files: [], entriesLost: true },
+  ...{ after: undefined, before: undefined },
+};
+
+function unreadable(archiveBytes: number): Verification {
+  const damaged = [UNREADABLE];
+  const none = { sha256: "", sha256Expected: undefined };
+  return { ok: false, chunks: 0, entries: 0, archiveBytes, damaged, damagedCount: 1, ...none };
 }
 
 /** For the server: two threads of little urgency, whatever the machine has. */
 export function backgroundVerifier(spawn: SpawnRestoreThread): VerifyArchive {
   return async (archive, sha256, { signal, onStart }) => {
-    const deps = { spawn, signal, cores: 1 };
-    try {
-      const { verification } = await verifyArchive(archive, sha256, {
-        ...deps,
-        onStart: (progress) => onStart(() => progress().archiveBytes),
-      });
-      return findingOf(verification);
-    } catch (error) {
-      return unreadable(error);
-    }
+    const watched: JobDeps["onStart"] = (progress) => onStart(() => progress().archiveBytes);
+    const { verification } = await judgeArchive(archive, sha256, { spawn, signal, cores: 1, onStart: watched });
+    return findingOf(verification);
   };
 }

@@ -134,14 +134,19 @@ export function verifyText(report: VerifyReport): string {
 }
 
 export function verifyJson(report: VerifyReport): string {
+  return `${JSON.stringify(verifyFields(report))}\n`;
+}
+
+/** The object that `verify --json` prints. */
+export function verifyFields(report: VerifyReport): Readonly<Record<string, unknown>> {
   const { archive, ok, chunks, entries, archiveBytes, sha256, sha256Expected, damagedCount } = report;
-  return `${JSON.stringify({
+  return {
     ...{ archive, ok: ok && !report.interrupted, chunks, entries, archiveBytes },
     ...{ sha256, sha256Expected: sha256Expected ?? null },
     damaged: report.damaged.map(damageJson),
     damagedCount,
     durationMs: Math.round(report.durationMs),
-  })}\n`;
+  };
 }
 
 /** For standard error. */

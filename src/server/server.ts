@@ -52,6 +52,8 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  /** Archives that wait for their verification or are being read, in storages that are open. */
+  readonly verifyingCount: number;
   readonly chunkBuffer: ChunkBufferView;
   /** Of storages that are open, since they were opened. */
   readonly staging: readonly StorageStaging[];
@@ -146,11 +148,12 @@ export class Server {
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
     });
   }
 
@@ -177,6 +180,7 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      verifyingCount: this.#verifier.count,
       chunkBuffer: this.#overview.chunkBuffer(),
       staging: this.#overview.staging(),
     };
