@@ -135,6 +135,7 @@ export async function runCommand(
   const context: CommandContext = {
     side: options.side ?? "agent",
     stock: () => Promise.resolve(stock),
+    keepVerification: undefined,
     stdout: { write: options.write ?? keep },
     stderr: {
       write: (text) => {
