@@ -1,6 +1,7 @@
 /**
  * What a verification comes to: every piece's checksums, decompression, every tar header, and the SHA-256 of the whole archive against
- * the one that was stored beside it. What is damaged is named with the files it holds, and the rest is looked at all the same.
+ * the one that was stored beside it. What is damaged is named with the files it holds, and the rest is looked at all the same. What is
+ * wrong with an index is no damage of the archive, and stands apart.
  */
 import { createHash } from "node:crypto";
 import { errnoName } from "#base/errors.ts";
@@ -9,8 +10,19 @@ import type { ArchiveAccess } from "./archive-access.ts";
 import type { Damage } from "./damage.ts";
 import type { TarReport } from "./tar-job.ts";
 
+export type IndexVerdict =
+  /** There is none. */
+  | { readonly state: "none" }
+  /** Every block of it is whole, its chunks are those of the archive, and its entries those of the tar, as far as that can be read. */
+  | { readonly state: "agrees" }
+  | { readonly state: "damaged"; readonly message: string }
+  /** The tar is damaged in a way that leaves nothing to compare with. */
+  | { readonly state: "unchecked" };
+
 export interface Verification {
+  /** Of the archive; what is wrong with its index does not count. */
   readonly ok: boolean;
+  readonly index: IndexVerdict;
   /** Chunks, or what was found to be one; 0 for an archive that is one stream. */
   readonly chunks: number;
   readonly entries: number;
@@ -65,11 +77,12 @@ export function verification(
   chunks: number,
   archiveBytes: number,
   sums: { readonly sha256: string; readonly expected: string | undefined },
+  index: IndexVerdict,
 ): Verification {
   const sameSum = sums.expected === undefined || sums.expected === sums.sha256;
   return {
     ok: report.damageCount === 0 && sameSum,
-    chunks,
+    ...{ index, chunks },
     entries: report.entries,
     archiveBytes,
     damaged: report.damages,
