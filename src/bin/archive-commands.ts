@@ -7,7 +7,7 @@ import type { ArchiveRequest } from "#cli/archive-command.ts";
 import type { ProgramSide } from "#cli/archive-arguments.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
-import type { CommandContext } from "#commands/command-context.ts";
+import type { CommandContext, KeepVerification } from "#commands/command-context.ts";
 import { runArchiveCommand } from "#commands/run-archive-command.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
@@ -19,6 +19,7 @@ export interface ArchivePrograms {
   readonly side: ProgramSide;
   /** Called once, and only when the command needs it. */
   readonly openStock: (signal: AbortSignal) => Promise<ArchiveStock>;
+  readonly keepVerification?: KeepVerification;
   /** A worker is found only from the entry file of an executable. */
   readonly spawn: SpawnRestoreThread;
 }
@@ -40,6 +41,7 @@ export async function inContext(
     return await command({
       side: program.side,
       stock: () => (stock ??= program.openStock(signal)),
+      keepVerification: program.keepVerification,
       stdout: new StandardOutput(signal),
       ...{ stderr, signal, clock: systemClock, random: systemRandom, spawn: program.spawn, argumentBytes },
       temporaryDirectory: tmpdir(),

@@ -14,12 +14,11 @@ import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
-import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
-import { serverStock } from "./server-archives.ts";
+import { serverArchives } from "./server-archives.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
@@ -90,8 +89,8 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 function archivesOf(place: ArchivePlace): ArchivePrograms {
-  const openStock = (): ArchiveStock => serverStock(place, new LinuxDisk(diskRuntime), storageConfig);
-  return { side: "server", spawn, openStock: () => Promise.resolve(openStock()) };
+  const disk = new LinuxDisk(diskRuntime);
+  return { side: "server", spawn, ...serverArchives(place, { disk, load: storageConfig, stderr }) };
 }
 
 /** Without a configuration the archives are there all the same. */

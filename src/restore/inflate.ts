@@ -30,7 +30,8 @@ export function inflatePiece(stored: Uint8Array, spec: InflateSpec, into: Uint8A
   return rawLength === undefined || length === rawLength ? length : "length";
 }
 
-function isDigestOf(bytes: Uint8Array<ArrayBuffer>, digest: Uint8Array): boolean {
+/** Whether this is the SHA-256 of the bytes. */
+export function isDigestOf(bytes: Uint8Array<ArrayBuffer>, digest: Uint8Array): boolean {
   return Buffer.compare(new Bun.CryptoHasher("sha256").update(bytes).digest(), digest) === 0;
 }
 

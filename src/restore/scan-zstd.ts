@@ -24,11 +24,14 @@ interface FrameHeader {
 
 export class ZstdScan implements PieceSource {
   readonly #window: AccessWindow;
-  #offset = 0;
-  #index = 0;
+  #offset: number;
+  #index: number;
 
-  constructor(access: ArchiveAccess) {
+  /** `offset`: where to begin, with the piece of number `index`. */
+  constructor(access: ArchiveAccess, offset = 0, index = 0) {
     this.#window = new AccessWindow(access, WINDOW_BYTES);
+    this.#offset = offset;
+    this.#index = index;
   }
 
   async next(): Promise<Piece | StreamRest | undefined> {
@@ -52,7 +55,7 @@ export class ZstdScan implements PieceSource {
       rawLength: header?.contentBytes,
       crc: undefined,
       digest: undefined,
-      begins: false,
+      ...{ enterAt: undefined, leaveAt: undefined, lost: false },
     };
   }
 

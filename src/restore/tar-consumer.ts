@@ -52,16 +52,25 @@ export class TarConsumer implements PieceSink {
 
   async piece(piece: Piece, slot: Slot, length: number): Promise<void> {
     this.pieceCount += 1;
-    await this.#take({ type: "piece", slot: slot.number, length, piece: infoOf(piece), begins: piece.begins });
+    await this.#take({ type: "piece", slot: slot.number, length, piece: infoOf(piece) });
   }
 
-  async bad(piece: Piece, fault: PieceFault, rawLength: number | undefined): Promise<void> {
+  async bad(
+    piece: Piece,
+    fault: PieceFault,
+    rawLength: number | undefined,
+    resumeAt: number | undefined,
+  ): Promise<void> {
     this.pieceCount += 1;
-    await this.#take({ type: "missing", piece: infoOf(piece), fault, rawLength });
+    await this.#take({ type: "missing", piece: infoOf(piece), fault, rawLength, resumeAt });
   }
 
   async bytes(slot: Slot, length: number): Promise<void> {
     await this.#take({ type: "bytes", slot: slot.number, length });
+  }
+
+  async incomplete(): Promise<void> {
+    await this.#take({ type: "incomplete" });
   }
 
   async broken(fault: PieceFault, offset: number): Promise<void> {
@@ -102,6 +111,6 @@ export class TarConsumer implements PieceSink {
 }
 
 /** Without what is too much for every message. */
-function infoOf({ index, offset, length, rawOffset }: Piece): PieceInfo {
-  return { index, offset, length, rawOffset };
+function infoOf({ index, offset, length, rawOffset, enterAt, leaveAt }: Piece): PieceInfo {
+  return { index, offset, length, rawOffset, enterAt, leaveAt };
 }

@@ -43,7 +43,6 @@ export type ToTar =
       readonly slot: number;
       readonly length: number;
       readonly piece: PieceInfo;
-      readonly begins: boolean;
     }
   | { readonly type: "bytes"; readonly slot: number; readonly length: number }
   | {
@@ -51,8 +50,12 @@ export type ToTar =
       readonly piece: PieceInfo;
       readonly fault: PieceFault;
       readonly rawLength: number | undefined;
+      /** Where in the tar the next entry begins, if an index says so. */
+      readonly resumeAt: number | undefined;
     }
   | { readonly type: "broken"; readonly fault: PieceFault; readonly offset: number }
+  /** What comes may not be all there is: nothing is to be deleted from here on. */
+  | { readonly type: "incomplete" }
   /** One pass over the archive is complete. */
   | { readonly type: "end-pass"; readonly partial: boolean }
   | { readonly type: "finish" }

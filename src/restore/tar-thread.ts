@@ -73,17 +73,19 @@ export class TarThread {
     assert(!this.#ended || message.type === "abort", "a message behind the last one");
     switch (message.type) {
       case "piece":
-        if (message.begins) feed.begin(must(message.piece.rawOffset, "where the piece lies"));
         feed.push(this.#raw(message.slot, message.length), message.piece);
         return this.#taken();
       case "bytes":
         feed.push(this.#raw(message.slot, message.length), undefined);
         return this.#taken();
       case "missing":
-        feed.missing(message.piece, message.fault, message.rawLength);
+        feed.missing(message.piece, message.fault, message.rawLength, message.resumeAt);
         return this.#taken();
       case "broken":
         feed.broken(message.fault, message.offset);
+        return this.#taken();
+      case "incomplete":
+        task.sink.incomplete();
         return this.#taken();
       case "end-pass": {
         feed.endPass(message.partial);
