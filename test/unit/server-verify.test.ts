@@ -39,11 +39,11 @@ async function stop(world: ServerWorld): Promise<void> {
 function held(): { readonly verify: VerifyArchive; readonly go: () => void; readonly begun: () => number } {
   const { promise, resolve } = Promise.withResolvers<void>();
   let begun = 0;
-  const verify: VerifyArchive = async (archive, sha256, task) => {
+  const verify: VerifyArchive = async (wanted, task) => {
     begun += 1;
     const stopped = new Promise<void>((stop) => task.signal.addEventListener("abort", () => stop(), { once: true }));
     await Promise.race([promise, stopped]);
-    return await compareSum(archive, sha256, task);
+    return await compareSum(wanted, task);
   };
   return { verify, go: resolve, begun: () => begun };
 }
