@@ -1,12 +1,13 @@
 /** What a verification comes to for those who keep it: a few words, and a line for each damage with the files that it hits. */
-import { errnoName } from "#base/errors.ts";
+import { errnoName, type Failure } from "#base/errors.ts";
 import { damageText } from "#cli/damage-text.ts";
-import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { Damage } from "#restore/damage.ts";
+import { openIndexed } from "#restore/index-open.ts";
+import { planToVerify } from "#restore/index-plan.ts";
 import { type JobDeps, verifyArchive } from "#restore/job-runner.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import type { Verification } from "#restore/verify.ts";
-import type { VerifyArchive } from "#server/verifier.ts";
+import type { ArchiveToJudge, VerifyArchive } from "#server/verifier.ts";
 import type { Finding } from "#store/damage-mark.ts";
 
 export function findingOf({ ok, damaged, damagedCount, sha256, sha256Expected }: Verification): Finding {
@@ -18,17 +19,24 @@ export function findingOf({ ok, damaged, damagedCount, sha256, sha256Expected }:
   return { ok: false, what, details: damaged.map(damageText) };
 }
 
-/** As verifyArchive; a disk that gives an error where the archive's structure is to be read is a damage too. Rejects with all others. */
-export async function judgeArchive(
-  archive: ArchiveAccess,
-  sha256: string | undefined,
-  deps: JobDeps,
-): ReturnType<typeof verifyArchive> {
+export interface Judgement {
+  readonly verification: Verification;
+  readonly aborted: boolean;
+  /** Failure E_INDEX_DAMAGED: why the index that lies beside the archive was not used. */
+  readonly indexFault: Failure | undefined;
+}
+
+/** As verifyArchive, by the index if there is one; a disk that gives an error where the archive's structure is to be read is a damage too. Rejects with all others. */
+export async function judgeArchive({ archive, index, sha256 }: ArchiveToJudge, deps: JobDeps): Promise<Judgement> {
+  let indexFault: Failure | undefined;
   try {
-    return await verifyArchive(archive, sha256, deps);
+    const indexed = await openIndexed(archive, index);
+    indexFault = indexed.warning;
+    const result = await verifyArchive(archive, sha256, deps, await planToVerify(indexed));
+    return { ...result, indexFault };
   } catch (error) {
     if (errnoName(error) !== "EIO") throw error;
-    return { verification: unreadable(archive.size), aborted: false };
+    return { verification: unreadable(archive.size), aborted: false, indexFault };
   }
 }
 
@@ -46,9 +54,9 @@ function unreadable(archiveBytes: number): Verification {
 
 /** For the server: two threads of little urgency, whatever the machine has. */
 export function backgroundVerifier(spawn: SpawnRestoreThread): VerifyArchive {
-  return async (archive, sha256, { signal, onStart }) => {
+  return async (wanted, { signal, onStart }) => {
     const watched: JobDeps["onStart"] = (progress) => onStart(() => progress().archiveBytes);
-    const { verification } = await judgeArchive(archive, sha256, { spawn, signal, cores: 1, onStart: watched });
+    const { verification } = await judgeArchive(wanted, { spawn, signal, cores: 1, onStart: watched });
     return findingOf(verification);
   };
 }

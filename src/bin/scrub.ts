@@ -5,6 +5,7 @@
 import path from "node:path";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
 import { Failure, toFailure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
 import { damagesText } from "#cli/restore-report.ts";
@@ -20,14 +21,14 @@ import { withProgress } from "#commands/archive-jobs.ts";
 import type { CommandContext } from "#commands/command-context.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
-import { openForReading, type OpenedFile } from "#store/archive-file.ts";
+import { closeOpened, openForReading, type OpenedFile } from "#store/archive-file.ts";
 import type { ListedArchive } from "#store/archive-list.ts";
 import type { Finding } from "#store/damage-mark.ts";
-import type { Disk } from "#store/disk.ts";
+import type { Disk, DiskFile } from "#store/disk.ts";
 import { lookForDue } from "#store/due-archives.ts";
 import { unusable } from "#store/storage-access.ts";
 import { StorageRoot } from "#store/storage-root.ts";
-import { findingOf, judgeArchive } from "./findings.ts";
+import { findingOf, judgeArchive, type Judgement } from "./findings.ts";
 import { recordVerification, type RecordingPlace } from "./verify-records.ts";
 
 export interface ScrubTools extends CommandContext {
@@ -137,8 +138,9 @@ async function scrubOne(
   const opened = await openForReading(root, archive);
   if (opened === undefined) return undefined;
   const startedMs = clock.now();
-  const { verification, aborted } = await read(opened, request, tools);
+  const { verification, aborted, indexFault } = await read(opened, request, tools);
   if (aborted) return undefined;
+  if (indexFault !== undefined) stderr.write(`warning: ${safeText(archive)}: ${safeText(indexFault.message)}\n`);
   const finding: Finding = findingOf(verification);
   const recorded = await recordVerification(
     place,
@@ -154,21 +156,22 @@ async function scrubOne(
   return { ...verification, storage: place.storage, archive, recorded, interrupted: false, durationMs };
 }
 
-async function read(
-  { file, identity, sha256 }: OpenedFile,
-  request: ScrubRequest,
-  tools: ScrubTools,
-): ReturnType<typeof judgeArchive> {
-  const access: ArchiveAccess = {
-    size: identity.bytes,
-    read: (into, offset) => file.read(into, offset),
-    close: () => file.close(),
+async function read(opened: OpenedFile, request: ScrubRequest, tools: ScrubTools): Promise<Judgement> {
+  const { file, identity, sha256, index } = opened;
+  const wanted = {
+    archive: access(file, identity.bytes),
+    index: index === undefined ? undefined : access(index.file, index.bytes),
+    sha256,
   };
   try {
-    return await withProgress(request.progress, "verifying", tools, (deps) => judgeArchive(access, sha256, deps));
+    return await withProgress(request.progress, "verifying", tools, (deps) => judgeArchive(wanted, deps));
   } finally {
-    await access.close();
+    await closeOpened(opened);
   }
+}
+
+function access(file: DiskFile, size: number): ArchiveAccess {
+  return { size, read: (into, offset) => file.read(into, offset), close: () => Promise.resolve() };
 }
 
 function named({ place, archive }: Due, error: unknown): Failure {

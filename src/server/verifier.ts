@@ -7,8 +7,9 @@ import { type Clock, every, type Timer } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
-import type { OpenedFile } from "#store/archive-file.ts";
+import { closeOpened, type OpenedFile } from "#store/archive-file.ts";
 import type { Finding } from "#store/damage-mark.ts";
+import type { DiskFile } from "#store/disk.ts";
 import type { VerifyResult } from "#store/session-types.ts";
 import type { Storage } from "#store/storage.ts";
 import { resultOf } from "#store/verifications.ts";
@@ -25,11 +26,19 @@ export interface VerifyTask {
   readonly onStart: (readBytes: () => number) => void;
 }
 
+export interface ArchiveToJudge {
+  readonly archive: ArchiveAccess;
+  /** Undefined when there is none. It is not to be believed. */
+  readonly index: ArchiveAccess | undefined;
+  /** 64 hex digits that were stored beside it. */
+  readonly sha256: string | undefined;
+}
+
 /**
- * Judges an archive; `sha256` is what was stored beside it, if anything was. What comes when the signal has aborted is not looked at.
+ * Judges an archive. What comes when the signal has aborted is not looked at.
  * Rejects when nothing can be said of the archive.
  */
-export type VerifyArchive = (archive: ArchiveAccess, sha256: string | undefined, task: VerifyTask) => Promise<Finding>;
+export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Finding>;
 
 export interface VerifyWatcher {
   /** Bytes, now and then. */
@@ -193,14 +202,17 @@ export class Verifier {
     return resultOf(finding);
   }
 
-  async #read(job: Job, { file, identity, sha256 }: OpenedFile): Promise<Finding> {
+  async #read(job: Job, opened: OpenedFile): Promise<Finding> {
+    const { file, identity, sha256 } = opened;
     const { clock, busy, verify } = this.#options;
     const { signal } = this.#stop;
     const total = identity.bytes;
     const { storage, archive, by } = job;
     const now = { storage, archive, by, readBytes: (): number => 0, total };
     this.#now = now;
-    const access = new VerifyAccess({ file, size: total, clock, busy, signal });
+    const access = (bytes: DiskFile, size: number): VerifyAccess =>
+      new VerifyAccess({ file: bytes, size, clock, busy, signal });
+    const index = opened.index === undefined ? undefined : access(opened.index.file, opened.index.bytes);
     const ticker = every(clock, PHASE_STEP_MS, () => {
       for (const watcher of this.#watchersOf(job)) watcher.progress(now.readBytes(), total);
     });
@@ -208,10 +220,10 @@ export class Verifier {
       now.readBytes = readBytes;
     };
     try {
-      return await verify(access, sha256, { signal, onStart });
+      return await verify({ archive: access(file, total), index, sha256 }, { signal, onStart });
     } finally {
       ticker.cancel();
-      await access.close();
+      await closeOpened(opened);
     }
   }
 

@@ -152,13 +152,10 @@ describe("a commit that is to be verified", () => {
     const changes = { session, startWallMs: Date.UTC(2026, 0, day) };
     const store = await kit.storage.createSession(request(changes), listen().events);
     for (const chunk of file.chunks) send(store, chunk);
-    return {
-      session,
-      ...(await kit.clock.until(
-        store.finish(proofOf(file), () => undefined),
-        60_000,
-      )),
-    };
+    return await kit.clock.until(
+      store.finish(proofOf(file), () => undefined),
+      60_000,
+    );
   }
   const read: ArchiveIdentity = { bytes: 7000, mtimeMs: 0 };
 
