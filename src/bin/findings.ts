@@ -48,7 +48,7 @@ const UNREADABLE: Damage = {
 
 function unreadable(archiveBytes: number): Verification {
   const damaged = [UNREADABLE];
-  const none = { sha256: "", sha256Expected: undefined };
+  const none = { sha256: "", sha256Expected: undefined, index: { state: "unchecked" } as const };
   return { ok: false, chunks: 0, entries: 0, archiveBytes, damaged, damagedCount: 1, ...none };
 }
 

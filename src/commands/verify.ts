@@ -3,11 +3,18 @@ import { statSync } from "node:fs";
 import { failureText } from "#cli/failure-text.ts";
 import type { VerifyRequest } from "#cli/verify-command.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
-import { damagesText, verifyExit, verifyJson, type VerifyReport, verifyText } from "#cli/restore-report.ts";
+import {
+  damagesText,
+  indexDamageText,
+  verifyExit,
+  verifyJson,
+  type VerifyReport,
+  verifyText,
+} from "#cli/restore-report.ts";
 import { planToVerify } from "#restore/index-plan.ts";
 import { verifyArchive } from "#restore/job-runner.ts";
 import type { Verification } from "#restore/verify.ts";
-import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
+import { openWithIndex, withProgress } from "./archive-jobs.ts";
 import { type ArchiveTarget, findArchives } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
 import { attempted } from "./failures.ts";
@@ -24,6 +31,7 @@ export async function runVerify(request: VerifyRequest, context: CommandContext)
       exits.push(EXIT.failed);
       continue;
     }
+    stderr.write(indexDamageText(report));
     stderr.write(damagesText(report.damaged, report.damagedCount));
     await stdout.write(request.json ? verifyJson(report) : verifyText(report));
     exits.push(verifyExit(report));
@@ -36,13 +44,12 @@ async function verifyOne(
   request: VerifyRequest,
   context: CommandContext,
 ): Promise<VerifyReport> {
-  const { clock, stderr } = context;
+  const { clock } = context;
   // Before it is opened: if another file takes the name meanwhile, what is found is not kept for that one.
   const read = target.file === undefined ? undefined : statSync(target.file, { throwIfNoEntry: false });
   const indexed = await openWithIndex(target);
   try {
     const startedMs = clock.now();
-    stderr.write(indexFaultText(target, indexed.warning));
     const plan = await planToVerify(indexed);
     const { verification, aborted } = await withProgress(request.progress, "verifying", context, (deps) =>
       verifyArchive(indexed.archive, target.sha256, deps, plan),
