@@ -7,6 +7,7 @@ import type { ArchiveRequest } from "#cli/archive-command.ts";
 import type { ProgramSide } from "#cli/archive-arguments.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
+import type { CommandContext, KeepVerification } from "#commands/command-context.ts";
 import { runArchiveCommand } from "#commands/run-archive-command.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
@@ -18,19 +19,29 @@ export interface ArchivePrograms {
   readonly side: ProgramSide;
   /** Called once, and only when the command needs it. */
   readonly openStock: (signal: AbortSignal) => Promise<ArchiveStock>;
+  readonly keepVerification?: KeepVerification;
   /** A worker is found only from the entry file of an executable. */
   readonly spawn: SpawnRestoreThread;
 }
 
 /** The exit status; what went wrong has been told. Never throws. */
-export async function runArchives(request: ArchiveRequest, program: ArchivePrograms): Promise<number> {
+export function runArchives(request: ArchiveRequest, program: ArchivePrograms): Promise<number> {
+  return inContext(program, (context) => runArchiveCommand(request, context));
+}
+
+/** Runs a command with what archive commands get of this process. As `runArchives`. */
+export async function inContext(
+  program: ArchivePrograms,
+  command: (context: CommandContext) => Promise<number>,
+): Promise<number> {
   const signal = interruption();
   let stock: Promise<ArchiveStock> | undefined;
   const { stderr } = process;
   try {
-    return await runArchiveCommand(request, {
+    return await command({
       side: program.side,
       stock: () => (stock ??= program.openStock(signal)),
+      keepVerification: program.keepVerification,
       stdout: new StandardOutput(signal),
       ...{ stderr, signal, clock: systemClock, random: systemRandom, spawn: program.spawn, argumentBytes },
       temporaryDirectory: tmpdir(),

@@ -3,6 +3,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
+import type { ArchivePlace } from "#cli/archive-arguments.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadServerConfig } from "#config/load.ts";
@@ -16,8 +17,9 @@ import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
-import { runArchives } from "./archive-commands.ts";
-import { serverStock } from "./server-archives.ts";
+import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
+import { serverArchives } from "./server-archives.ts";
+import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -41,6 +43,7 @@ const spawnBackground: SpawnRestoreThread = (kind) => {
   return new Worker(url.href, { smol: true });
 };
 
+/** As above. */
 const diskRuntime = {
   privileged: process.getuid?.() === 0,
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
@@ -67,10 +70,11 @@ async function main(argv: readonly string[]): Promise<number> {
           identity: identityOf,
         });
       case "archives":
-        return await runArchives(command.request, {
-          ...{ side: "server", spawn },
-          openStock: () => Promise.resolve(serverStock(command.place, new LinuxDisk(diskRuntime), storageConfig)),
-        });
+        return await runArchives(command.request, archivesOf(command.place));
+      case "scrub":
+        return await inContext(archivesOf(command.request.place), (context) =>
+          runScrub(command.request, { ...context, disk: new LinuxDisk(diskRuntime), load: storageConfig }),
+        );
       case "serve":
         return await serve(command.configFile);
       default:
@@ -82,6 +86,11 @@ async function main(argv: readonly string[]): Promise<number> {
     stderr(failureText(error));
     return toFailure(error).exitCode;
   }
+}
+
+function archivesOf(place: ArchivePlace): ArchivePrograms {
+  const disk = new LinuxDisk(diskRuntime);
+  return { side: "server", spawn, ...serverArchives(place, { disk, load: storageConfig, stderr }) };
 }
 
 /** Without a configuration the archives are there all the same. */

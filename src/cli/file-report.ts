@@ -25,15 +25,25 @@ const TYPE_LETTERS: Readonly<Record<string, string>> = {
   ...{ char: "c", block: "b", fifo: "p" },
 };
 
-/** `-rwsr-xr-x`; a hard link's first letter is `h`, as GNU tar shows it. */
+const MODES_KEPT_MAX = 1000;
+const modes = new Map<string, string>();
+
+/** `-rwsr-xr-x`; a hard link's first letter is `h`, as GNU tar shows it. There are few different ones. */
 export function modeText(type: string, mode: number): string {
-  const bits = (shift: number, special: number, letter: string): string => {
-    const [read, write, execute] = [(mode >> shift) & 4, (mode >> shift) & 2, (mode >> shift) & 1];
-    const plain = execute === 0 ? "-" : "x";
-    const last = (mode & special) === 0 ? plain : execute === 0 ? letter.toUpperCase() : letter;
-    return `${read === 0 ? "-" : "r"}${write === 0 ? "-" : "w"}${last}`;
-  };
-  return `${TYPE_LETTERS[type] ?? "?"}${bits(6, 0o4000, "s")}${bits(3, 0o2000, "s")}${bits(0, 0o1000, "t")}`;
+  const key = `${type}${mode}`;
+  const known = modes.get(key);
+  if (known !== undefined) return known;
+  const text = `${TYPE_LETTERS[type] ?? "?"}${bits(mode, 6, 0o4000, "s")}${bits(mode, 3, 0o2000, "s")}${bits(mode, 0, 0o1000, "t")}`;
+  if (modes.size >= MODES_KEPT_MAX) modes.clear();
+  modes.set(key, text);
+  return text;
+}
+
+function bits(mode: number, shift: number, special: number, letter: string): string {
+  const [read, write, execute] = [(mode >> shift) & 4, (mode >> shift) & 2, (mode >> shift) & 1];
+  const plain = execute === 0 ? "-" : "x";
+  const last = (mode & special) === 0 ? plain : execute === 0 ? letter.toUpperCase() : letter;
+  return `${read === 0 ? "-" : "r"}${write === 0 ? "-" : "w"}${last}`;
 }
 
 /** Of a device its numbers, as `ls -l` has them. */

@@ -6,6 +6,7 @@ import { helpText } from "./help.ts";
 import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
+import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 
 export type ServerCommand =
@@ -15,6 +16,7 @@ export type ServerCommand =
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
   /** One of those that look into archives. */
   | { readonly command: "archives"; readonly place: ArchivePlace; readonly request: ArchiveRequest }
+  | { readonly command: "scrub"; readonly request: ScrubRequest }
   /** What stands after `pki`, unread: pki-tools has its own command line and help. */
   | { readonly command: "pki"; readonly args: readonly string[] }
   | AskCommand;
@@ -129,6 +131,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
       ],
     },
     ...archiveCommands("server"),
+    SCRUB_COMMAND,
     {
       name: "pki",
       what: "Make and show the CA and certificates; nbackup-server pki --help says more.",
@@ -153,6 +156,7 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   if (parsed.command === "pki") return { command: "pki", args: parsed.positionals };
   const request = archiveRequest(parsed);
   if (request !== undefined) return { command: "archives", place: archivePlace(parsed, "server"), request };
+  if (parsed.command === "scrub") return { command: "scrub", request: scrubRequest(parsed) };
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
   const json = parsed.flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };

@@ -14,6 +14,7 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
     `${sessionCount} of ${sessionsMax} sessions run, ${waitingCount} agents wait, ${connectionCount} connections, ` +
       `${formatSize(memoryBytes)} of ${formatSize(memoryBytesMax)} memory`,
   ];
+  if (status.verifying !== null) lines.push(verifyingText(status));
   if (lostRecords.failing) lines.push("events and history cannot be written: see the log and the disk of state_dir");
   const table = textTable(
     [
@@ -32,6 +33,14 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
     ]),
   );
   return `${lines.map((line) => `${line}\n`).join("")}\n${table}${storages.map((one) => trouble(one, nowWallMs)).join("")}`;
+}
+
+function verifyingText({ verifying, storages }: ServerStatus): string {
+  if (verifying === null) return "";
+  const { storage, archive, done, total, by } = verifying;
+  const waiting = storages.reduce((sum, one) => sum + one.verifyingCount, 0) - 1;
+  const part = total > 0 ? `${Math.floor((100 * done) / total)} % of ${formatSize(total)}` : formatSize(done);
+  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more wait` : ""}`;
 }
 
 function trouble({ name, code, message, sinceWallMs }: StorageView, nowWallMs: number): string {
@@ -80,8 +89,9 @@ export function historyText(records: readonly SessionRecord[]): string {
   );
 }
 
-function outcomeText({ outcome, repeats }: SessionRecord): string {
-  return repeats === 0 ? outcome : `${outcome} (and ${repeats} more)`;
+function outcomeText({ outcome, repeats, verify }: SessionRecord): string {
+  const judged = verify === "none" ? outcome : `${outcome}, verify ${verify}`;
+  return repeats === 0 ? judged : `${judged} (and ${repeats} more)`;
 }
 
 export function eventsText(records: readonly EventRecord[]): string {

@@ -31,13 +31,13 @@ export function verifyCommand(side: ProgramSide): CommandSpec {
       ...placeOptions(side),
       PROGRESS_OPTION,
       jsonOption(
-        "Print one JSON object per archive: archive, ok, chunks, entries, archiveBytes, sha256, sha256Expected, damaged[], damagedCount and durationMs.",
+        "Print one JSON object per archive: archive, ok, chunks, entries, archiveBytes, sha256, sha256Expected, index (none, agrees, damaged or unchecked), indexDamage, damaged[], damagedCount and durationMs.",
       ),
     ],
     positionals: [archivePositional(side, { more })],
     details: [
       TIME_DETAIL,
-      "Every chunk's checksums, every compressed chunk, every tar header, and the SHA-256 of the archive, if it was recorded. Exits with 1 when anything is damaged.",
+      "Every chunk's checksums, every compressed chunk, every tar header, and the SHA-256 of the archive, if it was recorded; and that the index beside it tells of this archive. Exits with 1 when an archive is damaged. A damaged index is a warning: index rebuild makes it again.",
     ],
   };
 }

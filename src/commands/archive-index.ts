@@ -7,6 +7,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import type { ProgramSide } from "#cli/archive-arguments.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { openIndexed } from "#restore/index-open.ts";
 import { indexSource } from "#restore/index-source.ts";
 import type { ArchiveTarget } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
@@ -85,9 +86,26 @@ export class ArchiveIndex {
       await this.rebuild(`has a damaged index (${message})`);
       return;
     }
-    const { storedBytes } = this.#reader.totals;
-    if (storedBytes === this.target.archiveBytes) return;
-    await this.rebuild(`is ${this.target.archiveBytes} bytes long, its index is of one of ${storedBytes}`);
+    if (this.#reader.totals.storedBytes !== this.target.archiveBytes) await this.#checkOwn(access);
+  }
+
+  /** An index of another length may be another archive's, or that of one that ends too early. */
+  async #checkOwn(access: ArchiveAccess): Promise<void> {
+    const { archive, close } = await this.target.open();
+    let warning: Failure | undefined;
+    try {
+      ({ warning } = await openIndexed(archive, access));
+    } finally {
+      await close();
+    }
+    if (warning !== undefined) {
+      await this.rebuild(`has no good index (${warning.message})`);
+      return;
+    }
+    const { name, archiveBytes } = this.target;
+    const missing = this.reader.totals.storedBytes - archiveBytes;
+    this.#context.stderr.write(`warning: ${safeText(name)} ends too early: ${missing} bytes of it are missing\n`);
+    this.damageCount += 1;
   }
 
   async #closeIndex(): Promise<void> {

@@ -1,11 +1,32 @@
 /** How restore, cat and verify run: with threads for as long as they take, and a display of the progress beside them if one is wanted. */
+import type { Failure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import { ProgressDisplay } from "#cli/progress-display.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { type IndexedArchive, openIndexed } from "#restore/index-open.ts";
 import type { JobDeps, JobProgress } from "#restore/job-runner.ts";
+import type { ArchiveTarget } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
 
 const NO_PATH = new Uint8Array(0);
 const COLUMNS_DEFAULT = 80;
+
+/** Opens an archive with its index, if that can be believed to be its own. */
+export async function openWithIndex(target: ArchiveTarget): Promise<IndexedArchive & { close(): Promise<void> }> {
+  const { archive, index, close } = await target.open();
+  try {
+    return { ...(await openIndexed(archive, index)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** For standard error: why an index was of no use. Empty when it was, or when there is none. */
+export function indexFaultText({ name }: ArchiveTarget, fault: Failure | undefined): string {
+  if (fault === undefined) return "";
+  return `warning: ${safeText(name)}: ${safeText(fault.message)}\nHINT: ${fault.hint}\n`;
+}
 
 /** Runs the work with a display beside it, if one is wanted, which leaves a clean line behind. */
 export async function withProgress<T>(

@@ -5,8 +5,9 @@
 import type { Clock } from "#base/clock.ts";
 import type { Random } from "#base/random.ts";
 import type { ProgramSide } from "#cli/archive-arguments.ts";
-import type { ArchiveStock } from "#restore/archive-stock.ts";
+import type { ArchiveRow, ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import type { Verification } from "#restore/verify.ts";
 
 /** The thread that takes entries writes to standard output by itself. */
 export const STDOUT_FD = 1;
@@ -30,10 +31,19 @@ export interface ProcessUser {
   readonly gids: readonly number[];
 }
 
+/** Keeps what a whole read of an archive of the stock has found. `read`: which file it was. Rejects with Failure. */
+export type KeepVerification = (
+  row: ArchiveRow,
+  read: { readonly bytes: number; readonly mtimeMs: number },
+  verification: Verification,
+) => Promise<void>;
+
 export interface CommandContext {
   readonly side: ProgramSide;
   /** Opened when a command first asks for it: an archive that is named by its file needs none. Whoever made the context closes it. */
   readonly stock: () => Promise<ArchiveStock>;
+  /** Undefined where nothing is kept: on the agent, and in a directory that no configuration names. */
+  readonly keepVerification: KeepVerification | undefined;
   readonly stdout: TextOutput;
   readonly stderr: Diagnostics;
   readonly clock: Clock;

@@ -3,10 +3,11 @@ import { mkdirSync } from "node:fs";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { RestoreRequest } from "#cli/restore-command.ts";
 import { type RestoreReport, restoreExit, restoreJson, restoreProblemsText, restoreText } from "#cli/restore-report.ts";
+import { planFor } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
 import type { RunResult } from "#restore/run.ts";
 import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
-import { withProgress } from "./archive-jobs.ts";
+import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
 import { findArchive } from "./archive-target.ts";
 import { type CommandContext, STDOUT_FD } from "./command-context.ts";
 
@@ -16,7 +17,7 @@ const CLOCK_SLACK_S = 2;
 export async function runRestore(request: RestoreRequest, context: CommandContext): Promise<number> {
   const { clock, stdout, stderr } = context;
   const target = await findArchive(request.archive, context);
-  const opened = await target.open();
+  const indexed = await openWithIndex(target);
   try {
     const startedMs = clock.now();
     const paths = request.paths.map((path) => context.argumentBytes(path));
@@ -25,15 +26,17 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
       request.to === undefined
         ? { kind: "copy", paths, fd: STDOUT_FD }
         : restoreJob(request, paths, context.argumentBytes(request.to), context);
+    const plan = await planFor(indexed, paths);
     const result = await withProgress(request.progress, "restoring", context, (deps) =>
-      runArchiveJob(opened.archive, job, deps),
+      runArchiveJob(indexed.archive, job, deps, plan),
     );
+    stderr.write(indexFaultText(target, result.indexFault));
     const report = reportOf(target.name, request, result, clock.now() - startedMs);
     stderr.write(restoreProblemsText(report));
     if (request.to !== undefined) await stdout.write(request.json ? restoreJson(report) : restoreText(report));
     return restoreExit(report);
   } finally {
-    await opened.close();
+    await indexed.close();
   }
 }
 

@@ -5,7 +5,7 @@ import type { CommandContext } from "./command-context.ts";
 
 /** Text that goes out in one write. */
 const WRITE_CHARS = 64 * 1024;
-/** The first lines are there as soon as they are known. */
+/** The first lines are there as soon as they are known: of a large batch before all of it was looked at. */
 const FIRST_WRITE_CHARS = 4 * 1024;
 
 /** How many there were. Rejects with E_INTERRUPTED when the signal aborts. */
@@ -22,6 +22,11 @@ export async function writeLines<T>(
       text += line(item);
       count += 1;
       if (text.length < most) continue;
+      await stdout.write(text);
+      text = "";
+      most = WRITE_CHARS;
+    }
+    if (most === FIRST_WRITE_CHARS && text !== "") {
       await stdout.write(text);
       text = "";
       most = WRITE_CHARS;

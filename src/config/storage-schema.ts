@@ -84,7 +84,7 @@ const shape = {
   verify_integrity: setting(
     flag(),
     false,
-    "After a commit, decompress and walk the archive before anything older is removed.",
+    "After a commit, and its answer to the agent, decompress and walk the archive before anything older is removed.",
     "Every chunk is already compared by digest; this reads the archive a second time.",
   ),
   allow_agent_restore: setting(

@@ -3,8 +3,10 @@
  * the headers in the archive must be those that the index tells of; if one is not, all of the archive is read without the index. So is
  * an archive that has none.
  *
- * What is believed of an index: that a path which it does not have is not in the archive, and that behind the last entry of a directory
- * nothing more of it comes. Every block of an index has a checksum, so only an index that was made to lie can be wrong there.
+ * A path that the index does not have is not in the archive: the entries that it would stand between are compared, and nothing lies
+ * between them. The same shows that a directory has no more than the index tells. What is believed is that the archive is sorted, as
+ * all of ours are; that other archives' indexes, which are not, have every entry; and that the table of chunks tells where they begin,
+ * until what begins there is another entry than the index tells. Every block of an index has a checksum, so only one that was made to lie can be wrong there.
  */
 import type { TableChunk } from "#archive/index-format.ts";
 import { entryEnd, type IndexReader } from "#archive/index-reader.ts";
@@ -13,7 +15,7 @@ import type { ArchiveAccess } from "./archive-access.ts";
 import { archiveFormat, scanArchive } from "./archive-format.ts";
 import type { IndexedArchive } from "./index-open.ts";
 import { IndexProbe } from "./index-probe.ts";
-import { type EntryRange, rangesBelow, rangesOf } from "./index-ranges.ts";
+import { entriesBelowAll, entriesOfAll, type FoundEntries } from "./index-ranges.ts";
 import { contradiction, IndexTrust, mustBeIndexDamage } from "./index-trust.ts";
 import type { Plan } from "./run.ts";
 import { Selection } from "./selection.ts";
@@ -34,7 +36,7 @@ export async function planFor(indexed: IndexedArchive, paths: readonly Uint8Arra
   const planner = new Planner(indexed);
   const plan = selection.isAll
     ? await planner.whole()
-    : await planner.partial((index) => rangesBelow(index, selection.paths));
+    : await planner.partial((index) => entriesBelowAll(index, selection.paths));
   return planner.job(plan);
 }
 
@@ -48,7 +50,7 @@ export async function planToVerify(indexed: IndexedArchive): Promise<JobPlan> {
 export async function planForFile(indexed: IndexedArchive, path: Uint8Array): Promise<JobPlan> {
   const { paths } = new Selection([path]);
   const planner = new Planner(indexed);
-  return planner.job(await planner.partial((index) => rangesOf(index, paths)));
+  return planner.job(await planner.partial((index) => entriesOfAll(index, paths)));
 }
 
 class Planner {
@@ -67,7 +69,7 @@ class Planner {
   job(plan: Plan): JobPlan {
     return {
       plan,
-      again: (wanted) => this.partial((index) => rangesOf(index, wanted)),
+      again: (wanted) => this.partial((index) => entriesOfAll(index, wanted)),
       trust: this.#trust,
       index: this.#trust.fault === undefined ? this.#index : undefined,
     };
@@ -82,14 +84,15 @@ class Planner {
     return { source: this.#pieces(index, [run], Math.min(storedBytes, this.#archive.size), true), partial: false };
   }
 
-  async partial(find: (index: IndexReader) => Promise<readonly EntryRange[] | undefined>): Promise<Plan> {
+  async partial(find: (index: IndexReader) => Promise<FoundEntries | undefined>): Promise<Plan> {
     const index = this.#index;
     if (index === undefined || this.#trust.fault !== undefined) return await this.#linear();
     try {
-      const ranges = await find(index);
-      if (ranges === undefined) return await this.whole();
-      await this.#probe(index, ranges);
-      const { runs, bytes } = await runsOf(index, ranges);
+      const found = await find(index);
+      if (found === undefined) return await this.whole();
+      const probe = new IndexProbe(this.#archive, index);
+      for (const entry of found.proofs) await probe.check(entry);
+      const { runs, bytes } = await runsOf(index, found.ranges);
       return { source: this.#pieces(index, runs, bytes, false), partial: true };
     } catch (error) {
       this.#trust.distrust(mustBeIndexDamage(error));
@@ -100,14 +103,6 @@ class Planner {
   async #linear(): Promise<Plan> {
     const format = await archiveFormat(this.#archive);
     return { source: scanArchive(this.#archive, format), partial: false };
-  }
-
-  async #probe(index: IndexReader, ranges: readonly EntryRange[]): Promise<void> {
-    const probe = new IndexProbe(this.#archive, index);
-    for (const { first, last } of ranges) {
-      await probe.check(first);
-      if (last.number !== first.number) await probe.check(last);
-    }
   }
 
   #pieces(index: IndexReader, runs: readonly ChunkRun[], bytesTotal: number, whole: boolean): TablePieces {
@@ -133,14 +128,14 @@ async function entryBehind(index: IndexReader, rawOffset: number): Promise<numbe
 /** The chunks that have the ranges, and how many bytes those are. Ranges that meet in one chunk are read as one. */
 async function runsOf(
   index: IndexReader,
-  ranges: readonly EntryRange[],
+  ranges: FoundEntries["ranges"],
 ): Promise<{ readonly runs: readonly ChunkRun[]; readonly bytes: number }> {
   const runs: ChunkRun[] = [];
   let bytes = 0;
   /** Stored bytes up to here are counted. */
   let counted = 0;
-  for (const { first, to } of ranges) {
-    const from = await chunkOf(index, first.headersAt);
+  for (const { from: rawFrom, to } of ranges) {
+    const from = await chunkOf(index, rawFrom);
     const until = await chunkOf(index, to - 1);
     const end = until.storedOffset + until.storedLength;
     bytes += Math.max(0, end - Math.max(counted, from.storedOffset));
@@ -149,7 +144,7 @@ async function runsOf(
     if (before !== undefined && from.number <= before.last) {
       runs[runs.length - 1] = { ...before, last: Math.max(before.last, until.number), leaveAt: to };
     } else {
-      runs.push({ first: from.number, last: until.number, enterAt: first.headersAt, leaveAt: to });
+      runs.push({ first: from.number, last: until.number, enterAt: rawFrom, leaveAt: to });
     }
   }
   return { runs, bytes };

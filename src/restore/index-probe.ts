@@ -24,14 +24,14 @@ export class IndexProbe {
   readonly #archive: ArchiveAccess;
   readonly #index: IndexReader;
   readonly #judge: IndexJudge;
-  readonly #raw = new Uint8Array(PIECE_RAW_BYTES_MAX);
+  #raw = new Uint8Array(0);
   /** The chunk in `#raw`. */
   #kept: { readonly number: number; readonly raw: Uint8Array } | undefined;
 
   constructor(archive: ArchiveAccess, index: IndexReader) {
     this.#archive = archive;
     this.#index = index;
-    this.#judge = new IndexJudge(archive, false);
+    this.#judge = new IndexJudge(archive, index, false);
   }
 
   /**
@@ -88,6 +88,7 @@ export class IndexProbe {
       ...{ enterAt: undefined, leaveAt: undefined, lost: false },
     };
     this.#kept = undefined;
+    if (this.#raw.length < rawLength) this.#raw = new Uint8Array(rawLength);
     const stored = new Uint8Array(storedLength);
     const outcome = await this.#read(piece, stored);
     if (typeof outcome === "number") {

@@ -31,7 +31,7 @@ export interface Piece {
   readonly enterAt: number | undefined;
   /** What lies behind this raw offset is not wanted, nor is the piece behind it the next one; the last entry ends there. */
   readonly leaveAt: number | undefined;
-  /** Known to be damaged when the table was made. */
+  /** It was damaged when the table was made. */
   readonly lost: boolean;
 }
 

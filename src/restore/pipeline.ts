@@ -121,9 +121,11 @@ class Pipeline {
       if (errnoName(error) !== "EIO") throw error;
       return { outcome: "unreadable", length: 0 };
     }
-    if (piece.lost) return { outcome: "damaged", length: got };
     if (got < piece.length) return { outcome: length < piece.length ? "too-long" : "missing", length: got };
-    return { outcome: await this.#options.inflater.inflate(slot, got, piece), length: got };
+    const outcome = await this.#options.inflater.inflate(slot, got, piece);
+    // Of a lost one nobody knew how long it would be, and what follows lies as if it were not there.
+    const isUnknown = piece.lost && piece.rawLength === undefined && typeof outcome === "number";
+    return { outcome: isUnknown ? "length" : outcome, length: got };
   }
 
   async #deliver(job: Job): Promise<void> {

@@ -5,12 +5,11 @@
  */
 import type { CompressionMode } from "#base/chunk.ts";
 import type { TableChunk } from "#archive/index-format.ts";
-import type { Batches, ChunkPlace } from "#archive/index-reader.ts";
 import { must } from "#base/assert.ts";
 import type { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import { scanArchive } from "./archive-format.ts";
-import { IndexJudge } from "./index-judge.ts";
+import { type ChunkTable, IndexJudge } from "./index-judge.ts";
 import { contradiction, type IndexTrust, mustBeIndexDamage } from "./index-trust.ts";
 import {
   type Piece,
@@ -29,11 +28,6 @@ export interface ChunkRun {
   readonly enterAt: number | undefined;
   /** Raw offset behind the last entry that is wanted. */
   readonly leaveAt: number | undefined;
-}
-
-/** As IndexReader has it. */
-export interface ChunkTable {
-  chunks(place: ChunkPlace): Batches<TableChunk>;
 }
 
 export interface TableOptions {
@@ -73,7 +67,7 @@ export class TablePieces implements PieceSource {
 
   constructor(options: TableOptions) {
     this.#options = options;
-    this.#judge = new IndexJudge(options.access, options.strict);
+    this.#judge = new IndexJudge(options.access, options.table, options.strict);
     this.#rows = rowsOf(options.table, options.runs);
     this.#bytesTotal = options.bytesTotal;
   }

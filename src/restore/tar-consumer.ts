@@ -1,6 +1,7 @@
 /** The thread that takes entries, seen from the main thread: messages go in order, and answers come in the same order. */
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import type { IndexAgreement } from "./index-agreement.ts";
 import type { PieceSink } from "./pipeline.ts";
 import type { Piece, PieceFault } from "./piece.ts";
 import type { Slot } from "./slots.ts";
@@ -39,6 +40,8 @@ export class TarConsumer implements PieceSink {
   readonly #ask: AskTar;
   /** As of the last piece. */
   progress: TarProgress = NO_PROGRESS;
+  /** Is told what the archive has, to compare it with an index. */
+  agreement: IndexAgreement | undefined;
   /** Pieces handed over, and those that were bad. */
   pieceCount = 0;
 
@@ -62,6 +65,8 @@ export class TarConsumer implements PieceSink {
     resumeAt: number | undefined,
   ): Promise<void> {
     this.pieceCount += 1;
+    const from = piece.rawOffset;
+    if (from !== undefined) this.agreement?.lost(from, from + (rawLength ?? 0));
     await this.#take({ type: "missing", piece: infoOf(piece), fault, rawLength, resumeAt });
   }
 
@@ -100,7 +105,9 @@ export class TarConsumer implements PieceSink {
 
   async #take(message: ToTar): Promise<void> {
     const answer = await this.#answer(message);
-    if (answer.type === "taken") this.progress = answer.progress;
+    if (answer.type !== "taken") return;
+    this.progress = answer.progress;
+    if (answer.seen !== undefined) await this.agreement?.seen(answer.seen);
   }
 
   async #answer(message: ToTar): Promise<FromTar> {

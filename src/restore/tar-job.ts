@@ -4,6 +4,7 @@ import type { ErrorCode } from "#base/catalogue.ts";
 import type { Damage } from "./damage.ts";
 import type { PieceFault } from "./piece.ts";
 import type { RestoreProblem } from "./problems.ts";
+import type { SeenEntries } from "./seen-entries.ts";
 import type { SlotMemory } from "./slots.ts";
 import type { PieceInfo } from "./tar-feed.ts";
 import type { TreeCounts } from "./tree-options.ts";
@@ -33,8 +34,8 @@ export type TarJob =
   | { readonly kind: "cat"; readonly path: Uint8Array; readonly fd: number }
   /** The entries as they are, as a tar to a descriptor. */
   | { readonly kind: "copy"; readonly paths: readonly Uint8Array[]; readonly fd: number }
-  /** Nothing but a look. */
-  | { readonly kind: "verify" };
+  /** Nothing but a look; `compare`: what was seen is told, to be compared with an index. */
+  | { readonly kind: "verify"; readonly compare: boolean };
 
 export type ToTar =
   | { readonly type: "start"; readonly slots: readonly SlotMemory[]; readonly job: TarJob }
@@ -80,7 +81,7 @@ export interface TarReport {
 }
 
 export type FromTar =
-  | { readonly type: "taken"; readonly progress: TarProgress }
+  | { readonly type: "taken"; readonly progress: TarProgress; readonly seen: SeenEntries | undefined }
   /** Names of entries that another pass has to bring: hard links wait for their content. */
   | { readonly type: "pass"; readonly wanted: readonly Uint8Array[] }
   | { readonly type: "report"; readonly report: TarReport }

@@ -13,6 +13,7 @@ import { Output } from "./output.ts";
 import { RestoreProblems } from "./problems.ts";
 import type { MayDelete } from "./remove.ts";
 import { nameStart } from "./safe-path.ts";
+import { type SeenEntries, SeenSink } from "./seen-entries.ts";
 import { Selection } from "./selection.ts";
 import { type Slot, viewSlots } from "./slots.ts";
 import { type EntrySink, TarFeed } from "./tar-feed.ts";
@@ -30,6 +31,8 @@ interface Task {
   beginLinks(): void;
   finish(): void;
   abort(): void;
+  /** What came since it was asked last. */
+  seen?(): SeenEntries | undefined;
 }
 
 /**
@@ -121,6 +124,7 @@ export class TarThread {
     return {
       type: "taken",
       progress: { entries, bytes: this.#task?.counts.bytes ?? 0, path: this.#feed?.lastPath },
+      seen: this.#task?.seen?.(),
     };
   }
 
@@ -145,7 +149,7 @@ function makeTask(job: TarJob, problems: RestoreProblems): Task {
     case "copy":
       return copyTask(job.paths, job.fd, problems);
     case "verify":
-      return { ...NOTHING, sink: LOOK_ONLY, counts: { restored: 0, kept: 0, bytes: 0, deleted: 0 } };
+      return verifyTask(job.compare);
   }
 }
 
@@ -163,6 +167,13 @@ const LOOK_ONLY: EntrySink = {
   entryEnd: () => undefined,
   incomplete: () => undefined,
 };
+
+function verifyTask(compare: boolean): Task {
+  const counts: TreeCounts = { restored: 0, kept: 0, bytes: 0, deleted: 0 };
+  if (!compare) return { ...NOTHING, sink: LOOK_ONLY, counts };
+  const sink = new SeenSink();
+  return { ...NOTHING, sink, counts, seen: () => sink.take() };
+}
 
 function restoreTask(job: RestoreJob, problems: RestoreProblems): Task {
   const selection = new Selection(job.paths);

@@ -121,8 +121,9 @@ export const PEER_CHECK_PERIOD_MS = 3_600_000;
 /** Phase messages about the progress of one phase come at most this often. */
 export const PHASE_STEP_MS = 1_000;
 
-/** When an archive that could not be verified after its commit is tried again. */
-export const VERIFY_RETRY_MS = 600_000;
+/** When an archive that could not be verified after its commit is tried again: first, and at most, twice as late each time. */
+export const VERIFY_RETRY_MS = 60_000;
+export const VERIFY_RETRY_MS_MAX = 3_600_000;
 
 /** How often archives are looked for that are to be read again: a disk with nothing to do may sleep in between. */
 export const SCRUB_LOOK_MS = 3_600_000;

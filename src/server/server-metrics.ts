@@ -36,6 +36,8 @@ export interface ServerGauges {
   /** Counted by `memory_limit`. */
   memory(): BufferView;
   chunkBuffer(): ChunkBufferView;
+  /** Archives that wait for their verification or are being read. */
+  verifying(): readonly { readonly storage: string; readonly count: number }[];
   /** Of storages that are open. */
   staging(): readonly StorageStaging[];
   storages(): readonly {
@@ -50,6 +52,13 @@ export interface ServerGauges {
 const FSYNC_BOUNDS = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30];
 const COMMIT_BOUNDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600];
 
+/** By the kind of the event. */
+const VERIFY_RESULTS: Readonly<Record<string, string>> = {
+  "archive.verified": "ok",
+  "archive.damaged": "damaged",
+  "archive.unverified": "unknown",
+};
+
 export class ServerMetrics {
   readonly registry = new Metrics();
   readonly fsyncs: Histogram;
@@ -61,6 +70,7 @@ export class ServerMetrics {
   readonly #brokenConnections: Counter;
   readonly #refusedConnections: Counter;
   readonly #removedArchives: Counter;
+  readonly #verifiedArchives: Counter;
   readonly #diskErrors: Counter;
   readonly #commits: Histogram;
   readonly #readBytes: Counter;
@@ -78,6 +88,9 @@ export class ServerMetrics {
     this.#brokenConnections = own.counter("nbackup_connections_broken_total", "Connections of sessions that broke");
     this.#refusedConnections = own.counter("nbackup_connections_refused_total", "Connections refused", ["code"]);
     this.#removedArchives = own.counter("nbackup_archives_removed_total", "Archives removed by rotation", ["storage"]);
+    this.#verifiedArchives = own.counter("nbackup_archives_verified_total", "Archives read again, by what was found", [
+      ...["storage", "result"],
+    ]);
     this.#diskErrors = own.counter("nbackup_disk_errors_total", "Calls that failed", ["storage", "errno"]);
     this.fsyncs = own.histogram("nbackup_fsync_seconds", "Time of syncs", FSYNC_BOUNDS, ["storage"]);
     this.#readBytes = own.counter("nbackup_bytes_read_total", "Bytes of archives and indexes sent to agents");
@@ -129,6 +142,8 @@ export class ServerMetrics {
     if (kind === "archive.read") this.#openedArchives.add(1, String(fields["storage"]));
     if (kind === "session.chunk-damaged") this.#damagedChunks.add(1);
     if (kind === "session.disconnected" && fields["reason"] !== "goodbye") this.#brokenConnections.add(1);
+    const result = VERIFY_RESULTS[kind];
+    if (result !== undefined) this.#verifiedArchives.add(1, String(fields["storage"]), result);
     if (end === undefined) return;
     this.#sessions.add(1, end.outcome);
     this.archivesRemoved(end.storage, end.removed.length);
@@ -147,6 +162,9 @@ export class ServerMetrics {
     own.gauge("nbackup_chunk_buffer_bytes", "Bytes in the chunk buffer", () => gauges.chunkBuffer().usedBytes);
     own.gauge("nbackup_chunk_buffer_limit_bytes", "chunk_buffer.size", () => gauges.chunkBuffer().bytesMax);
     own.gauge("nbackup_reading_pauses", "Pauses of sessions whose disk was behind", () => gauges.chunkBuffer().pauses);
+    own.gauge("nbackup_archives_verifying", "Archives that wait for their verification or are being read", () =>
+      gauges.verifying().map(({ storage, count }) => ({ labels: { storage }, value: count })),
+    );
     const staged = (value: (staging: StorageStaging) => number) => (): Sample[] =>
       gauges.staging().map((staging) => ({ labels: { storage: staging.storage }, value: value(staging) }));
     own.gauge(

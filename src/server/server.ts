@@ -56,6 +56,8 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  /** Archives that wait for their verification or are being read, in storages that are open. */
+  readonly verifyingCount: number;
   readonly chunkBuffer: ChunkBufferView;
   /** Of storages that are open, since they were opened. */
   readonly staging: readonly StorageStaging[];
@@ -156,11 +158,12 @@ export class Server {
       connectionCount: () => this.#reception.connectionCount,
       readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
     });
   }
 
@@ -187,6 +190,7 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      verifyingCount: this.#verifier.count,
       chunkBuffer: this.#overview.chunkBuffer(),
       staging: this.#overview.staging(),
     };

@@ -7,11 +7,13 @@ import { type Clock, every, type Timer } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { closeOpened, type OpenedFile } from "#store/archive-file.ts";
 import type { Finding } from "#store/damage-mark.ts";
+import type { DiskFile } from "#store/disk.ts";
 import type { VerifyResult } from "#store/session-types.ts";
 import type { Storage } from "#store/storage.ts";
-import { type OpenedFile, resultOf } from "#store/verifications.ts";
-import { PHASE_STEP_MS, VERIFY_RETRY_MS } from "./limits.ts";
+import { resultOf } from "#store/verifications.ts";
+import { PHASE_STEP_MS, VERIFY_RETRY_MS, VERIFY_RETRY_MS_MAX } from "./limits.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -24,11 +26,19 @@ export interface VerifyTask {
   readonly onStart: (readBytes: () => number) => void;
 }
 
+export interface ArchiveToJudge {
+  readonly archive: ArchiveAccess;
+  /** Undefined when there is none. It is not to be believed. */
+  readonly index: ArchiveAccess | undefined;
+  /** 64 hex digits that were stored beside it. */
+  readonly sha256: string | undefined;
+}
+
 /**
- * Judges an archive; `sha256` is what was stored beside it, if anything was. What comes when the signal has aborted is not looked at.
+ * Judges an archive. What comes when the signal has aborted is not looked at.
  * Rejects when nothing can be said of the archive.
  */
-export type VerifyArchive = (archive: ArchiveAccess, sha256: string | undefined, task: VerifyTask) => Promise<Finding>;
+export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Finding>;
 
 export interface VerifyWatcher {
   /** Bytes, now and then. */
@@ -56,6 +66,8 @@ export interface VerifyingNow extends VerifiedArchive {
 interface Job extends VerifiedArchive {
   /** Whose commit waits for the result; undefined for a scrub. */
   readonly session: string | undefined;
+  /** How often it could not be verified. */
+  attempts: number;
   /** It is over; true when its result was kept. */
   readonly over?: (kept: boolean) => void;
 }
@@ -66,7 +78,8 @@ export class Verifier {
   readonly #queue: Job[] = [];
   /** By storage and archive: in the queue, being read, or to be tried again. */
   readonly #known = new Set<string>();
-  readonly #retries = new Set<Timer>();
+  /** Jobs that wait to be tried again, by their key. */
+  readonly #retries = new Map<string, { readonly job: Job; readonly timer: Timer }>();
   /** By session. */
   readonly #watchers = new Map<string, Set<VerifyWatcher>>();
   #now: (VerifiedArchive & { readBytes: () => number; readonly total: number }) | undefined;
@@ -78,16 +91,29 @@ export class Verifier {
 
   /** A storage was opened: what waits in it since an earlier start goes on. */
   opened({ name, verifications }: Storage): void {
-    for (const { session, archive } of verifications.pending()) this.committed(name, session, archive);
+    for (const { session, archive } of verifications.pending()) {
+      const retry = this.#retries.get(keyOf({ storage: name, archive }));
+      if (retry === undefined) this.committed(name, session, archive);
+      else this.#again(retry);
+    }
   }
 
   committed(storage: string, session: string, archive: string): void {
-    this.#add({ storage, session, archive, by: "verify_integrity" });
+    this.#add({ storage, session, archive, by: "verify_integrity", attempts: 0 });
   }
 
   /** Reads an archive that nobody waits for. `over` is called unless the server stops; with true when the result was kept. */
   scrub(storage: string, archive: string, over: (kept: boolean) => void): void {
-    if (!this.#add({ storage, archive, session: undefined, by: "scrub", over })) over(false);
+    if (!this.#add({ storage, archive, session: undefined, by: "scrub", attempts: 0, over })) over(false);
+  }
+
+  get count(): number {
+    return this.#known.size;
+  }
+
+  /** Archives of a storage that wait for their verification or are being read. */
+  countOf(storage: string): number {
+    return [...this.#known].filter((key) => key.startsWith(`${storage} `)).length;
   }
 
   get idle(): boolean {
@@ -114,7 +140,7 @@ export class Verifier {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#queue.length = 0;
-    for (const retry of this.#retries) retry.cancel();
+    for (const { timer } of this.#retries.values()) timer.cancel();
     await this.#running;
   }
 
@@ -176,14 +202,17 @@ export class Verifier {
     return resultOf(finding);
   }
 
-  async #read(job: Job, { file, identity, sha256 }: OpenedFile): Promise<Finding> {
+  async #read(job: Job, opened: OpenedFile): Promise<Finding> {
+    const { file, identity, sha256 } = opened;
     const { clock, busy, verify } = this.#options;
     const { signal } = this.#stop;
     const total = identity.bytes;
     const { storage, archive, by } = job;
     const now = { storage, archive, by, readBytes: (): number => 0, total };
     this.#now = now;
-    const access = new VerifyAccess({ file, size: total, clock, busy, signal });
+    const access = (bytes: DiskFile, size: number): VerifyAccess =>
+      new VerifyAccess({ file: bytes, size, clock, busy, signal });
+    const index = opened.index === undefined ? undefined : access(opened.index.file, opened.index.bytes);
     const ticker = every(clock, PHASE_STEP_MS, () => {
       for (const watcher of this.#watchersOf(job)) watcher.progress(now.readBytes(), total);
     });
@@ -191,10 +220,10 @@ export class Verifier {
       now.readBytes = readBytes;
     };
     try {
-      return await verify(access, sha256, { signal, onStart });
+      return await verify({ archive: access(file, total), index, sha256 }, { signal, onStart });
     } finally {
       ticker.cancel();
-      await access.close();
+      await closeOpened(opened);
     }
   }
 
@@ -229,11 +258,16 @@ export class Verifier {
       this.#known.delete(keyOf(job));
       return;
     }
-    const retry = this.#options.clock.after(VERIFY_RETRY_MS, () => {
-      this.#retries.delete(retry);
-      this.#enqueue(job);
-    });
-    this.#retries.add(retry);
+    const delayMs = Math.min(VERIFY_RETRY_MS_MAX, VERIFY_RETRY_MS * 2 ** job.attempts);
+    job.attempts += 1;
+    const timer = this.#options.clock.after(delayMs, () => this.#again({ job, timer }));
+    this.#retries.set(keyOf(job), { job, timer });
+  }
+
+  #again({ job, timer }: { readonly job: Job; readonly timer: Timer }): void {
+    timer.cancel();
+    this.#retries.delete(keyOf(job));
+    this.#enqueue(job);
   }
 
   #tell(job: Job, result: VerifyResult): void {
@@ -247,6 +281,6 @@ export class Verifier {
   }
 }
 
-function keyOf({ storage, archive }: VerifiedArchive): string {
+function keyOf({ storage, archive }: Pick<VerifiedArchive, "storage" | "archive">): string {
   return `${storage} ${archive}`;
 }

@@ -38,9 +38,9 @@ export class VerifyAccess implements ArchiveAccess {
     return done.then(({ length }) => length);
   }
 
+  /** The file is closed by who opened it. */
   async close(): Promise<void> {
     await this.#last;
-    await this.#options.file.close();
   }
 
   async #read(into: Uint8Array, offset: number): Promise<{ readonly length: number; readonly rest: Promise<void> }> {

@@ -80,7 +80,7 @@ export function encodeMark(made: DamageMark): Buffer {
 }
 
 /** In words: `2 damaged places (found by scrub at 2026-02-13T02:00:00.000Z)`. */
-export function markText({ what, foundBy, foundAt }: DamageMark): string {
+function markText({ what, foundBy, foundAt }: DamageMark): string {
   return `${what} (found by ${foundBy} at ${foundAt})`;
 }
 

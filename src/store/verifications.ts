@@ -5,26 +5,17 @@
 import { Failure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
 import type { ArchiveHealth } from "./archive-health.ts";
-import { type Entry, type ListedArchive, listArchives, listEntries } from "./archive-list.ts";
+import { openForReading, type OpenedFile } from "./archive-file.ts";
+import type { Entry, ListedArchive } from "./archive-list.ts";
 import { archiveTimeMs } from "./archive-names.ts";
 import type { CommitLog } from "./commit-log.ts";
-import { type ArchiveIdentity, type Finding, identityOf, type VerifiedBy } from "./damage-mark.ts";
-import { type DiskFile, orMissing } from "./disk.ts";
+import type { ArchiveIdentity, Finding, VerifiedBy } from "./damage-mark.ts";
+import { dueArchives } from "./due-archives.ts";
 import type { CommitRecord } from "./records.ts";
-import { planScrub } from "./scrub-plan.ts";
 import type { VerifyResult } from "./session-types.ts";
 import { unusable } from "./storage-access.ts";
 import type { StorageRoot } from "./storage-root.ts";
 import type { Turns } from "./turns.ts";
-import { verifiedAtMs } from "./verify-log.ts";
-
-/** An archive that is open for reading. */
-export interface OpenedFile {
-  readonly file: DiskFile;
-  readonly identity: ArchiveIdentity;
-  /** 64 hex digits beside it; undefined when there are none. */
-  readonly sha256: string | undefined;
-}
 
 export interface Recorded {
   /** False: the file that was read is there no more. */
@@ -44,10 +35,6 @@ export interface VerificationParts {
   readonly rotate: (entry: Entry) => Promise<readonly string[]>;
 }
 
-/** A line of `sha256sum`. */
-const SUM = /^\\?([0-9a-f]{64})[ \t]/;
-const SUM_BYTES_MAX = 4_096;
-
 export class Verifications {
   readonly #parts: VerificationParts;
 
@@ -61,35 +48,18 @@ export class Verifications {
   }
 
   /** Archives that were not read for so long, the longest unread first, without those that are pending. Rejects with E_STORAGE_FAILED. */
-  async due(unreadMs: number, nowMs: number): Promise<ListedArchive[]> {
+  async due(unreadMs: number, nowMs: number): Promise<readonly ListedArchive[]> {
     const { root, commits, health, storage } = this.#parts;
-    const all: ListedArchive[] = [];
-    try {
-      for (const entry of await listEntries(root, {})) all.push(...(await listArchives(root, entry)));
-    } catch (error) {
-      return unusable(`storage ${storage}: its archives cannot be read`)(error);
-    }
+    const known = { times: health.times.times, isPending: (archive: string) => commits.isPending(archive) };
+    const failed = unusable(`storage ${storage}: its archives cannot be read`);
+    const { due, all } = await dueArchives(root, known, unreadMs, nowMs).catch(failed);
     health.times.retain(new Set(all.map(({ archive }) => archive)));
-    const candidates = all
-      .filter(({ archive }) => !commits.isPending(archive))
-      .map((listed) => ({ ...listed, verifiedAtMs: verifiedAtMs(health.times.times, listed.archive, listed) }));
-    return planScrub(candidates, unreadMs, nowMs);
+    return due;
   }
 
   /** Undefined when it is gone. Rejects with what the disk throws. */
-  async open(archive: string): Promise<OpenedFile | undefined> {
-    const { root } = this.#parts;
-    checkArchive(archive);
-    const stat = await root.stat(archive);
-    if (stat?.type !== "file") return undefined;
-    const file = await orMissing(root.openFile(archive, "read"));
-    if (file === undefined) return undefined;
-    try {
-      return { file, identity: identityOf(stat), sha256: await this.#sum(archive) };
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+  open(archive: string): Promise<OpenedFile | undefined> {
+    return openForReading(this.#parts.root, archive);
   }
 
   /**
@@ -111,17 +81,6 @@ export class Verifications {
   async settle(session: string, result: VerifyResult): Promise<void> {
     const { commits, storage } = this.#parts;
     await commits.addVerified(session, result).catch(unusable(`storage ${storage}: its records cannot be written`));
-  }
-
-  async #sum(archive: string): Promise<string | undefined> {
-    const file = await orMissing(this.#parts.root.openFile(`${archive}.sha256`, "read"));
-    if (file === undefined) return undefined;
-    try {
-      const bytes = Buffer.alloc(SUM_BYTES_MAX);
-      return SUM.exec(bytes.subarray(0, await file.read(bytes, 0)).toString("latin1"))?.[1];
-    } finally {
-      await file.close();
-    }
   }
 }
 

@@ -1,12 +1,17 @@
 /** Archives with their indexes in memory, restored by the product's planner without threads; and indexes that lie. */
+import { IndexBuilder } from "#archive/index-builder.ts";
+import { factsOf } from "#archive/index-facts.ts";
+import type { IndexEntry, IndexHeader, TableChunk } from "#archive/index-format.ts";
 import { LinuxSource } from "#archive/linux-source.ts";
 import type { CompressionMode } from "#base/chunk.ts";
+import { compress } from "#compress/codec.ts";
 import { KiB } from "#base/units.ts";
+import { nameDamages } from "#restore/damage-names.ts";
 import { openIndexed } from "#restore/index-open.ts";
 import { type JobPlan, planFor } from "#restore/index-plan.ts";
 import type { TarJob } from "#restore/tar-job.ts";
 import { roots } from "#test/support/archive-kit.ts";
-import { indexTree, type TreeIndex } from "#test/support/index-kit.ts";
+import { collect, indexTree, openIndex, type TreeIndex } from "#test/support/index-kit.ts";
 import { type InlineRun, MemoryAccess, runInline } from "#test/support/restore-run.ts";
 
 const CHUNK_BYTES = 64 * KiB;
@@ -44,5 +49,35 @@ export async function runIndexed(
     paths.map((one) => Buffer.from(one)),
   );
   const run = await runInline(access, job, plan);
-  return { ...run, fault: plan.trust.fault?.message, readBytes: access.readBytes, plan };
+  const report = plan.index === undefined ? run.report : await nameDamages(run.report, plan.index);
+  return { ...run, report, fault: plan.trust.fault?.message, readBytes: access.readBytes, plan };
+}
+
+/** What an index says, taken apart, changed and put together again with all its checksums right. */
+export async function rewriteIndex(bytes: Uint8Array, change: IndexChange): Promise<Buffer> {
+  const index = await openIndex(bytes);
+  const blocks: Uint8Array[] = [];
+  const { mode } = index.header.compression;
+  const builder = new IndexBuilder({
+    header: { ...index.header, ...change.header },
+    compress: (raw) => compress(change.raw?.(raw) ?? raw, { mode, level: 1 }),
+    write: (stored) => blocks.push(stored.slice()),
+  });
+  const chunks = await collect(index.chunks());
+  for (const chunk of change.chunks?.(chunks) ?? chunks) builder.chunk(chunk.kind, chunk.rawLength, chunk);
+  const entries = await collect(index.entries());
+  for (const entry of change.entries?.(entries) ?? entries) {
+    const { live } = entry;
+    builder.entry(factsOf(entry).entry, live && { ...live, ino: String(live.ino), dev: String(live.dev) }, entry);
+  }
+  builder.finish();
+  return Buffer.concat(blocks);
+}
+
+export interface IndexChange {
+  readonly header?: Partial<IndexHeader>;
+  readonly chunks?: (chunks: readonly TableChunk[]) => readonly TableChunk[];
+  readonly entries?: (entries: readonly IndexEntry[]) => readonly IndexEntry[];
+  /** What stands in the place of a raw block, as long as it. */
+  readonly raw?: (raw: Uint8Array) => Uint8Array;
 }

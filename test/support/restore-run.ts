@@ -5,6 +5,7 @@ import type { ChunkPlace } from "#archive/index-reader.ts";
 import type { CompressionMode } from "#base/chunk.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import { archiveFormat, scanArchive } from "#restore/archive-format.ts";
+import { InflateThread, type ToInflate } from "#restore/inflate-thread.ts";
 import { inflatePiece } from "#restore/inflate.ts";
 import { PIECE_RAW_BYTES_MAX, PIECE_STORED_BYTES_MAX } from "#restore/piece.ts";
 import { type Plan, runJob, type RunResult } from "#restore/run.ts";
@@ -12,7 +13,8 @@ import { makeSlots, viewSlots } from "#restore/slots.ts";
 import { IndexTrust } from "#restore/index-trust.ts";
 import { type ChunkRun, TablePieces } from "#restore/table-pieces.ts";
 import { TarConsumer } from "#restore/tar-consumer.ts";
-import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
+import type { RestoreThread, RestoreThreadKind } from "#restore/restore-threads.ts";
+import type { RestoreJob, TarJob, ToTar } from "#restore/tar-job.ts";
 import { TarThread } from "#restore/tar-thread.ts";
 import { isRoot } from "#test/support/tree.ts";
 import { crc32 } from "node:zlib";
@@ -137,4 +139,22 @@ export async function runInline(
     again: plans?.again ?? (async () => scan()),
   });
   return { ...result, pieces: consumer.pieceCount };
+}
+
+/** Threads that are none: they answer in the next turn, in the order of what was posted. */
+export function inlineThread(kind: RestoreThreadKind): RestoreThread {
+  const tar = new TarThread();
+  const thread: RestoreThread = {
+    onmessage: null,
+    onerror: null,
+    postMessage: (message) => queueMicrotask(() => handle(message)),
+    terminate: () => undefined,
+  };
+  const answer = (data: unknown): void => thread.onmessage?.(new MessageEvent("message", { data }));
+  const inflate = new InflateThread(answer);
+  const handle = (message: unknown): void => {
+    if (kind === "tar") answer(tar.handle(message as ToTar));
+    else inflate.handle(message as ToInflate);
+  };
+  return thread;
 }

@@ -6,7 +6,7 @@ import type { VerifyArchive } from "#server/verifier.ts";
 const READ_BYTES = 64 * 1024;
 
 /** Reads all of it, and compares the SHA-256 with the one beside it. */
-export const compareSum: VerifyArchive = async (archive, sha256, { signal, onStart }) => {
+export const compareSum: VerifyArchive = async ({ archive, sha256 }, { signal, onStart }) => {
   const hash = createHash("sha256");
   const buffer = new Uint8Array(READ_BYTES);
   let read = 0;

@@ -167,7 +167,7 @@ describe("find", () => {
         "web-1/etc: etc/a\\x1b",
         "  -rw-r--r--  1.21 kB  2026-02-12 02:00:00Z  in 2026-02-13T02-00-00-123Z  changed: size, mtime".replace(
           "123Z  changed",
-          `123Z${" ".repeat(42)}  changed`,
+          `123Z${" ".repeat(41)}  changed`,
         ),
         "  -rw-r--r--     10 B  2026-02-12 02:00:00Z  in 2026-02-10T02-00-00-123Z to 2026-02-12T02-00-00-123Z (3 archives)",
         "",

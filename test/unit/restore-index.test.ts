@@ -96,14 +96,14 @@ describe("some paths", () => {
     expect(readBytes).toBeLessThan(0.7 * stored.length);
   });
 
-  test("that the index does not have are named, and nothing is read for them", async () => {
+  test("that the index does not have are named, and only what lies around their place is looked at", async () => {
     makeTree();
     const { stored, bytes } = archiveTree(source);
     const paths = [inArchive("nothing")];
     const { report, fault, readBytes } = await runIndexed(stored, bytes, job(paths), paths);
     expect(fault).toBeUndefined();
     expect(report.problems.map(({ reason }) => reason)).toEqual(["not-in-archive"]);
-    expect(readBytes).toBe(0);
+    expect(readBytes).toBeLessThan(0.1 * stored.length);
   });
 
   test("that mean everything are everything", async () => {
