@@ -68,7 +68,8 @@ export class RemoteArchive {
 
   /** Its number on the connection; opens it there if it is not. */
   #opened(link: ReadLink): Promise<number> {
-    if (this.#closed) return Promise.reject(new Failure("E_DISCONNECTED", "the archive was closed"));
+    // What was asked for ahead, and was under way when a connection broke, is nobody's any more.
+    if (this.#closed) return Promise.reject(new Failure("E_DISCONNECTED", "the archive was closed", { retry: false }));
     if (this.#place?.link === link) return this.#place.open;
     const open = this.#openOn(link);
     const place = { link, open };
