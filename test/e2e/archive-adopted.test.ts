@@ -149,7 +149,7 @@ describe("a disk with archives and nothing else", () => {
     const tar = path.join(base, "copy.tar");
     tool("sh", [
       "-c",
-      `'${server}' restore web-1/all/latest '${inArchive("etc")}' --stdout-tar --storage-dir '${disk}' > '${tar}'`,
+      `'${server}' restore web-1/all/latest '${inArchive("etc/hosts")}' --stdout-tar --storage-dir '${disk}' > '${tar}'`,
     ]);
     expect(tool("tar", ["-tf", tar, "--quoting-style=escape"]).toString()).toContain(`${inArchive("etc/hosts")}\n`);
   });
