@@ -143,7 +143,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
     ...ASK_COMMANDS,
   ],
   footer: [
-    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted.",
+    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted; 141 nobody read the output to its end.",
     "In paths, bytes that are not UTF-8 are printed as \\xNN, control characters as \\n, \\t or \\xNN, a backslash as two.",
   ],
 };

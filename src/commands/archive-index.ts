@@ -154,7 +154,7 @@ export async function* askIndexes<T>(indexes: readonly ArchiveIndex[], query: ()
 }
 
 async function rebuildAll(indexes: readonly ArchiveIndex[], message: string): Promise<boolean> {
-  let any = false;
-  for (const index of indexes) any = (await index.rebuild(`has a damaged index (${message})`)) || any;
-  return any;
+  let rebuilt = 0;
+  for (const index of indexes) if (await index.rebuild(`has a damaged index (${message})`)) rebuilt += 1;
+  return rebuilt > 0;
 }

@@ -3,7 +3,7 @@
  * named, and opened only when the command gets to it.
  */
 import { readFileSync, statSync } from "node:fs";
-import { errnoName, Failure } from "#base/errors.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import type { ArchiveArgument } from "#cli/archive-arguments.ts";
 import { failureText } from "#cli/failure-text.ts";
@@ -29,9 +29,18 @@ export interface ArchiveTarget {
   openIndex(): Promise<ArchiveAccess | undefined>;
 }
 
+interface FindOptions {
+  /** Also what takes looking up (ArchiveFilter). */
+  readonly facts?: boolean;
+}
+
 /** Rejects with Failure E_USAGE, E_ARCHIVE_UNKNOWN, E_ARCHIVE_READ and what the stock says. */
-export async function findArchive(argument: ArchiveArgument, context: CommandContext): Promise<ArchiveTarget> {
-  const [target] = await find(argument, context, chooseArchive);
+export async function findArchive(
+  argument: ArchiveArgument,
+  context: CommandContext,
+  options: FindOptions = {},
+): Promise<ArchiveTarget> {
+  const [target] = await find(argument, context, chooseArchive, options);
   if (target === undefined) throw new Failure("E_ARCHIVE_UNKNOWN", `there is no archive ${safeText(argument.text)}`);
   return target;
 }
@@ -48,12 +57,13 @@ async function find(
   argument: ArchiveArgument,
   context: CommandContext,
   choose: typeof chooseArchive,
+  { facts = false }: FindOptions = {},
 ): Promise<readonly ArchiveTarget[]> {
   const { side, stderr } = context;
   if (side === "server" && isFilePath(argument.text)) return [await fileTarget(argument.text)];
   const reference = parseReference(argument, side);
   const stock = await context.stock();
-  const { rows, failures } = await stock.list(reference.scope);
+  const { rows, failures } = await stock.list({ ...reference.scope, facts });
   // What cannot be looked into may hold what is asked for.
   for (const failure of failures) stderr.write(failureText(failure));
   const [failure] = failures;
@@ -94,16 +104,9 @@ async function fileTarget(path: string): Promise<ArchiveTarget> {
 
 async function openFile(path: string): Promise<OpenedArchive> {
   const archive = openArchiveFile(path);
-  let index: ArchiveAccess | undefined;
-  try {
-    index = openIndexFile(path);
-  } catch (error) {
-    await archive.close();
-    throw error;
-  }
+  const index = openIndexFile(path);
   return {
-    archive,
-    index,
+    ...{ archive, index },
     close: async () => {
       await archive.close();
       await index?.close();
@@ -111,9 +114,14 @@ async function openFile(path: string): Promise<OpenedArchive> {
   };
 }
 
+/** One that cannot be opened is none: it keeps nobody from the archive. */
 function openIndexFile(path: string): ArchiveAccess | undefined {
-  const index = indexFileOf(path);
-  return statSync(index, { throwIfNoEntry: false }) === undefined ? undefined : openArchiveFile(index);
+  try {
+    return openArchiveFile(indexFileOf(path));
+  } catch (error) {
+    if (toFailure(error).code !== "E_ARCHIVE_READ") throw error;
+    return undefined;
+  }
 }
 
 /** `2026-02-12T02-00-00-123Z.idx` beside `2026-02-12T02-00-00-123Z.tar.gz`; beside what is called otherwise, its whole name and `.idx`. */

@@ -34,6 +34,7 @@ interface Cursor<A> {
   readonly batches: AsyncIterator<readonly IndexEntry[]>;
   batch: readonly IndexEntry[];
   at: number;
+  ended: boolean;
 }
 
 const BATCH = 500;
@@ -41,32 +42,33 @@ const BATCH = 500;
 /** `finds`: of the oldest archive first. */
 export async function* fileHistories<A>(finds: readonly ArchiveFinds<A>[]): Batches<FileHistory<A>> {
   const cursors = finds.map(({ archive, entries }): Cursor<A> => {
-    return { archive, batches: entries[Symbol.asyncIterator](), batch: [], at: 0 };
+    return { archive, batches: entries[Symbol.asyncIterator](), batch: [], at: 0, ended: false };
   });
-  for (const cursor of cursors) await pull(cursor);
   let histories: FileHistory<A>[] = [];
   for (;;) {
+    const used = cursors.filter((cursor) => !cursor.ended && cursor.at === cursor.batch.length);
+    // What is known is told before more is looked for, which may take long.
+    if (histories.length >= BATCH || (used.length > 0 && histories.length > 0)) {
+      yield histories;
+      histories = [];
+    }
+    for (const cursor of used) await pull(cursor);
     const path = firstPath(cursors);
-    if (path === undefined) break;
+    if (path === undefined) return;
     const sightings: (IndexEntry | undefined)[] = [];
     for (const cursor of cursors) {
       const entry = cursor.batch[cursor.at];
       const has = entry !== undefined && comparePaths(entry.path, path) === 0;
       sightings.push(has ? entry : undefined);
-      if (!has) continue;
-      cursor.at += 1;
-      if (cursor.at === cursor.batch.length) await pull(cursor);
+      if (has) cursor.at += 1;
     }
     histories.push({ path, versions: versions(finds, sightings) });
-    if (histories.length < BATCH) continue;
-    yield histories;
-    histories = [];
   }
-  if (histories.length > 0) yield histories;
 }
 
 async function pull<A>(cursor: Cursor<A>): Promise<void> {
   const result = await cursor.batches.next();
+  cursor.ended = result.done === true;
   cursor.batch = result.done === true ? [] : result.value;
   cursor.at = 0;
 }

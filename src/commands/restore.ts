@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { RestoreRequest } from "#cli/restore-command.ts";
 import { type RestoreReport, restoreExit, restoreJson, restoreProblemsText, restoreText } from "#cli/restore-report.ts";
+import { deletionRules } from "#restore/deletion.ts";
 import { planFor } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
 import type { RunResult } from "#restore/run.ts";
@@ -16,17 +17,18 @@ const CLOCK_SLACK_S = 2;
 
 export async function runRestore(request: RestoreRequest, context: CommandContext): Promise<number> {
   const { clock, stdout, stderr } = context;
-  const target = await findArchive(request.archive, context);
+  const target = await findArchive(request.archive, context, { facts: request.deletes });
   const indexed = await openWithIndex(target);
   try {
     const startedMs = clock.now();
     const paths = request.paths.map((path) => context.argumentBytes(path));
+    const plan = await planFor(indexed, paths);
+    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row?.problems) : undefined;
     if (request.to !== undefined && !request.dryRun) makeTarget(request.to);
     const job: TarJob =
       request.to === undefined
         ? { kind: "copy", paths, fd: STDOUT_FD }
-        : restoreJob(request, paths, context.argumentBytes(request.to), context);
-    const plan = await planFor(indexed, paths);
+        : { ...restoreJob(request, context), paths, target: context.argumentBytes(request.to), deleteExcept };
     const result = await withProgress(request.progress, "restoring", context, (deps) =>
       runArchiveJob(indexed.archive, job, deps, plan),
     );
@@ -41,15 +43,11 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
 }
 
 function restoreJob(
-  request: RestoreRequest,
-  paths: readonly Uint8Array[],
-  target: Uint8Array,
+  { overwrite, stripComponents, dryRun, owners }: RestoreRequest,
   { clock, random, user }: CommandContext,
-): RestoreJob {
+): Omit<RestoreJob, "paths" | "target" | "deleteExcept"> {
   return {
-    ...{ kind: "restore", target, paths },
-    ...{ overwrite: request.overwrite, stripComponents: request.stripComponents },
-    ...{ dryRun: request.dryRun, owners: request.owners, deleteExcept: undefined },
+    ...{ kind: "restore", overwrite, stripComponents, dryRun, owners },
     ...{ privileged: user.uid === 0, uid: user.uid, gids: user.gids },
     temporaryName: `.nbackup-${Buffer.from(random.bytes(8)).toString("hex")}.tmp`,
     startedSeconds: Math.floor(clock.wall() / 1000) - CLOCK_SLACK_S,

@@ -2,6 +2,7 @@
 import type { Overwrite } from "#base/overwrite.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { Damage } from "./damage.ts";
+import type { DeletionRules } from "./deletion.ts";
 import type { PieceFault } from "./piece.ts";
 import type { RestoreProblem } from "./problems.ts";
 import type { SeenEntries } from "./seen-entries.ts";
@@ -18,8 +19,8 @@ export interface RestoreJob {
   readonly stripComponents: number;
   readonly dryRun: boolean;
   readonly owners: boolean;
-  /** Undefined: nothing is deleted. Else all but what the excludes, which the backup was made with, match. */
-  readonly deleteExcept: { readonly exclude: readonly string[] } | undefined;
+  /** Undefined: nothing is deleted. Else what the archive does not have, and the backup would have seen. */
+  readonly deleteExcept: DeletionRules | undefined;
   /** Of this process. */
   readonly privileged: boolean;
   readonly uid: number;

@@ -3,16 +3,14 @@
  * message in, one message out, without awaiting: system calls are synchronous here.
  */
 import { readFileSync } from "node:fs";
-import { Excludes } from "#archive/exclude.ts";
 import { parseIdNames } from "#archive/id-names.ts";
 import { assert, must } from "#base/assert.ts";
 import { errnoName, toFailure } from "#base/errors.ts";
 import { CatSink } from "./cat-sink.ts";
 import { CopySink } from "./copy-sink.ts";
+import { Deletion } from "./deletion.ts";
 import { Output } from "./output.ts";
 import { RestoreProblems } from "./problems.ts";
-import type { MayDelete } from "./remove.ts";
-import { nameStart } from "./safe-path.ts";
 import { type SeenEntries, SeenSink } from "./seen-entries.ts";
 import { Selection } from "./selection.ts";
 import { type Slot, viewSlots } from "./slots.ts";
@@ -180,7 +178,7 @@ function restoreTask(job: RestoreJob, problems: RestoreProblems): Task {
   const writer = new TreeWriter({
     ...{ target: job.target, selection, overwrite: job.overwrite, stripComponents: job.stripComponents },
     ...{ dryRun: job.dryRun, temporaryName: job.temporaryName, startedSeconds: job.startedSeconds },
-    mayDelete: job.deleteExcept && notExcluded(job.deleteExcept.exclude),
+    deletion: job.deleteExcept && new Deletion(job.deleteExcept),
     metadata: {
       ...{ privileged: job.privileged, owners: job.owners, uid: job.uid, gids: new Set(job.gids) },
       userId: idsOf("/etc/passwd"),
@@ -226,17 +224,6 @@ function copyTask(paths: readonly Uint8Array[], fd: number, problems: RestorePro
       for (const path of selection.missing()) problems.add(path, "not-in-archive");
       sink.finish();
     },
-  };
-}
-
-/** What the backup left out by its excludes was never in the archive, and is not deleted for it. */
-function notExcluded(exclude: readonly string[]): MayDelete {
-  const excludes = new Excludes(exclude);
-  return (path) => {
-    const absolute = new Uint8Array(path.length + 1);
-    absolute[0] = 0x2f;
-    absolute.set(path, 1);
-    return excludes.match(absolute, nameStart(path) + 1, absolute.length) === "no";
   };
 }
 

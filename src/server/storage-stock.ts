@@ -3,7 +3,7 @@
  * configuration nor state, so that it works while a server runs and after everything but the disk is lost.
  */
 import { IndexReader } from "#archive/index-reader.ts";
-import { errnoName, Failure } from "#base/errors.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { ArchiveFilter, ArchiveListing, ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
 import { indexSource } from "#restore/index-source.ts";
@@ -48,16 +48,9 @@ export class StorageStock implements ArchiveStock {
   async open(row: ArchiveRow): Promise<OpenedArchive> {
     const archive = await this.#openFile(row, row.name);
     if (archive === undefined) throw gone(row);
-    let index: ArchiveAccess | undefined;
-    try {
-      index = await this.openIndex(row);
-    } catch (error) {
-      await archive.close();
-      throw error;
-    }
+    const index = await this.openIndex(row);
     return {
-      archive,
-      index,
+      ...{ archive, index },
       close: async () => {
         await archive.close();
         await index?.close();
@@ -65,8 +58,14 @@ export class StorageStock implements ArchiveStock {
     };
   }
 
-  openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined> {
-    return this.#openFile(row, companions(row.name).index);
+  /** One that cannot be opened is none: it keeps nobody from the archive. */
+  async openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined> {
+    try {
+      return await this.#openFile(row, companions(row.name).index);
+    } catch (error) {
+      if (toFailure(error).code !== "E_ARCHIVE_READ") throw error;
+      return undefined;
+    }
   }
 
   fileOf(row: ArchiveRow): string {

@@ -223,6 +223,31 @@ describe("nbackup-server restore, cat and verify by reference", () => {
     );
     expect(JSON.parse(again.stdout)).toMatchObject({ result: "done", bytes: 0 });
   });
+  test("--delete takes away what was not there, below what is restored, and nothing else", async () => {
+    const target = site.at("deleted");
+    const reference = `${AGENT}/tree/${timeOf(first)}`;
+    await nbackup("restore", reference, `${source}/sizes`, "--to", target);
+    fs.writeFileSync(`${target}${source}/sizes/later`, "x");
+    fs.writeFileSync(`${target}/beside`, "x");
+    const args = [
+      "restore",
+      reference,
+      `${source}/sizes`,
+      "--to",
+      target,
+      "--delete",
+      "--overwrite",
+      "if-changed",
+      "--json",
+    ];
+    const trial = await nbackup(...args, "--dry-run");
+    expect(JSON.parse(trial.stdout)).toMatchObject({ dryRun: true, deleted: 1 });
+    expect(fs.existsSync(`${target}${source}/sizes/later`)).toBe(true);
+    const result = await nbackup(...args);
+    expect([result.exitCode, JSON.parse(result.stdout)]).toMatchObject([0, { result: "done", deleted: 1, bytes: 0 }]);
+    expect(fs.existsSync(`${target}${source}/sizes/later`)).toBe(false);
+    expect(fs.existsSync(`${target}/beside`)).toBe(true);
+  });
   test("some paths, without the directories in front of them", async () => {
     const target = site.at("some");
     const parts = source.split("/").length - 1;

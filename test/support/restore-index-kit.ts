@@ -9,6 +9,7 @@ import { KiB } from "#base/units.ts";
 import { nameDamages } from "#restore/damage-names.ts";
 import { openIndexed } from "#restore/index-open.ts";
 import { type JobPlan, planFor } from "#restore/index-plan.ts";
+import { rebuildIndex } from "#restore/rebuild.ts";
 import type { TarJob } from "#restore/tar-job.ts";
 import { roots } from "#test/support/archive-kit.ts";
 import { collect, indexTree, openIndex, type TreeIndex } from "#test/support/index-kit.ts";
@@ -80,4 +81,17 @@ export interface IndexChange {
   readonly entries?: (entries: readonly IndexEntry[]) => readonly IndexEntry[];
   /** What stands in the place of a raw block, as long as it. */
   readonly raw?: (raw: Uint8Array) => Uint8Array;
+}
+
+/** The index that `index rebuild` makes. */
+export async function rebuiltIndex(archive: Uint8Array): Promise<Buffer> {
+  const blocks: Uint8Array[] = [];
+  await rebuildIndex({
+    access: new MemoryAccess(archive),
+    archive: undefined,
+    write: async (block) => void blocks.push(block.slice()),
+    onDamage: () => undefined,
+    signal: new AbortController().signal,
+  });
+  return Buffer.concat(blocks);
 }

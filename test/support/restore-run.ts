@@ -111,6 +111,7 @@ export function tablePlan(
 export interface InlinePlans {
   readonly plan: Plan;
   readonly again: (wanted: readonly Uint8Array[]) => Promise<Plan>;
+  readonly trust?: IndexTrust;
 }
 
 export interface InlineRun extends RunResult {
@@ -129,6 +130,7 @@ export async function runInline(
   const consumer = new TarConsumer(async (message) => thread.handle(message));
   const format = plans === undefined ? await archiveFormat(access) : undefined;
   const scan = (): Plan => ({ source: scanArchive(access, format ?? "plain"), partial: false });
+  if (plans?.trust !== undefined) plans.trust.onDistrust = () => void consumer.incomplete();
   await consumer.start({ type: "start", slots: memory, job });
   const result = await runJob({
     ...{ access, consumer, slots: viewSlots(memory), signal },

@@ -2,14 +2,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import { must } from "#base/assert.ts";
 import type { CompressionMode } from "#base/chunk.ts";
 import { planForFile } from "#restore/index-plan.ts";
 import { collect, openIndex } from "#test/support/index-kit.ts";
-import { archiveTree, runIndexed } from "#test/support/restore-index-kit.ts";
+import { archiveTree, rebuiltIndex, runIndexed } from "#test/support/restore-index-kit.ts";
 import { describeTree } from "#test/support/restore-kit.ts";
-import { MemoryAccess, restoreJob } from "#test/support/restore-run.ts";
-import { makeTempDir, makeTortureTree, memoryDir, patternBytes, removeTree } from "#test/support/tree.ts";
+import { MemoryAccess, restoreJob, sealArchive } from "#test/support/restore-run.ts";
+import { makeTempDir, makeTortureTree, memoryDir, patternBytes, removeTree, run } from "#test/support/tree.ts";
 
 const SLOW_MS = 60_000;
 const MODES: readonly CompressionMode[] = ["gzip", "zst"];
@@ -195,5 +196,66 @@ describe("a damaged chunk", () => {
     expect(fault).toBeUndefined();
     expect(report.damages.map((damage) => damage.fault)).toEqual(["unreadable"]);
     expect(report.problemCount).toBe(1);
+  });
+});
+
+describe("an archive of another program, with the index made from it,", () => {
+  /** In directory order, with `b/f1` once more at the end, in another form. */
+  const makeTar = (): Buffer => {
+    makeTree();
+    const file = path.join(dir, "foreign.tar");
+    run("tar", ["--format=posix", "-cf", file, "-C", "/", "--sort=inode", source.slice(1)]);
+    fs.writeFileSync(path.join(source, "b/f1"), "the last one counts");
+    run("tar", ["--format=posix", "-rf", file, "-C", "/", inArchive("b/f1")]);
+    return fs.readFileSync(file);
+  };
+  /** Cut anywhere, so that entries begin in the middle of chunks and headers lie in two of them. */
+  const cut = (tar: Buffer, length: number): readonly { readonly bytes: Uint8Array }[] =>
+    Array.from({ length: Math.ceil(tar.length / length) }, (_, i) => ({
+      bytes: tar.subarray(i * length, (i + 1) * length),
+    }));
+  const whole = (tar: Buffer): Uint8Array => gzipSync(tar);
+
+  for (const mode of MODES) {
+    test(`is entered in the middle of its chunks, and the last entry of a path counts (${mode})`, async () => {
+      const { archive } = sealArchive(cut(makeTar(), 20_100), mode);
+      const index = await rebuiltIndex(archive);
+      expect((await openIndex(index)).totals.sorted).toBe(false);
+      const paths = [inArchive("b"), inArchive("c/link")];
+      const { report, fault, readBytes, plan } = await runIndexed(archive, index, job(paths), paths);
+      expect([report.problems, report.damages, fault]).toEqual([[], [], undefined]);
+      expect(fs.readdirSync(restored()).sort()).toEqual(["b", "c"]);
+      expect(describeTree(restored("b"))).toBe(describeTree(path.join(source, "b")));
+      expect(fs.readFileSync(restored("c/link")).equals(fs.readFileSync(path.join(source, "a/large")))).toBe(true);
+      expect(plan.plan.partial).toBe(true);
+      expect(readBytes).toBeLessThan(2 * archive.length);
+      const output = path.join(dir, "output");
+      const fd = fs.openSync(output, "w");
+      const cat = { kind: "cat", path: Buffer.from(inArchive("b/f1")), fd } as const;
+      await runIndexed(archive, index, cat, [inArchive("b/f1")], (opened, [one]) =>
+        planForFile(opened, must(one, "a path")),
+      );
+      fs.closeSync(fd);
+      expect(fs.readFileSync(output, "utf8")).toBe("the last one counts");
+    });
+  }
+  test("as one long member is read from its beginning, and nothing is said about it", async () => {
+    const archive = whole(makeTar());
+    const index = await rebuiltIndex(archive);
+    const paths = [inArchive("b")];
+    const { report, fault } = await runIndexed(archive, index, job(paths), paths);
+    expect([report.problems, report.damages, fault]).toEqual([[], [], undefined]);
+    expect(describeTree(restored("b"))).toBe(describeTree(path.join(source, "b")));
+  });
+  test("with a chunk that was lost before says so again, and brings the rest", async () => {
+    const { archive, rows } = sealArchive(cut(makeTar(), 20_480), "gzip");
+    const row = must(rows[5], "a chunk");
+    const spoilt = Buffer.from(archive);
+    spoilt.fill(0x55, row.storedOffset + 20, row.storedOffset + row.storedLength - 8);
+    const index = await rebuiltIndex(spoilt);
+    const { report, fault } = await runIndexed(spoilt, index, restoreJob(target));
+    expect(fault).toBeUndefined();
+    expect(report.damages.map(({ chunk }) => chunk)).toContain(5);
+    expect(fs.readdirSync(restored("d")).length).toBeGreaterThan(8);
   });
 });

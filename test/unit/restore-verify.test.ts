@@ -8,10 +8,9 @@ import type { IndexEntry, TableChunk } from "#archive/index-format.ts";
 import { openIndexed } from "#restore/index-open.ts";
 import { planToVerify } from "#restore/index-plan.ts";
 import { verifyArchive } from "#restore/job-runner.ts";
-import { rebuildIndex } from "#restore/rebuild.ts";
 import type { Verification } from "#restore/verify.ts";
 import { collect, openIndex, type TreeIndex } from "#test/support/index-kit.ts";
-import { archiveTree, rewriteIndex } from "#test/support/restore-index-kit.ts";
+import { archiveTree, rebuiltIndex, rewriteIndex } from "#test/support/restore-index-kit.ts";
 import { inlineThread, MemoryAccess } from "#test/support/restore-run.ts";
 import { makeTempDir, makeTortureTree, memoryDir, patternBytes, removeTree, run } from "#test/support/tree.ts";
 
@@ -93,17 +92,7 @@ describe("an archive and its index", () => {
           continue;
         }
         const foreign = run("tar", [flag, "--sparse", "--xattrs", "-cf", "-", "-C", dir, "source"]);
-        const blocks: Uint8Array[] = [];
-        await rebuildIndex({
-          access: new MemoryAccess(foreign),
-          archive: undefined,
-          write: async (block) => void blocks.push(block.slice()),
-          onDamage: (failure) => {
-            throw failure;
-          },
-          signal: new AbortController().signal,
-        });
-        expect(await verify(foreign, Buffer.concat(blocks), sumOf(foreign))).toMatchObject({
+        expect(await verify(foreign, await rebuiltIndex(foreign), sumOf(foreign))).toMatchObject({
           ok: true,
           index: { state: "agrees" },
         });
