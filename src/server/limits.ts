@@ -63,6 +63,25 @@ export const PHASE_PERIOD_MS = 5_000;
 /** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
 export const HEALTH_DISK_MS = 5_000;
 
+/** Connections of agents that read archives: each holds half a megabyte while it is answered. */
+export const READ_CONNECTIONS_MAX = 64;
+
+/** Of those, so many may be one certificate's: several commands at once, and some that have not yet noticed their end. */
+export const AGENT_READ_CONNECTIONS_MAX = 8;
+
+/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+export const READ_DISK_MS = 30_000;
+
+/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
+export const READ_LIST_MS = 300_000;
+
+/** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
+export const READS_AT_ONCE = 4;
+
+/** The pause after a piece while sessions write: as long as the piece took, between these. */
+export const READ_PAUSE_MS_MIN = 1;
+export const READ_PAUSE_MS_MAX = 50;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 
@@ -115,6 +134,16 @@ export const PEER_CHECK_PERIOD_MS = 3_600_000;
 
 /** Phase messages about the progress of one phase come at most this often. */
 export const PHASE_STEP_MS = 1_000;
+
+/** When an archive that could not be verified after its commit is tried again: first, and at most, twice as late each time. */
+export const VERIFY_RETRY_MS = 60_000;
+export const VERIFY_RETRY_MS_MAX = 3_600_000;
+
+/** How often archives are looked for that are to be read again: a disk with nothing to do may sleep in between. */
+export const SCRUB_LOOK_MS = 3_600_000;
+
+/** Archives are read again when this part of `scrub_days` is over, so that they have been read when all of it is. */
+export const SCRUB_EARLY = 0.9;
 
 /** Names of removed archives in a Committed message: what a control frame has room for. */
 export const COMMITTED_REMOVED_MAX = 200;

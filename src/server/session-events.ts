@@ -18,8 +18,9 @@ export function admittedOf(
 
 /** The body of `Committed`. */
 export function committedOf(answer: CommitAnswer): Message<"committed"> {
-  const { session, archive, bytes, sha256, removed } = answer;
-  return { session, archive, bytes, sha256, removed: removed.slice(0, COMMITTED_REMOVED_MAX) };
+  const { session, archive, bytes, sha256, removed, verify } = answer;
+  const follows = verify === "pending" ? { verify } : {};
+  return { session, archive, bytes, sha256, removed: removed.slice(0, COMMITTED_REMOVED_MAX), ...follows };
 }
 
 /** Something that happened to a session that goes on. */

@@ -328,8 +328,8 @@ export class Session implements Occupant {
     this.#become("commit");
     this.#acks.stop();
     this.#answer = answer;
-    this.#connections.main?.send("committed", committedOf(answer));
-    for (const link of this.links()) link.linger();
+    this.main?.send("committed", committedOf(answer));
+    for (const link of this.links()) if (link !== this.main || answer.verify === "none") link.linger();
     this.#over({ kind: "committed", answer });
   }
 

@@ -74,6 +74,8 @@ export class World {
     this.checks = new ArchiveChecks({
       ...{ witness, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       maxBackups: options.maxBackups,
+      verifyIntegrity: options.verifyIntegrity ?? false,
+      unreadable: options.faults.eioCalls !== undefined,
     });
     const chance = (purpose: string): Chance => this.#chance.fork(purpose);
     const network = () => this.network;

@@ -9,7 +9,9 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
+import type { VerifyArchive } from "#server/verifier.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { EndMemory } from "#store/session-removals.ts";
 import { Storage } from "#store/storage.ts";
@@ -19,6 +21,7 @@ import { ScriptLink } from "./script-client.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { settle, SimClock } from "./sim-clock.ts";
+import { compareSum } from "./verify-kit.ts";
 
 export const RUN = "00000000-0000-4000-8000-000000000001";
 export const OTHER_RUN = "00000000-0000-4000-8000-000000000002";
@@ -40,6 +43,8 @@ export interface WorldOptions {
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
   readonly ended?: EndMemory;
+  /** Compares the SHA-256 unless told. */
+  readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
 }
@@ -65,6 +70,8 @@ export function storageConfig(fields: Partial<StorageConfig> = {}): StorageConfi
     minAgeMs: 0,
     assembler: { mode: "eager", pendingMemBytesMax: 8 * MiB, chunkShardLevels: 1, chunkFsync: true },
     verifyIntegrity: false,
+    allowAgentRestore: true,
+    scrubEveryMs: 0,
     ...fields,
   };
 }
@@ -107,7 +114,9 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
+      verifyArchive: options.verifyArchive ?? compareSum,
     });
   }
 
@@ -121,10 +130,10 @@ export class ServerWorld {
   }
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {
-    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler, verifyIntegrity } = config;
     const { chunkShardLevels: shardLevels, chunkFsync } = assembler;
     return Storage.open({
-      ...{ name, baseDir, established, maxBackups, minAgeMs, reserve },
+      ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, verifyIntegrity },
       pendingBytesMax: assembler.pendingMemBytesMax,
       staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
       buffer: this.buffer,
