@@ -23,6 +23,7 @@ import {
   type SessionFiles,
   type StagingOptions,
 } from "./session-files.ts";
+import type { SessionRemovals } from "./session-removals.ts";
 import type { CommitAnswer } from "./session-types.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
@@ -59,6 +60,7 @@ export interface RecoveryParts {
   readonly commits: CommitLog;
   readonly log: Logger;
   readonly staging: StagingOptions;
+  readonly removals: SessionRemovals;
   /** Carries out an intent and removes the session's directory. */
   readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
 }
@@ -107,13 +109,18 @@ async function recoverSession(
   parts: RecoveryParts,
   session: string,
 ): Promise<Completed | Survivor | Casualty | undefined> {
-  const { root, commits, log, commit } = parts;
+  const { root, commits, log, removals, commit } = parts;
+  const record = commits.find(session);
+  if (record === undefined && removals.hasEnded(session)) {
+    // Its end was told, whatever is left of it: not even a commit that it had begun counts any more.
+    await removals.remove(session);
+    return undefined;
+  }
   const left = await readLeftOver(root, session);
   const { head, intent } = left;
-  const record = commits.find(session);
   if (record !== undefined) {
     // Its archive stands and its record too: only the tidying up was missing, and the word that it was committed.
-    await removeSessionFiles(root, session);
+    await removals.remove(session);
     return head === undefined ? undefined : { head, answer: record };
   }
   if (intent?.session === session) {
@@ -175,11 +182,13 @@ async function removed({ root, log }: RecoveryParts, session: string): Promise<u
 }
 
 /** Its end is decided and is told, also when the disk does not let go of it. */
-async function lost({ root, log }: RecoveryParts, head: JournalHead, failure: Failure): Promise<Casualty> {
-  const { session } = head;
-  await removeSessionFiles(root, session).catch((error: unknown) =>
-    log.error("a session that has ended could not be removed", { session, error: String(error) }),
-  );
+async function lost(
+  { removals }: RecoveryParts,
+  head: JournalHead,
+  failure: Failure,
+  files?: SessionFiles,
+): Promise<Casualty> {
+  await removals.remove(head.session, files);
   return { head, failure };
 }
 
@@ -188,9 +197,8 @@ function newerThan(one: Survivor, other: Survivor): boolean {
 }
 
 async function superseded(parts: RecoveryParts, { head, files }: Survivor): Promise<Casualty> {
-  await closeSessionFiles(files);
   const text = `a newer session of ${head.agent}/${head.backup} was begun before the server died`;
-  return await lost(parts, head, new Failure("E_SUPERSEDED", text));
+  return await lost(parts, head, new Failure("E_SUPERSEDED", text), files);
 }
 
 /** What the journal of a session says. */

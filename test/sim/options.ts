@@ -117,6 +117,7 @@ export interface SimOptions {
   readonly chunkBufferBytes: number;
   /** `chunk_buffer.drain_ratio`; absent: 0. */
   readonly chunkBufferDrainRatio?: number;
+  readonly verifyIntegrity?: boolean;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -249,6 +250,7 @@ function drawAny(chance: Chance): SimOptions {
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
     ...drawChunkBuffer(chance.fork("chunk buffer")),
+    ...(chance.fork("verify").happens(0.3) ? { verifyIntegrity: true } : {}),
     retry: {
       maxAttempts: chance.int(1, 5),
       initialDelayMs: chance.pick([100, 1_000]),

@@ -71,6 +71,11 @@ export class Spoils {
     return undefined;
   }
 
+  /** Bytes of the session's archive were changed. */
+  has(session: string): boolean {
+    return this.#spoils.has(keyOf(session, 0));
+  }
+
   /** Where the file begins in its archive or index. */
   #locate(path: string): { readonly key: string; readonly start: number; readonly made: Buffer } | undefined {
     const stored = storedFile(path);

@@ -62,7 +62,7 @@ export class World {
     const disk = () => this.server.disk;
     const isUnread = (session: string) => this.server.running?.storage?.unreadSince(session) !== undefined;
     this.witness = new Witness({
-      ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
+      ...{ clock, trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       shardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : undefined,
       survivesRestart: SURVIVES_RESTART,
       isUnread,
@@ -71,6 +71,8 @@ export class World {
     this.checks = new ArchiveChecks({
       ...{ witness, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       ...{ maxBackups: options.maxBackups, isUnread },
+      verifyIntegrity: options.verifyIntegrity ?? false,
+      unreadable: options.faults.eioCalls !== undefined,
     });
     this.#buffers = new BufferChecks({ trace: this.trace, witness, options });
     const chance = (purpose: string): Chance => this.#chance.fork(purpose);
