@@ -159,7 +159,12 @@ const ended = z.object({
   ...failureFields,
 });
 
-const disown = z.object({ code: z.string().max(CODE_CHARS_MAX), message: z.string().max(DISOWN_TEXT_CHARS_MAX) });
+const disown = z.object({
+  code: z.string().max(CODE_CHARS_MAX),
+  message: z.string().max(DISOWN_TEXT_CHARS_MAX),
+  /** Instead of a Begin: the backup whose session, or place in line, this run gives up. */
+  backup: name.optional(),
+});
 
 const ping = z.object({
   id: u32,

@@ -70,7 +70,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       "server/read",
     ],
   },
-  "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued" }, enters: [] },
+  "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued", disown: "closed" }, enters: [] },
   "server/queued": {
     takes: { ...alive("server/queued"), disown: "closed" },
     enters: ["server/session", "server/session-data"],

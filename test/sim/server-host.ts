@@ -9,6 +9,7 @@ import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { SessionStore } from "#store/session-store.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { Storage } from "#store/storage.ts";
 import type { StorageOptions } from "#store/storage-options.ts";
@@ -168,6 +169,7 @@ export class ServerHost {
     const { process, disk, stores } = running;
     const log = this.#log(process);
     const knownStorages = await KnownStorages.open(disk, STATE_DIR, log);
+    const ended = await EndedSessions.open(disk, STATE_DIR, log);
     const server = new Server({
       config: {
         server: {
@@ -191,7 +193,7 @@ export class ServerHost {
       software: "nbackup-server 0.0.0",
       knownStorages,
       openStorage: async (config, established) => {
-        const storage = await openStorage(config, established, { disk, clock: process.clock, log }, options);
+        const storage = await openStorage(config, established, { disk, clock: process.clock, log, ended }, options);
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
@@ -245,7 +247,7 @@ function storageConfig(options: SimOptions): StorageConfig {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+  parts: Pick<StorageOptions, "disk" | "clock" | "log" | "ended">,
   options: SimOptions,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;

@@ -13,6 +13,7 @@ import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
+import type { EndMemory } from "#store/session-removals.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -41,6 +42,7 @@ export interface WorldOptions {
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
+  readonly ended?: EndMemory;
   /** Compares the SHA-256 unless told. */
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
@@ -82,6 +84,7 @@ export class ServerWorld {
   readonly events: ObservedEvent[] = [];
   /** What an administrator would call the state directory. */
   readonly knownStorages: StorageMemory;
+  readonly ended: EndMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
@@ -89,6 +92,7 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.ended = options.ended ?? rememberedEnds();
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
@@ -133,6 +137,7 @@ export class ServerWorld {
       pendingBytesMax: assembler.pendingMemBytesMax,
       staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
       buffer: this.buffer,
+      ended: this.ended,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -254,6 +259,16 @@ function rememberedStorages(): StorageMemory {
       baseDirs.add(baseDir);
       return Promise.resolve();
     },
+  };
+}
+
+/** Nothing has ended yet. */
+function rememberedEnds(): EndMemory {
+  const sessions = new Set<string>();
+  return {
+    has: (session) => sessions.has(session),
+    add: (session) => Promise.resolve(void sessions.add(session)),
+    delete: (session) => Promise.resolve(void sessions.delete(session)),
   };
 }
 

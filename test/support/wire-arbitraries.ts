@@ -100,7 +100,11 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     verify: optional(fc.constant("pending")),
   }),
   ended: fc.record({ session: id, ...failure }),
-  disown: fc.record({ code: fc.string({ maxLength: 40 }), message: fc.string({ unit: "grapheme", maxLength: 100 }) }),
+  disown: fc.record({
+    code: fc.string({ maxLength: 40 }),
+    message: fc.string({ unit: "grapheme", maxLength: 100 }),
+    backup: optional(name),
+  }),
   ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
   pong: fc.record({ id: u32 }),
   goodbye: fc.constant({}),
