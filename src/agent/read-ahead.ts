@@ -16,7 +16,7 @@ const SPARE_MAX = 8;
 const AHEAD_BYTES_MIN = MiB;
 /** Keeps a line of 1 Gbit/s and 50 ms busy, or one of 300 Mbit/s and 200 ms. */
 const AHEAD_BYTES_MAX = 8 * MiB;
-/** Kept beside that. The scan for chunks stands at most one chunk ahead of who reads them. */
+/** Kept beside that, as that for all files together. The scan for chunks stands at most one chunk ahead of who reads them. */
 const KEPT_BYTES_MAX = 16 * MiB;
 /** A step forward of no more than this is still reading in order. */
 const GAP_BYTES_MAX = MiB;
@@ -39,6 +39,7 @@ interface Run {
 export class ReadAhead {
   readonly #fetch: Fetch;
   readonly #size: number;
+  readonly #files: () => number;
   /** By number of the block. */
   readonly #blocks = new Map<number, Run>();
   /** The longest unused first. */
@@ -50,9 +51,11 @@ export class ReadAhead {
   #front = 0;
   #aheadBytes = 0;
 
-  constructor(size: number, fetch: Fetch) {
+  /** `files`: how many are open beside this one, itself included: they share memory and line. */
+  constructor(size: number, fetch: Fetch, files: () => number = () => 1) {
     this.#size = size;
     this.#fetch = fetch;
+    this.#files = files;
   }
 
   /** Fills `into` as ArchiveAccess.read does. */
@@ -77,8 +80,15 @@ export class ReadAhead {
 
   /** Whole runs, so that requests are few and long. */
   #aheadEnd(end: number): number {
-    const wanted = end + this.#aheadBytes;
-    return wanted >= this.#size ? this.#size : wanted - (wanted % RUN_BYTES_MAX);
+    const aheadBytes = Math.min(this.#aheadBytes, this.#shareOf(AHEAD_BYTES_MAX));
+    const wanted = end + aheadBytes;
+    return wanted >= this.#size ? this.#size : wanted - (wanted % Math.min(RUN_BYTES_MAX, Math.max(1, aheadBytes)));
+  }
+
+  /** Of something that all files have together; at least a block. */
+  #shareOf(bytes: number): number {
+    const blocks = Math.floor(bytes / BLOCK_BYTES / Math.max(1, this.#files()));
+    return Math.max(1, blocks) * BLOCK_BYTES;
   }
 
   /** Fills a part of what is wanted that lies in one run. */
@@ -164,8 +174,9 @@ export class ReadAhead {
 
   /** Whoever reads a run has it, kept or not. */
   #forget(): void {
+    const keptBytesMax = this.#shareOf(KEPT_BYTES_MAX) + Math.min(this.#aheadBytes, this.#shareOf(AHEAD_BYTES_MAX));
     for (const run of this.#runs) {
-      if (this.#keptBytes <= KEPT_BYTES_MAX + this.#aheadBytes) return;
+      if (this.#keptBytes <= keptBytesMax) return;
       if (run.state === "here") this.#drop(run);
     }
   }

@@ -10,6 +10,7 @@ import { RemoteArchive } from "./remote-archive.ts";
 export class ReadStock implements ArchiveStock {
   readonly #agent: string;
   readonly #line: ReadLine;
+  readonly #open = { archives: 0 };
 
   /** Connects when it is first asked for something. */
   constructor(options: ReadLineOptions) {
@@ -30,11 +31,11 @@ export class ReadStock implements ArchiveStock {
   }
 
   open(row: ArchiveRow): Promise<OpenedArchive> {
-    return RemoteArchive.open(this.#line, row);
+    return RemoteArchive.open({ line: this.#line, open: this.#open }, row);
   }
 
   openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined> {
-    return RemoteArchive.openIndex(this.#line, row);
+    return RemoteArchive.openIndex({ line: this.#line, open: this.#open }, row);
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,16 @@ import type { ReadLink } from "./read-link.ts";
 /** Undefined where there is none, or it was not wanted. */
 type Sizes = readonly [archive: number | undefined, index: number | undefined];
 
+/** How many are open: they share the memory for reading ahead. */
+interface OpenCount {
+  archives: number;
+}
+
+export interface RemotePlace {
+  readonly line: ReadLine;
+  readonly open: OpenCount;
+}
+
 export class RemoteArchive {
   readonly #line: ReadLine;
   readonly #row: ArchiveRow;
@@ -22,24 +32,27 @@ export class RemoteArchive {
   #sizes: Sizes | undefined;
   /** What the archive is called on a connection. */
   #place: { readonly link: ReadLink; readonly open: Promise<number> } | undefined;
+  readonly #open: OpenCount;
   #closed = false;
 
-  private constructor(line: ReadLine, row: ArchiveRow, indexOnly: boolean) {
+  private constructor({ line, open }: RemotePlace, row: ArchiveRow, indexOnly: boolean) {
     this.#line = line;
+    this.#open = open;
     this.#row = row;
     this.#indexOnly = indexOnly;
   }
 
   /** Rejects with Failure: E_ARCHIVE_UNKNOWN, E_RESTORE_DENIED … */
-  static async open(line: ReadLine, row: ArchiveRow): Promise<OpenedArchive> {
-    const remote = new RemoteArchive(line, row, false);
+  static async open(place: RemotePlace, row: ArchiveRow): Promise<OpenedArchive> {
+    const remote = new RemoteArchive(place, row, false);
     const [archive, index] = await remote.#files();
+    if (archive === undefined) remote.#close();
     if (archive === undefined) throw new Failure("E_PROTOCOL", "the server opened an archive without saying its size");
     return { archive, index, close: async () => remote.#close() };
   }
 
-  static async openIndex(line: ReadLine, row: ArchiveRow): Promise<ArchiveAccess | undefined> {
-    const remote = new RemoteArchive(line, row, true);
+  static async openIndex(place: RemotePlace, row: ArchiveRow): Promise<ArchiveAccess | undefined> {
+    const remote = new RemoteArchive(place, row, true);
     const [, index] = await remote.#files();
     if (index === undefined) remote.#close();
     return index === undefined ? undefined : { ...index, close: async () => remote.#close() };
@@ -47,20 +60,23 @@ export class RemoteArchive {
 
   async #files(): Promise<readonly [ArchiveAccess | undefined, ArchiveAccess | undefined]> {
     await this.#line.call((link) => this.#opened(link));
+    this.#open.archives += 1;
     return [this.#file(0), this.#file(1)];
   }
 
   #file(file: FileNumber): ArchiveAccess | undefined {
     const size = this.#sizes?.[file];
     if (size === undefined) return undefined;
-    const ahead = new ReadAhead(size, (into, offset) =>
-      this.#line.call(async (link) => await link.read(await this.#opened(link), file, into, offset)),
-    );
+    const fetch = (into: Uint8Array, offset: number): Promise<void> =>
+      this.#line.call(async (link) => await link.read(await this.#opened(link), file, into, offset));
+    const ahead = new ReadAhead(size, fetch, () => this.#open.archives);
     return { size, read: (into, offset) => ahead.read(into, offset), close: async () => undefined };
   }
 
   #close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#open.archives -= 1;
     const place = this.#place;
     // One that could not be opened need not be closed.
     place?.open.then((open) => place.link.close(open)).catch(() => undefined);

@@ -69,6 +69,9 @@ export const READ_CONNECTIONS_MAX = 64;
 /** Of those, so many may be one certificate's: several commands at once, and some that have not yet noticed their end. */
 export const AGENT_READ_CONNECTIONS_MAX = 8;
 
+/** Archives that agents may have open together, each of which is two files: most systems let a process have thousands. */
+export const READ_OPEN_TOTAL_MAX = 512;
+
 /** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
 export const READ_DISK_MS = 30_000;
 

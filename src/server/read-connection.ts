@@ -29,8 +29,12 @@ export interface ReadConnectionOptions {
   readonly agent: string;
   readonly clock: Clock;
   readonly library: ReadLibrary;
+  /** Throws Failure E_LIMIT when all connections together have too many archives open. */
+  readonly mayOpen: () => void;
   /** The agent opened one. */
   readonly opened: (archive: LentArchive) => void;
+  /** What was opened is closed, or is just being. */
+  readonly returned: () => void;
   readonly sent: (bytes: number) => void;
   /** Nothing is open any more; once. */
   readonly closed: () => void;
@@ -136,11 +140,12 @@ export class ReadConnection implements LinkOwner {
   }
 
   async #lend({ request, ...wish }: Message<"open">): Promise<void> {
-    const { library, agent, opened } = this.#options;
+    const { library, agent, mayOpen, opened } = this.#options;
     if (this.#open.has(request)) throw new Failure("E_PROTOCOL", `request ${request} has opened an archive already`);
     if (this.#open.size >= READ_OPEN_MAX) {
       throw new Failure("E_LIMIT", `${this.#open.size} archives are open on this connection already`);
     }
+    mayOpen();
     const archive = await library.open(agent, wish);
     this.#open.set(request, archive);
     opened(archive);
@@ -167,6 +172,7 @@ export class ReadConnection implements LinkOwner {
   async #close({ open }: Message<"close">): Promise<void> {
     const archive = this.#opened(open);
     this.#open.delete(open);
+    this.#options.returned();
     // A disk that hangs is not waited for.
     void archive.close();
   }
@@ -209,6 +215,7 @@ export class ReadConnection implements LinkOwner {
   async #release(): Promise<void> {
     const archives = [...this.#open.values()];
     this.#open.clear();
+    for (const _ of archives) this.#options.returned();
     await Promise.all(archives.map((archive) => archive.close()));
     this.#options.closed();
   }

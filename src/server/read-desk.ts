@@ -6,7 +6,7 @@ import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { LentArchive } from "./lent-archive.ts";
-import { AGENT_READ_CONNECTIONS_MAX, LIMIT_RETRY_MS, READ_CONNECTIONS_MAX } from "./limits.ts";
+import { AGENT_READ_CONNECTIONS_MAX, LIMIT_RETRY_MS, READ_CONNECTIONS_MAX, READ_OPEN_TOTAL_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { ReadConnection } from "./read-connection.ts";
 import { ReadLibrary } from "./read-library.ts";
@@ -34,6 +34,8 @@ export class ReadDesk {
   readonly #options: ReadDeskOptions;
   readonly #library: ReadLibrary;
   readonly #readers = new Set<Reader>();
+  /** Archives that are open. */
+  #open = 0;
   #closed: Failure | undefined;
   #onEmpty: (() => void) | undefined;
 
@@ -53,7 +55,11 @@ export class ReadDesk {
     const { clock, metrics } = this.#options;
     const connection = new ReadConnection({
       ...{ link, agent, clock, library: this.#library },
+      mayOpen: () => this.#mayOpen(),
       opened: (archive) => this.#opened(reader, archive),
+      returned: () => {
+        this.#open -= 1;
+      },
       sent: (bytes) => {
         reader.bytes += bytes;
         metrics.bytesRead(bytes);
@@ -91,8 +97,17 @@ export class ReadDesk {
     }
   }
 
+  #mayOpen(): void {
+    if (this.#open < READ_OPEN_TOTAL_MAX) return;
+    throw new Failure("E_LIMIT", `${this.#open} archives are open already`, {
+      hint: "Wait until other commands are done.",
+      retryAfterMs: LIMIT_RETRY_MS,
+    });
+  }
+
   /** Told once of each archive; of an agent that goes through all of them once a minute. */
   #opened({ agent, remote, archives }: Reader, { name, storage }: LentArchive): void {
+    this.#open += 1;
     const isNew = !archives.has(name);
     archives.add(name);
     if (!isNew) return;

@@ -81,9 +81,9 @@ export const READ_BYTES_MAX = MiB;
 /** One Bytes frame: what the server holds of an archive is a few of them. */
 export const BYTES_PAYLOAD_BYTES_MAX = 256 * KiB;
 /** Requests that may wait for their answer on one connection. */
-export const READ_REQUESTS_MAX = 64;
-/** Archives open at once on one connection: comparing two needs two. */
-export const READ_OPEN_MAX = 16;
+export const READ_REQUESTS_MAX = 128;
+/** Archives open at once on one connection: a search merges the answers of 64 indexes. */
+export const READ_OPEN_MAX = 80;
 /** A read connection on which nothing was asked for so long is closed. */
 export const READ_IDLE_MS = 600_000;
 

@@ -335,6 +335,20 @@ describe("reading ahead", () => {
     expect(Math.max(...asked.map(({ length }) => length))).toBeLessThanOrEqual(MiB);
   });
 
+  test("shares line and memory with the other files that are open", async () => {
+    const asked: number[] = [];
+    const reader = new ReadAhead(
+      4 * MiB,
+      async (into) => {
+        asked.push(into.length);
+        await Promise.resolve();
+      },
+      () => 64,
+    );
+    for (let at = 0; at < 4 * MiB; at += 20_000) await reader.read(new Uint8Array(20_000), at);
+    expect([Math.max(...asked), asked.reduce((sum, length) => sum + length, 0)]).toEqual([BLOCK_BYTES, 4 * MiB]);
+  });
+
   test("gives the same bytes as the file, wherever and however it is read, at once and with bad places", async () => {
     const random = Array.from({ length: 300 }, (_, n) => (n * 7_919_777) % (9 * MiB));
     const { reader } = ahead(9 * MiB + 13, [5 * MiB + 5]);
