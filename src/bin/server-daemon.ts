@@ -11,9 +11,11 @@ import { Recorder } from "#observe/recorder.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
@@ -52,6 +54,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const recorder = await openRecorder(runtime, disk);
   const metrics = new ServerMetrics();
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
+  const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -61,7 +64,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
-      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
+      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), ...shared }),
+    openStock: (storage) => new StorageStock(metered(storage.name, disk, metrics), [storage]),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
@@ -137,7 +141,7 @@ function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer" | "ended">,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, verifyIntegrity, reserve, assembler } = config;
   const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;

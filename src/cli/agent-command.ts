@@ -2,6 +2,8 @@
 import { parseAddress } from "#config/address.ts";
 import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
 import type { Address } from "#config/types.ts";
+import { archivePlace } from "./archive-arguments.ts";
+import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 import { helpText } from "./help.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { configOption, type ProgramSpec } from "./program.ts";
@@ -20,6 +22,8 @@ export type AgentCommand =
       readonly waitVerify: boolean;
     }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
+  /** One of those that look into archives. */
+  | { readonly command: "archives"; readonly configFile: string; readonly request: ArchiveRequest }
   | {
       readonly command: "health";
       readonly configFile: string;
@@ -63,6 +67,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
+    ...archiveCommands("agent"),
     {
       name: "health",
       what: "Ask a server whether it can take a backup now.",
@@ -90,6 +95,10 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   const parsed = parseArguments(AGENT_PROGRAM, argv);
   if (parsed.kind === "help") return { command: "print", text: helpText(AGENT_PROGRAM, parsed.command) };
   if (parsed.kind === "version") return { command: "print", text: `${AGENT_PROGRAM.name} ${version}\n` };
+  const request = archiveRequest(parsed);
+  if (request !== undefined) {
+    return { command: "archives", configFile: archivePlace(parsed, "agent").configFile, request };
+  }
   const { flags, values } = parsed;
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   const json = flags.has("json");

@@ -87,6 +87,12 @@ const shape = {
     "After a commit, and its answer to the agent, decompress and walk the archive before anything older is removed.",
     "Every chunk is already compared by digest; this reads the archive a second time.",
   ),
+  allow_agent_restore: setting(
+    flag(),
+    true,
+    "Agents may list, read and restore their own archives, over a connection that their certificate proves; false: only the server restores.",
+    "On the day of the disaster the machine itself can be restored without anybody at the server.",
+  ),
   scrub_days: setting(
     integer({ min: 0, max: 3650 }),
     0,
@@ -119,6 +125,7 @@ export function toStorage(name: string, raw: SectionOf<typeof shape>, places: Pl
       chunkFsync: raw.chunk_fsync,
     },
     verifyIntegrity: raw.verify_integrity,
+    allowAgentRestore: raw.allow_agent_restore,
     scrubEveryMs: raw.scrub_days * DAY_MS,
   };
 }

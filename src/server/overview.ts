@@ -21,6 +21,7 @@ export interface OverviewOptions {
   readonly chunkBuffer: ChunkBufferView;
   readonly staging: () => readonly StorageStaging[];
   readonly connectionCount: () => number;
+  readonly readerCount: () => number;
   readonly stopping: () => boolean;
   readonly verifier: Pick<Verifier, "now" | "countOf">;
 }
@@ -46,6 +47,10 @@ export class Overview implements ServerGauges {
 
   connectionCount(): number {
     return this.#options.connectionCount();
+  }
+
+  readerCount(): number {
+    return this.#options.readerCount();
   }
 
   backlogBytes(): number {

@@ -29,6 +29,8 @@ export interface ServerGauges {
   sessionCount(): number;
   waitingCount(): number;
   connectionCount(): number;
+  /** Of those, connections that read archives. */
+  readerCount(): number;
   /** Bytes of all sessions that wait for the disk. */
   backlogBytes(): number;
   /** Counted by `memory_limit`. */
@@ -71,6 +73,8 @@ export class ServerMetrics {
   readonly #verifiedArchives: Counter;
   readonly #diskErrors: Counter;
   readonly #commits: Histogram;
+  readonly #readBytes: Counter;
+  readonly #openedArchives: Counter;
 
   constructor() {
     const { registry: own } = this;
@@ -89,7 +93,14 @@ export class ServerMetrics {
     ]);
     this.#diskErrors = own.counter("nbackup_disk_errors_total", "Calls that failed", ["storage", "errno"]);
     this.fsyncs = own.histogram("nbackup_fsync_seconds", "Time of syncs", FSYNC_BOUNDS, ["storage"]);
+    this.#readBytes = own.counter("nbackup_bytes_read_total", "Bytes of archives and indexes sent to agents");
+    this.#openedArchives = own.counter("nbackup_archives_opened_total", "Archives opened by agents", ["storage"]);
     this.#commits = own.histogram("nbackup_commit_seconds", "Time from Finish to the commit", COMMIT_BOUNDS);
+  }
+
+  /** Bytes of an archive or its index went out to an agent. */
+  bytesRead(bytes: number): void {
+    this.#readBytes.add(bytes);
   }
 
   get bytesReceived(): number {
@@ -128,6 +139,7 @@ export class ServerMetrics {
   /** Counts what an event says. */
   note({ kind, fields, end }: ObservedEvent): void {
     if (kind === "connection.refused") this.#refusedConnections.add(1, String(fields["code"]));
+    if (kind === "archive.read") this.#openedArchives.add(1, String(fields["storage"]));
     if (kind === "session.chunk-damaged") this.#damagedChunks.add(1);
     if (kind === "session.disconnected" && fields["reason"] !== "goodbye") this.#brokenConnections.add(1);
     const result = VERIFY_RESULTS[kind];
@@ -143,6 +155,7 @@ export class ServerMetrics {
     own.gauge("nbackup_sessions", "Sessions that run", () => gauges.sessionCount());
     own.gauge("nbackup_agents_waiting", "Agents that wait for a session", () => gauges.waitingCount());
     own.gauge("nbackup_connections", "Open connections", () => gauges.connectionCount());
+    own.gauge("nbackup_read_connections", "Open connections that read archives", () => gauges.readerCount());
     own.gauge("nbackup_backlog_bytes", "Received bytes that wait for the disk", () => gauges.backlogBytes());
     own.gauge("nbackup_memory_bytes", "Memory counted by memory_limit", () => gauges.memory().usedBytes);
     own.gauge("nbackup_memory_limit_bytes", "memory_limit", () => gauges.memory().bytesMax);

@@ -87,6 +87,7 @@ export function applicantEnded(asker: Asker, how: "refused" | "left", failure: F
     },
     // It may come back at once, for ever.
     repeatKey: `${agent}/${request?.backup ?? ""} ${code}`,
+    byAgent: agent,
   };
   if (request === undefined) return event;
   const { backup, storage, parallels } = request;

@@ -4,6 +4,7 @@ import type { Logger } from "#base/log.ts";
 import type { ChunkBuffer } from "./chunk-buffer.ts";
 import type { Disk } from "./disk.ts";
 import type { StagingOptions } from "./session-files.ts";
+import type { EndMemory } from "./session-removals.ts";
 import type { ReserveRule } from "./space.ts";
 import type { ShardLevels } from "./staging.ts";
 
@@ -25,6 +26,8 @@ export interface StorageOptions {
   readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
   /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
   readonly buffer?: ChunkBuffer | undefined;
+  /** The server's; without it a session whose removal failed comes to life again at the next start. */
+  readonly ended?: EndMemory | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Logger;

@@ -20,13 +20,8 @@ import { type Casualty, type Completed, recoverSessions, type Survivor } from ".
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import {
-  closeSessionFiles,
-  createSessionFiles,
-  removeSessionFiles,
-  type SessionFiles,
-  type StagingOptions,
-} from "./session-files.ts";
+import { createSessionFiles, type SessionFiles, type StagingOptions } from "./session-files.ts";
+import { SessionRemovals } from "./session-removals.ts";
 import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import type { StagingCounters } from "./lazy-placement.ts";
@@ -68,6 +63,7 @@ export class Storage {
   readonly #options: StorageOptions;
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
+  readonly #removals: SessionRemovals;
   readonly #turns: HashTurns;
   readonly #buffer: ChunkBuffer;
   readonly #staging: StagingOptions & { readonly counters: StagingCounters };
@@ -85,6 +81,8 @@ export class Storage {
     this.name = options.name;
     this.#options = options;
     this.#opened = opened;
+    const { name, log, ended } = options;
+    this.#removals = new SessionRemovals({ root: opened.root, name, log, ended });
     this.#turns = new HashTurns(options.clock);
     this.#buffer = options.buffer ?? new ChunkBuffer({ bytesMax: 0, drainRatio: 0, clock: options.clock });
     // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
@@ -217,6 +215,11 @@ export class Storage {
     return disk.writable(baseDir).catch(unusable(`storage ${this.name}: ${baseDir} cannot be written`));
   }
 
+  /** Removes what is left of sessions that have ended, where that failed before. Never rejects; writes nothing when there is none. */
+  tidy(): Promise<void> {
+    return this.#removals.again();
+  }
+
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
     await this.#changes.idle();
@@ -275,7 +278,7 @@ export class Storage {
   #endings(head: JournalHead, files: SessionFiles): Pick<SessionParts, "discard" | "leave"> {
     const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
     return {
-      discard: () => this.#remove(head.session, files).finally(free),
+      discard: () => this.#removals.remove(head.session, files).finally(free),
       leave: () => this.#leave(head.session, files).finally(free),
     };
   }
@@ -284,7 +287,7 @@ export class Storage {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
     const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
-    const parts = { root, commits, log, staging: this.#staging, commit };
+    const parts = { root, commits, log, staging: this.#staging, removals: this.#removals, commit };
     const { survivors, casualties, completed } = await recoverSessions(parts);
     this.#casualties = casualties;
     this.#completed = completed;
@@ -332,14 +335,14 @@ export class Storage {
     try {
       await commits.add(intent, Math.floor(clock.wall()), verify);
       // A crash before this leaves the session's directory with the intent: the next start writes the record.
-      await this.#remove(intent.session, files);
+      await this.#removals.remove(intent.session, files);
     } catch (error) {
       // Without a record on the disk the directory stays, so that the next start can write it.
       log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
-      if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
+      if (files !== undefined) await this.#removals.close(files);
     }
     const removed = await this.#rotateNow(intent);
-    await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#complain(error));
+    await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#removals.complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
     return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed, verify };
   }
@@ -347,29 +350,13 @@ export class Storage {
   /** What was removed; what fails is left for the next rotation. */
   #rotateNow({ agent, backup }: Entry): Promise<string[]> {
     return this.rotate(agent, backup, { dryRun: false }).catch((error: unknown) => {
-      this.#complain(error);
+      this.#removals.complain(error);
       return [];
     });
   }
 
-  /** Closes and removes a session's files; what fails is logged and left for the next start. */
-  async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
-    // A network disk may tell only now that it was full: all the more reason to remove what lies there.
-    if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
-    try {
-      await removeSessionFiles(this.#opened.root, session);
-    } catch (error) {
-      this.#complain(error);
-    }
-  }
-
   /** Closes a session's files for the next start. Of a journal that failed that one could not tell what is on the disk. */
   #leave(session: string, files: SessionFiles): Promise<void> {
-    if (files.journal.broken) return this.#remove(session, files);
-    return closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
-  }
-
-  #complain(error: unknown): void {
-    this.#options.log.error("the storage could not be tidied up", { storage: this.name, error: String(error) });
+    return files.journal.broken ? this.#removals.remove(session, files) : this.#removals.close(files);
   }
 }

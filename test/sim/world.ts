@@ -66,7 +66,7 @@ export class World {
     const shared = { clock, trace: this.trace, options, spoils: this.#spoils };
     const disk = () => this.server.disk;
     this.witness = new Witness({
-      ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
+      ...{ clock, trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       eager: options.assembler.mode === "eager",
       survivesRestart: SURVIVES_RESTART,
     });

@@ -9,9 +9,11 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
+import type { EndMemory } from "#store/session-removals.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -40,6 +42,7 @@ export interface WorldOptions {
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
+  readonly ended?: EndMemory;
   /** Compares the SHA-256 unless told. */
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
@@ -67,6 +70,7 @@ export function storageConfig(fields: Partial<StorageConfig> = {}): StorageConfi
     minAgeMs: 0,
     assembler: { mode: "eager", pendingMemBytesMax: 8 * MiB, chunkShardLevels: 1, chunkFsync: true },
     verifyIntegrity: false,
+    allowAgentRestore: true,
     scrubEveryMs: 0,
     ...fields,
   };
@@ -80,6 +84,7 @@ export class ServerWorld {
   readonly events: ObservedEvent[] = [];
   /** What an administrator would call the state directory. */
   readonly knownStorages: StorageMemory;
+  readonly ended: EndMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
@@ -87,6 +92,7 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.ended = options.ended ?? rememberedEnds();
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
@@ -108,6 +114,7 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
     });
@@ -130,6 +137,7 @@ export class ServerWorld {
       pendingBytesMax: assembler.pendingMemBytesMax,
       staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
       buffer: this.buffer,
+      ended: this.ended,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -251,6 +259,16 @@ function rememberedStorages(): StorageMemory {
       baseDirs.add(baseDir);
       return Promise.resolve();
     },
+  };
+}
+
+/** Nothing has ended yet. */
+function rememberedEnds(): EndMemory {
+  const sessions = new Set<string>();
+  return {
+    has: (session) => sessions.has(session),
+    add: (session) => Promise.resolve(void sessions.add(session)),
+    delete: (session) => Promise.resolve(void sessions.delete(session)),
   };
 }
 

@@ -77,7 +77,11 @@ describe("the command line of nbackup-agent", () => {
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
-    ["now", "unknown command now", "The commands are check-config, health; see nbackup-agent --help."],
+    [
+      "now",
+      "unknown command now",
+      "The commands are check-config, list, ls, find, diff, cat, restore, verify, health; see nbackup-agent --help.",
+    ],
     ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
     [
       "health backup",
