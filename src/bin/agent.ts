@@ -9,7 +9,7 @@ import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
-import { onceExit, onceJson, onceText, problemsText } from "#cli/once-report.ts";
+import { onceExit, onceJson, onceText, problemsText, unverifiedText } from "#cli/once-report.ts";
 import { selectBackups } from "#cli/select-backups.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadAgentConfig } from "#config/load.ts";
@@ -129,6 +129,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     finished: (_plan, result) => {
       display.finish();
       process.stderr.write(problemsText(result));
+      if (command.waitVerify) process.stderr.write(unverifiedText(result));
       process.stdout.write(command.json ? onceJson(result) : onceText(result));
     },
   });

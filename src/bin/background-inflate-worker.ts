@@ -4,8 +4,8 @@ import { InflateThread, type ToInflate } from "#restore/inflate-thread.ts";
 
 declare const self: Worker;
 
-// A system that refuses leaves it as it was.
-applyPriority({ nice: 19, ioClass: { kind: "idle" } });
+// As the agent by default: at 19 it would stand still for hours beside other programs that want all processors. A refusal changes nothing.
+applyPriority({ nice: 10, ioClass: { kind: "idle" } });
 
 const thread = new InflateThread((message) => self.postMessage(message));
 self.onmessage = (event: MessageEvent<ToInflate>): void => thread.handle(event.data);

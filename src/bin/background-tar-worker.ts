@@ -5,8 +5,8 @@ import { TarThread } from "#restore/tar-thread.ts";
 
 declare const self: Worker;
 
-// A system that refuses leaves it as it was.
-applyPriority({ nice: 19, ioClass: { kind: "idle" } });
+// As the agent by default: at 19 it would stand still for hours beside other programs that want all processors. A refusal changes nothing.
+applyPriority({ nice: 10, ioClass: { kind: "idle" } });
 
 const thread = new TarThread();
 self.onmessage = (event: MessageEvent<ToTar>): void => self.postMessage(thread.handle(event.data));

@@ -102,6 +102,12 @@ export function problemsText(report: OnceReport): string {
   return `${named.join("")}${more}${report.failure === undefined ? "" : failureText(report.failure)}`;
 }
 
+/** For standard error, of a run that was to wait for a verification: that there was none. */
+export function unverifiedText({ backup, storage, result, verify }: OnceReport): string {
+  if (result === "failed" || verify !== "none") return "";
+  return `warning: ${safeText(backup)}: storage ${safeText(storage)} has no verify_integrity: nothing was verified\n`;
+}
+
 const REASONS: Readonly<Record<ProblemReason, string>> = {
   vanished: "vanished before it was read; not in the archive",
   unreadable: "could not be read; not in the archive",

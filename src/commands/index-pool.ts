@@ -21,10 +21,11 @@ export class IndexPool {
   }
 
   async #index(target: ArchiveTarget): Promise<ArchiveAccess | undefined> {
+    await this.#makeRoom();
     const access = await target.openIndex();
     if (access === undefined) return undefined;
     const index = new PooledIndex(this, target, access.size);
-    await this.#keep(index, access);
+    this.#open.set(index, access);
     return index;
   }
 
@@ -36,12 +37,13 @@ export class IndexPool {
       this.#open.set(index, kept);
       return kept;
     }
+    await this.#makeRoom();
     const access = await index.target.openIndex();
     if (access === undefined || access.size !== index.size) {
       await access?.close();
       throw new Failure("E_ARCHIVE_UNKNOWN", `${index.target.name} was removed or changed meanwhile`);
     }
-    await this.#keep(index, access);
+    this.#open.set(index, access);
     return access;
   }
 
@@ -51,10 +53,10 @@ export class IndexPool {
     await access?.close();
   }
 
-  async #keep(index: PooledIndex, access: ArchiveAccess): Promise<void> {
-    this.#open.set(index, access);
+  /** For one more, before it is opened: who lends the archives counts them too. */
+  async #makeRoom(): Promise<void> {
     const [oldest] = this.#open.keys();
-    if (this.#open.size > this.#openMax && oldest !== undefined) await this.drop(oldest);
+    if (this.#open.size >= this.#openMax && oldest !== undefined) await this.drop(oldest);
   }
 }
 

@@ -7,6 +7,11 @@ import type { CommandContext } from "./command-context.ts";
 const WRITE_CHARS = 64 * 1024;
 /** The first lines are there as soon as they are known: of a large batch before all of it was looked at. */
 const FIRST_WRITE_CHARS = 4 * 1024;
+/**
+ * Each line leaves some garbage, and the collector lets a hundred megabytes of it gather before it begins. A collection takes a few milliseconds,
+ * because hardly anything is alive.
+ */
+const LINES_PER_COLLECTION = 20_000;
 /** What was found does not wait longer for more. */
 const WRITE_MS = 200;
 
@@ -19,6 +24,7 @@ export async function writeLines<T>(
   let text = "";
   let count = 0;
   let most = FIRST_WRITE_CHARS;
+  let collectedAt = 0;
   let writtenMs = Number.NEGATIVE_INFINITY;
   const write = async (): Promise<void> => {
     await stdout.write(text);
@@ -33,6 +39,10 @@ export async function writeLines<T>(
       if (text.length >= most) await write();
     }
     if (text !== "" && clock.now() - writtenMs >= WRITE_MS) await write();
+    if (count - collectedAt >= LINES_PER_COLLECTION) {
+      collectedAt = count;
+      Bun.gc(true);
+    }
     if (signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted");
   }
   if (text !== "") await stdout.write(text);

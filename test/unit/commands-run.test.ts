@@ -229,7 +229,7 @@ describe("find", () => {
     const run = await runCommand(find("*.conf", true), stock);
     const lines = run.stdout.trim().split("\n");
     expect(lines.map((line) => (JSON.parse(line) as { archives: number }).archives)).toEqual([10, 70, 70, 10]);
-    expect([stock.openCount, stock.openMax]).toEqual([0, 65]);
+    expect([stock.openCount, stock.openMax]).toEqual([0, 64]);
   });
   test("searches one backup entry after another", async () => {
     const stock = new MemoryStock([
