@@ -18,8 +18,12 @@ import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import type { ArchiveStock } from "#restore/archive-stock.ts";
+import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import { agentStock } from "./agent-archives.ts";
 import { backupDeps, backupPlans, checkExcludes } from "./agent-backup.ts";
 import { runHealth } from "./agent-health.ts";
+import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { OnceDisplay } from "./once-display.ts";
 import { systemClock } from "./system.ts";
@@ -36,6 +40,12 @@ const spawn: SpawnWorker = (kind) => {
       ? new URL("./reader-worker.ts", import.meta.url)
       : new URL("./compress-worker.ts", import.meta.url);
   // Small heaps: the threads keep no objects, and what they leave is collected sooner.
+  return new Worker(url.href, { smol: true });
+};
+
+const spawnRestore: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar" ? new URL("./tar-worker.ts", import.meta.url) : new URL("./inflate-worker.ts", import.meta.url);
   return new Worker(url.href, { smol: true });
 };
 
@@ -59,6 +69,11 @@ async function main(argv: readonly string[]): Promise<number> {
         return await once(command);
       case "health":
         return await health(command);
+      case "archives":
+        return await runArchives(command.request, {
+          ...{ side: "agent", spawn: spawnRestore },
+          openStock: (signal) => Promise.resolve(openStock(command.configFile, signal)),
+        });
     }
   } catch (error) {
     process.stderr.write(failureText(error));
@@ -87,6 +102,12 @@ function identityOf(config: AgentConfig): Identity {
   );
 }
 
+function openStock(configFile: string, signal: AbortSignal): ArchiveStock {
+  const { config, warnings } = load(configFile);
+  process.stderr.write(warningsText(warnings));
+  return agentStock({ config, identity: identityOf(config), software: SOFTWARE, signal });
+}
+
 async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
   const { config, warnings } = load(configFile);
   process.stderr.write(warningsText(warnings));
@@ -103,7 +124,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   for (const warning of identity.warnings) log.warn(warning);
   const stop = interruption(display);
   const deps = backupDeps({ config, identity, log, software: SOFTWARE, spawn, atTerminal: process.stderr.isTTY });
-  const results = await runOnce(deps, backupPlans(config, entries), stop, {
+  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();

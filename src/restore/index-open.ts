@@ -4,11 +4,11 @@
  */
 import { crc32 } from "node:zlib";
 import { indexDamaged } from "#archive/index-bytes.ts";
-import type { ByteSource } from "#archive/index-blocks.ts";
 import type { TableChunk } from "#archive/index-format.ts";
 import { IndexReader } from "#archive/index-reader.ts";
-import { errnoName, type Failure } from "#base/errors.ts";
+import type { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
+import { indexSource } from "./index-source.ts";
 import { mustBeIndexDamage } from "./index-trust.ts";
 import { PIECE_STORED_BYTES_MAX } from "./piece.ts";
 
@@ -34,7 +34,7 @@ export async function openIndexed(
 ): Promise<IndexedArchive> {
   if (file === undefined) return { archive, index: undefined, warning: undefined };
   try {
-    const index = await IndexReader.open(new AccessSource(file));
+    const index = await IndexReader.open(indexSource(file));
     await checkOwn(archive, index, expected);
     return { archive, index, warning: undefined };
   } catch (error) {
@@ -76,30 +76,4 @@ async function isThere(archive: ArchiveAccess, { storedOffset, storedLength, crc
   if (storedLength > PIECE_STORED_BYTES_MAX) return false;
   const stored = new Uint8Array(storedLength);
   return (await archive.read(stored, storedOffset)) === storedLength && crc32(stored) === crc;
-}
-
-/** A file as the index reader wants it. What the disk cannot read of an index is damage to the index, and to nothing else. */
-class AccessSource implements ByteSource {
-  readonly #access: ArchiveAccess;
-
-  constructor(access: ArchiveAccess) {
-    this.#access = access;
-  }
-
-  get size(): number {
-    return this.#access.size;
-  }
-
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length);
-    let got = 0;
-    try {
-      got = await this.#access.read(bytes, offset);
-    } catch (error) {
-      if (errnoName(error) !== "EIO") throw error;
-      throw indexDamaged(`the disk cannot read the index at ${offset}`);
-    }
-    if (got < length) throw indexDamaged(`the index ends at ${offset + got}, before its end`);
-    return bytes;
-  }
 }

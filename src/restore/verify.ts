@@ -4,6 +4,7 @@
  * wrong with an index is no damage of the archive, and stands apart.
  */
 import { createHash } from "node:crypto";
+import { errnoName } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { Damage } from "./damage.ts";
@@ -48,16 +49,26 @@ export class FlatHash {
     this.#offset += bytes.length;
   }
 
-  /** Reads what is missing up to the end of the archive. A disk that cannot be read there throws its error. */
+  /** Reads what is missing up to the end of the archive. Where the disk cannot be read it ends: then it is another sum. */
   async finish(access: ArchiveAccess, signal: AbortSignal): Promise<string> {
     const buffer = new Uint8Array(MiB);
     while (this.#offset < access.size && !signal.aborted) {
-      const length = await access.read(buffer, this.#offset);
+      const length = await readable(access, buffer, this.#offset);
       if (length === 0) break;
       this.#hash.update(buffer.subarray(0, length));
       this.#offset += length;
     }
     return this.#hash.digest("hex");
+  }
+}
+
+/** 0 at the end, and where the disk has an error: which chunks that hits has been told. */
+async function readable(access: ArchiveAccess, into: Uint8Array, offset: number): Promise<number> {
+  try {
+    return await access.read(into, offset);
+  } catch (error) {
+    if (errnoName(error) !== "EIO") throw error;
+    return 0;
   }
 }
 

@@ -28,7 +28,7 @@ async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
   for await (const file of new Bun.Glob("src/{server,bin}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
-    const pattern = /"((?:session|storage|admission|connection|archives|server)\.[a-z-]+)"/g;
+    const pattern = /"((?:session|storage|admission|connection|archives?|scrub|server)\.[a-z-]+)"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // A line of the log only.

@@ -89,6 +89,13 @@ describe("what the archive does not have", () => {
       "new",
     ]);
   });
+  test("not a hard link whose content comes in a second pass: it is in the archive", async () => {
+    fs.linkSync(path.join(source, "a/keep"), path.join(source, "b/link"));
+    const made = makeArchive();
+    write(restored(), "b/link", "b/later");
+    expect(await restore(made, { paths: [inArchive("b")] })).toMatchObject({ deleted: 1 });
+    expect(fs.readFileSync(path.join(restored(), "b/link"), "utf8")).toBe("a/keep");
+  });
   test("is only counted in a dry run", async () => {
     const made = makeArchive();
     write(restored(), ...WHOLE.filter((name) => name.includes("keep")), "empty/", "a/new");
