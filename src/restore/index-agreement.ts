@@ -10,6 +10,12 @@ import { pathText } from "#base/path-text.ts";
 import { contradiction, mustBeIndexDamage } from "./index-trust.ts";
 import type { SeenEntries } from "./seen-entries.ts";
 
+/**
+ * Each entry of the index leaves some garbage, and the collector lets a hundred megabytes of it gather before it begins by itself. This one
+ * does not wait: nobody's event loop stands still for it.
+ */
+const ENTRIES_PER_COLLECTION = 5_000;
+
 interface Lost {
   readonly from: number;
   to: number;
@@ -19,6 +25,7 @@ export class IndexAgreement {
   readonly #batches: Batches<IndexEntry>;
   readonly #sum = new FactsSum();
   #batch: readonly IndexEntry[] = [];
+  #sinceCollection = 0;
   #at = 0;
   /** Damage that entries to come may lie in. */
   #lost: Lost[] = [];
@@ -106,6 +113,11 @@ export class IndexAgreement {
     const { done, value } = await this.#batches.next();
     this.#batch = done === true ? [] : value;
     this.#at = 0;
+    this.#sinceCollection += this.#batch.length;
+    if (this.#sinceCollection >= ENTRIES_PER_COLLECTION) {
+      this.#sinceCollection = 0;
+      Bun.gc(true);
+    }
     return this.#batch[0];
   }
 }

@@ -2,6 +2,7 @@
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { IndexAgreement } from "./index-agreement.ts";
 import type { JobPlan } from "./index-plan.ts";
+import { MiB } from "#base/units.ts";
 import { PIECE_RAW_BYTES_MAX, PIECE_STORED_BYTES_MAX } from "./piece.ts";
 import { RestoreThreads, type SpawnRestoreThread } from "./restore-threads.ts";
 import { type Plan, type RunResult, runJob } from "./run.ts";
@@ -23,6 +24,9 @@ export interface JobProgress extends TarProgress {
   readonly archiveBytesTotal: number;
 }
 
+/** A thread takes longer to start than to decompress this. */
+const BYTES_PER_THREAD = 4 * MiB;
+
 /** One being read, one being written, and as many again as threads decompress, so that none ever waits for another. */
 function slotCount(inflaters: number): number {
   return 2 * inflaters + 2;
@@ -42,7 +46,10 @@ export async function runPlan(
   { plan, again, trust }: JobPlan,
   { stored, agreement }: Listeners = {},
 ): Promise<{ readonly result: RunResult; readonly chunks: number }> {
-  const inflaters = Math.max(1, deps.cores);
+  const inflaters = Math.max(
+    1,
+    Math.min(deps.cores, Math.ceil((plan.source.bytesTotal ?? access.size) / BYTES_PER_THREAD)),
+  );
   const memory = makeSlots(slotCount(inflaters), PIECE_STORED_BYTES_MAX, PIECE_RAW_BYTES_MAX);
   const threads = new RestoreThreads(deps.spawn, inflaters, memory);
   const { consumer, slots } = threads;

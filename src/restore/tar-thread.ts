@@ -37,7 +37,7 @@ interface Task {
  * Each entry leaves some garbage, and the collector lets tens of megabytes of it gather before it begins. A collection takes a few
  * milliseconds, because hardly anything is alive.
  */
-const ENTRIES_PER_COLLECTION = 20_000;
+const ENTRIES_PER_COLLECTION = 5_000;
 
 export class TarThread {
   readonly #problems = new RestoreProblems();
