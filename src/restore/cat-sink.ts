@@ -37,9 +37,7 @@ export class CatSink implements EntrySink {
   /** True when all of it is out as it was. Throws Failure when there is nothing to put out. */
   finish(): boolean {
     if (this.#state === "done") return this.#lostBytes === 0;
-    throw new Failure("E_TARGET", `${pathText(this.#asked)}: the archive has no file of that name`, {
-      hint: "Names in an archive are the absolute paths of the source without the slash in front.",
-    });
+    throw new Failure("E_PATH_UNKNOWN", `${pathText(this.#asked)}: the archive has no file of that name`);
   }
 
   entry(entry: ReadEntry): void {
@@ -55,7 +53,7 @@ export class CatSink implements EntrySink {
       this.#size = entry.size;
       this.#state = "writing";
     } else {
-      throw new Failure("E_TARGET", `${pathText(this.#asked)} is no file but a ${entry.type}`, {
+      throw new Failure("E_PATH_UNKNOWN", `${pathText(this.#asked)} is no file but a ${entry.type}`, {
         hint: "Restore it instead.",
       });
     }

@@ -144,9 +144,7 @@ describe("the server is lost, its disk is not", () => {
     const rebuilt = await server("index", "rebuild", "all", "--json");
     expect([rebuilt.exitCode, rebuilt.stderr]).toEqual([0, ""]);
     expect(jsonLines(rebuilt.stdout).map(({ result }) => result)).toEqual(Array(MAX_BACKUPS).fill("rebuilt"));
-    await expectRestored("with-index", (target) =>
-      server("restore", `${AGENT}/${BACKUP}/latest`, "--to", target),
-    );
+    await expectRestored("with-index", (target) => server("restore", `${AGENT}/${BACKUP}/latest`, "--to", target));
     const diary = await server("cat", `${AGENT}/${BACKUP}/latest`, path.join(source, "diary"));
     expect([diary.exitCode, diary.stdout, diary.stderr]).toEqual([0, "0\n1\n2\n", ""]);
     const verified = await server("verify", "all", "--json");
