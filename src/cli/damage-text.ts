@@ -1,5 +1,6 @@
 /** Damages of an archive as sentences and as JSON: what is damaged, which files that hits, and that the rest is not. */
 import { pathText } from "#base/path-text.ts";
+import { grouped } from "./once-report.ts";
 
 /** As the restore engine reports it; the fields are explained there. */
 export interface DamageReport {
@@ -29,6 +30,11 @@ const FAULTS: Readonly<Record<string, string>> = {
   length: "it has another length than announced",
   tar: "it holds no whole tar entries",
 };
+
+/** `1 damaged place`, `12 damaged places` */
+export function damagedPlaces(count: number): string {
+  return count === 1 ? "1 damaged place" : `${grouped(count)} damaged places`;
+}
 
 /** Without line end. */
 export function damageText(damage: DamageReport): string {

@@ -1,6 +1,7 @@
 /** What `index rebuild` prints. */
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
+import { damagedPlaces } from "./damage-text.ts";
 import { EXIT } from "./exit-codes.ts";
 import { grouped } from "./once-report.ts";
 
@@ -28,7 +29,7 @@ export function indexText(report: IndexReport): string {
   if (report.result === "kept") {
     return `${safeText(archive)}: has a good index already (${holds}); --force replaces it\n`;
   }
-  const damaged = damageCount === 0 ? "" : `; of ${grouped(damageCount)} damaged places it knows nothing`;
+  const damaged = damageCount === 0 ? "" : `; of ${damagedPlaces(damageCount)} it knows nothing`;
   return `${safeText(archive)}: wrote ${safeText(index)} (${holds}, ${formatDuration(durationMs)})${damaged}\n`;
 }
 

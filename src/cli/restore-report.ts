@@ -3,7 +3,7 @@ import { Failure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
-import { type DamageReport, damageJson, damageText } from "./damage-text.ts";
+import { damagedPlaces, type DamageReport, damageJson, damageText } from "./damage-text.ts";
 import { EXIT } from "./exit-codes.ts";
 import { grouped } from "./once-report.ts";
 
@@ -99,7 +99,7 @@ export function restoreText(report: RestoreReport): string {
     kept > 0 ? `${grouped(kept)} kept as they ${report.dryRun ? "are" : "were"}` : "",
     deleted > 0 ? `${grouped(deleted)} deleted` : "",
     report.dryRun ? "" : `${formatSize(bytes)} in ${formatDuration(durationMs)}, ${formatSize(bytes / seconds)}/s`,
-    report.damageCount > 0 ? `${grouped(report.damageCount)} damaged places in the archive` : "",
+    report.damageCount > 0 ? `${damagedPlaces(report.damageCount)} in the archive` : "",
     report.problemCount > 0 ? `${grouped(report.problemCount)} not as they should be` : "",
   ];
   return `${parts.filter((part) => part !== "").join("; ")}\n`;
@@ -139,7 +139,7 @@ export function verifyText(report: VerifyReport): string {
   const sum = report.sha256Expected === undefined ? "; no .sha256 to compare with" : "";
   if (report.ok) return `${archive}: whole (${size}, ${speed}${sum}${INDEX_TEXTS[report.index.state]})\n`;
   const differs = report.sha256Expected !== undefined && report.sha256Expected !== report.sha256;
-  const places = report.damagedCount === 0 ? "" : `, ${grouped(report.damagedCount)} damaged places`;
+  const places = report.damagedCount === 0 ? "" : `, ${damagedPlaces(report.damagedCount)}`;
   return `${archive}: damaged${places}${differs ? ", its SHA-256 is not the one beside it" : ""} (${size}, ${speed})\n`;
 }
 

@@ -47,7 +47,10 @@ export async function runFind(request: FindRequest, context: CommandContext): Pr
       for (const [, index] of opened) await index.close();
     }
   }
-  if (found === 0) stderr.write(`nothing matches ${safeText(request.pattern)} in ${rows.length} archives\n`);
+  if (found === 0)
+    stderr.write(
+      `nothing matches ${safeText(request.pattern)} in ${rows.length === 1 ? "1 archive" : `${rows.length} archives`}\n`,
+    );
   return found === 0 || incomplete ? EXIT.failed : EXIT.done;
 }
 

@@ -188,7 +188,7 @@ describe("nbackup-server cat, --stdout-tar and verify", () => {
       const verified = await nbackup(["verify", archive]);
       expect(verified.exitCode).toBe(1);
       expect(verified.stderr).toMatch(/^warning: chunk \d+ \(bytes \d+ to \d+ of the archive\) is damaged: /);
-      expect(verified.stdout).toMatch(/: damaged, 1 damaged places, its SHA-256 is not the one beside it/);
+      expect(verified.stdout).toMatch(/: damaged, 1 damaged place, its SHA-256 is not the one beside it/);
       expect((await nbackup(["verify", path.join(base, "missing.tar.gz")])).stderr).toMatch(
         /^E_ARCHIVE_READ: .*no such file/,
       );
