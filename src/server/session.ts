@@ -23,7 +23,7 @@ import type { Link } from "./link.ts";
 import type { Occupant } from "./occupant.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
+import { committedOf, endEvents, NO_TOTALS, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
@@ -362,7 +362,7 @@ export class Session implements Occupant {
   #over(outcome: Outcome): void {
     this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
-    this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
+    for (const event of endEvents(this.plan, outcome, this.#totals, durationMs)) this.#host.events.emit(event);
     this.#host.over(this, outcome);
   }
 

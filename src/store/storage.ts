@@ -6,7 +6,7 @@ import { must } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
+import { type Entry, type EntrySelection, earlierSizes, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { ChunkBuffer } from "./chunk-buffer.ts";
@@ -342,13 +342,17 @@ export class Storage {
       log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
       if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
     }
-    const removed = await this.rotate(intent.agent, intent.backup, { dryRun: false }).catch((error: unknown) => {
+    const complained = (error: unknown): never[] => {
       this.#complain(error);
       return [];
-    });
+    };
+    const earlierBytes = await earlierSizes(root, intent).catch(complained);
+    const earlier = earlierBytes.length > 0 ? { earlierBytes } : {};
+    const rotation = intent.holdRotation === true ? [] : this.rotate(intent.agent, intent.backup, { dryRun: false });
+    const removed = await Promise.resolve(rotation).catch(complained);
     await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
-    return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed };
+    return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed, ...earlier };
   }
 
   /** Closes and removes a session's files; what fails is logged and left for the next start. */
