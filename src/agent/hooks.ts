@@ -100,7 +100,7 @@ function outcomeText(outcome: Exclude<HookOutcome, { kind: "stopped" }>, timeout
 }
 
 /** What a hook is told, all of it as NBACKUP_…; facts that there are not are empty, so that `set -u` does not trip. */
-export function hookEnvironment(name: HookName, { agent, entry, trigger, result }: HookFacts): Record<string, string> {
+function hookEnvironment(name: HookName, { agent, entry, trigger, result }: HookFacts): Record<string, string> {
   const facts = {
     HOOK: name,
     AGENT: agent,

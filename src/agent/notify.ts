@@ -21,7 +21,7 @@ export interface PostRequest {
 /** Resolves with the HTTP status; rejects with what the system says. */
 export type Post = (request: PostRequest) => Promise<number>;
 
-export const ATTEMPTS_MAX = 3;
+const ATTEMPTS_MAX = 3;
 const ATTEMPT_MS = 10_000;
 const BACKOFF: BackoffLimits = { initialDelayMs: 2_000, maxDelayMs: 30_000 };
 const BODY_CHARACTERS_MAX = 2_000;
@@ -101,13 +101,13 @@ export class Notifier {
 }
 
 /** Where the result is to be told; undefined: nowhere. Who interrupts a run knows of it. */
-export function urlFor(notify: NotifyConfig, result: BackupResult): string | undefined {
+function urlFor(notify: NotifyConfig, result: BackupResult): string | undefined {
   if (result.result === "committed") return notify.on.success ? notify.url : undefined;
   return notify.on.failure && result.failure?.code !== "E_INTERRUPTED" ? notify.failureUrl : undefined;
 }
 
 /** A few lines for people. */
-export function messageOf(result: BackupResult): string {
+function messageOf(result: BackupResult): string {
   const { backup, storage, failure, problemCount, durationMs } = result;
   const lines =
     result.result === "committed"

@@ -42,7 +42,7 @@ export const ON_TIME_MS = 120_000;
  * A clock that was put back by less than this comes by its times again, and they have been run. Put back by more it was wrong
  * before, and to wait for that time could mean to wait for years. Three hours, as in Debian's cron.
  */
-export const CLOCK_BACK_MS = 3 * 3_600_000;
+const CLOCK_BACK_MS = 3 * 3_600_000;
 
 /** The memory as it counts at this moment, given what the clock shows. The same object when nothing changes. */
 export function memoryAt(memory: ScheduleMemory, nowMs: number): ScheduleMemory {

@@ -17,6 +17,9 @@ export type AgentCommand =
       readonly progress: boolean;
       readonly json: boolean;
     }
+  /** The daemon. */
+  | { readonly command: "serve"; readonly configFile: string }
+  | { readonly command: "status"; readonly configFile: string; readonly json: boolean }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
   | {
       readonly command: "health";
@@ -34,7 +37,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
   commands: [
     {
       name: "",
-      what: "Back up now and exit.",
+      what: "Back up by the schedules of the configuration until told to stop, or now and exit with --once.",
       options: [
         CONFIG,
         { name: "once", what: "Run the backup entries of the configuration once, in its order." },
@@ -46,7 +49,9 @@ export const AGENT_PROGRAM: ProgramSpec = {
         },
       ],
       positionals: [],
-      details: [],
+      details: [
+        "Without --once: SIGHUP reads the configuration and certificates again and opens the log file anew, without touching backups that run; SIGTERM gives those up and ends.",
+      ],
     },
     {
       name: "check-config",
@@ -72,6 +77,19 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Certificates are those of the configuration. Exit codes: 0 READY; 1 unreachable; 2 wrong usage or configuration; 10 BUSY: all sessions are taken, or agents wait in line; 11 LOW DISK: a storage has less free than its reserve, is full or cannot be used; 12 MAINTENANCE.",
       ],
     },
+    {
+      name: "status",
+      what: "Show what the daemon on this machine is at: next runs, last results, progress.",
+      options: [
+        CONFIG,
+        {
+          name: "json",
+          what: "Print one JSON object: software, pid, agent, server, entries[] with schedule, nextWallMs, activity, running, last, lastCommitted …",
+        },
+      ],
+      positionals: [],
+      details: ["It finds the daemon by agent.state_dir. Exits with 1 when none runs."],
+    },
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
@@ -88,13 +106,14 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   const json = flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
+  if (parsed.command === "status") return { command: "status", configFile, json };
   if (parsed.command === "health") {
     return { command: "health", configFile, server: serverAddress(parsed.positionals[0] ?? ""), json };
   }
   if (!flags.has("once")) {
     const alone = ["progress", "json"].find((flag) => flags.has(flag)) ?? (values.has("backup") ? "backup" : undefined);
     if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
-    throw usage("--once is required in this version", "Add --once, and run it from a systemd timer or cron.");
+    return { command: "serve", configFile };
   }
   return { command: "once", configFile, backup: values.get("backup"), progress: flags.has("progress"), json };
 }

@@ -59,6 +59,9 @@ describe("the command line of nbackup-agent", () => {
       "--json health [::1]:1",
       { command: "health", configFile: "/etc/nbackup/agent.yaml", server: { host: "::1", port: 1 }, json: true },
     ],
+    ["", { command: "serve", configFile: "/etc/nbackup/agent.yaml" }],
+    ["--config a.yaml", { command: "serve", configFile: "a.yaml" }],
+    ["status --config a.yaml --json", { command: "status", configFile: "a.yaml", json: true }],
     ["--version", { command: "print", text: "nbackup-agent 1.2.3\n" }],
     ["--help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
     ["check-config --help", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
@@ -67,14 +70,13 @@ describe("the command line of nbackup-agent", () => {
     if (command !== undefined) test(`reads: ${line}`, () => expect(agent(line)).toEqual(command));
   }
   const wrong: readonly [string, string, string][] = [
-    ["", "--once is required in this version", "Add --once, and run it from a systemd timer or cron."],
     ["--progress", "--progress goes with --once", "Add --once."],
     ["--backup home", "--backup goes with --once", "Add --once."],
     ["--once --progess", "unknown option --progess", "Did you mean --progress?"],
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
-    ["now", "unknown command now", "The commands are check-config, health; see nbackup-agent --help."],
+    ["now", "unknown command now", "The commands are check-config, health, status; see nbackup-agent --help."],
     ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
     [
       "health backup",
