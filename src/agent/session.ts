@@ -218,7 +218,7 @@ export class AgentSession {
   /** Sends Finish when the server has everything; again on each new session connection until it is answered. */
   #finishWhenReceived(): void {
     const summary = this.#summary;
-    if (summary === undefined || this.#window.unreceivedChunks > 0 || this.#over) return;
+    if (summary === undefined || !this.#window.allReceived || this.#over) return;
     this.#finish ??= this.#finishMessage(summary);
     this.#phase = "finishing";
     const link = this.#links.session;

@@ -95,6 +95,11 @@ export class SendWindow {
     return this.#unreceived;
   }
 
+  /** The server has all that was given to the window, by the word of its newest start and generation, or for ever. */
+  get allReceived(): boolean {
+    return this.#unreceived === 0 && (this.heldChunks === 0 || this.#starts.isHeard);
+  }
+
   /** Stored bytes given to a stream again after the first time. */
   get resentBytes(): number {
     return this.#resentBytes;

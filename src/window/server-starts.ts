@@ -30,6 +30,11 @@ export class ServerStarts {
     return before === undefined ? "same" : "restarted";
   }
 
+  /** A Sack of the newest start and generation has come: what is known to have been received is its word. */
+  get isHeard(): boolean {
+    return this.#saidBoot === this.#boot && this.#saidGeneration === this.#generation;
+  }
+
   /**
    * A Sack came. `stale`: of an older boot or generation, read late from another connection. `fresh`: the first one of a new
    * boot or generation, which takes the place of all that was said before.

@@ -114,7 +114,7 @@ export class ArchiveChecks {
     // A name is free again when its session was not committed: of several it is the one that was, or that fits.
     const candidates = [...witness.sessions.values()].filter((one) => one.archive === path);
     const session =
-      candidates.find((one) => one.committed) ?? candidates.findLast((one) => one.finished) ?? candidates.at(-1);
+      candidates.find((one) => one.committed) ?? candidates.findLast((one) => one.finishes > 0) ?? candidates.at(-1);
     if (session === undefined) {
       witness.broken(`an archive of no session: ${path}`);
       return undefined;

@@ -191,7 +191,7 @@ export class NetworkFaults {
     if (session === undefined || at === -1) return;
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     bytes.writeUInt32BE(crc32(bytes.subarray(FRAME_HEADER_BYTES)), 20);
-    session.wrongProof = true;
+    session.wrongProofs += 1;
     trace.count("fault wrongProofs");
   }
 }

@@ -4,7 +4,7 @@ import type { SimOptions } from "./options.ts";
 export interface Regression {
   readonly seed: number;
   readonly options: SimOptions;
-  /** What was wrong with nbackup. */
+  /** What was wrong, with nbackup or with the simulator itself. */
   readonly found: string;
 }
 
@@ -165,6 +165,71 @@ export const REGRESSIONS: readonly Regression[] = [
         diskStallMs: 8937,
         wallJumpMs: 18172,
       },
+    },
+  },
+  {
+    seed: 68194953,
+    found:
+      "the simulator took a Finish that was damaged on its way and only asked again for the answer to a right one for what was committed",
+    options: {
+      agents: 1,
+      entries: 2,
+      rounds: 3,
+      tree: { files: 25, bytes: 589491, compressible: 1 },
+      compression: "gzip",
+      chunkBytes: 131072,
+      windowBytes: 5898240,
+      parallels: 255,
+      maxBackups: 1,
+      sessionsMax: 32,
+      paceMs: 5,
+      network: { latencyMs: 1, bytesPerSecond: 263129, bufferBytes: 65536 },
+      disk: { delayMs: 5, pendingBytes: 0 },
+      assembler: { mode: "eager" },
+      chunkBufferBytes: 0,
+      retry: { maxAttempts: 5, initialDelayMs: 100, maxDelayMs: 2000 },
+      giveUpAfterMs: 3600000,
+      sessionIdleTimeoutMs: 3600000,
+      shutdownTimeoutMs: 1000,
+      healAtMs: 87454,
+      faults: {
+        cutBytes: 24114,
+        halfOpenMs: 14319,
+        staleMs: 1946,
+        flipBytes: 171627,
+        wrongProofs: 3,
+        lostAnswers: 2,
+        failedSyncs: 17,
+        agentKillEvents: 67,
+      },
+    },
+  },
+  {
+    seed: 20000112,
+    found:
+      "A stream had joined the restarted server before the session connection: its Sack was of an older generation, and the agent took what the killed server had received for the new one's word. It sent Finish before the chunks that were missing.",
+    options: {
+      agents: 2,
+      entries: 1,
+      rounds: 2,
+      tree: { files: 20, bytes: 518168, compressible: 0.3 },
+      compression: "gzip",
+      chunkBytes: 65536,
+      windowBytes: 5570560,
+      parallels: 8,
+      maxBackups: 1,
+      sessionsMax: 32,
+      paceMs: 0,
+      network: { latencyMs: 20, bufferBytes: 262144 },
+      disk: { delayMs: 5, pendingBytes: 0 },
+      assembler: { mode: "lazy", shardLevels: 2, chunkFsync: false, batchBytes: 513414 },
+      chunkBufferBytes: 0,
+      retry: { maxAttempts: 5, initialDelayMs: 1000, maxDelayMs: 2000 },
+      giveUpAfterMs: 3600000,
+      sessionIdleTimeoutMs: 3600000,
+      shutdownTimeoutMs: 10000,
+      healAtMs: 52908,
+      faults: { delayMs: 304, olderRunMs: 6492, serverKillCalls: 1162, agentStallMs: 8143 },
     },
   },
 ];

@@ -25,10 +25,10 @@ export interface SessionFacts {
   production: Production | undefined;
   /** By file: what the server said is durable. */
   readonly durable: [{ chunks: number; bytes: number }, { chunks: number; bytes: number }];
-  /** Finish arrived at the server. */
-  finished: boolean;
-  /** The Finish that arrived says another proof than the agent's. */
-  wrongProof: boolean;
+  /** Finish messages that arrived at the server, from whichever connection. */
+  finishes: number;
+  /** Those of them that say another proof than the agent's. */
+  wrongProofs: number;
   /** Committed, by an event, a message or a recovery. */
   committed: boolean;
   /** The code of the event that it ended. */
@@ -86,10 +86,7 @@ export class Witness {
       link.session = message.body.session;
     } else if (message.type === "finish") {
       const session = this.sessions.get(link.session ?? "");
-      if (session === undefined) return;
-      session.finished = true;
-      // Said again it counts anew: the first one may have gone down with a server.
-      session.wrongProof = false;
+      if (session !== undefined) session.finishes += 1;
     }
   }
 
@@ -160,8 +157,12 @@ export class Witness {
   /** The archive of a session was found committed. */
   checkedCommit(session: SessionFacts): void {
     session.committed = true;
-    if (session.wrongProof) this.broken(`session ${session.id} was committed with a wrong proof`);
-    if (!session.finished) this.broken(`session ${session.id} was committed although no Finish came`);
+    if (session.finishes === 0) this.broken(`session ${session.id} was committed although no Finish came`);
+    // Of several any may be the one that counted: the first may have gone down with its server, a later one only asks again.
+    else if (session.finishes === session.wrongProofs)
+      this.broken(`session ${session.id} was committed with a wrong proof`);
+    if (session.ended === "E_MISMATCH")
+      this.broken(`session ${session.id} was committed after its proofs had differed`);
     if (session.production?.summary === undefined)
       this.broken(`session ${session.id} was committed before all was read`);
   }
@@ -179,8 +180,8 @@ export class Witness {
         { chunks: 0, bytes: 0 },
         { chunks: 0, bytes: 0 },
       ],
-      finished: false,
-      wrongProof: false,
+      finishes: 0,
+      wrongProofs: 0,
       committed: false,
       ended: undefined,
       removedBy: undefined,

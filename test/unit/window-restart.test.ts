@@ -57,3 +57,24 @@ test("a new start that does not name a file of which chunks were durable has los
   expect(thrown).toBeInstanceOf(Failure);
   expect(String(thrown)).toContain("E_SESSION_GONE");
 });
+
+test("what an earlier start had received is not all received until the new one has said so", () => {
+  const window = windowWith([0, 0]);
+  window.acknowledge({ boot: "first", generation: 1, files: [fileOf(0, [[0, 1]])], lost: [] }, 0);
+  expect(window.allReceived).toBe(true);
+  window.welcome("second", 1);
+  window.welcome("second", 2);
+  expect(window.allReceived).toBe(false);
+  // Sent to a stream that joined before the session connection was there: an older generation, which says nothing of it.
+  const late = { boot: "second", generation: 1, files: [fileOf(0, [[1, 1]], 1)], lost: [] };
+  expect(window.acknowledge(late, 0).requeuedChunks).toBe(0);
+  expect(window.allReceived).toBe(false);
+  window.acknowledge({ boot: "second", generation: 2, files: [fileOf(0, [], 1)], lost: [] }, 0);
+  expect(window.unreceivedChunks).toBe(1);
+  window.next(0, 0);
+  window.acknowledge({ boot: "second", generation: 2, files: [fileOf(0, [], 2)], lost: [] }, 0);
+  expect(window.allReceived).toBe(true);
+  // What is durable stays so, whoever is started anew.
+  window.welcome("third", 3);
+  expect(window.allReceived).toBe(true);
+});
