@@ -1,18 +1,15 @@
-/** The compiled agent as a service: schedules, signals, hooks, messages, status, and what it costs while it does nothing. */
+/** The compiled agent as a service: schedules, signals, hooks, messages and status. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, watch, writeFileSync } from "node:fs";
 import path from "node:path";
-import { MiB } from "#base/units.ts";
 import type { AgentStatus } from "#observe/views.ts";
+import { lookedLongAgo } from "#test/support/agent-state.ts";
 import { DatagramSocket } from "#test/support/datagram-socket.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
 import { WAIT_MS, type WatchedProcess } from "#test/support/watched-process.ts";
 
 const NEVER = "0 0 29 2 *";
-/** For the test of an idle daemon: 300 in CI, 3600 once. */
-const IDLE_SECONDS = Number(process.env["NBACKUP_IDLE_SECONDS"] ?? "15");
-const CLOCK_TICK_SECONDS = 0.01;
 const TEST_MS = 150_000;
 
 let site: Site;
@@ -39,16 +36,6 @@ type Yaml = Record<string, unknown>;
 function newStateDir(): string {
   states += 1;
   return site.at(`agent-state-${states}`);
-}
-
-/** As if the daemon had last looked two days ago: an entry with run_missed begins at once. */
-function lookedLongAgo(stateDir: string, backup: string, expression: string): void {
-  const state = {
-    ...{ version: 1, backup, schedule: { expression, handledWallMs: Date.now() - 2 * 86_400_000 } },
-    ...{ running: null, stopped: null, last: null, lastCommitted: null, sources: [] },
-  };
-  mkdirSync(path.join(stateDir, "entries"), { recursive: true });
-  writeFileSync(path.join(stateDir, "entries", `${backup}.json`), JSON.stringify(state));
 }
 
 function entry(name: string, keys: Yaml = {}): Yaml {
@@ -284,65 +271,6 @@ describe("the daemon", () => {
     },
     TEST_MS,
   );
-
-  test(
-    `that does nothing for ${IDLE_SECONDS} s after a backup has less than 70 MB and takes less than 0.1 % of a processor`,
-    async () => {
-      const { agent } = await start([entry("idle", { ...nightly, sources: [{ path: site.at("large") }] })]);
-      await agent.printed(/"event":"run.committed"/);
-      // It gives back what the backup took within seconds.
-      await until(() => agent.memoryBytes("VmRSS") < 70 * MiB, 30_000);
-      const before = processorSeconds(agent.pid);
-      await passed(IDLE_SECONDS);
-      const usedSeconds = processorSeconds(agent.pid) - before;
-      expect(agent.memoryBytes("VmRSS")).toBeLessThan(70 * MiB);
-      // A short time is measured in few ticks.
-      expect(usedSeconds).toBeLessThanOrEqual(Math.max(6 * CLOCK_TICK_SECONDS, IDLE_SECONDS * 0.001));
-      await agent.stop();
-    },
-    TEST_MS + IDLE_SECONDS * 1000,
-  );
-});
-
-describe("a source that is not what it was", () => {
-  test(
-    "keeps the server from removing the last archive, once, also with --once beside a state directory",
-    async () => {
-      const source = site.at("guarded");
-      mkdirSync(source);
-      writeFileSync(path.join(source, "file"), "content");
-      const stateDir = newStateDir();
-      mkdirSync(path.join(stateDir, "entries"), { recursive: true });
-      const run = async (): Promise<string> => {
-        const settings = {
-          port: server.port,
-          stateDir,
-          backups: [entry("guarded", { storage: "one", sources: [{ path: source }] })],
-        };
-        const end = await site.once(settings);
-        expect(end.reports[0]?.result).toBe("committed");
-        return end.stderr;
-      };
-      expect(await run()).toBe("");
-      rmSync(path.join(source, "file"));
-      expect(await run()).toMatch(/"event":"source_changed","backup":"guarded".*became empty; no archive is removed/);
-      await server.printed(/"event":"rotation.held"[^\n]*"backup":"guarded"/);
-      expect(backupsOf("guarded", "one")).toHaveLength(2);
-      expect(await run()).toBe("");
-      expect(backupsOf("guarded", "one")).toHaveLength(1);
-    },
-    TEST_MS,
-  );
-
-  test(
-    "says nothing without a state directory, and --once makes none",
-    async () => {
-      const settings = { port: server.port, stateDir: newStateDir(), backups: [entry("forgetful")] };
-      expect((await site.once(settings)).exitCode).toBe(0);
-      expect(existsSync(settings.stateDir)).toBe(false);
-    },
-    TEST_MS,
-  );
 });
 
 /** A daemon whose log is a file. */
@@ -375,23 +303,4 @@ async function logged(file: string, pattern: RegExp): Promise<void> {
     clearTimeout(timer);
     watcher.close();
   });
-}
-
-/** Looks every now and then: nobody is told when a process gives memory back. */
-async function until(done: () => boolean, withinMs: number): Promise<void> {
-  const endMs = performance.now() + withinMs;
-  while (!done()) {
-    if (performance.now() > endMs) throw new Error(`not within ${withinMs} ms: ${done}`);
-    await passed(0.05);
-  }
-}
-
-function passed(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-}
-
-/** User and system time of the process and all its threads. */
-function processorSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_SECONDS;
 }

@@ -10,7 +10,7 @@ import { type StateDisk, StateStore } from "#agent/state-store.ts";
 import type { SourceFacts } from "#archive/source-facts.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 
-export class MemoryStateDisk implements StateDisk {
+class MemoryStateDisk implements StateDisk {
   readonly files = new Map<string, Uint8Array>();
   /** Every write fails with that errno. */
   refusing: string | undefined;
