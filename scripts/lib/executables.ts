@@ -18,8 +18,21 @@ export const ARCHITECTURES: readonly Architecture[] = ["amd64", "arm64"];
  * entry point of its own, lies beside the program's entry and is constructed there.
  */
 const ENTRY_POINTS: Record<Program, readonly string[]> = {
-  agent: ["src/bin/agent.ts", "src/bin/reader-worker.ts", "src/bin/compress-worker.ts"],
-  server: ["src/bin/server.ts", "src/bin/disk-worker.ts", "src/bin/tar-worker.ts", "src/bin/inflate-worker.ts"],
+  agent: [
+    "src/bin/agent.ts",
+    "src/bin/reader-worker.ts",
+    "src/bin/compress-worker.ts",
+    "src/bin/tar-worker.ts",
+    "src/bin/inflate-worker.ts",
+  ],
+  server: [
+    "src/bin/server.ts",
+    "src/bin/disk-worker.ts",
+    "src/bin/tar-worker.ts",
+    "src/bin/inflate-worker.ts",
+    "src/bin/background-tar-worker.ts",
+    "src/bin/background-inflate-worker.ts",
+  ],
 };
 
 /** amd64 is the baseline build: common virtual machines lack AVX2, and it is as fast where it counts. */

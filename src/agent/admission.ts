@@ -52,7 +52,7 @@ export async function requestSession(
   let open = false;
   const interrupted = async (cause: Failure): Promise<Failure> => {
     const failure = new Failure("E_INTERRUPTED", INTERRUPTED, { cause });
-    if (open) await disownBegun(deps, request.begin, failure);
+    if (open) await disownBegun(deps, request.begin.backup, failure);
     return failure;
   };
   for (let attempt = 0; ; attempt += 1) {

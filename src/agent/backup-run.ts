@@ -56,6 +56,8 @@ export interface BackupPlan {
   readonly resume: ResumeConfig;
   /** 0: as many as there are cores and the window can feed. */
   readonly workers: number;
+  /** Stay until the server has verified what it committed, where it does that. */
+  readonly waitVerify: boolean;
   /** Why the server is to remove no older archive for this run; undefined: rotation as always. */
   readonly holdRotation?: string | undefined;
 }
@@ -113,8 +115,9 @@ export async function runBackup(
     problems: tally.problems,
     problemCount: end?.summary.problemCount ?? tally.problemCount,
     removed: end?.committed.removed ?? [],
+    verify: end?.verify.state ?? "none",
     durationMs: deps.clock.now() - startedAtMs,
-    failure,
+    failure: failure ?? end?.verify.failure,
   };
 }
 
@@ -255,6 +258,7 @@ function startSession(
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
+    waitVerify: plan.waitVerify,
     onProblems: (problems) => {
       tally.problemCount += problems.length;
       const room = PROBLEM_NAMES_MAX - tally.problems.length;

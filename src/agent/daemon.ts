@@ -216,8 +216,8 @@ export class AgentDaemon {
     }
     const duration = formatDuration(result.durationMs);
     const fields = { backup, storage, session, durationMs: Math.round(result.durationMs), problemCount };
-    if (failure !== undefined || result.result === "failed") {
-      const { code, message, hint } = failure ?? { code: "E_INTERNAL", message: "it failed", hint: "" };
+    if (failure !== undefined) {
+      const { code, message, hint } = failure;
       const level = code === "E_INTERRUPTED" ? "warn" : "error";
       events.emit({
         kind: "run.failed",

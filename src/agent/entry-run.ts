@@ -51,7 +51,8 @@ export async function runEntry(deps: EntryRunDeps, run: EntryRun): Promise<Backu
   } else {
     result = cancelledResult(entry, cancelled, clock.now() - startedAtMs);
   }
-  if (result.result === "failed") await hookAfter(deps, run, "on_failure", result);
+  // Also when there is an archive, and it was found damaged.
+  if (result.failure !== undefined) await hookAfter(deps, run, "on_failure", result);
   await deps.states?.update(entry.name, (state) => withEnd(state, trigger, startedWallMs, result, facts));
   deps.notifier.tell(entry, result);
   return result;
@@ -121,6 +122,6 @@ function cancelledResult(entry: BackupEntryConfig, failure: Failure, durationMs:
     ...{ backup: entry.name, storage: entry.storage, result: "failed", durationMs, failure },
     ...{ session: undefined, archive: undefined, sha256: undefined },
     ...{ entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0, reconnects: 0 },
-    ...{ problems: [], problemCount: 0, removed: [] },
+    ...{ problems: [], problemCount: 0, removed: [], verify: "none" },
   };
 }

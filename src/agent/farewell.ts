@@ -23,7 +23,7 @@ export function disownSession(deps: FarewellDeps, session: string, reason: Failu
     const welcomed = ({ link }: OpenedLink): void => {
       link.handle({ message: () => undefined, closed: () => undefined });
       link.enter("agent/session");
-      disown(link, reason);
+      disown(link, disownFields(reason));
     };
     await openLink(deps, { role: "session", session }, { name: NAME, signal, welcomed });
   });
@@ -31,32 +31,22 @@ export function disownSession(deps: FarewellDeps, session: string, reason: Failu
 
 /**
  * The same when Begin was sent and the connection broke before its answer: the server may have begun a session that the
- * agent knows no id of. Another Begin takes its place, and is given up as soon as it is answered.
+ * agent knows no id of, so that it is named by its backup.
  */
-export function disownBegun(deps: FarewellDeps, begin: Message<"begin">, reason: Failure): Promise<void> {
-  return within(deps, (signal) => {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+export function disownBegun(deps: FarewellDeps, backup: string, reason: Failure): Promise<void> {
+  return within(deps, async (signal) => {
     const welcomed = ({ link }: OpenedLink): void => {
-      const onAbort = (): void => link.destroy(undefined);
-      signal.addEventListener("abort", onAbort, { once: true });
-      link.handle({
-        message: (message) => {
-          if (message.type === "queued" || message.type === "admitted") disown(link, reason);
-          else if (message.type === "refused") link.destroy(undefined);
-        },
-        closed: () => resolve(),
-      });
+      link.handle({ message: () => undefined, closed: () => undefined });
       link.enter("agent/admission");
-      link.send("begin", begin);
+      disown(link, { ...disownFields(reason), backup });
     };
-    openLink(deps, { role: "session" }, { name: NAME, signal, welcomed }).catch(reject);
-    return promise;
+    await openLink(deps, { role: "session" }, { name: NAME, signal, welcomed });
   });
 }
 
 /** The last words on the link; what the server still says is not heard. */
-function disown(link: FrameLink, reason: Failure): void {
-  link.send("disown", disownFields(reason));
+function disown(link: FrameLink, words: Message<"disown">): void {
+  link.send("disown", words);
   link.end();
 }
 

@@ -7,7 +7,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
 import type { Connection } from "#net/connection.ts";
 import { type DataSource, WriteQueue } from "#net/write-queue.ts";
-import { FrameDecoder } from "#wire/decoder.ts";
+import { type BytesHandlers, FrameDecoder } from "#wire/decoder.ts";
 import { encodeMessage } from "#wire/encode.ts";
 import { HEARTBEAT_MS, SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
@@ -16,6 +16,8 @@ import { MovingAverage } from "./moving-average.ts";
 
 export interface FrameLinkHandlers {
   message(message: AnyMessage): void;
+  /** Only on connections where bytes may come. */
+  readonly bytes?: BytesHandlers;
   /** Exactly once. No failure after an orderly end by either side. */
   closed(failure: Failure | undefined): void;
 }
@@ -67,6 +69,11 @@ export class FrameLink {
         dataStart: () => this.#unexpectedData(),
         dataBytes: () => this.#unexpectedData(),
         dataEnd: () => this.#unexpectedData(),
+        bytes: {
+          start: (header) => this.#bytes().start(header),
+          bytes: (view) => this.#bytes().bytes(view),
+          end: (crcOk) => this.#bytes().end(crcOk),
+        },
       },
       describe: () => options.name,
     });
@@ -169,6 +176,10 @@ export class FrameLink {
       return;
     }
     this.#handlers?.message(message);
+  }
+
+  #bytes(): BytesHandlers {
+    return this.#handlers?.bytes ?? this.#unexpectedData();
   }
 
   #unexpectedData(): never {

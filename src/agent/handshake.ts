@@ -18,7 +18,7 @@ export interface AgentIdentity {
 }
 
 export interface LinkTarget {
-  readonly role: "session" | "stream" | "health";
+  readonly role: "session" | "stream" | "health" | "read";
   readonly session?: string;
   readonly slot?: number;
 }

@@ -102,7 +102,7 @@ export class Notifier {
 
 /** Where the result is to be told; undefined: nowhere. Who interrupts a run knows of it. */
 function urlFor(notify: NotifyConfig, result: BackupResult): string | undefined {
-  if (result.result === "committed") return notify.on.success ? notify.url : undefined;
+  if (result.failure === undefined) return notify.on.success ? notify.url : undefined;
   return notify.on.failure && result.failure?.code !== "E_INTERRUPTED" ? notify.failureUrl : undefined;
 }
 
@@ -110,15 +110,12 @@ function urlFor(notify: NotifyConfig, result: BackupResult): string | undefined 
 function messageOf(result: BackupResult): string {
   const { backup, storage, failure, problemCount, durationMs } = result;
   const lines =
-    result.result === "committed"
+    failure === undefined
       ? [
           `${backup} → ${storage}: committed in ${formatDuration(durationMs)}`,
           `${result.archive ?? ""}, ${formatSize(result.archiveBytes)} of ${formatSize(result.rawBytes)}, ${result.entries} entries`,
           ...(problemCount > 0 ? [`${problemCount} source files could not be read as they are`] : []),
         ]
-      : [
-          `${backup} → ${storage}: failed after ${formatDuration(durationMs)}`,
-          ...(failure === undefined ? [] : [String(failure), failure.hint]),
-        ];
+      : [`${backup} → ${storage}: failed after ${formatDuration(durationMs)}`, ...[String(failure), failure.hint]];
   return `${lines.join("\n").slice(0, BODY_CHARACTERS_MAX)}\n`;
 }

@@ -1,6 +1,7 @@
 /** The result of one run of one backup entry, as reports, hooks and exit codes need it. */
 import type { Problem } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
+import type { VerifyEnd } from "./session-progress.ts";
 
 export interface BackupResult {
   readonly backup: string;
@@ -23,8 +24,10 @@ export interface BackupResult {
   readonly problemCount: number;
   /** Archives that rotation removed. */
   readonly removed: readonly string[];
+  /** Of the verification after the commit; `none` also when nothing was committed. */
+  readonly verify: VerifyEnd["state"];
   readonly durationMs: number;
-  /** Why it failed. */
+  /** Why it failed; of a run that was committed: what is wrong with its archive all the same. */
   readonly failure: Failure | undefined;
 }
 

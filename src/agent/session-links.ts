@@ -91,15 +91,24 @@ export class SessionLinks {
     for (const slot of this.#options.slots) slot.wake();
   }
 
+  /** Everything was sent: only the session connection stays, to hear what the server still has to say. */
+  closeStreams(): void {
+    for (const reconnector of this.#streamReconnectors.splice(0)) reconnector.stop();
+    for (const [slot, stream] of [...this.#streams]) {
+      this.#streams.delete(slot);
+      stream.handle({ message: () => undefined, closed: () => undefined });
+      stream.send("goodbye", {});
+      stream.end();
+    }
+  }
+
   /** The end: nothing is opened or reported any more. After an orderly one the server hears that the streams go on purpose. */
   close(orderly: boolean): void {
     this.#closed = true;
-    for (const reconnector of [this.#reconnector, ...this.#streamReconnectors]) reconnector.stop();
-    for (const stream of [...this.#streams.values()]) {
-      if (orderly) stream.send("goodbye", {});
-      if (orderly) stream.end();
-      else stream.destroy(undefined);
-    }
+    this.#reconnector.stop();
+    if (orderly) this.closeStreams();
+    for (const reconnector of this.#streamReconnectors) reconnector.stop();
+    for (const stream of [...this.#streams.values()]) stream.destroy(undefined);
     this.#link?.end();
   }
 

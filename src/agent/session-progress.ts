@@ -1,9 +1,13 @@
 /** What a session says of itself: how far it is, and what it ended with. Values only. */
+import type { Failure } from "#base/errors.ts";
 import type { Message } from "#wire/messages.ts";
 import type { ReadSummary } from "./producer.ts";
 
-/** `reading`: chunks are still being made. `sending`: all are made. `finishing`: the server has all and was asked to commit. */
-export type SessionPhase = "reading" | "sending" | "finishing" | "ended";
+/**
+ * `reading`: chunks are still being made. `sending`: all are made. `finishing`: the server has all and was asked to commit.
+ * `verifying`: it is committed, and the server reads it again.
+ */
+export type SessionPhase = "reading" | "sending" | "finishing" | "verifying" | "ended";
 
 export interface SessionProgress {
   readonly phase: SessionPhase;
@@ -26,4 +30,13 @@ export interface SessionProgress {
 export interface SessionEnd {
   readonly committed: Message<"committed">;
   readonly summary: ReadSummary;
+  readonly verify: VerifyEnd;
+}
+
+/** What became of the verification after the commit. */
+export interface VerifyEnd {
+  /** `none`: the storage wants none. `pending`: nobody waited for it. `unknown`: nobody could say. */
+  readonly state: "none" | "pending" | "ok" | "damaged" | "unknown";
+  /** Why it is not as it should be; undefined when it is, as far as anybody waited for it. */
+  readonly failure: Failure | undefined;
 }

@@ -3,6 +3,7 @@
  * ends it. PROTOCOL.md "A session". Its connections are session-links.ts; it starts nothing by itself again: what ends
  * it rejects `run`, and backup-run.ts decides.
  */
+import { must } from "#base/assert.ts";
 import type { BackoffLimits } from "#base/backoff.ts";
 import type { FileNumber, Problem, SealedChunk } from "#base/chunk.ts";
 import { every, type Timer } from "#base/clock.ts";
@@ -20,8 +21,9 @@ import { MovingAverage } from "./moving-average.ts";
 import type { Producer, ReadSummary } from "./producer.ts";
 import { shouldRescue } from "./rescue.ts";
 import { SessionLinks } from "./session-links.ts";
-import type { SessionEnd, SessionPhase, SessionProgress } from "./session-progress.ts";
+import type { SessionEnd, SessionPhase, SessionProgress, VerifyEnd } from "./session-progress.ts";
 import type { Throttle } from "./throttle.ts";
+import { verifyFailure } from "./verify-failure.ts";
 
 export interface SessionOptions {
   readonly deps: AdmissionDeps;
@@ -35,6 +37,8 @@ export interface SessionOptions {
   readonly streams: number;
   readonly backoff: BackoffLimits;
   readonly giveUpAfterMs: number;
+  /** Where the server verifies after the commit, stay until it has. */
+  readonly waitVerify: boolean;
   readonly onProblems: (problems: readonly Problem[]) => void;
 }
 
@@ -58,6 +62,8 @@ export class AgentSession {
   #summary: ReadSummary | undefined;
   #finish: Message<"finish"> | undefined;
   #finishSentOn: FrameLink | undefined;
+  /** The commit stands: whatever else happens, this is how the session ends. */
+  #done: Omit<SessionEnd, "verify"> | undefined;
   #durableBytes = 0;
   /** When the server last did something for the session, or had nothing to do. */
   #progressAtMs: number;
@@ -95,7 +101,7 @@ export class AgentSession {
     return this.#options.admitted.session;
   }
 
-  /** Must be called in the turn of Admitted. Resolves when the archive is committed; rejects with what ended the session. */
+  /** Must be called in the turn of Admitted. Resolves when the archive is committed, or with `waitVerify` verified; rejects with what ended the session. */
   run(signal: AbortSignal): Promise<SessionEnd> {
     const { link, admitted, deps } = this.#options;
     this.#ticker = every(deps.clock, TICK_MS, () => this.#tick());
@@ -167,6 +173,7 @@ export class AgentSession {
     if (message.type === "sack") this.#acknowledged(message.body);
     else if (message.type === "phase") this.#phaseOfServer(message.body);
     else if (message.type === "committed") this.#committed(message.body);
+    else if (message.type === "verified") this.#verified(message.body);
   }
 
   #acknowledged(sack: Message<"sack">): void {
@@ -219,6 +226,7 @@ export class AgentSession {
   #finishWhenReceived(): void {
     const summary = this.#summary;
     if (summary === undefined || !this.#window.allReceived || this.#over) return;
+    if (this.#done !== undefined) return;
     this.#finish ??= this.#finishMessage(summary);
     this.#phase = "finishing";
     const link = this.#links.session;
@@ -249,8 +257,31 @@ export class AgentSession {
       this.#giveUp(new Failure("E_MISMATCH", `the server says that it committed something else: ${committed.archive}`));
       return;
     }
+    this.#done = { committed, summary };
+    if (committed.verify === undefined) this.#resolve({ state: "none", failure: undefined });
+    else if (!this.#options.waitVerify) this.#resolve({ state: "pending", failure: undefined });
+    else this.#waitForVerify();
+  }
+
+  /** Said again on every connection that comes while it waits. */
+  #waitForVerify(): void {
+    if (this.#phase === "verifying") return;
+    this.#phase = "verifying";
+    this.#progressAtMs = this.#options.deps.clock.now();
+    for (const slot of this.#slots) slot.stop();
+    this.#links.closeStreams();
+  }
+
+  #verified({ session, result, message }: Message<"verified">): void {
+    if (this.#phase !== "verifying" || session !== this.id) return;
+    this.#resolve({ state: result, failure: verifyFailure(result, message) });
+  }
+
+  /** The archive is committed, whatever is known of it beyond that. */
+  #resolve(verify: VerifyEnd): void {
+    const done = must(this.#done, "what was committed");
     this.#close(true);
-    this.#end.resolve({ committed, summary });
+    this.#end.resolve({ ...done, verify });
   }
 
   /**
@@ -259,6 +290,10 @@ export class AgentSession {
    */
   #giveUp(failure: Failure, there: "unknown" | "known" = "unknown"): void {
     if (this.#over) return;
+    if (this.#phase === "verifying") {
+      this.#resolve({ state: "unknown", failure });
+      return;
+    }
     const link = this.#links.session;
     link?.send("disown", disownFields(failure));
     this.#close(false);
@@ -291,6 +326,8 @@ export class AgentSession {
   }
 
   #waitingForServer(): boolean {
+    // A verification takes what it takes, and stands behind others: as long as the server is there it goes on.
+    if (this.#phase === "verifying") return this.#links.session === undefined;
     return this.#window.heldChunks > 0 || this.#phase === "finishing";
   }
 

@@ -57,7 +57,7 @@ function compare(before: IndexEntry | undefined, after: IndexEntry | undefined):
 }
 
 /** What is different between two entries. */
-function differences(a: IndexEntry, b: IndexEntry): readonly Difference[] {
+export function differences(a: IndexEntry, b: IndexEntry): readonly Difference[] {
   const what: Difference[] = [];
   if (a.type !== b.type) what.push("type");
   if (a.size !== b.size) what.push("size");

@@ -48,7 +48,8 @@ export function readEntries(raw: Uint8Array, reference: BlockReference, promise:
   const count = cursor.u32();
   const firstNumber = cursor.u64();
   const rawOffset = cursor.u64();
-  if (firstNumber !== reference.firstNumber || rawOffset !== reference.rawOffset || count === 0) {
+  const expected = firstNumber === reference.firstNumber && rawOffset === reference.rawOffset;
+  if (!expected || count === 0 || rawOffset % BLOCK_BYTES !== 0) {
     throw cursor.damaged("is not what its page says");
   }
   const before: Before = {

@@ -322,7 +322,8 @@ function sameTime(entry: NewEntry, live: NewLiveFacts): boolean {
   return live.ctimeSeconds === entry.mtimeSeconds && live.ctimeNanos === entry.mtimeNanos;
 }
 
-function cutTime(seconds: number): number {
+/** Seconds as an index has them. */
+export function cutTime(seconds: number): number {
   return Math.min(TIME_MAX, Math.max(-TIME_MAX, seconds));
 }
 

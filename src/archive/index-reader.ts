@@ -31,8 +31,8 @@ interface Listing<T> {
   readonly pages: readonly BlockReference[];
   readonly total: number;
   read(reference: BlockReference): Promise<readonly T[]>;
-  /** Where in the archive the item ends, raw. */
-  rawEnd(item: T): number;
+  /** Whether what the reference refers to begins where the item ends. */
+  follows(reference: BlockReference, item: T): boolean;
 }
 
 export class IndexReader {
@@ -52,12 +52,13 @@ export class IndexReader {
     this.#entries = {
       ...{ listed: "entries", pages: root.entryPages, total: root.totals.entries },
       read: (reference) => this.#readEntries(reference),
-      rawEnd: entryEnd,
+      follows: (reference, entry) => reference.rawOffset === entryEnd(entry),
     };
     this.#chunks = {
       ...{ listed: "chunks", pages: root.chunkPages, total: root.totals.chunks },
       read: async (reference) => readChunks(await this.#blocks.read(reference, "a block of chunks"), reference),
-      rawEnd: (chunk) => chunk.rawOffset + chunk.rawLength,
+      follows: ({ rawOffset, storedOffset }, chunk) =>
+        rawOffset === chunk.rawOffset + chunk.rawLength && storedOffset === chunk.storedOffset + chunk.storedLength,
     };
   }
 
@@ -112,6 +113,19 @@ export class IndexReader {
     }
   }
 
+  /** From the entry of this number on. */
+  async *entriesFromNumber(number: number): Batches<IndexEntry> {
+    const stream = this.#stream(
+      this.#entries,
+      (reference) => reference.firstNumber <= number,
+      () => true,
+    );
+    for await (const batch of stream) {
+      const start = firstNot(batch, (entry) => entry.number < number);
+      if (start < batch.length) yield start === 0 ? batch : batch.slice(start);
+    }
+  }
+
   /** From the chunk at this place, or the first one behind it. */
   async *chunks(place: ChunkPlace = { number: 0 }): Batches<TableChunk> {
     const beginsBefore: BeginsBefore =
@@ -158,7 +172,7 @@ export class IndexReader {
         references = await this.#page(listing, page);
       }
       const next = must(references[block], "a reference");
-      if (next.firstNumber !== last.number + 1 || next.rawOffset !== listing.rawEnd(last)) {
+      if (next.firstNumber !== last.number + 1 || !listing.follows(next, last)) {
         throw indexDamaged(`the ${listing.listed} at ${next.offset} do not follow those before`);
       }
       items = await this.#items(listing, references, block);

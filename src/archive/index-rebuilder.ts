@@ -6,16 +6,16 @@
 import { assert } from "#base/assert.ts";
 import type { Failure } from "#base/errors.ts";
 import type { CompressionMode } from "#base/chunk.ts";
-import { KiB, MiB } from "#base/units.ts";
+import { KiB } from "#base/units.ts";
 import type { StoredSeal } from "./index-assembler.ts";
 import { IndexBuilder } from "./index-builder.ts";
 import { headersDigest } from "./index-entry-writer.ts";
+import { indexedEntry } from "./index-facts.ts";
 import type { IndexHeader, TableKind } from "./index-format.ts";
-import { indexPath } from "./index-queries.ts";
+import { RecentBytes } from "./recent-bytes.ts";
 import { blocks, END_BYTES } from "./tar-format.ts";
 import { TarReader } from "./tar-reader.ts";
 import type { ReadEntry, TarSink } from "./tar-reader-entry.ts";
-import type { TarType } from "./tar-writer.ts";
 
 export interface RebuildOptions {
   readonly mode: CompressionMode;
@@ -27,10 +27,8 @@ export interface RebuildOptions {
   readonly onDamage: (failure: Failure) => void;
 }
 
-/** Headers of one entry are shorter, and so is what a search for the next header leaves behind. */
-const HEADERS_BYTES_MAX = 16 * MiB;
+/** What is kept for the headers is a copy, and stays short. */
 const PUSH_BYTES = 64 * KiB;
-const NO_TARGET = new Uint8Array(0);
 
 /** Where the last entry lies. */
 interface Last {
@@ -119,37 +117,13 @@ export class IndexRebuilder {
   }
 
   #entry(entry: ReadEntry): void {
-    const { dataAt, storedBytes } = entry;
+    const { headersAt, dataAt, storedBytes } = entry;
     this.#entriesInChunk += 1;
     this.#last = { dataAt, end: dataAt + blocks(storedBytes) };
-    if (entry.type !== "unsupported") this.#add(entry, entry.type);
-    this.#recent.dropBefore(this.#last.end);
-  }
-
-  #add(entry: ReadEntry, type: TarType): void {
-    const { linkTarget, mode, mtimeSeconds, mtimeNanos, headersAt, dataAt } = entry;
-    // Data of anything but a file is nobody's: it lies between this entry and the next.
-    const storedBytes = type === "file" ? entry.storedBytes : 0;
-    const size = type === "file" ? Math.max(entry.size, storedBytes) : 0;
     const headers = this.#recent.between(headersAt, dataAt);
-    const isLink = type === "hardlink" || type === "symlink";
-    this.#builder.entry(
-      {
-        ...{ path: indexPath(entry.path), type, mode, mtimeSeconds, mtimeNanos, size },
-        linkTarget: isLink ? (linkTarget ?? NO_TARGET) : undefined,
-        // Other programs' headers can hold less than nothing.
-        uid: Math.max(0, entry.uid),
-        gid: Math.max(0, entry.gid),
-        rdevMajor: Math.max(0, entry.deviceMajor),
-        rdevMinor: Math.max(0, entry.deviceMinor),
-      },
-      undefined,
-      {
-        ...{ headersAt, dataAt, storedBytes, sparse: storedBytes !== size },
-        headersDigest: headers === undefined ? 0n : headersDigest(headers),
-        ...{ changed: false, short: false, racy: false },
-      },
-    );
+    const made = indexedEntry(entry, headers === undefined ? 0n : headersDigest(headers));
+    if (made !== undefined) this.#builder.entry(made.entry, undefined, made.place);
+    this.#recent.dropBefore(this.#last.end);
   }
 
   /** What a chunk is by what the tar reader found in it. */
@@ -165,57 +139,5 @@ export class IndexRebuilder {
     if (this.#entriesInChunk === 0) return this.#tar.ended && to - from === END_BYTES ? "end" : "unknown";
     if (end === to) return "entries";
     return this.#entriesInChunk === 1 && dataAt === to ? "headers" : "unknown";
-  }
-}
-
-/** The last bytes of the tar that may be headers: from the end of the last entry on. */
-class RecentBytes {
-  #bytes = new Uint8Array(4 * PUSH_BYTES);
-  /** What is kept lies in front of `#end`, from `#start` on. */
-  #start = 0;
-  #end = 0;
-  /** Raw offset of the first byte kept. */
-  #from = 0;
-
-  /** Keeps what lies at or behind `wantedFrom`. */
-  add(bytes: Uint8Array, offset: number, wantedFrom: number): void {
-    const skipped = Math.max(0, Math.min(bytes.length, wantedFrom - offset));
-    if (this.#start === this.#end) this.#from = offset + skipped;
-    const kept = bytes.subarray(skipped);
-    this.#reserve(kept.length);
-    this.#bytes.set(kept, this.#end);
-    this.#end += kept.length;
-  }
-
-  /** A view; undefined when it is not there any more. */
-  between(from: number, to: number): Uint8Array | undefined {
-    const start = this.#start + from - this.#from;
-    const end = start + to - from;
-    return start < this.#start || end > this.#end ? undefined : this.#bytes.subarray(start, end);
-  }
-
-  dropBefore(offset: number): void {
-    const dropped = Math.min(this.#end - this.#start, Math.max(0, offset - this.#from));
-    this.#from += dropped;
-    this.#start += dropped;
-  }
-
-  restart(offset: number): void {
-    this.#from = offset;
-    this.#start = this.#end;
-  }
-
-  #reserve(length: number): void {
-    if (this.#end + length <= this.#bytes.length) return;
-    const keptLength = this.#end - this.#start;
-    // Only a search in damage goes on for so long; what lies so far back are no headers of the next entry.
-    if (keptLength > HEADERS_BYTES_MAX) this.dropBefore(this.#from + keptLength - HEADERS_BYTES_MAX / 2);
-    const kept = this.#bytes.subarray(this.#start, this.#end);
-    const room = 2 * (kept.length + length);
-    if (room > this.#bytes.length) this.#bytes = new Uint8Array(room);
-    // set() minds that the two may overlap.
-    this.#bytes.set(kept);
-    this.#start = 0;
-    this.#end = kept.length;
   }
 }

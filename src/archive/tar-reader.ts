@@ -79,6 +79,11 @@ export class TarReader {
     return this.#offset;
   }
 
+  /** The same, with what was pushed of a block that is not complete. */
+  get pushedTo(): number {
+    return this.#offset + this.#blockLength;
+  }
+
   /** True once both end blocks were seen: what else is pushed is ignored, as other readers do. */
   get ended(): boolean {
     return this.#state === "end";

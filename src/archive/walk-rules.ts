@@ -20,7 +20,8 @@ export interface WalkRules {
 export const WALK_EVERYTHING: WalkRules = { oneFileSystem: false, excludeCaches: false, excludeIfPresent: [] };
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
-const CACHE_TAG = ascii("CACHEDIR.TAG");
+/** Of a directory that programs can fill again. */
+export const CACHE_TAG = ascii("CACHEDIR.TAG");
 /** https://bford.info/cachedir/: the tag counts only when it is a regular file that begins with this. */
 const CACHE_SIGNATURE = ascii("Signature: 8a477f597d28d172789f06886806bc55");
 

@@ -87,6 +87,11 @@ export const CATALOGUE = {
   ),
   E_ARCHIVE_FOREIGN: row(1, false, "Name an archive: a .tar.gz, .tar.zst or .tar, of nbackup or of another program."),
   E_ARCHIVE_UNKNOWN: row(1, false, "The list command shows the archives there are; name one by its time, or latest."),
+  E_PATH_UNKNOWN: row(
+    1,
+    false,
+    "The ls command shows what is in the archive; names are absolute paths without the slash in front.",
+  ),
   E_RESTORE_DENIED: row(
     1,
     false,
@@ -107,6 +112,7 @@ export const CATALOGUE = {
     "Archives of other programs have files in an order of their own; too many of them cannot be compared. Restore and list work.",
   ),
   E_LOCKED: row(1, false, "Another nbackup program uses this directory; stop it first."),
+  E_OUTPUT_CLOSED: row(141, false, "Whoever read the output stopped reading; nothing is wrong with that."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),
 } as const satisfies Record<string, CatalogueRow>;

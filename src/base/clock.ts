@@ -34,6 +34,17 @@ export function every(clock: Clock, periodMs: number, fn: () => void): Timer {
   };
 }
 
+/** Resolves when the promise has settled, with true, or after `delayMs`, with false. Never rejects. */
+export async function settled(clock: Clock, promise: Promise<unknown>, delayMs: number): Promise<boolean> {
+  const done = new AbortController();
+  promise.then(
+    () => done.abort(),
+    () => done.abort(),
+  );
+  await sleep(clock, delayMs, done.signal);
+  return done.signal.aborted;
+}
+
 /** Resolves after `delayMs`, or as soon as `signal` aborts (it never rejects: look at the signal). */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

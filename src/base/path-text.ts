@@ -7,9 +7,16 @@ const SPECIALS: Readonly<Record<number, string>> = { 9: "\\t", 10: "\\n", 13: "\
 
 /** UTF-8 as it is; control, direction-changing and unassigned characters, backslashes and other bytes escaped. */
 export function pathText(path: Uint8Array): string {
+  if (isPlain(path)) return Buffer.from(path.buffer, path.byteOffset, path.length).toString("latin1");
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(new Uint8Array(path));
   if (text.includes("\ufffd")) return bytesText(path);
   return text.replace(/[\p{Cc}\p{Cf}\p{Cn}\p{Co}\p{Zl}\p{Zp}\\]/gu, escapeCharacter);
+}
+
+/** Most names: printable ASCII without a backslash, which stands for itself. Listings of millions of names come through here. */
+function isPlain(path: Uint8Array): boolean {
+  for (const byte of path) if (byte < 0x20 || byte > 0x7e || byte === 92) return false;
+  return true;
 }
 
 function escapeCharacter(character: string): string {

@@ -117,9 +117,13 @@ function indexHeader(options: ProducerOptions, roots: readonly SourceRoot[]): In
 }
 
 /** One plan for each entry, in the order of the file. */
-export function backupPlans(config: AgentConfig, entries: readonly BackupEntryConfig[]): BackupPlan[] {
+export function backupPlans(
+  config: AgentConfig,
+  entries: readonly BackupEntryConfig[],
+  waitVerify: boolean,
+): BackupPlan[] {
   const { retry, resume, resources } = config;
-  return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers }));
+  return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers, waitVerify }));
 }
 
 /** Throws Failure E_CONFIG that names the entry and the pattern: better at the start than at two in the morning. */

@@ -196,6 +196,8 @@ function planOf(config: AgentConfig, name: string): ReturnType<typeof backupPlan
   const [plan] = backupPlans(
     config,
     config.backups.filter((entry) => entry.name === name),
+    // Nobody waits for it: the server tells what it finds.
+    false,
   );
   if (plan === undefined) throw new Failure("E_INTERNAL", `no entry is named ${name}`);
   return plan;

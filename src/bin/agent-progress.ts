@@ -51,5 +51,8 @@ type Snapshot = ReturnType<Running["progress"]>;
 function runningPhase(phase: Snapshot["phase"], server: Snapshot["serverPhase"]): ProgressPhase {
   if (phase === "reading") return { kind: "sending" };
   if (phase === "sending") return { kind: "draining" };
+  if (phase === "verifying" && server?.phase !== "verifying") {
+    return { kind: "finishing", what: "waiting for the verification", done: 0, total: 0 };
+  }
   return { kind: "finishing", what: server?.phase ?? "finishing", done: server?.done ?? 0, total: server?.total ?? 0 };
 }

@@ -22,9 +22,13 @@ import { openLogFile } from "#observe/log-file.ts";
 import type { AgentStatus } from "#observe/views.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import type { ArchiveStock } from "#restore/archive-stock.ts";
+import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import { agentStock } from "./agent-archives.ts";
 import { backupPlans, checkExcludes, entryRunDeps } from "./agent-backup.ts";
 import { runAgentDaemon } from "./agent-daemon.ts";
 import { runHealth } from "./agent-health.ts";
+import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
@@ -43,6 +47,12 @@ const spawn: SpawnWorker = (kind) => {
       ? new URL("./reader-worker.ts", import.meta.url)
       : new URL("./compress-worker.ts", import.meta.url);
   // Small heaps: the threads keep no objects, and what they leave is collected sooner.
+  return new Worker(url.href, { smol: true });
+};
+
+const spawnRestore: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar" ? new URL("./tar-worker.ts", import.meta.url) : new URL("./inflate-worker.ts", import.meta.url);
   return new Worker(url.href, { smol: true });
 };
 
@@ -73,6 +83,11 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "status":
         return await status(command);
+      case "archives":
+        return await runArchives(command.request, {
+          ...{ side: "agent", spawn: spawnRestore },
+          openStock: (signal) => Promise.resolve(openStock(command.configFile, signal)),
+        });
     }
   } catch (error) {
     process.stderr.write(failureText(error));
@@ -99,6 +114,12 @@ function identityOf(config: AgentConfig): Identity {
     "E_IDENTITY",
     `agent.name is ${config.agent.name}, the certificate ${clientCertFile} is for ${identity.commonName}`,
   );
+}
+
+function openStock(configFile: string, signal: AbortSignal): ArchiveStock {
+  const { config, warnings } = load(configFile);
+  process.stderr.write(warningsText(warnings));
+  return agentStock({ config, identity: identityOf(config), software: SOFTWARE, signal });
 }
 
 async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
@@ -129,7 +150,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     mode: process.stderr.isTTY ? "once-at-terminal" : "once",
     states: await onceStates(config, log),
   });
-  const results = await runOnce(deps, backupPlans(config, entries), stop, {
+  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();

@@ -8,6 +8,7 @@ import { isErrorCode } from "#base/catalogue.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { askLine, type LineServer, listenLines } from "#net/line-socket.ts";
+import type { AdminRequest } from "#server/admin.ts";
 import { systemClock } from "./system.ts";
 
 export type Program = "nbackup-agent" | "nbackup-server";
@@ -55,6 +56,10 @@ export async function askControl(program: Program, stateDir: string, request: ob
   if (parsed.ok) return parsed.result;
   const { code, message, hint } = parsed;
   throw new Failure(isErrorCode(code) ? code : "E_PEER", isErrorCode(code) ? message : `${code}: ${message}`, { hint });
+}
+
+export function askServer(stateDir: string, request: AdminRequest): Promise<unknown> {
+  return askControl("nbackup-server", stateDir, request);
 }
 
 async function answerTo(

@@ -8,11 +8,11 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus, SessionsView } from "#observe/views.ts";
-import { type AdminRequest, pruneFailure, prunedView } from "#server/admin.ts";
+import { pruneFailure, prunedView } from "#server/admin.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { pruneAlone } from "#store/prune.ts";
-import { askControl } from "./control.ts";
+import { askServer } from "./control.ts";
 import { systemClock } from "./system.ts";
 
 export interface CommandRuntime {
@@ -68,10 +68,6 @@ export async function runServerCommand(
       return refused ? EXIT.failed : EXIT.done;
     }
   }
-}
-
-function askServer(stateDir: string, request: AdminRequest): Promise<unknown> {
-  return askControl("nbackup-server", stateDir, request);
 }
 
 type PruneCommand = Extract<AskCommand, { readonly command: "prune" }>;

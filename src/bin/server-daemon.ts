@@ -9,17 +9,22 @@ import { listenTls } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
 import { Recorder } from "#observe/recorder.ts";
 import type { Identity } from "#pki/identity.ts";
+import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
-import { Storage, type StorageOptions } from "#store/storage.ts";
+import { Storage } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
+import { backgroundVerifier } from "./findings.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 export interface ServerRuntime {
@@ -31,6 +36,8 @@ export interface ServerRuntime {
   readonly privileged: boolean;
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
   readonly spawnThread: SpawnDiskWorker;
+  /** Threads that read archives again. */
+  readonly spawnBackground: SpawnRestoreThread;
 }
 
 export interface Daemon {
@@ -47,6 +54,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const recorder = await openRecorder(runtime, disk);
   const metrics = new ServerMetrics();
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
+  const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -56,8 +64,10 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
-      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), log, buffer: chunkBuffer }),
+      openStorage(storage, established, { disk: metered(storage.name, disk, metrics), ...shared }),
+    openStock: (storage) => new StorageStock(metered(storage.name, disk, metrics), [storage]),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
+    verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
   });
   await server.start();
@@ -131,12 +141,12 @@ function metered(storage: string, disk: Disk, metrics: ServerMetrics): Disk {
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  shared: Pick<StorageOptions, "disk" | "log" | "buffer">,
+  shared: Pick<StorageOptions, "disk" | "log" | "buffer" | "ended">,
 ): Promise<Storage> {
-  const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+  const { name, baseDir, maxBackups, minAgeMs, verifyIntegrity, reserve, assembler } = config;
   const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
   return Storage.open({
-    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, pendingBytesMax },
+    ...{ name, baseDir, established, maxBackups, minAgeMs, verifyIntegrity, reserve, pendingBytesMax },
     staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
     ...{ clock: systemClock, ...shared },
   });

@@ -1,21 +1,25 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
-import { toFailure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
+import type { ArchivePlace } from "#cli/archive-arguments.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { LoggingConfig, ServerConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
+import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
-import { type ArchiveTools, catFile, restoreFile, verifyFile } from "./archive-commands.ts";
+import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
+import { serverArchives } from "./server-archives.ts";
+import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -30,7 +34,16 @@ const spawn: SpawnRestoreThread = (kind) => {
   return new Worker(url.href, { smol: true });
 };
 
-/** A worker is found only from the entry file of an executable. */
+/** The same of the daemon's own verifications, which are not to be felt. */
+const spawnBackground: SpawnRestoreThread = (kind) => {
+  const url =
+    kind === "tar"
+      ? new URL("./background-tar-worker.ts", import.meta.url)
+      : new URL("./background-inflate-worker.ts", import.meta.url);
+  return new Worker(url.href, { smol: true });
+};
+
+/** As above. */
 const diskRuntime = {
   privileged: process.getuid?.() === 0,
   spawnThread: () => new Worker(new URL("./disk-worker.ts", import.meta.url).href, { smol: true }),
@@ -56,12 +69,12 @@ async function main(argv: readonly string[]): Promise<number> {
           load: () => load(command.configFile),
           identity: identityOf,
         });
-      case "restore":
-        return await restoreFile(command.request, archiveTools());
-      case "verify":
-        return await verifyFile(command.request, archiveTools());
-      case "cat":
-        return await catFile(command.archive, command.path, archiveTools());
+      case "archives":
+        return await runArchives(command.request, archivesOf(command.place));
+      case "scrub":
+        return await inContext(archivesOf(command.request.place), (context) =>
+          runScrub(command.request, { ...context, disk: new LinuxDisk(diskRuntime), load: storageConfig }),
+        );
       case "serve":
         return await serve(command.configFile);
       default:
@@ -75,16 +88,26 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** The first SIGINT or SIGTERM ends the work cleanly, the second one at once. */
-function archiveTools(): ArchiveTools {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT.interrupted);
-    stop.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  return { spawn, signal: stop.signal, clock: systemClock, random: systemRandom, stdout, stderr: process.stderr };
+function archivesOf(place: ArchivePlace): ArchivePrograms {
+  const disk = new LinuxDisk(diskRuntime);
+  return { side: "server", spawn, ...serverArchives(place, { disk, load: storageConfig, stderr }) };
+}
+
+/** Without a configuration the archives are there all the same. */
+function storageConfig(file: string): ServerConfig {
+  try {
+    const { config, warnings } = load(file);
+    stderr(warningsText(warnings));
+    return config;
+  } catch (error) {
+    throw withoutConfig(toFailure(error));
+  }
+}
+
+function withoutConfig(failure: Failure): Failure {
+  if (failure.code !== "E_CONFIG_READ") return failure;
+  const hint = "Name the configuration file with --config, or without one a storage's directory with --storage-dir.";
+  return new Failure(failure.code, failure.message, { hint, cause: failure });
 }
 
 function load(file: string): Loaded<ServerConfig> {
@@ -114,6 +137,7 @@ async function serve(file: string): Promise<number> {
   const daemon = await startDaemon({
     ...{ config, identity, log },
     software: `nbackup-server ${pkg.version}`,
+    spawnBackground,
     ...diskRuntime,
   });
   await told.promise;

@@ -2,6 +2,8 @@
 import { parseAddress } from "#config/address.ts";
 import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
 import type { Address } from "#config/types.ts";
+import { archivePlace } from "./archive-arguments.ts";
+import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 import { helpText } from "./help.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { configOption, type ProgramSpec } from "./program.ts";
@@ -16,11 +18,15 @@ export type AgentCommand =
       readonly backup: string | undefined;
       readonly progress: boolean;
       readonly json: boolean;
+      /** Stay until the server has verified the archives. */
+      readonly waitVerify: boolean;
     }
   /** The daemon. */
   | { readonly command: "serve"; readonly configFile: string }
   | { readonly command: "status"; readonly configFile: string; readonly json: boolean }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
+  /** One of those that look into archives. */
+  | { readonly command: "archives"; readonly configFile: string; readonly request: ArchiveRequest }
   | {
       readonly command: "health";
       readonly configFile: string;
@@ -42,10 +48,14 @@ export const AGENT_PROGRAM: ProgramSpec = {
         CONFIG,
         { name: "once", what: "Run the backup entries of the configuration once, in its order." },
         { name: "backup", value: "NAME", what: "Only this entry." },
+        {
+          name: "wait-verify",
+          what: "Where the storage has verify_integrity: true, wait until the server has verified the archive; one that is damaged is exit code 1.",
+        },
         { name: "progress", what: "Show progress on standard error: a bar on a terminal, lines otherwise." },
         {
           name: "json",
-          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, skipped[] and durationMs.",
+          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, verify, skipped[] and durationMs.",
         },
       ],
       positionals: [],
@@ -62,6 +72,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
+    ...archiveCommands("agent"),
     {
       name: "health",
       what: "Ask a server whether it can take a backup now.",
@@ -102,6 +113,10 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   const parsed = parseArguments(AGENT_PROGRAM, argv);
   if (parsed.kind === "help") return { command: "print", text: helpText(AGENT_PROGRAM, parsed.command) };
   if (parsed.kind === "version") return { command: "print", text: `${AGENT_PROGRAM.name} ${version}\n` };
+  const request = archiveRequest(parsed);
+  if (request !== undefined) {
+    return { command: "archives", configFile: archivePlace(parsed, "agent").configFile, request };
+  }
   const { flags, values } = parsed;
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   const json = flags.has("json");
@@ -111,11 +126,14 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
     return { command: "health", configFile, server: serverAddress(parsed.positionals[0] ?? ""), json };
   }
   if (!flags.has("once")) {
-    const alone = ["progress", "json"].find((flag) => flags.has(flag)) ?? (values.has("backup") ? "backup" : undefined);
+    const alone =
+      ["progress", "json", "wait-verify"].find((flag) => flags.has(flag)) ??
+      (values.has("backup") ? "backup" : undefined);
     if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
     return { command: "serve", configFile };
   }
-  return { command: "once", configFile, backup: values.get("backup"), progress: flags.has("progress"), json };
+  const [backup, progress, waitVerify] = [values.get("backup"), flags.has("progress"), flags.has("wait-verify")];
+  return { command: "once", configFile, backup, progress, json, waitVerify };
 }
 
 function serverAddress(text: string): Address {

@@ -12,6 +12,7 @@ export interface DamageReport {
   readonly rawFrom: number | undefined;
   readonly rawTo: number | undefined;
   readonly files: readonly Uint8Array[];
+  readonly held?: { readonly first: Uint8Array; readonly last: Uint8Array; readonly count: number } | undefined;
   readonly entriesLost: boolean;
   readonly after: Uint8Array | undefined;
   readonly before: Uint8Array | undefined;
@@ -38,8 +39,15 @@ export function damageText(damage: DamageReport): string {
     damage.chunkCount === 1 ? `chunk ${chunk}` : `chunks ${chunk} to ${(chunk ?? 0) + damage.chunkCount - 1}`;
   const place = chunk === undefined ? bytes || "the tar" : `${chunks} (${bytes})`;
   const why = damage.message ?? FAULTS[damage.fault] ?? damage.fault;
-  const hit = files.length === 0 ? "" : `; data of ${files.map(pathText).join(", ")}`;
+  const data = files.length === 0 ? "" : `; data of ${files.map(pathText).join(", ")}`;
+  const hit = damage.held === undefined ? data : heldText(damage.held);
   return `${place} ${damage.chunkCount === 1 ? "is" : "are"} damaged: ${why}${hit}${lostText(damage)}`;
+}
+
+/** By an index, which knows what lies where. */
+function heldText({ first, last, count }: NonNullable<DamageReport["held"]>): string {
+  if (count === 1) return `; it holds ${pathText(first)}`;
+  return `; it holds ${count} entries, ${pathText(first)} to ${pathText(last)}`;
 }
 
 function lostText({ entriesLost, after, before }: DamageReport): string {
@@ -62,6 +70,7 @@ export function damageJson(damage: DamageReport): Record<string, unknown> {
     archiveBytes: range(damage.storedFrom, damage.storedTo),
     rawBytes: range(damage.rawFrom, damage.rawTo),
     files: damage.files.map(pathText),
+    ...(damage.held === undefined ? {} : { filesCount: damage.held.count }),
     entriesLost: damage.entriesLost,
     after: name(damage.after),
     before: name(damage.before),

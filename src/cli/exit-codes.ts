@@ -14,6 +14,8 @@ export const EXIT = {
   /** Of `health`. */
   maintenance: 12,
   interrupted: 130,
+  /** Nobody reads the output any more, as in `ls … | head`: what a shell says of a program that SIGPIPE ended. */
+  outputClosed: 141,
 } as const;
 
 /** From the least to the worst. */

@@ -26,8 +26,10 @@ export interface OnceReport {
   readonly problems: readonly Problem[];
   /** All of them. */
   readonly problemCount: number;
+  /** What is known of the verification after the commit. */
+  readonly verify: "none" | "pending" | "ok" | "damaged" | "unknown";
   readonly durationMs: number;
-  /** Why it failed. */
+  /** Why it failed; of what was committed: what is wrong with it all the same. */
   readonly failure: Failure | undefined;
 }
 
@@ -53,6 +55,7 @@ export function onceJson(report: OnceReport): string {
     rawBytes: report.rawBytes,
     archiveBytes: report.archiveBytes,
     resentBytes: report.resentBytes,
+    verify: report.verify,
     skipped: report.problems.map(({ path, reason, errno }) => ({
       path: pathText(path),
       reason,
@@ -62,6 +65,15 @@ export function onceJson(report: OnceReport): string {
   };
   return `${JSON.stringify(object)}\n`;
 }
+
+/** Nothing is said where nothing was asked for. */
+const VERIFY_LINES: Readonly<Record<OnceReport["verify"], readonly string[]>> = {
+  none: [],
+  pending: ["  verify   pending: the server reads it again"],
+  ok: ["  verify   ok: the server has read it again"],
+  damaged: ["  verify   damaged"],
+  unknown: ["  verify   unknown"],
+};
 
 /** For standard output, or with `--json` for nobody: the failure and the names go to standard error by problemsText. */
 export function onceText(report: OnceReport): string {
@@ -77,6 +89,7 @@ export function onceText(report: OnceReport): string {
     `  sha256   ${report.sha256 ?? ""}`,
     `  read     ${grouped(report.entries)} entries, ${formatSize(report.rawBytes)}, ${formatSize(report.rawBytes / seconds)}/s`,
     `  stored   ${formatSize(report.archiveBytes)}${ratio}${resent}`,
+    ...VERIFY_LINES[report.verify],
     "",
   ].join("\n");
 }

@@ -1,4 +1,5 @@
 /** How `restore`, `verify` and `cat` report: sentences for people, one JSON object for programs, an exit status. */
+import { Failure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
@@ -31,7 +32,12 @@ export interface RestoreReport {
 export interface VerifyReport {
   readonly archive: string;
   readonly interrupted: boolean;
+  /** Of the archive; what is wrong with its index does not count. */
   readonly ok: boolean;
+  readonly index: {
+    readonly state: "none" | "agrees" | "damaged" | "unchecked";
+    readonly message?: string;
+  };
   readonly chunks: number;
   readonly entries: number;
   readonly archiveBytes: number;
@@ -120,6 +126,10 @@ export function restoreJson(report: RestoreReport): string {
   })}\n`;
 }
 
+const INDEX_TEXTS: Readonly<Record<VerifyReport["index"]["state"], string>> = {
+  ...{ none: "; no index", agrees: "", damaged: "; its index is damaged", unchecked: "; its index was not compared" },
+};
+
 export function verifyText(report: VerifyReport): string {
   const seconds = Math.max(report.durationMs, 1) / 1000;
   const size = `${grouped(report.entries)} entries, ${formatSize(report.archiveBytes)}`;
@@ -127,21 +137,35 @@ export function verifyText(report: VerifyReport): string {
   const archive = safeText(report.archive);
   if (report.interrupted) return `${archive}: interrupted before it was read to its end\n`;
   const sum = report.sha256Expected === undefined ? "; no .sha256 to compare with" : "";
-  if (report.ok) return `${archive}: whole (${size}, ${speed}${sum})\n`;
+  if (report.ok) return `${archive}: whole (${size}, ${speed}${sum}${INDEX_TEXTS[report.index.state]})\n`;
   const differs = report.sha256Expected !== undefined && report.sha256Expected !== report.sha256;
   const places = report.damagedCount === 0 ? "" : `, ${grouped(report.damagedCount)} damaged places`;
   return `${archive}: damaged${places}${differs ? ", its SHA-256 is not the one beside it" : ""} (${size}, ${speed})\n`;
 }
 
 export function verifyJson(report: VerifyReport): string {
+  return `${JSON.stringify(verifyFields(report))}\n`;
+}
+
+/** The object that `verify --json` prints. */
+export function verifyFields(report: VerifyReport): Readonly<Record<string, unknown>> {
   const { archive, ok, chunks, entries, archiveBytes, sha256, sha256Expected, damagedCount } = report;
-  return `${JSON.stringify({
+  return {
     ...{ archive, ok: ok && !report.interrupted, chunks, entries, archiveBytes },
     ...{ sha256, sha256Expected: sha256Expected ?? null },
+    index: report.index.state,
+    indexDamage: report.index.message ?? null,
     damaged: report.damaged.map(damageJson),
     damagedCount,
     durationMs: Math.round(report.durationMs),
-  })}\n`;
+  };
+}
+
+/** For standard error: what is wrong with the index of an archive, and that it is no harm to the archive. */
+export function indexDamageText({ archive, index }: Pick<VerifyReport, "archive" | "index">): string {
+  if (index.state !== "damaged") return "";
+  const what = safeText(index.message ?? "it cannot be read");
+  return `warning: ${safeText(archive)}: ${what}\nHINT: ${new Failure("E_INDEX_DAMAGED", "").hint}\n`;
 }
 
 /** For standard error. */

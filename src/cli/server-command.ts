@@ -5,24 +5,18 @@ import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { helpText } from "./help.ts";
 import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
-import {
-  CAT_COMMAND,
-  RESTORE_COMMAND,
-  type RestoreRequest,
-  restoreRequest,
-  VERIFY_COMMAND,
-  type VerifyRequest,
-  verifyRequest,
-} from "./restore-command.ts";
+import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
+import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
+import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 
 export type ServerCommand =
   /** Print the text to standard output, exit 0. */
   | { readonly command: "print"; readonly text: string }
   | { readonly command: "serve"; readonly configFile: string }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
-  | { readonly command: "restore"; readonly request: RestoreRequest }
-  | { readonly command: "verify"; readonly request: VerifyRequest }
-  | { readonly command: "cat"; readonly archive: string; readonly path: string }
+  /** One of those that look into archives. */
+  | { readonly command: "archives"; readonly place: ArchivePlace; readonly request: ArchiveRequest }
+  | { readonly command: "scrub"; readonly request: ScrubRequest }
   /** What stands after `pki`, unread: pki-tools has its own command line and help. */
   | { readonly command: "pki"; readonly args: readonly string[] }
   | AskCommand;
@@ -136,9 +130,8 @@ export const SERVER_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
-    RESTORE_COMMAND,
-    VERIFY_COMMAND,
-    CAT_COMMAND,
+    ...archiveCommands("server"),
+    SCRUB_COMMAND,
     {
       name: "pki",
       what: "Make and show the CA and certificates; nbackup-server pki --help says more.",
@@ -150,7 +143,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
     ...ASK_COMMANDS,
   ],
   footer: [
-    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted.",
+    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted; 141 nobody read the output to its end.",
     "In paths, bytes that are not UTF-8 are printed as \\xNN, control characters as \\n, \\t or \\xNN, a backslash as two.",
   ],
 };
@@ -161,12 +154,9 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   if (parsed.kind === "help") return { command: "print", text: helpText(SERVER_PROGRAM, parsed.command) };
   if (parsed.kind === "version") return { command: "print", text: `${SERVER_PROGRAM.name} ${version}\n` };
   if (parsed.command === "pki") return { command: "pki", args: parsed.positionals };
-  if (parsed.command === "restore") return { command: "restore", request: restoreRequest(parsed) };
-  if (parsed.command === "verify") return { command: "verify", request: verifyRequest(parsed) };
-  if (parsed.command === "cat") {
-    const [archive = "", path = ""] = parsed.positionals;
-    return { command: "cat", archive, path };
-  }
+  const request = archiveRequest(parsed);
+  if (request !== undefined) return { command: "archives", place: archivePlace(parsed, "server"), request };
+  if (parsed.command === "scrub") return { command: "scrub", request: scrubRequest(parsed) };
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
   const json = parsed.flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };

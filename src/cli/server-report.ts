@@ -3,6 +3,7 @@ import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { PruneView, ServerStatus, SessionsView, StorageView } from "#observe/views.ts";
+import { timeText } from "./time-text.ts";
 import { textTable } from "./text-table.ts";
 
 export function statusText(status: ServerStatus, nowWallMs: number): string {
@@ -13,6 +14,7 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
     `${sessionCount} of ${sessionsMax} sessions run, ${waitingCount} agents wait, ${connectionCount} connections, ` +
       `${formatSize(memoryBytes)} of ${formatSize(memoryBytesMax)} memory`,
   ];
+  if (status.verifying !== null) lines.push(verifyingText(status));
   if (lostRecords.failing) lines.push("events and history cannot be written: see the log and the disk of state_dir");
   const table = textTable(
     [
@@ -31,6 +33,14 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
     ]),
   );
   return `${lines.map((line) => `${line}\n`).join("")}\n${table}${storages.map((one) => trouble(one, nowWallMs)).join("")}`;
+}
+
+function verifyingText({ verifying, storages }: ServerStatus): string {
+  if (verifying === null) return "";
+  const { storage, archive, done, total, by } = verifying;
+  const waiting = storages.reduce((sum, one) => sum + one.verifyingCount, 0) - 1;
+  const part = total > 0 ? `${Math.floor((100 * done) / total)} % of ${formatSize(total)}` : formatSize(done);
+  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more wait` : ""}`;
 }
 
 function trouble({ name, code, message, sinceWallMs }: StorageView, nowWallMs: number): string {
@@ -79,8 +89,9 @@ export function historyText(records: readonly SessionRecord[]): string {
   );
 }
 
-function outcomeText({ outcome, repeats }: SessionRecord): string {
-  return repeats === 0 ? outcome : `${outcome} (and ${repeats} more)`;
+function outcomeText({ outcome, repeats, verify }: SessionRecord): string {
+  const judged = verify === "none" ? outcome : `${outcome}, verify ${verify}`;
+  return repeats === 0 ? judged : `${judged} (and ${repeats} more)`;
 }
 
 export function eventsText(records: readonly EventRecord[]): string {
@@ -119,12 +130,4 @@ export function pruneText({ dryRun, entries }: PruneView): string {
 
 function sizeOrDash(bytes: number | null): string {
   return bytes === null ? "-" : formatSize(bytes);
-}
-
-/** `2026-02-12 02:00:00Z` */
-function timeText(wallMs: number): string {
-  return new Date(wallMs)
-    .toISOString()
-    .replace("T", " ")
-    .replace(/\.\d+Z$/, "Z");
 }

@@ -28,7 +28,6 @@ export const AGENT_LATER: readonly LaterKey[] = [
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
-  { path: ["storages", "*", "verify_integrity"], message: NOT_YET },
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["flow_rotation"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },

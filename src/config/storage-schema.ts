@@ -15,7 +15,8 @@ import { duration, filePath, flag, integer, size, word } from "./values.ts";
 
 /** The highest level of each mode: libdeflate's and zstd's own (above 19 zstd needs far more memory on both sides). */
 export const LEVEL_MAX = { gzip: 12, zst: 19 } as const;
-const YEAR_MS = 365 * 86_400_000;
+const DAY_MS = 86_400_000;
+const YEAR_MS = 365 * DAY_MS;
 
 /** Any settings: what belongs there comes with object storage. */
 function bucket(): Schema<null> {
@@ -83,8 +84,20 @@ const shape = {
   verify_integrity: setting(
     flag(),
     false,
-    "After a commit, decompress and walk the archive before anything older is removed.",
+    "After a commit, and its answer to the agent, decompress and walk the archive before anything older is removed.",
     "Every chunk is already compared by digest; this reads the archive a second time.",
+  ),
+  allow_agent_restore: setting(
+    flag(),
+    true,
+    "Agents may list, read and restore their own archives, over a connection that their certificate proves; false: only the server restores.",
+    "On the day of the disaster the machine itself can be restored without anybody at the server.",
+  ),
+  scrub_days: setting(
+    integer({ min: 0, max: 3650 }),
+    0,
+    "The server reads every archive again at least once in so many days, and marks what it finds damaged; 0: never by itself.",
+    "It reads all of a storage, which is for its administrator to want; nbackup-server scrub does the same from a timer.",
   ),
   buckets: optional(list(bucket(), { min: 0, max: 100, things: "buckets" }), "Copies in object storage."),
 };
@@ -112,5 +125,7 @@ export function toStorage(name: string, raw: SectionOf<typeof shape>, places: Pl
       chunkFsync: raw.chunk_fsync,
     },
     verifyIntegrity: raw.verify_integrity,
+    allowAgentRestore: raw.allow_agent_restore,
+    scrubEveryMs: raw.scrub_days * DAY_MS,
   };
 }

@@ -166,6 +166,10 @@ export interface StorageConfig {
   readonly minAgeMs: number;
   readonly assembler: AssemblerConfig;
   readonly verifyIntegrity: boolean;
+  /** Agents may list and read their own archives. */
+  readonly allowAgentRestore: boolean;
+  /** No archive stays unread for longer; 0: none is read again by itself. */
+  readonly scrubEveryMs: number;
 }
 
 export interface FlowRotationConfig {

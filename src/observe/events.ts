@@ -16,6 +16,11 @@ export interface ObservedEvent {
   readonly end?: SessionEnd;
   /** An agent may cause it as often as it likes: of the same kind and key one is told at once, then one a minute. */
   readonly repeatKey?: string;
+  /**
+   * Whose doing it is, where that agent may cause it as often as it likes with ever new keys: after hundreds of a kind one a
+   * minute is told, so that no certificate can push what others did out of the history.
+   */
+  readonly byAgent?: string;
 }
 
 export interface EventSink {

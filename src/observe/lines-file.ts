@@ -40,6 +40,8 @@ export interface LinesFileOptions {
   readonly path: string;
   /** At least 1. */
   readonly linesMax: number;
+  /** Somebody else made the file shorter by so many bytes: what is left of it goes on. */
+  readonly onCut?: (bytes: number) => void;
 }
 
 export class LinesFile {
@@ -96,12 +98,21 @@ export class LinesFile {
    */
   async append(lines: readonly Uint8Array[]): Promise<void> {
     if (this.#nameUnsynced) await this.#syncName();
+    await this.#checkLength();
     if (this.#lines + lines.length > this.#options.linesMax) await this.#replace(lines);
     else await this.#extend(lines);
   }
 
   async close(): Promise<void> {
     await this.#file.close();
+  }
+
+  /** Written where it was, a batch would stand behind a hole; and lines that are gone can be copied nowhere. */
+  async #checkLength(): Promise<void> {
+    const missing = this.#length - (await this.#file.size());
+    if (missing <= 0) return;
+    await this.#load(() => undefined);
+    this.#options.onCut?.(missing);
   }
 
   async #extend(lines: readonly Uint8Array[]): Promise<void> {
@@ -180,6 +191,7 @@ export class LinesFile {
 
   async #load(onLine: (line: string) => void): Promise<void> {
     const size = await this.#file.size();
+    let [length, lines] = [0, 0];
     /** The beginning of a line whose end is in a later block; cut at LINE_BYTES_MAX, which no line of ours reaches. */
     let begun: Buffer[] = [];
     let begunBytes = 0;
@@ -189,17 +201,19 @@ export class LinesFile {
         begun.push(block.subarray(start, i));
         // Its beginning is not all here any more: it goes on as what nobody can read.
         onLine(begunBytes + i - start < LINE_BYTES_MAX ? Buffer.concat(begun).toString("utf8") : "");
-        this.#lines += 1;
+        lines += 1;
         begun = [];
         begunBytes = 0;
         start = i + 1;
-        this.#length = at + start;
+        length = at + start;
       }
       begunBytes += block.length - start;
       if (begunBytes < LINE_BYTES_MAX) begun.push(Buffer.from(block.subarray(start)));
       return "more";
     });
-    this.#tornBytes = size - this.#length;
+    this.#length = length;
+    this.#lines = lines;
+    this.#tornBytes = size - length;
     this.#tail = this.#tornBytes > 0;
   }
 }

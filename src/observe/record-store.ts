@@ -177,7 +177,9 @@ export class RecordStore<T> {
     const { disk, path, linesMax, parse, log } = this.#options;
     let loaded: T[] = [];
     let unreadable = 0;
-    const file = await LinesFile.open({ disk, path, linesMax }, (line) => {
+    const onCut = (missingBytes: number): void =>
+      log.warn("somebody cut the file of records, which goes on from what is left", { file: path, missingBytes });
+    const file = await LinesFile.open({ disk, path, linesMax, onCut }, (line) => {
       const record = parse(parseJson(line));
       if (record === undefined) unreadable += 1;
       else loaded.push(record);

@@ -9,7 +9,7 @@ import { plainFields } from "./log-fields.ts";
 import type { LinesDisk } from "./lines-file.ts";
 import { type EventRecord, parseEventRecord, parseSessionRecord, type SessionRecord } from "./records.ts";
 import { RecordStore } from "./record-store.ts";
-import { Repeats } from "./repeats.ts";
+import { type RepeatLimits, Repeats } from "./repeats.ts";
 
 /** Characters of a message or hint that a record keeps: some come from a peer. */
 const TEXT_CHARACTERS_MAX = 2_000;
@@ -17,6 +17,24 @@ const TEXT_CHARACTERS_MAX = 2_000;
 const REMOVED_MAX = 200;
 /** Characters of an event's fields as JSON; larger ones are left out, their line in the log has them. */
 const FIELDS_CHARACTERS_MAX = 16_000;
+
+/** Of one key the first is told at once. */
+const OF_ONE_KEY: RepeatLimits = {
+  ...{ keyOf: ({ repeatKey }) => repeatKey, burst: 1, perPeriod: 1 },
+  ...{ keysMax: 1_000, beyond: "counted by its kind" },
+};
+
+/**
+ * Of what one agent brings about: all its backups may end at once, as on a full disk, and each is a record. One that goes on
+ * so for ever has one record a minute.
+ */
+const ENDS_OF_AGENT: RepeatLimits = {
+  ...{ keyOf: ({ byAgent }) => byAgent, burst: 256, perPeriod: 1 },
+  ...{ keysMax: 10_000, beyond: "told" },
+};
+
+/** The same of what is no end, and so not in the history: a session has several of them, and each stream may add one. */
+const EVENTS_OF_AGENT: RepeatLimits = { ...ENDS_OF_AGENT, burst: 1_024, perPeriod: 16 };
 
 interface KeptFile {
   readonly path: string;
@@ -37,13 +55,21 @@ export class Recorder implements EventSink {
   readonly #clock: Clock;
   readonly #log: EventSink;
   readonly #repeats: Repeats;
+  readonly #ends: Repeats;
+  readonly #others: Repeats;
 
   private constructor(options: RecorderOptions, events: RecordStore<EventRecord>, history: RecordStore<SessionRecord>) {
     this.#clock = options.clock;
     this.#log = logEvents(options.log);
     this.events = events;
     this.history = history;
-    this.#repeats = new Repeats(options.clock, (event, repeats) => this.#record(event, repeats));
+    const { clock } = options;
+    const record = (event: ObservedEvent, repeats: number): void => this.#record(event, repeats);
+    this.#ends = new Repeats(clock, ENDS_OF_AGENT, record);
+    this.#others = new Repeats(clock, EVENTS_OF_AGENT, record);
+    this.#repeats = new Repeats(clock, OF_ONE_KEY, (event, repeats) => {
+      (event.end === undefined ? this.#others : this.#ends).take(event, repeats);
+    });
   }
 
   /** Reads what was kept before. Never rejects: what cannot be read is said in the log. */
@@ -62,7 +88,7 @@ export class Recorder implements EventSink {
 
   /** Writes what waits. Never rejects. */
   async close(): Promise<void> {
-    this.#repeats.close();
+    for (const repeats of [this.#repeats, this.#ends, this.#others]) repeats.close();
     await Promise.all([this.events.close(), this.history.close()]);
   }
 

@@ -75,6 +75,8 @@ const sessionRecord = z.object({
   sha256: textOrNull,
   /** Archives that rotation removed after the commit. */
   removed: z.array(text),
+  /** Whether the archive is read again after the commit; what came of it, where somebody has asked. */
+  verify: z._default(z.enum(["none", "pending", "ok", "damaged", "unknown"]), "none"),
   /** Further ones like it within the minute that this record stands for. */
   repeats: count,
 });

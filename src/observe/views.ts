@@ -23,6 +23,8 @@ export interface StorageView {
   readonly reserveBytes: number | null;
   readonly maxBackups: number;
   readonly sessionCount: number;
+  /** Archives that wait for their verification or are being read. */
+  readonly verifyingCount: number;
 }
 
 export interface ServerStatus {
@@ -43,6 +45,7 @@ export interface ServerStatus {
   readonly memoryBytes: number;
   readonly memoryBytesMax: number;
   readonly storages: readonly StorageView[];
+  readonly verifying: VerifyingView | null;
   /** Records that the disk of the state directory did not take. */
   readonly lostRecords: { readonly events: number; readonly history: number; readonly failing: boolean };
   readonly metrics: readonly Metric[];
@@ -113,6 +116,22 @@ export interface PruneView {
   readonly entries: readonly PrunedView[];
   /** Storages that could not be pruned. */
   readonly failures: readonly PruneFailure[];
+}
+
+/** A verification that a command has made was kept, unless the archive was gone. */
+export interface RecordedView {
+  readonly recorded: boolean;
+}
+
+/** What is being read again. */
+export interface VerifyingView {
+  readonly storage: string;
+  readonly archive: string;
+  /** `verify_integrity` or `scrub`. */
+  readonly by: string;
+  /** Bytes. */
+  readonly done: number;
+  readonly total: number;
 }
 
 /** How a session ended that was to be aborted: a commit that had begun wins. */

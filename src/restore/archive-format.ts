@@ -27,10 +27,10 @@ export async function archiveFormat(access: ArchiveAccess): Promise<ArchiveForma
   throw new Failure("E_ARCHIVE_FOREIGN", "the archive is neither gzip nor zstd nor tar, or its beginning is damaged");
 }
 
-/** Reads the archive from its beginning. */
-export function scanArchive(access: ArchiveAccess, format: ArchiveFormat): PieceSource {
-  if (format === "gzip") return new GzipScan(access);
-  return format === "zst" ? new ZstdScan(access) : new PlainSource();
+/** Reads the archive from its beginning, or from where a member or frame of it begins, which is then the piece of number `index`. */
+export function scanArchive(access: ArchiveAccess, format: ArchiveFormat, offset = 0, index = 0): PieceSource {
+  if (format === "gzip") return new GzipScan(access, offset, index);
+  return format === "zst" ? new ZstdScan(access, offset, index) : new PlainSource();
 }
 
 class PlainSource implements PieceSource {

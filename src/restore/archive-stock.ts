@@ -2,6 +2,7 @@
  * Archives as the commands see them (list, ls, find, diff, cat, restore, verify), wherever they are: in the storages of this machine, or at
  * the server by the agent's read connection. Only the interface; each side has its own implementation, and the commands know no other.
  */
+import type { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 
 /** What is known of an archive before it is opened. */
@@ -33,6 +34,8 @@ export interface ArchiveFilter {
   readonly storage?: string | undefined;
   readonly agent?: string | undefined;
   readonly backup?: string | undefined;
+  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems. Without it they may be undefined. */
+  readonly facts?: boolean;
 }
 
 export interface OpenedArchive {
@@ -43,10 +46,21 @@ export interface OpenedArchive {
   close(): Promise<void>;
 }
 
+export interface ArchiveListing {
+  /** By agent and backup, then the newest first; of the same time by storage. */
+  readonly rows: readonly ArchiveRow[];
+  /** One for each storage that nothing can be told of, its name in the message: E_STORAGE_FAILED, E_RESTORE_DENIED … */
+  readonly failures: readonly Failure[];
+}
+
 export interface ArchiveStock {
-  /** By agent and backup, then the newest first. Rejects with Failure. */
-  list(filter: ArchiveFilter): Promise<readonly ArchiveRow[]>;
+  /** Rejects with Failure when nothing at all can be told: E_STORAGE_UNKNOWN for a storage of the filter that there is not. */
+  list(filter: ArchiveFilter): Promise<ArchiveListing>;
   /** Rejects with Failure E_ARCHIVE_UNKNOWN when it is gone meanwhile. What is open stays readable when rotation removes it. */
   open(row: ArchiveRow): Promise<OpenedArchive>;
+  /** Only the index, for who asks many archives and reads none; undefined when there is none. Rejects as `open` does. */
+  openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined>;
+  /** The archive's file, of a stock on this machine. */
+  fileOf?(row: ArchiveRow): string;
   close(): Promise<void>;
 }

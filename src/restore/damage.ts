@@ -16,8 +16,10 @@ export interface Damage {
   /** The same of the tar stream. */
   readonly rawFrom: number | undefined;
   rawTo: number | undefined;
-  /** Files whose data is known to be hit, raw bytes. */
+  /** Files that are known to be hit, raw bytes: by an index, all that the chunks hold something of, as far as they are listed. */
   readonly files: Uint8Array[];
+  /** By an index: the first and the last of those, and how many they are. */
+  readonly held?: { readonly first: Uint8Array; readonly last: Uint8Array; readonly count: number } | undefined;
   /** Whole entries may be missing: between these two, undefined at the ends of the archive. */
   entriesLost: boolean;
   readonly after: Uint8Array | undefined;

@@ -11,9 +11,9 @@ import { ABSENT, DirectoryStack, isBlocked, type Level, openTarget, WriteError }
 import type { MetadataWriter, Place } from "./metadata.ts";
 import { NameSet } from "./name-set.ts";
 import { keepsDirectory } from "./overwrite.ts";
-import { Remover } from "./remove.ts";
+import { type DeletionPolicy, Remover } from "./remove.ts";
 import { nameStart } from "./safe-path.ts";
-import { reportWriteError, type TreeCounts, type TreeOptions } from "./tree-options.ts";
+import type { TreeCounts, TreeOptions } from "./tree-options.ts";
 import { EEXIST, ENOENT, type WriteCalls } from "./write-calls.ts";
 
 /** What is known of a directory that is being filled. */
@@ -49,7 +49,7 @@ export class Directories {
     this.#options = options;
     this.#metadata = metadata;
     this.#counts = counts;
-    this.#remover = options.mayDelete && makeRemover(w, options, options.mayDelete, counts);
+    this.#remover = options.deletion && makeRemover(w, options, options.deletion, counts);
     const fd = openRoot(w, options);
     const hooks = {
       entered: (level: Level<Duty>): void => this.#entered(level),
@@ -112,13 +112,13 @@ export class Directories {
     const duty: Duty = level.duty ?? {};
     level.duty = duty;
     if (this.#remover !== undefined && this.#options.selection.covers(path)) duty.names = new NameSet();
+    duty.path = path;
     const there = level.fresh || level.fd < 0 ? undefined : this.stack.statOpen(level.fd);
     if (there !== undefined && keepsDirectory(this.#options.overwrite, entry, there)) {
       this.#counts.kept += 1;
       return;
     }
     duty.entry = entry;
-    duty.path = path;
     this.#counts.restored += 1;
     if (there !== undefined && !this.#options.dryRun) this.#widen(level, duty, there);
   }
@@ -152,7 +152,8 @@ export class Directories {
     const { duty, fd } = level;
     if (duty === undefined || fd < 0) return;
     const { dryRun, problem } = this.#options;
-    if (duty.names !== undefined && !level.fresh && !this.#incomplete) this.#delete(fd, local, duty.names);
+    if (duty.names !== undefined && !level.fresh && !this.#incomplete)
+      this.#delete(fd, duty.path ?? local, local, duty.names);
     if (dryRun) return;
     const place: Place = { kind: "open", fd };
     if (duty.entry !== undefined) {
@@ -165,24 +166,14 @@ export class Directories {
     }
   }
 
-  #delete(fd: number, local: Uint8Array, names: NameSet): void {
-    try {
-      this.#remover?.clear(fd, local, this.stack.statOpen(fd).dev, names);
-    } catch (error) {
-      if (!(error instanceof WriteError)) throw error;
-      reportWriteError(local, error, this.#options.problem);
-    }
+  #delete(fd: number, path: Uint8Array, local: Uint8Array, keep: NameSet): void {
+    this.#remover?.clear({ fd, path, local, keep });
   }
 }
 
-function makeRemover(
-  w: WriteCalls,
-  options: TreeOptions,
-  mayDelete: (path: Uint8Array) => boolean,
-  counts: TreeCounts,
-): Remover {
+function makeRemover(w: WriteCalls, options: TreeOptions, policy: DeletionPolicy, counts: TreeCounts): Remover {
   return new Remover(w, {
-    mayDelete,
+    policy,
     dryRun: options.dryRun,
     removed: (path) => {
       counts.deleted += 1;

@@ -20,6 +20,11 @@ export function openArchiveFile(path: string): ArchiveAccess {
   return new FileAccess(fd, stat.size);
 }
 
+/** A file that is open; closed with the access. */
+export function fileAccess(fd: number): ArchiveAccess {
+  return new FileAccess(fd, fs.fstatSync(fd).size);
+}
+
 function unopened(path: string, cause: unknown): Failure {
   const errno = errnoName(cause) ?? String(cause);
   const what = errno === "ENOENT" ? "there is no such file" : `it cannot be opened (${errno})`;

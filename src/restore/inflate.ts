@@ -4,9 +4,11 @@
  * gigabytes before it finds that a member lies about its length.
  */
 import { crc32, gunzipSync, zstdDecompressSync } from "node:zlib";
+import type { CompressionMode } from "#base/chunk.ts";
 import { errnoName } from "#base/errors.ts";
 import { release } from "#compress/codec.ts";
 import { PIECE_RAW_BYTES_MAX, type Piece, type PieceFault } from "./piece.ts";
+import { isOneFrame } from "./scan-zstd.ts";
 
 export type InflateSpec = Pick<Piece, "mode" | "rawLength" | "crc" | "digest">;
 
@@ -27,10 +29,17 @@ export function inflatePiece(stored: Uint8Array, spec: InflateSpec, into: Uint8A
   const { length } = raw;
   into.set(raw);
   release(raw);
-  return rawLength === undefined || length === rawLength ? length : "length";
+  if (rawLength === undefined) return length;
+  return length === rawLength && isFilled(bytes, mode, length) ? length : "length";
 }
 
-function isDigestOf(bytes: Uint8Array<ArrayBuffer>, digest: Uint8Array): boolean {
+/** Decompressors pass over what lies behind the end; then the piece does not end where it says. */
+function isFilled(bytes: Uint8Array, mode: CompressionMode, rawLength: number): boolean {
+  return mode === "zst" ? isOneFrame(bytes) : announced(bytes, mode) === rawLength;
+}
+
+/** Whether this is the SHA-256 of the bytes. */
+export function isDigestOf(bytes: Uint8Array<ArrayBuffer>, digest: Uint8Array): boolean {
   return Buffer.compare(new Bun.CryptoHasher("sha256").update(bytes).digest(), digest) === 0;
 }
 

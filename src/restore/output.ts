@@ -4,6 +4,7 @@ import { Failure } from "#base/errors.ts";
 import { EINTR, type WriteCalls } from "./write-calls.ts";
 
 const EAGAIN = 11;
+const EPIPE = 32;
 /** Of a pipe that does not block by itself. */
 const FULL_WAIT_MS = 1;
 
@@ -28,6 +29,7 @@ export class Output {
       }
       const errno = this.#w.c.errno();
       if (errno === EAGAIN) Atomics.wait(this.#never, 0, 0, FULL_WAIT_MS);
+      else if (errno === EPIPE) throw new Failure("E_OUTPUT_CLOSED", "nobody reads the output");
       else if (errno !== EINTR) throw new Failure("E_TARGET", `the output cannot be written: ${errnoText(errno)}`);
     }
   }

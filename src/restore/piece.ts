@@ -27,8 +27,12 @@ export interface Piece {
   /** CRC-32 and SHA-256 of the stored bytes, where they are known. */
   readonly crc: number | undefined;
   readonly digest: Uint8Array | undefined;
-  /** What lies before it in the tar stream was left out on purpose: an entry begins here. */
-  readonly begins: boolean;
+  /** What lies before it in the tar stream was left out on purpose: reading begins at this raw offset, with an entry. */
+  readonly enterAt: number | undefined;
+  /** What lies behind this raw offset is not wanted, nor is the piece behind it the next one; the last entry ends there. */
+  readonly leaveAt: number | undefined;
+  /** It was damaged when the table was made. */
+  readonly lost: boolean;
 }
 
 /** From here on the archive can only be read as one stream. */
@@ -41,6 +45,15 @@ export interface StreamRest {
 export interface PieceSource {
   /** In the order of the archive; undefined after the last. */
   next(): Promise<Piece | StreamRest | undefined>;
+  /** Bytes of the archive that all its pieces have, as far as it is known. Undefined: all of the archive. */
+  readonly bytesTotal?: number;
+  /**
+   * Asked about a piece of its own that is bad, `stored` being its bytes as far as they could be read. True: what the source was made from
+   * contradicts the archive; it gives other pieces from now on, and those that it has given from this one on are void.
+   */
+  contradicted?(piece: Piece, fault: PieceFault, stored: Uint8Array): Promise<boolean>;
+  /** Raw offset of the first entry behind the piece, which is bad; undefined when nobody knows. */
+  resumeAt?(piece: Piece): Promise<number | undefined>;
 }
 
 /**

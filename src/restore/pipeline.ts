@@ -19,7 +19,7 @@ export interface Inflater {
 export interface PieceSink {
   piece(piece: Piece, slot: Slot, rawLength: number): Promise<void>;
   /** Where the raw length is known, or can be guessed, it is in `rawLength`. */
-  bad(piece: Piece, fault: PieceFault, rawLength: number | undefined): Promise<void>;
+  bad(piece: Piece, fault: PieceFault, rawLength: number | undefined, resumeAt: number | undefined): Promise<void>;
   /** More of the tar stream, of an archive that is read as one. */
   bytes(slot: Slot, length: number): Promise<void>;
   /** The stream breaks off; `offset` is about where in the archive. */
@@ -122,7 +122,10 @@ class Pipeline {
       return { outcome: "unreadable", length: 0 };
     }
     if (got < piece.length) return { outcome: length < piece.length ? "too-long" : "missing", length: got };
-    return { outcome: await this.#options.inflater.inflate(slot, got, piece), length: got };
+    const outcome = await this.#options.inflater.inflate(slot, got, piece);
+    // Of a lost one nobody knew how long it would be, and what follows lies as if it were not there.
+    const isUnknown = piece.lost && piece.rawLength === undefined && typeof outcome === "number";
+    return { outcome: isUnknown ? "length" : outcome, length: got };
   }
 
   async #deliver(job: Job): Promise<void> {
@@ -137,13 +140,23 @@ class Pipeline {
       await this.#streamFrom({ mode: piece.mode, streamFrom: piece.offset }, job.slot);
       return;
     }
-    this.#options.stored?.(job.slot.stored.subarray(0, length), piece.offset);
-    this.#take(job.slot, this.#hand(piece, job.slot, outcome, length));
-  }
-
-  #hand(piece: Piece, slot: Slot, outcome: number | PieceFault, length: number): Promise<void> {
-    if (typeof outcome === "number") return this.#options.sink.piece(piece, slot, outcome);
-    return this.#options.sink.bad(piece, outcome, piece.rawLength ?? guessRawLength(piece, slot, length));
+    const stored = job.slot.stored.subarray(0, length);
+    if (typeof outcome === "string" && (await this.#options.source.contradicted?.(piece, outcome, stored)) === true) {
+      // What comes next is the same bytes, cut otherwise.
+      this.#free.push(job.slot);
+      await this.#void();
+      return;
+    }
+    this.#options.stored?.(stored, piece.offset);
+    const { sink, source } = this.#options;
+    if (typeof outcome === "number") {
+      this.#take(job.slot, sink.piece(piece, job.slot, outcome));
+      return;
+    }
+    // Asked for before anything is handed over: the sink gets pieces in the order of these calls.
+    const resumeAt = await source.resumeAt?.(piece);
+    const rawLength = piece.rawLength ?? (piece.lost ? undefined : guessRawLength(piece, job.slot, length));
+    this.#take(job.slot, sink.bad(piece, outcome, rawLength, resumeAt));
   }
 
   /**
@@ -200,12 +213,20 @@ class Pipeline {
 
   /** Gives up on pieces: what is not handed over yet comes as a stream. */
   async #streamFrom(rest: StreamRest, slot: Slot): Promise<void> {
+    this.#free.push(slot);
+    await this.#void();
     this.#ended = true;
     this.#rest = rest;
+  }
+
+  /** Drops what was begun with and not handed over. */
+  async #void(): Promise<void> {
+    this.#ended = false;
+    this.#rest = undefined;
     this.#peeked.length = 0;
     const dropped = this.#jobs.splice(0);
     await Promise.allSettled(dropped.map(({ result }) => result));
-    this.#free.push(slot, ...dropped.map((job) => job.slot));
+    this.#free.push(...dropped.map((job) => job.slot));
   }
 
   async #stream(rest: StreamRest): Promise<void> {

@@ -25,6 +25,8 @@ export interface IndexRebuild {
   /** Failure E_ARCHIVE_DAMAGED: what the index cannot have. */
   readonly onDamage: (failure: Failure) => void;
   readonly signal: AbortSignal;
+  /** Also of a tar that is not compressed, where an index is of use for a moment. */
+  readonly plain?: boolean;
 }
 
 /** An index is read far more often than made; beyond these levels it gets hardly shorter. */
@@ -43,10 +45,10 @@ const HERE: Inflater = {
 export async function rebuildIndex(options: IndexRebuild): Promise<void> {
   const { access, signal } = options;
   const format = await archiveFormat(access);
-  if (format === "plain") {
+  if (format === "plain" && options.plain !== true) {
     throw new Failure("E_ARCHIVE_FOREIGN", "the archive is a tar that is not compressed: it needs no index");
   }
-  const run = new Rebuild(options, format);
+  const run = new Rebuild(options, format === "plain" ? "gzip" : format);
   await runPipeline({
     ...{ access, source: scanArchive(access, format), inflater: HERE, signal, sink: run },
     slots: viewSlots(makeSlots(SLOTS, PIECE_STORED_BYTES_MAX, PIECE_RAW_BYTES_MAX)),

@@ -1,6 +1,6 @@
 /**
  * `--delete`: removes from one restored directory what the archive does not have in it. Never leaves the filesystem, follows no link,
- * and leaves alone whatever the predicate says: what the backup would not have seen may not be taken for deleted.
+ * and leaves alone whatever the policy says: what the backup would not have seen may not be taken for deleted.
  */
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -13,21 +13,34 @@ import {
 import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import { SLASH } from "#archive/bytes.ts";
 import { KiB } from "#base/units.ts";
+import type { Deletion } from "./deletion.ts";
 import { WriteError } from "./directory-stack.ts";
 import type { NameSet } from "./name-set.ts";
 import { AT_REMOVEDIR, ENAMETOOLONG, ENOENT, type WriteCalls } from "./write-calls.ts";
 
-/** Whether something at this path, which the archive does not have, may go. `path` is valid during the call. */
-export type MayDelete = (path: Uint8Array) => boolean;
+/** What may go. Paths are those in the archive, valid during the call. */
+export type DeletionPolicy = Pick<Deletion, "mayDelete" | "mayClear" | "isSource" | "marks">;
 
 export interface Removal {
-  readonly mayDelete: MayDelete;
+  readonly policy: DeletionPolicy;
   readonly dryRun: boolean;
-  /** Called for each removed (or, in a dry run, to be removed) name. */
+  /** Called for each removed (or, in a dry run, to be removed) name, below the target. */
   readonly removed: (path: Uint8Array) => void;
   readonly failed: (path: Uint8Array, errno: string) => void;
 }
 
+/** A restored directory, open. */
+export interface ToClear {
+  readonly fd: number;
+  /** In the archive, and below the target: the same without the components that were stripped. */
+  readonly path: Uint8Array;
+  readonly local: Uint8Array;
+  /** What the archive has in it. */
+  readonly keep: NameSet;
+}
+
+const DOT = Uint8Array.of(0x2e);
+const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 const LISTING_BYTES = 64 * KiB;
 const DIRENT_NAME = 19;
 const DIRENT_LENGTH = 16;
@@ -43,6 +56,8 @@ export class Remover {
   readonly #statx = new Scratch(STATX_BYTES);
   readonly #stats = new StatReader(this.#statx.bytes.buffer);
   readonly #dot = new Scratch(2);
+  /** Bytes of a path in the archive that it does not have below the target. */
+  #stripped = 0;
 
   constructor(w: WriteCalls, removal: Removal) {
     this.#w = w;
@@ -51,9 +66,16 @@ export class Remover {
     this.#dot.bytes[0] = 0x2e;
   }
 
-  /** Removes from the directory open as `fd`, which is `path`, all but the names in `keep`. */
-  clear(fd: number, path: Uint8Array, dev: string, keep: NameSet): void {
+  /** Removes from the directory all that the archive does not have in it, and that may go. */
+  clear({ fd, path, local, keep }: ToClear): void {
+    // The root directory is its own slash.
+    this.#stripped = path.length - local.length + (local.length === 0 && path.length > 0 ? 1 : 0);
     try {
+      const { dev } = this.#statMust(fd, DOT);
+      const isMounted = local.length > 0 && this.#statMust(fd, DOT_DOT).dev !== dev;
+      const { policy } = this.#removal;
+      if (!policy.mayClear({ path, isMounted, isEmpty: keep.isEmpty })) return;
+      if (!policy.isSource(path) && this.#isMarked(fd, keep)) return;
       for (const name of this.#list(fd)) {
         if (!keep.has(name, 0, name.length)) this.#remove(fd, name, childPath(path, name), dev, 0);
       }
@@ -63,18 +85,27 @@ export class Remover {
     }
   }
 
+  /** The backup did not look into it, if it was the same then. `keep`: what is there soon, in a dry run. */
+  #isMarked(fd: number, keep: NameSet | undefined): boolean {
+    return this.#removal.policy.marks.some(
+      (mark) => keep?.has(mark, 0, mark.length) === true || this.#stat(fd, mark) !== undefined,
+    );
+  }
+
   /** True when it is gone. */
   #remove(directory: number, name: Uint8Array, path: Uint8Array, dev: string, depth: number): boolean {
-    if (!this.#removal.mayDelete(path)) return false;
+    if (!this.#removal.policy.mayDelete(path)) return false;
     try {
       const stat = this.#stat(directory, name);
       if (stat === undefined) return true;
       // Another filesystem mounted here was no part of the backup.
       if (stat.dev !== dev) return false;
+      // No backup has these, so none can miss them.
+      if (stat.type === "socket") return false;
       const isDirectory = stat.type === "directory";
       if (isDirectory && !this.#empty(directory, name, path, dev, depth)) return false;
       if (!this.#removal.dryRun) this.#unlink(directory, name, isDirectory ? AT_REMOVEDIR : 0);
-      this.#removal.removed(path);
+      this.#removal.removed(path.subarray(this.#stripped));
       return true;
     } catch (error) {
       if (!(error instanceof WriteError)) throw error;
@@ -88,6 +119,7 @@ export class Remover {
     if (depth === DEPTH_MAX) throw new WriteError(ENAMETOOLONG, "open");
     const fd = this.#open(directory, this.#setName(name));
     try {
+      if (this.#isMarked(fd, undefined)) return false;
       let all = true;
       for (const child of this.#list(fd)) {
         if (!this.#remove(fd, child, childPath(path, child), dev, depth + 1)) all = false;
@@ -138,6 +170,12 @@ export class Remover {
     const errno = this.#c.errno();
     if (errno === ENOENT) return undefined;
     throw new WriteError(errno, "lstat");
+  }
+
+  #statMust(directory: number, name: Uint8Array): ReturnType<StatReader["read"]> {
+    const stat = this.#stat(directory, name);
+    if (stat === undefined) throw new WriteError(ENOENT, "lstat");
+    return stat;
   }
 
   #setName(name: Uint8Array): Scratch {

@@ -2,6 +2,7 @@
  * One job over one archive: passes its pieces to the thread that takes entries, as often as hard links need it, and gives its report.
  * Restore, cat, copying and verification are the same here; what they differ in is the job.
  */
+import type { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { PieceSource } from "./piece.ts";
 import { type Inflater, runPipeline } from "./pipeline.ts";
@@ -23,9 +24,14 @@ export interface RunOptions {
   readonly slots: readonly Slot[];
   readonly plan: Plan;
   /** Another pass that brings the entries of these names at least. */
-  readonly again: (wanted: readonly Uint8Array[]) => Plan;
+  readonly again: (wanted: readonly Uint8Array[]) => Promise<Plan>;
   readonly signal: AbortSignal;
   readonly stored?: (bytes: Uint8Array, offset: number) => void;
+}
+
+export interface JobResult extends RunResult {
+  /** Failure E_INDEX_DAMAGED: why the archive was read without its index, or without it from some place on. */
+  readonly indexFault: Failure | undefined;
 }
 
 export interface RunResult {
@@ -41,8 +47,8 @@ export async function runJob(options: RunOptions): Promise<RunResult> {
     await pass(options, options.plan, options.stored);
     const wanted = signal.aborted ? [] : await consumer.endPass(options.plan.partial);
     if (wanted.length > 0) {
-      const plan = options.again(wanted);
-      await pass(options, plan, undefined);
+      const plan = await options.again(wanted);
+      await pass(options, plan, options.stored);
       if (!signal.aborted) await consumer.endPass(plan.partial);
     }
   } catch (error) {

@@ -21,11 +21,14 @@ const STEP_BYTES = 256 * KiB;
 
 export class GzipScan implements PieceSource {
   readonly #window: AccessWindow;
-  #offset = 0;
-  #index = 0;
+  #offset: number;
+  #index: number;
 
-  constructor(access: ArchiveAccess) {
+  /** `offset`: where to begin, with the piece of number `index`. */
+  constructor(access: ArchiveAccess, offset = 0, index = 0) {
     this.#window = new AccessWindow(access, WINDOW_BYTES);
+    this.#offset = offset;
+    this.#index = index;
   }
 
   async next(): Promise<Piece | StreamRest | undefined> {
@@ -46,7 +49,7 @@ export class GzipScan implements PieceSource {
       rawLength: undefined,
       crc: undefined,
       digest: undefined,
-      begins: false,
+      ...{ enterAt: undefined, leaveAt: undefined, lost: false },
     };
   }
 

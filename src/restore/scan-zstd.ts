@@ -24,11 +24,14 @@ interface FrameHeader {
 
 export class ZstdScan implements PieceSource {
   readonly #window: AccessWindow;
-  #offset = 0;
-  #index = 0;
+  #offset: number;
+  #index: number;
 
-  constructor(access: ArchiveAccess) {
+  /** `offset`: where to begin, with the piece of number `index`. */
+  constructor(access: ArchiveAccess, offset = 0, index = 0) {
     this.#window = new AccessWindow(access, WINDOW_BYTES);
+    this.#offset = offset;
+    this.#index = index;
   }
 
   async next(): Promise<Piece | StreamRest | undefined> {
@@ -52,7 +55,7 @@ export class ZstdScan implements PieceSource {
       rawLength: header?.contentBytes,
       crc: undefined,
       digest: undefined,
-      begins: false,
+      ...{ enterAt: undefined, leaveAt: undefined, lost: false },
     };
   }
 
@@ -74,14 +77,11 @@ export class ZstdScan implements PieceSource {
     for (;;) {
       const bytes = await this.#window.at(at, BLOCK_HEADER_BYTES);
       if (bytes.length < BLOCK_HEADER_BYTES) return undefined;
-      const header = (bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8) | ((bytes[2] ?? 0) << 16);
-      const type = (header >> 1) & 3;
-      const size = header >> 3;
-      if (type === 3 || size > BLOCK_BYTES_MAX) return undefined;
-      // A block of one byte repeated holds that byte.
-      at += BLOCK_HEADER_BYTES + (type === 1 ? 1 : size);
+      const { size, last } = parseBlock(bytes, 0);
+      if (size === undefined) return undefined;
+      at += BLOCK_HEADER_BYTES + size;
       if (at - offset > PIECE_STORED_BYTES_MAX) return undefined;
-      if ((header & 1) === 0) continue;
+      if (!last) continue;
       const end = at + (checksum ? CHECKSUM_BYTES : 0);
       return end <= this.#window.size ? end : undefined;
     }
@@ -96,6 +96,30 @@ export class ZstdScan implements PieceSource {
     }
     return size;
   }
+}
+
+/** Whether the bytes are one frame, by its blocks, and nothing behind it. */
+export function isOneFrame(bytes: Uint8Array): boolean {
+  const header = parseHeader(bytes);
+  if (header === undefined) return false;
+  for (let at = header.bytes; at + BLOCK_HEADER_BYTES <= bytes.length;) {
+    const { size, last } = parseBlock(bytes, at);
+    if (size === undefined) return false;
+    at += BLOCK_HEADER_BYTES + size;
+    if (last) return at + (header.checksum ? CHECKSUM_BYTES : 0) === bytes.length;
+  }
+  return false;
+}
+
+/** How many bytes of a block follow its header; undefined for none that can be. */
+function parseBlock(bytes: Uint8Array, at: number): { readonly size: number | undefined; readonly last: boolean } {
+  const header = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16);
+  const type = (header >> 1) & 3;
+  const size = header >> 3;
+  const last = (header & 1) !== 0;
+  if (type === 3 || size > BLOCK_BYTES_MAX) return { size: undefined, last };
+  // A block of one byte repeated holds that byte.
+  return { size: type === 1 ? 1 : size, last };
 }
 
 function parseHeader(bytes: Uint8Array): FrameHeader | undefined {

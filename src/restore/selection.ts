@@ -17,6 +17,11 @@ export class Selection {
     this.#found = this.#paths.map(() => false);
   }
 
+  /** As safePath gives them. */
+  get paths(): readonly Uint8Array[] {
+    return this.#paths;
+  }
+
   get isAll(): boolean {
     return this.#paths.length === 0 || this.#paths.some((path) => path.length === 0);
   }
@@ -45,7 +50,7 @@ export class Selection {
 }
 
 /** Both without a slash at either end; the empty path is above all. */
-function isAtOrBelow(parent: Uint8Array, path: Uint8Array): boolean {
+export function isAtOrBelow(parent: Uint8Array, path: Uint8Array): boolean {
   if (parent.length === 0) return true;
   if (path.length < parent.length || !hasPrefix(parent, path, parent.length)) return false;
   return path.length === parent.length || path[parent.length] === SLASH;

@@ -1,6 +1,7 @@
 /** The thread that takes entries, seen from the main thread: messages go in order, and answers come in the same order. */
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import type { IndexAgreement } from "./index-agreement.ts";
 import type { PieceSink } from "./pipeline.ts";
 import type { Piece, PieceFault } from "./piece.ts";
 import type { Slot } from "./slots.ts";
@@ -39,6 +40,8 @@ export class TarConsumer implements PieceSink {
   readonly #ask: AskTar;
   /** As of the last piece. */
   progress: TarProgress = NO_PROGRESS;
+  /** Is told what the archive has, to compare it with an index. */
+  agreement: IndexAgreement | undefined;
   /** Pieces handed over, and those that were bad. */
   pieceCount = 0;
 
@@ -52,16 +55,27 @@ export class TarConsumer implements PieceSink {
 
   async piece(piece: Piece, slot: Slot, length: number): Promise<void> {
     this.pieceCount += 1;
-    await this.#take({ type: "piece", slot: slot.number, length, piece: infoOf(piece), begins: piece.begins });
+    await this.#take({ type: "piece", slot: slot.number, length, piece: infoOf(piece) });
   }
 
-  async bad(piece: Piece, fault: PieceFault, rawLength: number | undefined): Promise<void> {
+  async bad(
+    piece: Piece,
+    fault: PieceFault,
+    rawLength: number | undefined,
+    resumeAt: number | undefined,
+  ): Promise<void> {
     this.pieceCount += 1;
-    await this.#take({ type: "missing", piece: infoOf(piece), fault, rawLength });
+    const from = piece.rawOffset;
+    if (from !== undefined) this.agreement?.lost(from, from + (rawLength ?? 0));
+    await this.#take({ type: "missing", piece: infoOf(piece), fault, rawLength, resumeAt });
   }
 
   async bytes(slot: Slot, length: number): Promise<void> {
     await this.#take({ type: "bytes", slot: slot.number, length });
+  }
+
+  async incomplete(): Promise<void> {
+    await this.#take({ type: "incomplete" });
   }
 
   async broken(fault: PieceFault, offset: number): Promise<void> {
@@ -91,7 +105,9 @@ export class TarConsumer implements PieceSink {
 
   async #take(message: ToTar): Promise<void> {
     const answer = await this.#answer(message);
-    if (answer.type === "taken") this.progress = answer.progress;
+    if (answer.type !== "taken") return;
+    this.progress = answer.progress;
+    if (answer.seen !== undefined) await this.agreement?.seen(answer.seen);
   }
 
   async #answer(message: ToTar): Promise<FromTar> {
@@ -102,6 +118,6 @@ export class TarConsumer implements PieceSink {
 }
 
 /** Without what is too much for every message. */
-function infoOf({ index, offset, length, rawOffset }: Piece): PieceInfo {
-  return { index, offset, length, rawOffset };
+function infoOf({ index, offset, length, rawOffset, enterAt, leaveAt }: Piece): PieceInfo {
+  return { index, offset, length, rawOffset, enterAt, leaveAt };
 }

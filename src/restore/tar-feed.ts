@@ -23,12 +23,15 @@ export interface EntrySink {
   rawMissing?(length: number): void;
 }
 
-export type PieceInfo = Pick<Piece, "index" | "offset" | "length" | "rawOffset">;
+export type PieceInfo = Pick<Piece, "index" | "offset" | "length" | "rawOffset" | "enterAt" | "leaveAt">;
 
 export class TarFeed {
   readonly #sink: EntrySink;
   readonly #damages: Damage[] = [];
   #damageCount = 0;
+  /** By chunk: those of an earlier pass are not told again. */
+  readonly #byChunk = new Map<number, Damage>();
+  #pass = 0;
   #reader: TarReader;
   #piece: PieceInfo | undefined;
   #open: ReadEntry | undefined;
@@ -40,6 +43,8 @@ export class TarFeed {
   #told: Damage | undefined;
   /** Not all of the archive is read, so its end need not come. */
   #partial = false;
+  /** Behind damage: where the next entry begins. What lies in front of it belongs to nothing any more. */
+  #resumeAt: number | undefined;
   entries = 0;
 
   constructor(sink: EntrySink) {
@@ -64,36 +69,37 @@ export class TarFeed {
     return this.#lastPath;
   }
 
-  /** The stream goes on at another place, where an entry begins. */
-  begin(rawOffset: number): void {
-    this.#partial = true;
-    if (this.#open !== undefined) this.#end();
-    this.#reader = this.#makeReader(rawOffset, false);
-  }
-
   push(bytes: Uint8Array, piece: PieceInfo | undefined): void {
     this.#piece = piece;
-    this.#sink.raw?.(bytes, this.#reader.offset);
-    this.#reader.push(bytes);
+    if (piece?.enterAt !== undefined) this.#begin(piece.enterAt);
+    const wanted = this.#wantedOf(bytes, piece);
+    if (wanted.length === 0) return;
+    this.#sink.raw?.(wanted, this.#reader.pushedTo);
+    this.#reader.push(wanted);
     this.#sink.taken?.();
   }
 
-  /** A piece cannot be had. */
-  missing(piece: PieceInfo, fault: PieceFault, rawLength: number | undefined): void {
+  /** A piece cannot be had. `resumeAt`: where the next entry behind it begins, if an index says so. */
+  missing(piece: PieceInfo, fault: PieceFault, rawLength: number | undefined, resumeAt: number | undefined): void {
+    if (piece.enterAt !== undefined) this.#begin(piece.enterAt);
     const rawFrom = piece.rawOffset ?? this.#reader.offset;
     const left = this.#openLeft();
-    const length = rawLength ?? left;
+    const entered = piece.enterAt === undefined ? 0 : piece.enterAt - rawFrom;
+    const length = rawLength === undefined ? left : Math.max(0, rawLength - entered);
     const rawTo = rawLength === undefined ? undefined : rawFrom + rawLength;
     const storedTo = piece.offset + piece.length;
     const damage =
       this.#goesOn(piece, fault, storedTo, rawTo) ??
+      (this.#pass > 0 ? this.#byChunk.get(piece.index) : undefined) ??
       this.#note({
         ...nothingKnown(fault, this.#lastPath),
         ...{ chunk: piece.index, storedFrom: piece.offset, storedTo, rawFrom, rawTo },
       });
-    const beyond = rawLength === undefined || rawLength > left;
+    const beyond = rawLength === undefined || length > left;
     this.#lose(damage, length, beyond && !this.#reader.ended);
-    if (rawLength === undefined && !this.#reader.ended) this.#reader = this.#makeReader(this.#reader.offset, true);
+    if (this.#reader.ended) return;
+    if (this.#open === undefined && resumeAt !== undefined) this.#resumeAt = resumeAt;
+    else if (rawLength === undefined) this.#reader = this.#makeReader(this.#reader.offset, true);
   }
 
   /** The stream breaks off. */
@@ -115,7 +121,36 @@ export class TarFeed {
     this.#end();
     this.#waiting = [];
     this.#partial = false;
+    this.#resumeAt = undefined;
+    this.#pass += 1;
+    this.#last = undefined;
     this.#reader = this.#makeReader(0, false);
+  }
+
+  /** The stream goes on at another place, where an entry begins. */
+  #begin(rawOffset: number): void {
+    this.#partial = true;
+    if (this.#open !== undefined) this.#end();
+    this.#resumeAt = undefined;
+    this.#reader = this.#makeReader(rawOffset, false);
+  }
+
+  /** What of a piece is for the reader, which stands where that begins. */
+  #wantedOf(bytes: Uint8Array, piece: PieceInfo | undefined): Uint8Array {
+    const rawOffset = piece?.rawOffset;
+    const resumeAt = this.#resumeAt;
+    if (rawOffset === undefined) {
+      // The index is not believed any more, nor is what it said about the next entry.
+      if (resumeAt !== undefined) this.#reader = this.#makeReader(this.#reader.offset, true);
+      this.#resumeAt = undefined;
+      return bytes;
+    }
+    const from = Math.max(0, (piece?.enterAt ?? resumeAt ?? rawOffset) - rawOffset);
+    const to = piece?.leaveAt === undefined ? bytes.length : Math.min(bytes.length, piece.leaveAt - rawOffset);
+    if (from >= to) return bytes.subarray(0, 0);
+    if (resumeAt !== undefined) this.#reader = this.#makeReader(rawOffset + from, false);
+    this.#resumeAt = undefined;
+    return bytes.subarray(from, to);
   }
 
   /** The damage that this is the rest of: an archive that ends too early is one damage, however many chunks are behind its end. */
@@ -206,7 +241,9 @@ export class TarFeed {
   #note(damage: Damage): Damage {
     this.#damageCount += 1;
     this.#last = damage;
-    if (this.#damages.length < DAMAGES_LISTED_MAX) this.#damages.push(damage);
+    if (this.#damages.length === DAMAGES_LISTED_MAX) return damage;
+    this.#damages.push(damage);
+    if (damage.chunk !== undefined) this.#byChunk.set(damage.chunk, damage);
     return damage;
   }
 }

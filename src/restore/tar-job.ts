@@ -2,8 +2,10 @@
 import type { Overwrite } from "#base/overwrite.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { Damage } from "./damage.ts";
+import type { DeletionRules } from "./deletion.ts";
 import type { PieceFault } from "./piece.ts";
 import type { RestoreProblem } from "./problems.ts";
+import type { SeenEntries } from "./seen-entries.ts";
 import type { SlotMemory } from "./slots.ts";
 import type { PieceInfo } from "./tar-feed.ts";
 import type { TreeCounts } from "./tree-options.ts";
@@ -17,8 +19,8 @@ export interface RestoreJob {
   readonly stripComponents: number;
   readonly dryRun: boolean;
   readonly owners: boolean;
-  /** Undefined: nothing is deleted. Else all but what the excludes, which the backup was made with, match. */
-  readonly deleteExcept: { readonly exclude: readonly string[] } | undefined;
+  /** Undefined: nothing is deleted. Else what the archive does not have, and the backup would have seen. */
+  readonly deleteExcept: DeletionRules | undefined;
   /** Of this process. */
   readonly privileged: boolean;
   readonly uid: number;
@@ -33,8 +35,8 @@ export type TarJob =
   | { readonly kind: "cat"; readonly path: Uint8Array; readonly fd: number }
   /** The entries as they are, as a tar to a descriptor. */
   | { readonly kind: "copy"; readonly paths: readonly Uint8Array[]; readonly fd: number }
-  /** Nothing but a look. */
-  | { readonly kind: "verify" };
+  /** Nothing but a look; `compare`: what was seen is told, to be compared with an index. */
+  | { readonly kind: "verify"; readonly compare: boolean };
 
 export type ToTar =
   | { readonly type: "start"; readonly slots: readonly SlotMemory[]; readonly job: TarJob }
@@ -43,7 +45,6 @@ export type ToTar =
       readonly slot: number;
       readonly length: number;
       readonly piece: PieceInfo;
-      readonly begins: boolean;
     }
   | { readonly type: "bytes"; readonly slot: number; readonly length: number }
   | {
@@ -51,8 +52,12 @@ export type ToTar =
       readonly piece: PieceInfo;
       readonly fault: PieceFault;
       readonly rawLength: number | undefined;
+      /** Where in the tar the next entry begins, if an index says so. */
+      readonly resumeAt: number | undefined;
     }
   | { readonly type: "broken"; readonly fault: PieceFault; readonly offset: number }
+  /** What comes may not be all there is: nothing is to be deleted from here on. */
+  | { readonly type: "incomplete" }
   /** One pass over the archive is complete. */
   | { readonly type: "end-pass"; readonly partial: boolean }
   | { readonly type: "finish" }
@@ -77,7 +82,7 @@ export interface TarReport {
 }
 
 export type FromTar =
-  | { readonly type: "taken"; readonly progress: TarProgress }
+  | { readonly type: "taken"; readonly progress: TarProgress; readonly seen: SeenEntries | undefined }
   /** Names of entries that another pass has to bring: hard links wait for their content. */
   | { readonly type: "pass"; readonly wanted: readonly Uint8Array[] }
   | { readonly type: "report"; readonly report: TarReport }

@@ -3,16 +3,15 @@
  * message in, one message out, without awaiting: system calls are synchronous here.
  */
 import { readFileSync } from "node:fs";
-import { Excludes } from "#archive/exclude.ts";
 import { parseIdNames } from "#archive/id-names.ts";
 import { assert, must } from "#base/assert.ts";
 import { errnoName, toFailure } from "#base/errors.ts";
 import { CatSink } from "./cat-sink.ts";
 import { CopySink } from "./copy-sink.ts";
+import { Deletion } from "./deletion.ts";
 import { Output } from "./output.ts";
 import { RestoreProblems } from "./problems.ts";
-import type { MayDelete } from "./remove.ts";
-import { nameStart } from "./safe-path.ts";
+import { type SeenEntries, SeenSink } from "./seen-entries.ts";
 import { Selection } from "./selection.ts";
 import { type Slot, viewSlots } from "./slots.ts";
 import { type EntrySink, TarFeed } from "./tar-feed.ts";
@@ -30,6 +29,8 @@ interface Task {
   beginLinks(): void;
   finish(): void;
   abort(): void;
+  /** What came since it was asked last. */
+  seen?(): SeenEntries | undefined;
 }
 
 /**
@@ -73,17 +74,19 @@ export class TarThread {
     assert(!this.#ended || message.type === "abort", "a message behind the last one");
     switch (message.type) {
       case "piece":
-        if (message.begins) feed.begin(must(message.piece.rawOffset, "where the piece lies"));
         feed.push(this.#raw(message.slot, message.length), message.piece);
         return this.#taken();
       case "bytes":
         feed.push(this.#raw(message.slot, message.length), undefined);
         return this.#taken();
       case "missing":
-        feed.missing(message.piece, message.fault, message.rawLength);
+        feed.missing(message.piece, message.fault, message.rawLength, message.resumeAt);
         return this.#taken();
       case "broken":
         feed.broken(message.fault, message.offset);
+        return this.#taken();
+      case "incomplete":
+        task.sink.incomplete();
         return this.#taken();
       case "end-pass": {
         feed.endPass(message.partial);
@@ -119,6 +122,7 @@ export class TarThread {
     return {
       type: "taken",
       progress: { entries, bytes: this.#task?.counts.bytes ?? 0, path: this.#feed?.lastPath },
+      seen: this.#task?.seen?.(),
     };
   }
 
@@ -143,7 +147,7 @@ function makeTask(job: TarJob, problems: RestoreProblems): Task {
     case "copy":
       return copyTask(job.paths, job.fd, problems);
     case "verify":
-      return { ...NOTHING, sink: LOOK_ONLY, counts: { restored: 0, kept: 0, bytes: 0, deleted: 0 } };
+      return verifyTask(job.compare);
   }
 }
 
@@ -162,12 +166,19 @@ const LOOK_ONLY: EntrySink = {
   incomplete: () => undefined,
 };
 
+function verifyTask(compare: boolean): Task {
+  const counts: TreeCounts = { restored: 0, kept: 0, bytes: 0, deleted: 0 };
+  if (!compare) return { ...NOTHING, sink: LOOK_ONLY, counts };
+  const sink = new SeenSink();
+  return { ...NOTHING, sink, counts, seen: () => sink.take() };
+}
+
 function restoreTask(job: RestoreJob, problems: RestoreProblems): Task {
   const selection = new Selection(job.paths);
   const writer = new TreeWriter({
     ...{ target: job.target, selection, overwrite: job.overwrite, stripComponents: job.stripComponents },
     ...{ dryRun: job.dryRun, temporaryName: job.temporaryName, startedSeconds: job.startedSeconds },
-    mayDelete: job.deleteExcept && notExcluded(job.deleteExcept.exclude),
+    deletion: job.deleteExcept && new Deletion(job.deleteExcept),
     metadata: {
       ...{ privileged: job.privileged, owners: job.owners, uid: job.uid, gids: new Set(job.gids) },
       userId: idsOf("/etc/passwd"),
@@ -213,17 +224,6 @@ function copyTask(paths: readonly Uint8Array[], fd: number, problems: RestorePro
       for (const path of selection.missing()) problems.add(path, "not-in-archive");
       sink.finish();
     },
-  };
-}
-
-/** What the backup left out by its excludes was never in the archive, and is not deleted for it. */
-function notExcluded(exclude: readonly string[]): MayDelete {
-  const excludes = new Excludes(exclude);
-  return (path) => {
-    const absolute = new Uint8Array(path.length + 1);
-    absolute[0] = 0x2f;
-    absolute.set(path, 1);
-    return excludes.match(absolute, nameStart(path) + 1, absolute.length) === "no";
   };
 }
 

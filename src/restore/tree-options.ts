@@ -4,7 +4,7 @@ import { Failure } from "#base/errors.ts";
 import { isBlocked, type WriteError } from "./directory-stack.ts";
 import type { MetadataOptions } from "./metadata.ts";
 import type { RestoreReason } from "./problems.ts";
-import type { MayDelete } from "./remove.ts";
+import type { DeletionPolicy } from "./remove.ts";
 import type { Selection } from "./selection.ts";
 import { EDQUOT, ENOSPC, EROFS } from "./write-calls.ts";
 
@@ -16,14 +16,14 @@ export interface TreeOptions {
   readonly stripComponents: number;
   readonly dryRun: boolean;
   /** Undefined: nothing is deleted. */
-  readonly mayDelete: MayDelete | undefined;
+  readonly deletion: DeletionPolicy | undefined;
   readonly metadata: MetadataOptions;
   /** Of the files that are being written: one name, which nothing else has. ASCII. */
   readonly temporaryName: string;
   /** Seconds since 1970 when the run began, or a little before: what was changed later was changed by it. */
   readonly startedSeconds: number;
   readonly problem: TreeProblem;
-  /** Called with each path (below the target) that is removed because of `mayDelete`. */
+  /** Called with each path (below the target) that is removed because of `deletion`. */
   readonly removed?: (path: Uint8Array) => void;
 }
 

@@ -178,8 +178,9 @@ export class TreeWriter {
     // An archive that was given the same file twice calls it a link to itself.
     if (linkable && Buffer.compare(first, local) === 0) return;
     if (linkable && this.#linkTo(first, path, local)) return;
+    // Whenever its content comes, the archive has this name: what is there is not deleted before.
+    this.#directories.locate(local);
     if (dryRun) {
-      this.#directories.locate(local);
       this.counts.restored += 1;
     } else if (!this.#deferred.add(target, { path, local })) {
       this.#options.problem(path, "link-without-target", "E2BIG");

@@ -6,16 +6,18 @@
 import * as z from "zod/mini";
 import { Failure, toFailure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
+import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
-import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus } from "#observe/views.ts";
+import type { AbortView, PrunedView, PruneFailure, PruneView, RecordedView, ServerStatus } from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
+import type { Verifier } from "./verifier.ts";
 
 /** Rows of one answer: some MB. */
 const ROWS_MAX = 10_000;
@@ -31,6 +33,16 @@ const pruneStorage = z.strictObject({
   minAgeMs: z.number().check(z.minimum(0)),
 });
 
+/** Of a verification that a command has made: DETAILS_MAX lines at most are kept. */
+const finding = z.union([
+  z.strictObject({ ok: z.literal(true) }),
+  z.strictObject({
+    ok: z.literal(false),
+    what: z.string(),
+    details: z.array(z.string()).check(z.maxLength(DETAILS_MAX)),
+  }),
+]);
+
 const request = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("status") }),
   z.strictObject({ command: z.literal("sessions") }),
@@ -44,9 +56,22 @@ const request = z.discriminatedUnion("command", [
     backup: z.optional(name),
     dryRun: z.boolean(),
   }),
+  z.strictObject({
+    command: z.literal("verified"),
+    storage: name,
+    baseDir: z.string(),
+    /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
+    archive: z.string(),
+    /** Of the file that was read. */
+    bytes: z.number(),
+    mtimeMs: z.number(),
+    by: z.enum(VERIFIERS),
+    finding,
+  }),
 ]);
 
 export type AdminRequest = z.input<typeof request>;
+type Verified = Extract<z.output<typeof request>, { readonly command: "verified" }>;
 type Prune = Extract<z.output<typeof request>, { readonly command: "prune" }>;
 
 export interface AdminOptions {
@@ -55,6 +80,7 @@ export interface AdminOptions {
   readonly storages: StorageShelf;
   readonly metrics: ServerMetrics;
   readonly events: EventSink;
+  readonly verifier: Pick<Verifier, "found">;
 }
 
 /** What only the process around the server knows. */
@@ -87,7 +113,8 @@ export class Admin {
         return this.#options.overview.sessions();
       case "history": {
         const { agent, limit } = wanted;
-        return around.history.newest(limit, (record) => agent === undefined || record.agent === agent);
+        const records = around.history.newest(limit, (record) => agent === undefined || record.agent === agent);
+        return records.map((record) => this.#judged(record));
       }
       case "events":
         return around.events.newest(wanted.limit);
@@ -95,6 +122,8 @@ export class Admin {
         return await this.#abort(wanted.session);
       case "prune":
         return await this.#prune(wanted);
+      case "verified":
+        return await this.#verified(wanted);
     }
   }
 
@@ -104,6 +133,25 @@ export class Admin {
       failing: events.failing || history.failing,
     };
     return { ...this.#options.overview.status(), pid, lostRecords };
+  }
+
+  /** What is known by now of an archive whose verification was pending when its session ended. */
+  #judged(record: SessionRecord): SessionRecord {
+    if (record.session === null || record.verify !== "pending") return record;
+    for (const storage of this.#options.storages.opened()) {
+      const verified = storage.commitRecord(record.session)?.verified;
+      if (verified !== undefined) return { ...record, verify: verified.result };
+    }
+    return record;
+  }
+
+  /** A command has read an archive, and may not write while this server has the storage. */
+  async #verified({ storage, baseDir, archive, bytes, mtimeMs, by, finding: found }: Verified): Promise<RecordedView> {
+    const { verifications } = await this.#opened(storage, baseDir);
+    const { recorded, removed } = await verifications.record(archive, { bytes, mtimeMs }, found, by);
+    const counts = { archiveBytes: bytes, durationMs: undefined };
+    if (recorded) this.#options.verifier.found({ storage, archive, by }, found, counts, removed);
+    return { recorded };
   }
 
   async #abort(id: string): Promise<AbortView> {

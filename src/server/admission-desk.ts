@@ -11,13 +11,14 @@ import type { EventSink } from "#observe/events.ts";
 import type { WaitingView } from "#observe/views.ts";
 import type { SessionRequest } from "#store/session-types.ts";
 import { BEGIN_TIMEOUT_MS, SLOTS_MAX } from "#wire/limits.ts";
+import type { Message } from "#wire/messages.ts";
 import { agreeChunkBytes, hasRoom, type RoomLimits } from "./admission.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { Applicant, type ApplicantDesk } from "./applicant.ts";
 import { DiskRoom, type DiskRoomOptions } from "./disk-room.ts";
 import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES, WAITING_MAX } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
-import { anyAlive, type Occupant } from "./occupant.ts";
+import { anyAlive, disowned, type Occupant, superseded } from "./occupant.ts";
 import { applicantEnded } from "./session-ends.ts";
 import { rotationHeld, sessionEvent } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -44,6 +45,8 @@ export class AdmissionDesk implements ApplicantDesk {
   readonly #probed = new Set<Occupant>();
   /** Welcomed, and Begin has not come. */
   readonly #silent = new Set<Applicant>();
+  /** Begin came, and neither a session nor a refusal yet. */
+  readonly #asking = new Set<Applicant>();
   #noticeTimer: Timer | undefined;
   /** Set when the server is stopping. */
   #closed: Failure | undefined;
@@ -92,7 +95,25 @@ export class AdmissionDesk implements ApplicantDesk {
 
   begin(applicant: Applicant): void {
     this.#silent.delete(applicant);
+    this.#asking.add(applicant);
     void this.#apply(applicant);
+  }
+
+  disown(applicant: Applicant, disown: Message<"disown">): void {
+    this.#silent.delete(applicant);
+    const { agent, run } = applicant;
+    const { backup } = disown;
+    if (backup === undefined) {
+      this.#refuse(applicant, new Failure("E_PROTOCOL", "disown came before begin and names no backup"));
+      return;
+    }
+    const reason = disowned(disown);
+    for (const asking of this.#asking) {
+      if (asking.agent === agent && asking.run === run && asking.request.backup === backup) void asking.end(reason);
+    }
+    const occupant = this.#options.house.registry.occupant(agent, backup);
+    if (occupant?.run === run) void occupant.end(reason);
+    applicant.served();
   }
 
   left(applicant: Applicant, reason: Failure | undefined): void {
@@ -105,6 +126,8 @@ export class AdmissionDesk implements ApplicantDesk {
   async #apply(applicant: Applicant): Promise<void> {
     try {
       const config = this.#judge(applicant);
+      await this.#options.storages.ready(config.name);
+      if (applicant.over) return;
       await this.#occupy(applicant);
       if (applicant.over) return;
       // Asked again when its turn comes; but who has no hope need not wait for it.
@@ -130,7 +153,7 @@ export class AdmissionDesk implements ApplicantDesk {
     return config;
   }
 
-  /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody lives who holds it. */
+  /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody holds it who lives, or is on the way back. */
   async #occupy(applicant: Applicant): Promise<void> {
     const { registry } = this.#options.house;
     const { agent, request } = applicant;
@@ -142,6 +165,8 @@ export class AdmissionDesk implements ApplicantDesk {
       }
       // Who is asked already need not be asked twice: the first to ask gets the answer.
       if (occupant.fixed || this.#probed.has(occupant)) throw busy(applicant);
+      const reservedMs = occupant.reservedMs(applicant.run);
+      if (reservedMs > 0) throw reserved(applicant, reservedMs);
       this.#probed.add(occupant);
       const asked = occupant.links();
       const alive = await anyAlive(asked);
@@ -150,7 +175,7 @@ export class AdmissionDesk implements ApplicantDesk {
       if (alive || occupant.fixed) throw busy(applicant);
       // Its agent came back on a connection that nobody has asked yet.
       if (occupant.links().some((link) => !asked.includes(link))) continue;
-      await occupant.supersede();
+      await occupant.end(superseded(agent, request.backup));
       if (applicant.over) return;
     }
   }
@@ -182,7 +207,7 @@ export class AdmissionDesk implements ApplicantDesk {
       if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
-      void this.#admit(first, config, shares.take(memoryBytes));
+      void this.#admit(first, config, shares.take(config.name, memoryBytes));
     }
   }
 
@@ -199,8 +224,10 @@ export class AdmissionDesk implements ApplicantDesk {
     const { house, storages } = this.#options;
     let running = false;
     try {
-      const storage = await storages.open(config.name);
       const neededBytes = await this.#checkDisk(applicant, config, share);
+      if (applicant.over) return;
+      // Only now: the check may have opened it anew.
+      const storage = await storages.open(config.name);
       if (applicant.over) return;
       const plan = this.#plan(
         applicant,
@@ -218,6 +245,7 @@ export class AdmissionDesk implements ApplicantDesk {
         return;
       }
       running = true;
+      this.#asking.delete(applicant);
       applicant.admitted();
       house.registry.admit(applicant, session);
       this.#options.events.emit(
@@ -281,6 +309,7 @@ export class AdmissionDesk implements ApplicantDesk {
 
   /** The applicant stands nowhere any more. */
   #release(applicant: Applicant): void {
+    this.#asking.delete(applicant);
     if (this.#line.leave(applicant)) this.#noticeSoon();
     if (applicant.asked) this.#options.house.registry.vacate(applicant.agent, applicant.request.backup, applicant);
   }
@@ -307,12 +336,13 @@ function requestOf(plan: SessionPlan, generation: number): SessionRequest {
   };
 }
 
-function busy(applicant: Applicant): Failure {
-  return new Failure(
-    "E_BUSY",
-    `backup ${applicant.request.backup} of agent ${applicant.agent} has a session that lives`,
-    {
-      retryAfterMs: BUSY_RETRY_MS,
-    },
-  );
+function busy({ agent, request }: Applicant): Failure {
+  const text = `backup ${request.backup} of agent ${agent} has a session that lives`;
+  return new Failure("E_BUSY", text, { retryAfterMs: BUSY_RETRY_MS });
+}
+
+/** One wait is enough: a run with few attempts must not use them up before the place is free. */
+function reserved({ agent, request }: Applicant, reservedMs: number): Failure {
+  const text = `backup ${request.backup} of agent ${agent} has a session from before the server's start, whose run may yet come back`;
+  return new Failure("E_BUSY", text, { retryAfterMs: Math.max(BUSY_RETRY_MS, reservedMs) });
 }

@@ -8,7 +8,7 @@ import type { EventSink } from "#observe/events.ts";
 import type { LeftSession, Storage } from "#store/storage.ts";
 import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
-import type { Occupant } from "./occupant.ts";
+import { type Occupant, superseded } from "./occupant.ts";
 import { endEvents, NO_TOTALS } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { Outcome, SessionPlan } from "./session-types.ts";
@@ -33,17 +33,12 @@ export async function adoptSessions(parts: AdoptionParts, storage: Storage, conf
 async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageConfig): Promise<void> {
   const { house } = parts;
   const plan = planOf(left.head, config);
-  if (house.registry.past(plan.id)?.outcome.kind === "ended") {
-    // It ended while this server ran, and its disk was too broken to have it removed: its end was told then.
-    await left.discard();
-    return;
-  }
   const diskKey = await parts.diskKey(config.baseDir).catch(() => undefined);
   // Another storage may hold a session of the entry: begun while this one could not be opened, or the other way round.
   const rivalNow = (): Occupant | undefined => house.registry.occupant(plan.agent, plan.backup);
   for (let rival = rivalNow(); rival !== undefined; rival = rivalNow()) {
     if (beganEarlier(rival, plan)) {
-      await rival.supersede();
+      await rival.end(superseded(plan.agent, plan.backup));
       continue;
     }
     await left.discard();
@@ -57,7 +52,7 @@ async function adopt(parts: AdoptionParts, left: LeftSession, config: StorageCon
     over(parts, plan, { kind: "suspended", failure: stopping });
     return;
   }
-  const share = house.shares.take(SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
+  const share = house.shares.take(config.name, SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax);
   if (diskKey !== undefined) {
     share.promise(diskKey, plan.expectedBytes + assemblyBytes(config, plan.expectedBytes));
   }

@@ -10,6 +10,8 @@ import type { Occupant } from "./occupant.ts";
 
 export interface ApplicantDesk {
   begin(applicant: Applicant): void;
+  /** It gives up what its run has begun elsewhere, instead of beginning anything. */
+  disown(applicant: Applicant, disown: Message<"disown">): void;
   /** It left before it was admitted or refused. */
   left(applicant: Applicant, reason: Failure | undefined): void;
 }
@@ -61,9 +63,11 @@ export class Applicant implements LinkOwner, Occupant {
     return [this.link];
   }
 
-  /** Another connection of the same agent wants the entry, and this one does not answer. */
-  supersede(): Promise<void> {
-    const failure = new Failure("E_SUPERSEDED", "a newer connection of the same agent asked for the same backup");
+  reservedMs(): number {
+    return 0;
+  }
+
+  end(failure: Failure): Promise<void> {
     if (this.#settle()) {
       this.link.refuse(failure);
       this.#desk.left(this, failure);
@@ -73,6 +77,11 @@ export class Applicant implements LinkOwner, Occupant {
 
   refuse(failure: Failure): void {
     if (this.#settle()) this.link.refuse(failure);
+  }
+
+  /** It has said all that it came for. */
+  served(): void {
+    if (this.#settle()) this.link.end();
   }
 
   /** The session takes the link over. */
@@ -93,6 +102,9 @@ export class Applicant implements LinkOwner, Occupant {
       this.#patience?.cancel();
       this.#begin = message.body;
       this.#desk.begin(this);
+    } else if (message.type === "disown" && !this.asked) {
+      this.#patience?.cancel();
+      this.#desk.disown(this, message.body);
     } else if (message.type === "disown" && this.#settle()) {
       this.link.end();
       this.#desk.left(this, new Failure("E_DISOWNED", "the agent gave up waiting"));

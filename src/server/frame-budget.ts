@@ -12,6 +12,11 @@ export class FrameBudget {
     this.#countedAtMs = nowMs;
   }
 
+  /** What a frame asked for was done, and no faster than this side wanted to: it is not one of the too many. */
+  give(): void {
+    this.#left = Math.min(CONTROL_FRAMES_BURST, this.#left + 1);
+  }
+
   /** True when one more frame is within the budget. */
   take(nowMs: number): boolean {
     const earned = ((nowMs - this.#countedAtMs) / 1000) * CONTROL_FRAMES_PER_SECOND;

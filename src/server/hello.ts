@@ -10,7 +10,8 @@ export type Purpose =
   | { readonly kind: "begin" }
   | { readonly kind: "resume"; readonly session: string }
   | { readonly kind: "stream"; readonly session: string; readonly slot: number }
-  | { readonly kind: "health" };
+  | { readonly kind: "health" }
+  | { readonly kind: "read" };
 
 /** Throws Failure E_IDENTITY unless the certificate's CN is the agent's name. The schema has checked the name itself. */
 export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
@@ -33,8 +34,9 @@ export function purposeOf(hello: Hello): Purpose {
       return { kind: "stream", session: hello.session, slot: hello.slot };
     case "health":
       return { kind: "health" };
-    case "control":
     case "read":
+      return { kind: "read" };
+    case "control":
       throw new Failure("E_USAGE", `this server does not serve ${hello.role} connections`, {
         hint: "Install a version of nbackup-server that has the function.",
       });

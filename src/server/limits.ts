@@ -63,6 +63,25 @@ export const PHASE_PERIOD_MS = 5_000;
 /** How long a health connection waits for one storage's disk: a dead one must not keep the others from being told. */
 export const HEALTH_DISK_MS = 5_000;
 
+/** Connections of agents that read archives: each holds half a megabyte while it is answered. */
+export const READ_CONNECTIONS_MAX = 64;
+
+/** Of those, so many may be one certificate's: several commands at once, and some that have not yet noticed their end. */
+export const AGENT_READ_CONNECTIONS_MAX = 8;
+
+/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+export const READ_DISK_MS = 30_000;
+
+/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
+export const READ_LIST_MS = 300_000;
+
+/** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
+export const READS_AT_ONCE = 4;
+
+/** The pause after a piece while sessions write: as long as the piece took, between these. */
+export const READ_PAUSE_MS_MIN = 1;
+export const READ_PAUSE_MS_MAX = 50;
+
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 
@@ -73,6 +92,14 @@ export const LINGER_MS = 5_000;
 export const BUSY_RETRY_MS = 10_000;
 
 /**
+ * How long the place of a session that an earlier start of the server began is kept for its own run, from the moment at which
+ * that run can come back to it. Before, silence says nothing of the agent: it was the server that went away. An agent waits
+ * for up to 5 minutes between two attempts (`retry.max_delay`, unless configured), after up to 20 s in which it has not
+ * noticed (SILENCE_MAX_MS), and an attempt made in vain takes 10 s to connect and 20 s to be answered.
+ */
+export const RETURN_MS = 360_000;
+
+/**
  * How long a storage that could not be opened is left alone when an agent asks for a session that may lie in it: that
  * anybody with a certificate can ask must not cost more than this.
  */
@@ -81,8 +108,14 @@ export const STORAGE_RETRY_MS = 2_000;
 /** How long a start waits for storages to open: a disk that hangs is that storage's problem, and no reason not to listen. */
 export const STORAGES_START_MS = 30_000;
 
-/** How long a stop waits for storages that are just being opened. */
+/** How long a stop waits for storages that are just being opened, and then for those that are being closed. */
 export const STORAGES_STOP_MS = 5_000;
+
+/**
+ * How long a stop waits, after shutdown_timeout, until sessions are on the disk: seconds for what the memory of all of them
+ * can hold. With the waits after it, it fits between the usual minute and the 90 s after which systemd kills.
+ */
+export const SUSPEND_MS = 10_000;
 
 /** When an agent that a limit refused should come again. */
 export const LIMIT_RETRY_MS = 30_000;
@@ -101,6 +134,16 @@ export const PEER_CHECK_PERIOD_MS = 3_600_000;
 
 /** Phase messages about the progress of one phase come at most this often. */
 export const PHASE_STEP_MS = 1_000;
+
+/** When an archive that could not be verified after its commit is tried again: first, and at most, twice as late each time. */
+export const VERIFY_RETRY_MS = 60_000;
+export const VERIFY_RETRY_MS_MAX = 3_600_000;
+
+/** How often archives are looked for that are to be read again: a disk with nothing to do may sleep in between. */
+export const SCRUB_LOOK_MS = 3_600_000;
+
+/** Archives are read again when this part of `scrub_days` is over, so that they have been read when all of it is. */
+export const SCRUB_EARLY = 0.9;
 
 /** Names of removed archives in a Committed message: what a control frame has room for. */
 export const COMMITTED_REMOVED_MAX = 200;

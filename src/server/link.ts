@@ -7,7 +7,7 @@ import { assert } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Connection } from "#net/connection.ts";
-import { WriteQueue } from "#net/write-queue.ts";
+import { type DataSource, WriteQueue } from "#net/write-queue.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
@@ -150,6 +150,25 @@ export class Link {
     } catch (error) {
       this.#broke(toFailure(error));
     }
+  }
+
+  /** Where frames of bytes come from; `wake` says that there may be one. */
+  carry(source: DataSource): void {
+    this.#queue.carry(source);
+  }
+
+  wake(): void {
+    if (!this.over) this.#queue.run();
+  }
+
+  /** A control frame of the peer was work that is done: it counts no more. */
+  answered(): void {
+    this.#budget.give();
+  }
+
+  /** The owner found out later that the peer broke the protocol: told why, and closed. The owner hears `gone`. */
+  violated(failure: Failure): void {
+    this.#violation(failure);
   }
 
   ping(): void {

@@ -7,6 +7,7 @@ import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageS
 import type { Session } from "./session.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { StorageConditions } from "./storage-conditions.ts";
+import type { Verifier } from "./verifier.ts";
 
 export interface OverviewOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -20,7 +21,9 @@ export interface OverviewOptions {
   readonly chunkBuffer: ChunkBufferView;
   readonly staging: () => readonly StorageStaging[];
   readonly connectionCount: () => number;
+  readonly readerCount: () => number;
   readonly stopping: () => boolean;
+  readonly verifier: Pick<Verifier, "now" | "countOf">;
 }
 
 export class Overview implements ServerGauges {
@@ -46,6 +49,10 @@ export class Overview implements ServerGauges {
     return this.#options.connectionCount();
   }
 
+  readerCount(): number {
+    return this.#options.readerCount();
+  }
+
   backlogBytes(): number {
     let bytes = 0;
     for (const session of this.#options.house.registry.sessions()) bytes += session.facts.backlogBytes;
@@ -56,6 +63,11 @@ export class Overview implements ServerGauges {
     const { house, config, chunkBuffer } = this.#options;
     const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
     return { usedBytes, bytesMax: config.server.memoryBytesMax };
+  }
+
+  verifying(): ReturnType<ServerGauges["verifying"]> {
+    const { config, verifier } = this.#options;
+    return config.storages.map(({ name }) => ({ storage: name, count: verifier.countOf(name) }));
   }
 
   chunkBuffer(): ChunkBufferView {
@@ -86,6 +98,7 @@ export class Overview implements ServerGauges {
       ...{ waitingCount: this.waitingCount(), connectionCount: this.connectionCount() },
       ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
       storages: config.storages.map((storage) => this.#storage(storage)),
+      verifying: this.#options.verifier.now ?? null,
       metrics: metrics.registry.snapshot(),
     };
   }
@@ -102,6 +115,7 @@ export class Overview implements ServerGauges {
       ...{ name, baseDir, state, code: code ?? null, message: message ?? null, sinceWallMs: sinceWallMs ?? null },
       ...{ totalBytes: space?.totalBytes ?? null, freeBytes: space?.freeBytes ?? null },
       ...{ reserveBytes: space?.reserveBytes ?? null, maxBackups, sessionCount },
+      verifyingCount: this.#options.verifier.countOf(name),
     };
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
- * goes where it belongs: to the admission desk, back to its session, into a slot, or to the health desk. It admits nobody itself.
+ * goes where it belongs: to the admission desk, back to its session, into a slot, to the health desk, or to the read desk. It admits nobody itself.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -15,6 +15,7 @@ import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
+import type { ReadDesk } from "./read-desk.ts";
 import { connectionRefused } from "./session-ends.ts";
 import type { SessionDoor } from "./session-door.ts";
 
@@ -26,6 +27,7 @@ export interface ReceptionOptions {
   readonly desk: AdmissionDesk;
   readonly sessions: SessionDoor;
   readonly health: HealthDesk;
+  readonly reads: ReadDesk;
 }
 
 export class Reception {
@@ -171,7 +173,7 @@ class Newcomer implements LinkOwner {
   }
 
   #welcome(hello: Message<"hello">): void {
-    const { desk, sessions, health, boot, software } = this.#options;
+    const { desk, sessions, health, reads, boot, software } = this.#options;
     checkIdentity(hello, this.#link.peer());
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
@@ -191,6 +193,10 @@ class Newcomer implements LinkOwner {
         this.#link.hand(health.receive(this.#link), "server/health", `agent ${agent}, health connection`);
         this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
         void health.answer(this.#link);
+        return;
+      case "read":
+        this.#link.hand(reads.receive(this.#link, agent), "server/read", `agent ${agent}, read connection`);
+        this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
         return;
     }
   }

@@ -29,11 +29,15 @@ export interface ServerGauges {
   sessionCount(): number;
   waitingCount(): number;
   connectionCount(): number;
+  /** Of those, connections that read archives. */
+  readerCount(): number;
   /** Bytes of all sessions that wait for the disk. */
   backlogBytes(): number;
   /** Counted by `memory_limit`. */
   memory(): BufferView;
   chunkBuffer(): ChunkBufferView;
+  /** Archives that wait for their verification or are being read. */
+  verifying(): readonly { readonly storage: string; readonly count: number }[];
   /** Of storages that are open. */
   staging(): readonly StorageStaging[];
   storages(): readonly {
@@ -48,6 +52,13 @@ export interface ServerGauges {
 const FSYNC_BOUNDS = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30];
 const COMMIT_BOUNDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600];
 
+/** By the kind of the event. */
+const VERIFY_RESULTS: Readonly<Record<string, string>> = {
+  "archive.verified": "ok",
+  "archive.damaged": "damaged",
+  "archive.unverified": "unknown",
+};
+
 export class ServerMetrics {
   readonly registry = new Metrics();
   readonly fsyncs: Histogram;
@@ -59,8 +70,11 @@ export class ServerMetrics {
   readonly #brokenConnections: Counter;
   readonly #refusedConnections: Counter;
   readonly #removedArchives: Counter;
+  readonly #verifiedArchives: Counter;
   readonly #diskErrors: Counter;
   readonly #commits: Histogram;
+  readonly #readBytes: Counter;
+  readonly #openedArchives: Counter;
 
   constructor() {
     const { registry: own } = this;
@@ -74,9 +88,19 @@ export class ServerMetrics {
     this.#brokenConnections = own.counter("nbackup_connections_broken_total", "Connections of sessions that broke");
     this.#refusedConnections = own.counter("nbackup_connections_refused_total", "Connections refused", ["code"]);
     this.#removedArchives = own.counter("nbackup_archives_removed_total", "Archives removed by rotation", ["storage"]);
+    this.#verifiedArchives = own.counter("nbackup_archives_verified_total", "Archives read again, by what was found", [
+      ...["storage", "result"],
+    ]);
     this.#diskErrors = own.counter("nbackup_disk_errors_total", "Calls that failed", ["storage", "errno"]);
     this.fsyncs = own.histogram("nbackup_fsync_seconds", "Time of syncs", FSYNC_BOUNDS, ["storage"]);
+    this.#readBytes = own.counter("nbackup_bytes_read_total", "Bytes of archives and indexes sent to agents");
+    this.#openedArchives = own.counter("nbackup_archives_opened_total", "Archives opened by agents", ["storage"]);
     this.#commits = own.histogram("nbackup_commit_seconds", "Time from Finish to the commit", COMMIT_BOUNDS);
+  }
+
+  /** Bytes of an archive or its index went out to an agent. */
+  bytesRead(bytes: number): void {
+    this.#readBytes.add(bytes);
   }
 
   get bytesReceived(): number {
@@ -115,8 +139,11 @@ export class ServerMetrics {
   /** Counts what an event says. */
   note({ kind, fields, end }: ObservedEvent): void {
     if (kind === "connection.refused") this.#refusedConnections.add(1, String(fields["code"]));
+    if (kind === "archive.read") this.#openedArchives.add(1, String(fields["storage"]));
     if (kind === "session.chunk-damaged") this.#damagedChunks.add(1);
     if (kind === "session.disconnected" && fields["reason"] !== "goodbye") this.#brokenConnections.add(1);
+    const result = VERIFY_RESULTS[kind];
+    if (result !== undefined) this.#verifiedArchives.add(1, String(fields["storage"]), result);
     if (end === undefined) return;
     this.#sessions.add(1, end.outcome);
     this.archivesRemoved(end.storage, end.removed.length);
@@ -128,12 +155,16 @@ export class ServerMetrics {
     own.gauge("nbackup_sessions", "Sessions that run", () => gauges.sessionCount());
     own.gauge("nbackup_agents_waiting", "Agents that wait for a session", () => gauges.waitingCount());
     own.gauge("nbackup_connections", "Open connections", () => gauges.connectionCount());
+    own.gauge("nbackup_read_connections", "Open connections that read archives", () => gauges.readerCount());
     own.gauge("nbackup_backlog_bytes", "Received bytes that wait for the disk", () => gauges.backlogBytes());
     own.gauge("nbackup_memory_bytes", "Memory counted by memory_limit", () => gauges.memory().usedBytes);
     own.gauge("nbackup_memory_limit_bytes", "memory_limit", () => gauges.memory().bytesMax);
     own.gauge("nbackup_chunk_buffer_bytes", "Bytes in the chunk buffer", () => gauges.chunkBuffer().usedBytes);
     own.gauge("nbackup_chunk_buffer_limit_bytes", "chunk_buffer.size", () => gauges.chunkBuffer().bytesMax);
     own.gauge("nbackup_reading_pauses", "Pauses of sessions whose disk was behind", () => gauges.chunkBuffer().pauses);
+    own.gauge("nbackup_archives_verifying", "Archives that wait for their verification or are being read", () =>
+      gauges.verifying().map(({ storage, count }) => ({ labels: { storage }, value: count })),
+    );
     const staged = (value: (staging: StorageStaging) => number) => (): Sample[] =>
       gauges.staging().map((staging) => ({ labels: { storage: staging.storage }, value: value(staging) }));
     own.gauge(

@@ -2,19 +2,21 @@
  * The server put together: storages, admission, sessions, the door, and how it all stops. Connections come from outside
  * through `accept`; sockets, signals and processes are src/bin's.
  */
-import { type Clock, sleep, type Timer } from "#base/clock.ts";
+import { type Clock, settled, sleep, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type Random, uuid } from "#base/random.ts";
-import type { ServerConfig } from "#config/types.ts";
+import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS } from "./limits.ts";
+import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
+import { ReadDesk } from "./read-desk.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
@@ -24,6 +26,9 @@ import { everyMinute } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
 import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
+import { Scrubber } from "./scrubber.ts";
+import { Verifier, type VerifyArchive } from "./verifier.ts";
+import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
   readonly config: Pick<ServerConfig, "server" | "storages">;
@@ -37,6 +42,9 @@ export interface ServerOptions {
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
+  /** The archives of a storage, for agents that read. */
+  readonly openStock: (config: StorageConfig) => ArchiveStock;
+  readonly verifyArchive: VerifyArchive;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -48,6 +56,8 @@ export interface ServerView {
   readonly sessionCount: number;
   readonly waitingCount: number;
   readonly connectionCount: number;
+  /** Archives that wait for their verification or are being read, in storages that are open. */
+  readonly verifyingCount: number;
   readonly chunkBuffer: ChunkBufferView;
   /** Of storages that are open, since they were opened. */
   readonly staging: readonly StorageStaging[];
@@ -67,8 +77,11 @@ export class Server {
   readonly #watch: StorageWatch;
   readonly #metrics: ServerMetrics;
   readonly #overview: Overview;
+  readonly #verifier: Verifier;
+  readonly #scrubber: Scrubber;
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
+  readonly #reads: ReadDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -91,8 +104,23 @@ export class Server {
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: (storage, storageConfig) => adoptSessions(adoption, storage, storageConfig),
+      adopt: async (storage, storageConfig) => {
+        await adoptSessions(adoption, storage, storageConfig);
+        this.#verifier.opened(storage);
+      },
     });
+    const storages = this.#storages;
+    this.#verifier = new Verifier({
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      busy: () => this.#house.registry.sessionCount > 0,
+    });
+    this.#scrubber = new Scrubber({ configs: config.storages, storages, verifier: this.#verifier, clock, events });
+    const verifyWait = new VerifyWait({ verifier: this.#verifier, storages });
+    this.#house.onCommitted = ({ main, plan }, answer) => {
+      if (answer.verify === "none") return;
+      this.#verifier.committed(plan.storage, answer.session, answer.archive);
+      if (main !== undefined) verifyWait.take(main, plan.agent, answer);
+    };
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
@@ -101,10 +129,14 @@ export class Server {
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
-    const door = { registry: this.#house.registry, storages: this.#storages, events, boot: this.boot, software };
+    const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
+    this.#reads = new ReadDesk({
+      ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
+    });
     this.#reception = new Reception({
       clock,
       events,
+      reads: this.#reads,
       boot: this.boot,
       software,
       desk: this.#desk,
@@ -124,12 +156,14 @@ export class Server {
       ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
+      readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
     });
   }
 
@@ -142,6 +176,7 @@ export class Server {
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#options;
     this.#watch.start();
+    this.#scrubber.start();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
@@ -155,6 +190,7 @@ export class Server {
       sessionCount: this.#house.registry.sessionCount,
       waitingCount: this.#desk.waitingCount,
       connectionCount: this.#reception.connectionCount,
+      verifyingCount: this.#verifier.count,
       chunkBuffer: this.#overview.chunkBuffer(),
       staging: this.#overview.staging(),
     };
@@ -162,8 +198,8 @@ export class Server {
 
   /**
    * Stops: nobody is admitted any more, running sessions may finish (and their connections come back) for
-   * shutdown_timeout, then they are left on the disk for the next start. Resolves when all is closed; never rejects.
-   * Called again it does not wait any longer.
+   * shutdown_timeout, then they are left on the disk for the next start, which a disk that hangs may not hold up for long.
+   * Resolves when all is closed that can be; never rejects. Called again it waits for no session to finish any more.
    */
   shutdown(): Promise<void> {
     if (this.#stopping !== undefined) this.#hurry.abort();
@@ -187,19 +223,29 @@ export class Server {
     const failure = new Failure("E_SHUTDOWN", "the server is stopping", { retryAfterMs: SHUTDOWN_RETRY_MS });
     this.#goodbye = failure;
     this.#watch.stop();
+    this.#scrubber.stop();
+    const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
+    const readsClosed = this.#reads.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.
     for (const session of this.#house.registry.sessions()) {
       if (session.state === "parked") void session.suspend(failure);
     }
-    await this.#waitFor(this.#house.idle(), this.#options.config.server.shutdownTimeoutMs);
-    await Promise.all([...this.#house.registry.sessions()].map((session) => session.suspend(failure)));
-    // Those that were just being opened are refused, and have cleaned up when the desk is idle.
-    await this.#house.idle();
+    const idle = this.#house.idle();
+    await this.#waitFor(idle, this.#options.config.server.shutdownTimeoutMs);
+    for (const session of this.#house.registry.sessions()) void session.suspend(failure);
+    // Those that were just being opened are refused, and have cleaned up when the house is idle.
+    await settled(this.#options.clock, idle, SUSPEND_MS);
+    const hanging = this.#house.shares.storages;
+    for (const session of [...this.#house.registry.sessions()]) session.abandon(failure);
     await this.#waitFor(this.#reception.close(failure), LINGER_MS);
+    // A disk that hangs keeps its files open, and must not keep the server.
+    await this.#waitFor(readsClosed, LINGER_MS);
     this.#reception.destroy();
-    await this.#storages.close();
+    await settled(this.#options.clock, verifierStopped, SUSPEND_MS);
+    await this.#storages.close(hanging);
   }
 
   /** Until it is done, the time has passed, or somebody is in a hurry. */

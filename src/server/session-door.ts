@@ -7,7 +7,6 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
 import { failureFields } from "#wire/failure.ts";
 import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
-import type { AnyMessage } from "#wire/messages.ts";
 import { BUSY_RETRY_MS } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import type { Registry } from "./registry.ts";
@@ -16,6 +15,7 @@ import { connectionRefused } from "./session-ends.ts";
 import { committedOf } from "./session-events.ts";
 import type { PastSession } from "./session-types.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
+import type { VerifyWait } from "./verify-wait.ts";
 
 /** Who comes, and for which session. */
 export interface Claim {
@@ -27,6 +27,7 @@ export interface Claim {
 export interface SessionDoorOptions {
   readonly registry: Registry;
   readonly storages: StorageShelf;
+  readonly verifyWait: VerifyWait;
   readonly events: EventSink;
   readonly boot: string;
   readonly software: string;
@@ -135,12 +136,12 @@ export class SessionDoor {
   #answerPast(link: Link, past: PastSession): void {
     const { outcome } = past;
     if (outcome.kind === "suspended") throw outcome.failure;
-    link.hand(pastOwner(link, past), "server/finishing", `agent ${past.agent}, session connection`);
+    link.hand(ENDED, "server/finishing", `agent ${past.agent}, session connection`);
     const { boot, software } = this.#options;
     link.send("welcome", { version: PROTOCOL_VERSION_MAX, software, boot, generation: 0, slotGeneration: 0 });
     if (outcome.kind === "committed") {
       link.send("committed", committedOf(outcome.answer));
-      link.linger();
+      this.#options.verifyWait.take(link, past.agent, outcome.answer);
     } else {
       link.send("ended", { session: past.id, ...failureFields(outcome.failure) });
       link.end();
@@ -148,18 +149,21 @@ export class SessionDoor {
   }
 }
 
-/** Of a connection that came back after the end: it hears the same answer as often as it asks. */
-function pastOwner(link: Link, past: PastSession): LinkOwner {
-  return {
-    message: (message: AnyMessage) => {
-      if (message.type !== "finish" || past.outcome.kind !== "committed") return;
-      link.send("committed", committedOf(past.outcome.answer));
-    },
-    beat: () => link.ping(),
-    drained: () => undefined,
-    gone: () => undefined,
-  };
-}
+/** Of a connection that came back after the end, and is told how that was at once. */
+const ENDED: LinkOwner = {
+  message() {
+    // It is being closed.
+  },
+  beat() {
+    // As above.
+  },
+  drained() {
+    // As above.
+  },
+  gone() {
+    // As above.
+  },
+};
 
 /** Another agent learns nothing of the session, not even that there is one. */
 function mayCome(session: { readonly agent: string; readonly run: string }, claim: Claim): boolean {

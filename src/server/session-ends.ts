@@ -34,7 +34,7 @@ const LEFT_OUTCOME_OF: Readonly<Partial<Record<ErrorCode, EndOutcome>>> = {
 
 const NOTHING = {
   ...{ chunks: 0, bytes: 0, duplicateBytes: 0, damagedChunks: 0, breaks: 0, entries: 0, rawBytes: 0, problems: 0 },
-  ...{ archive: null, archiveBytes: 0, sha256: null, removed: [] },
+  ...{ archive: null, archiveBytes: 0, sha256: null, removed: [], verify: "none" as const },
 };
 
 export function endOf(
@@ -46,8 +46,14 @@ export function endOf(
   const streams = Math.max(1, parallels);
   const common = { session, agent, backup, storage, run, startWallMs, streams, ...NOTHING, ...counts };
   if (outcome.kind === "committed") {
-    const { archive, bytes: archiveBytes, sha256, removed } = outcome.answer;
-    const proven = { archive, archiveBytes, sha256: Buffer.from(sha256).toString("hex"), removed: [...removed] };
+    const { archive, bytes: archiveBytes, sha256, removed, verify } = outcome.answer;
+    const proven = {
+      archive,
+      archiveBytes,
+      sha256: Buffer.from(sha256).toString("hex"),
+      removed: [...removed],
+      verify,
+    };
     return { ...common, ...proven, outcome: "committed", code: null, message: "committed", hint: null };
   }
   const { code, message, hint } = outcome.failure;
@@ -81,6 +87,7 @@ export function applicantEnded(asker: Asker, how: "refused" | "left", failure: F
     },
     // It may come back at once, for ever.
     repeatKey: `${agent}/${request?.backup ?? ""} ${code}`,
+    byAgent: agent,
   };
   if (request === undefined) return event;
   const { backup, storage, parallels } = request;

@@ -8,10 +8,20 @@ import { COMMITTED_REMOVED_MAX } from "./limits.ts";
 import { endOf } from "./session-ends.ts";
 import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
 
+/** The body of `Admitted`. */
+export function admittedOf(
+  { id: session, compression, chunkBytes, lastEntries, lastRawBytes }: SessionPlan,
+  archive: string,
+  generations: { readonly generation: number; readonly slotGeneration: number },
+): Message<"admitted"> {
+  return { session, ...generations, compression, chunkBytes, archive, lastEntries, lastRawBytes };
+}
+
 /** The body of `Committed`. */
 export function committedOf(answer: CommitAnswer): Message<"committed"> {
-  const { session, archive, bytes, sha256, removed } = answer;
-  return { session, archive, bytes, sha256, removed: removed.slice(0, COMMITTED_REMOVED_MAX) };
+  const { session, archive, bytes, sha256, removed, verify } = answer;
+  const follows = verify === "pending" ? { verify } : {};
+  return { session, archive, bytes, sha256, removed: removed.slice(0, COMMITTED_REMOVED_MAX), ...follows };
 }
 
 /** Something that happened to a session that goes on. */
@@ -21,7 +31,7 @@ export function sessionEvent(
   message: string,
   fields: Record<string, unknown>,
 ): ObservedEvent {
-  return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields } };
+  return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields }, byAgent: plan.agent };
 }
 
 /** The agent doubts its sources: somebody should look before the next run removes an archive. */
@@ -95,6 +105,7 @@ function sessionEnded(
       message: `session waits on the disk for the next start of the server: ${failure.message}`,
       fields: { ...placeOf(plan), code: failure.code, ...counts },
       end,
+      byAgent: plan.agent,
     };
   }
   return {
@@ -104,6 +115,7 @@ function sessionEnded(
     message: `session ended without an archive: ${failure.message}`,
     fields: { ...placeOf(plan), code: failure.code, hint: failure.hint, ...counts },
     end,
+    byAgent: plan.agent,
   };
 }
 

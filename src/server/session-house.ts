@@ -6,12 +6,15 @@ import { Registry } from "./registry.ts";
 import { Session, type SessionHost } from "./session.ts";
 import type { SessionPlan } from "./session-types.ts";
 import { type Share, Shares } from "./shares.ts";
+import type { CommitAnswer } from "#store/session-types.ts";
 
 export class SessionHouse {
   readonly registry = new Registry();
   readonly shares = new Shares();
   /** Called whenever a share came back: there may be room for the next one. */
   onRoom: () => void = () => undefined;
+  /** Called at the end of each session that was committed. */
+  onCommitted: (session: Session, answer: CommitAnswer) => void = () => undefined;
   readonly #host: Omit<SessionHost, "over">;
   #idleWaiters: (() => void)[] = [];
 
@@ -25,6 +28,7 @@ export class SessionHouse {
       ...this.#host,
       over: (over, outcome) => {
         this.registry.close(over, { id: plan.id, agent: plan.agent, run: plan.run, outcome });
+        if (outcome.kind === "committed") this.onCommitted(over, outcome.answer);
         this.giveBack(share);
       },
     });

@@ -4,26 +4,27 @@
  * outcome. It admits nobody and judges no Hello.
  */
 import { must } from "#base/assert.ts";
-import type { Clock, Timer } from "#base/clock.ts";
+import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
-import { safeText } from "#base/safe-text.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer, SessionEvents } from "#store/session-types.ts";
 import type { LeftSession } from "#store/storage.ts";
 import { failureFields } from "#wire/failure.ts";
-import { PROTOCOL_VERSION_MAX, SACK_RANGES_MAX } from "#wire/limits.ts";
+import { PROTOCOL_VERSION_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { type SessionEvent, type SessionState, transition } from "#wire/states.ts";
+import { Absence } from "./absence.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { CatchUpNotice } from "./catch-up-notice.ts";
 import { ChunkTally } from "./chunk-tally.ts";
 import { Finishing } from "./finishing.ts";
 import type { Link } from "./link.ts";
-import type { Occupant } from "./occupant.ts";
+import { disowned, type Occupant } from "./occupant.ts";
+import { sackOf } from "./sack.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { committedOf, endEvents, NO_TOTALS, sessionEvent } from "./session-events.ts";
+import { admittedOf, committedOf, endEvents, NO_TOTALS, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
@@ -44,12 +45,12 @@ export class Session implements Occupant {
   readonly #host: SessionHost;
   readonly #connections: SessionConnections;
   readonly #acks: Acknowledger;
+  readonly #absence: Absence;
   readonly #totals: SessionTotals = { ...NO_TOTALS };
   #startedAtMs: number;
   #state: SessionState = "queued";
   #generation = 1;
   #store: SessionStore | undefined;
-  #idleTimer: Timer | undefined;
   #catchUp: CatchUpNotice | undefined;
   #finishing: Finishing | undefined;
   #answer: CommitAnswer | undefined;
@@ -57,6 +58,8 @@ export class Session implements Occupant {
   #stallTold = false;
   /** Set when the end was decided: no chunk is taken any more. */
   #ending: Promise<void> | undefined;
+  /** Its end was told. */
+  #isOver = false;
 
   constructor(plan: SessionPlan, host: SessionHost) {
     this.plan = plan;
@@ -79,6 +82,7 @@ export class Session implements Occupant {
       carrier: () => this.#connections.carrier(),
       state: () => this.#acknowledgement(),
     });
+    this.#absence = new Absence(host, (failure) => void this.end(failure));
     const tally = new ChunkTally(this.#totals, {
       acks: this.#acks,
       metrics: host.metrics,
@@ -87,6 +91,10 @@ export class Session implements Occupant {
         this.#emit("session.chunk-damaged", "a chunk arrived damaged and is sent again", { damagedChunks }),
       fail: (failure) => void this.end(failure),
     });
+  }
+
+  get run(): string {
+    return this.plan.run;
   }
 
   get state(): SessionState {
@@ -112,6 +120,10 @@ export class Session implements Occupant {
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */
   get fixed(): boolean {
     return this.#state === "finishing" || this.#state === "committed";
+  }
+
+  reservedMs(run: string): number {
+    return run === this.plan.run ? 0 : this.#absence.reservedMs;
   }
 
   links(): Link[] {
@@ -152,7 +164,7 @@ export class Session implements Occupant {
     this.#emit("session.recovered", "a session of an earlier start of the server goes on", {
       durableBytes: this.#store.receivedBytes,
     });
-    this.#park();
+    this.#park(true);
     this.#catchUp = new CatchUpNotice(this.#host.clock, this.#store, () =>
       this.#finishing === undefined ? this.#connections.main : undefined,
     );
@@ -164,17 +176,8 @@ export class Session implements Occupant {
     this.#become("admit");
     const slotGeneration = this.#connections.attachMain(link, false);
     link.setGeneration(this.#generation);
-    const { compression, chunkBytes, id } = this.plan;
-    link.send("admitted", {
-      session: id,
-      generation: this.#generation,
-      slotGeneration,
-      compression,
-      chunkBytes,
-      archive: store.archive,
-      lastEntries: this.plan.lastEntries,
-      lastRawBytes: this.plan.lastRawBytes,
-    });
+    const generations = { generation: this.#generation, slotGeneration };
+    link.send("admitted", admittedOf(this.plan, store.archive, generations));
   }
 
   /** A session connection of the same run comes back; the caller has made sure that the older one is dead. */
@@ -224,18 +227,13 @@ export class Session implements Occupant {
   suspend(failure: Failure): Promise<void> {
     return this.#stop(
       () => this.#store?.suspend(failure),
-      () => {
-        this.#become("suspend");
-        for (const link of this.#connections.release()) link.refuse(failure);
-        this.#over({ kind: "suspended", failure });
-      },
+      () => this.#suspended(failure),
     );
   }
 
-  supersede(): Promise<void> {
-    return this.end(
-      new Failure("E_SUPERSEDED", `a newer session of ${this.plan.agent}/${this.plan.backup} took its place`),
-    );
+  /** The process ends while this one's disk does not answer: `suspend` was called, and is not waited for any more. */
+  abandon(failure: Failure): void {
+    if (!this.#isOver) this.#suspended(failure);
   }
 
   #become(event: SessionEvent): void {
@@ -243,8 +241,7 @@ export class Session implements Occupant {
   }
 
   #connected(): void {
-    this.#idleTimer?.cancel();
-    this.#idleTimer = undefined;
+    this.#absence.end();
     this.#become("connect");
   }
 
@@ -268,14 +265,13 @@ export class Session implements Occupant {
       return;
     }
     this.#become("disconnect");
-    this.#park();
+    this.#park(false);
   }
 
-  #park(): void {
-    const { clock, idleTimeoutMs } = this.#host;
+  #park(ofRestart: boolean): void {
+    const { idleTimeoutMs } = this.#host;
     this.#emit("session.parked", "all connections are gone: waiting for the agent to come back", { idleTimeoutMs });
-    const expired = new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`);
-    this.#idleTimer = clock.after(idleTimeoutMs, () => void this.end(expired));
+    this.#absence.begin(ofRestart);
   }
 
   #welcome(link: Link, slotGeneration: number): void {
@@ -299,11 +295,9 @@ export class Session implements Occupant {
       case "finish":
         this.#onFinish(message.body, link);
         return;
-      case "disown": {
-        const { code, message: text } = message.body;
-        void this.end(new Failure("E_DISOWNED", `the agent gave the session up: ${safeText(code)}: ${safeText(text)}`));
+      case "disown":
+        void this.end(disowned(message.body));
         return;
-      }
       default:
         throw new Failure("E_PROTOCOL", `${message.type} came but the session is ${this.#state}`);
     }
@@ -334,8 +328,8 @@ export class Session implements Occupant {
     this.#become("commit");
     this.#acks.stop();
     this.#answer = answer;
-    this.#connections.main?.send("committed", committedOf(answer));
-    for (const link of this.links()) link.linger();
+    this.main?.send("committed", committedOf(answer));
+    for (const link of this.links()) if (link !== this.main || answer.verify === "none") link.linger();
     this.#over({ kind: "committed", answer });
   }
 
@@ -344,14 +338,21 @@ export class Session implements Occupant {
     if (this.#state === "committed" || this.#state === "ended") return Promise.resolve();
     this.#ending ??= (async () => {
       this.#acks.stop();
-      this.#idleTimer?.cancel();
+      this.#absence.end();
       this.#catchUp?.stop();
       await store();
       const result = await this.#finishing?.result;
+      if (this.#isOver) return;
       if (result?.kind === "committed") this.#commit(result.answer);
       else stopped();
     })();
     return this.#ending;
+  }
+
+  #suspended(failure: Failure): void {
+    this.#become("suspend");
+    for (const link of this.#connections.release()) link.refuse(failure);
+    this.#over({ kind: "suspended", failure });
   }
 
   #verified(): void {
@@ -360,6 +361,7 @@ export class Session implements Occupant {
   }
 
   #over(outcome: Outcome): void {
+    this.#isOver = true;
     this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     for (const event of endEvents(this.plan, outcome, this.#totals, durationMs)) this.#host.events.emit(event);
@@ -385,12 +387,8 @@ export class Session implements Occupant {
   #acknowledgement(): Omit<Message<"sack">, "lost"> {
     const stalled = this.#connections.paused;
     this.#stallTold = stalled;
-    const files = must(this.#store, "store of a session that acknowledges").acknowledgement(SACK_RANGES_MAX);
-    const received = files.map((file) => ({
-      ...file,
-      received: file.received.map(([a, b]): [number, number] => [a, b]),
-    }));
-    return { boot: this.#host.boot, generation: this.#generation, files: received, stalled };
+    const store = must(this.#store, "store of a session that acknowledges");
+    return sackOf(store, { boot: this.#host.boot, generation: this.#generation, stalled });
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {

@@ -5,12 +5,14 @@
 import { promisedBytes, type RoomTaken } from "./admission.ts";
 
 export class Share {
+  readonly storage: string;
   readonly memoryBytes: number;
   #diskKey: string | undefined;
   #expectedBytes = 0;
   #storedBytes: () => number = () => 0;
 
-  constructor(memoryBytes: number) {
+  constructor(storage: string, memoryBytes: number) {
+    this.storage = storage;
     this.memoryBytes = memoryBytes;
   }
 
@@ -37,14 +39,20 @@ export class Share {
 export class Shares {
   readonly #shares = new Set<Share>();
 
-  take(memoryBytes: number): Share {
-    const share = new Share(memoryBytes);
+  /** For a session in the storage of that name. */
+  take(storage: string, memoryBytes: number): Share {
+    const share = new Share(storage, memoryBytes);
     this.#shares.add(share);
     return share;
   }
 
   release(share: Share): void {
     this.#shares.delete(share);
+  }
+
+  /** Names of the storages in which sessions run, or are being opened. */
+  get storages(): ReadonlySet<string> {
+    return new Set([...this.#shares].map(({ storage }) => storage));
   }
 
   get taken(): RoomTaken {

@@ -2,7 +2,7 @@
  * The storages of the configuration, open or not. One that cannot be opened, or is gone, is that storage's problem: the
  * server runs on, refuses sessions for it, and tries again when somebody asks for it.
  */
-import { type Clock, sleep } from "#base/clock.ts";
+import { type Clock, settled } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
@@ -94,6 +94,14 @@ export class StorageShelf {
     }
   }
 
+  /**
+   * Resolves when the storage was opened, if it can be: sessions that an earlier start left in it hold their entries then, which
+   * must be so before anybody else is given one. Rejects as `open` does.
+   */
+  async ready(name: string): Promise<void> {
+    if (!this.#open.has(name)) await this.open(name);
+  }
+
   /** Those that are open now. */
   opened(): Iterable<Storage> {
     return this.#open.values();
@@ -116,18 +124,23 @@ export class StorageShelf {
   }
 
   /**
-   * Gives every lock back, but for that of a storage whose opening hangs. Sessions must be over. Never rejects: a lock also
-   * ends with the process.
+   * Gives every lock back, but for those of storages whose disk hangs: in opening, in closing, or, by name, in what their
+   * sessions do. All other sessions must be over. Never rejects: a lock also ends with the process.
    */
-  async close(): Promise<void> {
+  async close(hanging: ReadonlySet<string>): Promise<void> {
     this.#closed = true;
-    const opened = new AbortController();
-    void Promise.allSettled([...this.#opening.values()]).then(() => opened.abort());
-    await sleep(this.#options.clock, STORAGES_STOP_MS, opened.signal);
+    const { clock } = this.#options;
+    await settled(clock, Promise.allSettled([...this.#opening.values()]), STORAGES_STOP_MS);
     this.#left = true;
     const storages = [...this.#open.values()];
     this.#open.clear();
-    await Promise.all(storages.map((storage) => this.#closeOne(storage)));
+    await Promise.all(
+      storages.map(async (storage) => {
+        // Its calls are still under way: another server must not have it before this process is gone.
+        const closed = !hanging.has(storage.name) && (await settled(clock, this.#closeOne(storage), STORAGES_STOP_MS));
+        if (!closed) this.#notClosed(storage, new Failure("E_TIMEOUT", "its disk does not answer"));
+      }),
+    );
   }
 
   async #begin(config: StorageConfig): Promise<Storage> {
@@ -173,13 +186,17 @@ export class StorageShelf {
     try {
       await storage.close();
     } catch (error) {
-      this.#options.events.emit({
-        kind: "storage.close-failed",
-        level: "warn",
-        message: "a storage could not be closed cleanly",
-        fields: { storage: storage.name, reason: String(toFailure(error)) },
-      });
+      this.#notClosed(storage, toFailure(error));
     }
+  }
+
+  #notClosed({ name }: Storage, reason: Failure): void {
+    this.#options.events.emit({
+      kind: "storage.close-failed",
+      level: "warn",
+      message: `storage ${name} could not be closed cleanly: ${reason.message}`,
+      fields: { storage: name, reason: String(reason) },
+    });
   }
 
   /** Told once, and again only when the reason is another one. */

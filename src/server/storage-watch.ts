@@ -1,7 +1,7 @@
 /**
  * Looks at every storage once a minute: whether what was opened is still there, may be written and has room, and whether
- * one that could not be opened can be now. A look writes nothing, so that idle disks may sleep. What is found goes to
- * storage-conditions.ts.
+ * one that could not be opened can be now; then what could not be removed before is removed. Without that a look writes
+ * nothing, so that idle disks may sleep. What is found goes to storage-conditions.ts.
  */
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -53,6 +53,7 @@ export class StorageWatch {
       const storage = await shelf.open(name).catch(() => undefined);
       if (storage === undefined) return;
       await storage.writable();
+      await storage.tidy();
       const space = await storage.space();
       if (this.#timer !== undefined) conditions.works(name, space);
     } catch (error) {

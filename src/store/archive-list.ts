@@ -1,6 +1,7 @@
 /** Which archives and entries a storage has, as its directories show them. It removes and judges nothing. */
 import { isName } from "#base/names.ts";
 import { archiveTimeMs } from "./archive-names.ts";
+import { type ArchiveIdentity, identityOf, markName } from "./damage-mark.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
 /** A committed archive, as its directory shows it. */
@@ -10,6 +11,11 @@ export interface StoredArchive {
   readonly bytes: number;
   /** The time in its name, wall milliseconds. */
   readonly timeMs: number;
+}
+
+export interface ListedArchive extends StoredArchive, ArchiveIdentity {
+  /** A file that marks it as damaged lies beside it; whether that means this archive is to be seen. */
+  readonly marked: boolean;
 }
 
 /** Backup entries, all of them unless told. `backup` only together with `agent`. */
@@ -24,16 +30,20 @@ export interface Entry {
 }
 
 /** The archives of an entry, oldest first. Rejects with what the disk throws or E_STORAGE_FAILED. */
-export async function listArchives(root: StorageRoot, { agent, backup }: Entry): Promise<StoredArchive[]> {
+export async function listArchives(root: StorageRoot, { agent, backup }: Entry): Promise<ListedArchive[]> {
   const directory = `${agent}/${backup}`;
   if (!(await root.isDirectory(agent)) || !(await root.isDirectory(directory))) return [];
-  const archives: StoredArchive[] = [];
-  for (const name of await root.list(directory)) {
+  const archives: ListedArchive[] = [];
+  const names = await root.list(directory);
+  const present = new Set(names);
+  for (const name of names) {
     const timeMs = archiveTimeMs(name);
     if (timeMs === undefined) continue;
     const stat = await root.stat(`${directory}/${name}`);
     // Links and directories with such a name are not ours; a file may have been removed meanwhile.
-    if (stat?.type === "file") archives.push({ archive: `${directory}/${name}`, bytes: stat.size, timeMs });
+    if (stat?.type !== "file") continue;
+    const marked = present.has(markName(name));
+    archives.push({ archive: `${directory}/${name}`, ...identityOf(stat), timeMs, marked });
   }
   return archives;
 }

@@ -1,12 +1,12 @@
 /**
- * Names and paths in a storage: `<agent>/<backup>/<UTC start time>.tar.gz` and its two companions. Names are checked
+ * Names and paths in a storage: `<agent>/<backup>/<UTC start time>.tar.gz` and its companions. Names are checked
  * again here, whoever checked them before: what this file returns never leaves the base directory and is never hidden.
  */
+import { archiveTimeText, timeOfArchive } from "#base/archive-time.ts";
 import type { CompressionMode } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
 import { isName, NAME_RULE } from "#base/names.ts";
 
-const ARCHIVE = /^(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\.(tar\.gz|tar\.zst)$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const EXTENSIONS: Readonly<Record<CompressionMode, string>> = { gzip: "tar.gz", zst: "tar.zst" };
@@ -31,18 +31,7 @@ export function archiveFileName(timeMs: number, compression: CompressionMode): s
       hint: "Set the server's clock; archives are named by it.",
     });
   }
-  return `${new Date(timeMs).toISOString().replaceAll(/[:.]/g, "-")}.${EXTENSIONS[compression]}`;
-}
-
-/** The time in an archive's file name in wall milliseconds; undefined for any other name. */
-export function archiveTimeMs(fileName: string): number | undefined {
-  const match = ARCHIVE.exec(fileName);
-  if (match === null) return undefined;
-  const [, year, month, day, hour, minute, second, milli] = match;
-  const timeMs = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`);
-  // Date.parse takes 30 February for 2 March: only a name that comes out again is one of ours.
-  if (Number.isNaN(timeMs) || archiveFileName(timeMs, "gzip").slice(0, 24) !== fileName.slice(0, 24)) return undefined;
-  return timeMs;
+  return `${archiveTimeText(timeMs)}.${EXTENSIONS[compression]}`;
 }
 
 /** The archive's file name with those of its companions. */
@@ -59,6 +48,11 @@ export function entryDirectory(agent: string, backup: string): string {
     if (!isName(name)) throw new Failure("E_NAME", `${what} name ${JSON.stringify(name)} is not ${NAME_RULE}`);
   }
   return `${agent}/${backup}`;
+}
+
+/** The time in an archive's file name in wall milliseconds; undefined for any other name. */
+export function archiveTimeMs(fileName: string): number | undefined {
+  return timeOfArchive(fileName);
 }
 
 /** True for the text of a UUID in lower case, which is what sessions and runs are called. */

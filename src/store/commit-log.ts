@@ -2,50 +2,49 @@
  * The commit records of a storage, `.nbackup/commits.jsonl`: one line of JSON per committed session, so that Finish gets
  * the same answer for 30 days or 10,000 sessions, also after the archive was rotated away, and so that the last totals of
  * each entry are known for ever. A torn last line is a commit that nobody was told of: its session still has its intent.
+ * Whether an archive is still to be verified after its commit, and what came of that, stands there too.
  */
 import { must } from "#base/assert.ts";
 import type { Logger } from "#base/log.ts";
-import { type DiskFile, isDiskFull, orMissing } from "./disk.ts";
+import { LineLog, readLines } from "./line-log.ts";
 import { type CommitIntent, type CommitLine, type CommitRecord, fromHex, parseCommitLine } from "./records.ts";
-import { CONTROL_DIRECTORY, PRIVATE_MODE, type StorageRoot } from "./storage-root.ts";
+import type { VerifyResult } from "./session-types.ts";
+import { CONTROL_DIRECTORY, type StorageRoot } from "./storage-root.ts";
 
 const RECORDS_MAX = 10_000;
 const AGE_MAX_MS = 30 * 24 * 3600 * 1000;
-/** The file is written anew when it has so many lines more than it needs: two per session, and then some. */
+/** The file is written anew when it has so many lines more than it needs: two or three per session, and then some. */
 const LINES_MAX = 4 * RECORDS_MAX;
 const FILE = `${CONTROL_DIRECTORY}/commits.jsonl`;
-const NEW_FILE = `${CONTROL_DIRECTORY}/commits.jsonl.new`;
 
 interface Kept {
   readonly intent: CommitIntent;
   readonly committedWallMs: number;
+  readonly verify: "none" | "pending";
   removed: readonly string[];
+  verified: VerifyResult | undefined;
 }
 
 export class CommitLog {
-  readonly #root: StorageRoot;
-  readonly #log: Logger;
+  readonly #lines: LineLog;
   /** By session, oldest first. */
   readonly #records = new Map<string, Kept>();
   /** By `agent/backup`: the newest. */
   readonly #newest = new Map<string, Kept>();
-  #file: DiskFile | undefined;
-  #length = 0;
-  #lines = 0;
-  /** Appends are done one after another. */
-  #last: Promise<void> = Promise.resolve();
+  /** By archive: those that wait for their verification. */
+  readonly #pending = new Map<string, Kept>();
 
   private constructor(root: StorageRoot, log: Logger) {
-    this.#root = root;
-    this.#log = log;
+    this.#lines = new LineLog({ root, log, file: FILE, linesMax: () => LINES_MAX, contents: () => this.#contents() });
   }
 
   /** Reads the records and drops what is old or torn. Rejects with what the disk throws. */
   static async open(root: StorageRoot, log: Logger, nowWallMs: number): Promise<CommitLog> {
     const commits = new CommitLog(root, log);
     try {
-      const clean = await commits.#load(nowWallMs);
-      if (!clean) await commits.#tidy();
+      const dropped = await commits.#lines.load((text) => commits.#take(text));
+      const expired = commits.#expire(nowWallMs);
+      if (dropped !== 0 || expired > 0 || commits.#lines.full) await commits.#lines.tidy();
       return commits;
     } catch (error) {
       await commits.close();
@@ -64,11 +63,21 @@ export class CommitLog {
     return kept === undefined ? undefined : toRecord(kept);
   }
 
+  /** Archives that wait for their verification, in the order of their commits. */
+  pending(): CommitRecord[] {
+    return [...this.#pending.values()].map(toRecord);
+  }
+
+  isPending(archive: string): boolean {
+    return this.#pending.has(archive);
+  }
+
   /** Keeps the record, and resolves when it is on the disk. A rejection leaves it in memory only. */
-  async add(intent: CommitIntent, committedWallMs: number): Promise<void> {
+  async add(intent: CommitIntent, committedWallMs: number, verify: "none" | "pending"): Promise<void> {
     if (this.#records.has(intent.session)) return;
-    this.#keep({ intent, committedWallMs, removed: [] });
-    await this.#append({ type: "commit", committedWallMs, intent });
+    const kept: Kept = { intent, committedWallMs, verify, removed: [], verified: undefined };
+    this.#keep(kept);
+    await this.#lines.append(encode(commitLine(kept)));
   }
 
   /** Adds to a record what rotation removed for it. */
@@ -76,142 +85,123 @@ export class CommitLog {
     const kept = this.#records.get(session);
     if (kept === undefined || removed.length === 0) return;
     kept.removed = [...removed];
-    await this.#append({ type: "rotated", session, removed: [...removed] });
+    await this.#lines.append(encode({ type: "rotated", session, removed: [...removed] }));
   }
 
-  async close(): Promise<void> {
-    await this.#last;
-    await this.#file?.close();
+  /** Adds to a record what its verification has found. */
+  async addVerified(session: string, result: VerifyResult): Promise<void> {
+    const kept = this.#records.get(session);
+    if (kept === undefined) return;
+    this.#verified(kept, result);
+    await this.#lines.append(encode({ type: "verified", session, ...result }));
+  }
+
+  close(): Promise<void> {
+    return this.#lines.close();
   }
 
   #keep(kept: Kept): void {
-    const { session, agent, backup } = kept.intent;
+    const { session, agent, backup, archive } = kept.intent;
     this.#records.set(session, kept);
     this.#newest.set(`${agent}/${backup}`, kept);
+    if (kept.verify === "pending") this.#pending.set(archive, kept);
     const oldest = this.#records.keys().next().value;
-    if (this.#records.size > RECORDS_MAX && oldest !== undefined) this.#records.delete(oldest);
+    if (this.#records.size > RECORDS_MAX && oldest !== undefined) this.#forget(oldest);
   }
 
-  #append(line: CommitLine): Promise<void> {
-    const done = this.#last.then(async () => {
-      if (this.#lines >= LINES_MAX) {
-        await this.#rewrite();
-        return;
-      }
-      const bytes = encodeLine(line);
-      const file = must(this.#file, "commits.jsonl");
-      // A torn line from an append that failed is overwritten by the next one: the length only grows when it is whole.
-      await file.write(bytes, this.#length);
-      await file.fdatasync();
-      this.#length += bytes.length;
-      this.#lines += 1;
-    });
-    this.#last = done.catch((error: unknown) => {
-      this.#log.error("a commit record could not be written", { error: String(error) });
-    });
-    return done;
+  #verified(kept: Kept, result: VerifyResult): void {
+    kept.verified = result;
+    this.#pending.delete(kept.intent.archive);
   }
 
-  /** True when the file can be appended to as it is. */
-  async #load(nowWallMs: number): Promise<boolean> {
-    const file = await orMissing(this.#root.openFile(FILE, "read-write"));
-    if (file === undefined) return false;
-    this.#file = file;
-    await this.#keepOnDisk(file);
-    const bytes = Buffer.alloc(await file.size());
-    this.#length = await file.read(bytes, 0);
-    const texts = bytes.subarray(0, this.#length).toString("utf8").split("\n");
-    let dropped = texts.pop() === "" ? 0 : 1;
-    // A torn line at the end is overwritten by the next one.
-    this.#length = bytes.lastIndexOf("\n", this.#length) + 1;
-    this.#lines = texts.length;
-    for (const [index, text] of texts.entries()) {
-      const line = parseCommitLine(text);
-      if (line === undefined) {
-        dropped += 1;
-        this.#log.warn("a commit record cannot be read and was dropped", { file: FILE, line: index + 1 });
-      } else if (line.type === "commit") {
-        this.#keep({ intent: line.intent, committedWallMs: line.committedWallMs, removed: [] });
-      } else {
-        const kept = this.#records.get(line.session);
-        if (kept !== undefined) kept.removed = line.removed;
-      }
+  #forget(session: string): void {
+    const kept = this.#records.get(session);
+    this.#records.delete(session);
+    if (kept !== undefined) this.#pending.delete(kept.intent.archive);
+  }
+
+  /** False when it is no line of this file. */
+  #take(text: string): boolean {
+    const line = parseCommitLine(text);
+    if (line === undefined) return false;
+    if (line.type === "commit") {
+      const { intent, committedWallMs, verify = "none" } = line;
+      this.#keep({ intent, committedWallMs, verify, removed: [], verified: undefined });
+      return true;
     }
+    const kept = this.#records.get(line.session);
+    if (kept === undefined) return true;
+    if (line.type === "rotated") kept.removed = line.removed;
+    else this.#verified(kept, { result: line.result, message: line.message });
+    return true;
+  }
+
+  /** How many records were dropped. */
+  #expire(nowWallMs: number): number {
+    let expired = 0;
     for (const [session, kept] of this.#records) {
       if (nowWallMs - kept.committedWallMs <= AGE_MAX_MS) continue;
-      this.#records.delete(session);
-      dropped += 1;
+      this.#forget(session);
+      expired += 1;
     }
-    return dropped === 0 && this.#lines < LINES_MAX;
+    return expired;
   }
 
-  /**
-   * A line that a killed server wrote can be read, synced or not; because of it its session is removed, so it must not go
-   * with the power. On a full disk nothing can be done about that, and rotation makes room on it.
-   */
-  async #keepOnDisk(file: DiskFile): Promise<void> {
-    try {
-      await file.fdatasync();
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      this.#log.warn("the commit records could not be synced: the disk is full", { file: FILE });
-    }
-  }
-
-  /** As `#rewrite`, but a full disk must not keep the storage shut: what is there can be appended to as well. */
-  async #tidy(): Promise<void> {
-    try {
-      await this.#rewrite();
-    } catch (error) {
-      if (this.#file === undefined || !isDiskFull(error)) throw error;
-      this.#log.warn("the commit records could not be tidied up: the disk is full", { file: FILE });
-    }
-  }
-
-  /** Writes what is kept to a new file and puts it in the place of the old one. */
-  async #rewrite(): Promise<void> {
+  #contents(): string[] {
     const kept = new Set([...this.#newest.values(), ...this.#records.values()]);
-    const lines = [...kept]
+    return [...kept]
       .toSorted((a, b) => a.committedWallMs - b.committedWallMs)
-      .flatMap(({ intent, committedWallMs, removed }): CommitLine[] => {
-        const commit: CommitLine = { type: "commit", committedWallMs, intent };
-        return removed.length === 0
-          ? [commit]
-          : [commit, { type: "rotated", session: intent.session, removed: [...removed] }];
-      });
-    const bytes = Buffer.concat(lines.map(encodeLine));
-    // A crash before the rename leaves the old file, and a new one that the next start removes here.
-    await this.#root.unlink(NEW_FILE);
-    const file = await this.#root.createFile(NEW_FILE, PRIVATE_MODE);
-    try {
-      await file.write(bytes, 0);
-      await file.fdatasync();
-      await this.#root.rename(NEW_FILE, FILE);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-    // The name is the new file's, whatever happens below: appending to the old one would write into nothing.
-    const old = this.#file;
-    this.#file = file;
-    this.#length = bytes.length;
-    this.#lines = lines.length;
-    await old?.close();
-    // A crash here leaves one or the other; both are whole, and nothing was appended to the new one yet.
-    await this.#root.sync(CONTROL_DIRECTORY);
+      .flatMap((one) => linesOf(one).map(encode));
   }
 }
 
-function encodeLine(line: CommitLine): Buffer {
-  return Buffer.from(`${JSON.stringify(line)}\n`);
+/** Archives of a storage that wait for their verification, for who only looks. Rejects with what the disk throws. */
+export async function readPending(root: StorageRoot): Promise<ReadonlySet<string>> {
+  const bySession = new Map<string, string>();
+  for (const text of await readLines(root.disk, root.path(FILE))) {
+    const line = parseCommitLine(text);
+    if (line?.type === "commit" && line.verify === "pending") bySession.set(line.intent.session, line.intent.archive);
+    if (line?.type === "verified") bySession.delete(line.session);
+  }
+  return new Set(bySession.values());
+}
+
+function linesOf(kept: Kept): CommitLine[] {
+  const { session } = kept.intent;
+  const lines: CommitLine[] = [commitLine(kept)];
+  if (kept.removed.length > 0) lines.push({ type: "rotated", session, removed: [...kept.removed] });
+  if (kept.verified !== undefined) lines.push({ type: "verified", session, ...kept.verified });
+  return lines;
+}
+
+function commitLine({ intent, committedWallMs, verify }: Kept): CommitLine {
+  return { type: "commit", committedWallMs, ...(verify === "none" ? {} : { verify }), intent };
+}
+
+function encode(line: CommitLine): string {
+  return JSON.stringify(line);
 }
 
 function toRecord(kept: Kept): CommitRecord {
-  const { intent, committedWallMs, removed } = kept;
+  const { intent, committedWallMs, verify, removed, verified } = kept;
   const { session, agent, backup, run, archive, entries, rawBytes, problems } = intent;
   const file = must(intent.files[0], "the archive of a commit record");
   return {
-    ...{ session, agent, backup, run, archive, entries, rawBytes, problems, committedWallMs, removed },
+    ...{
+      session,
+      agent,
+      backup,
+      run,
+      archive,
+      entries,
+      rawBytes,
+      problems,
+      committedWallMs,
+      removed,
+      verify,
+      holdRotation: intent.holdRotation === true,
+      verified,
+    },
     bytes: file.bytes,
     sha256: fromHex(file.sha256),
   };

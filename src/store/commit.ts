@@ -55,6 +55,8 @@ async function place(root: StorageRoot, intent: CommitIntent, undo: Undo[]): Pro
   const links: [string, string][] = [[paths.checksum, `${directory}/${names.checksum}`]];
   if (intent.files.length > 1) links.unshift([paths.index, `${directory}/${names.index}`]);
   links.push([paths.archive, `${directory}/${names.archive}`]);
+  // A sync that fails may have put the names on the disk all the same: taken away, they must not come back after a crash.
+  undo.push(() => root.sync(directory));
   for (const [from, to] of links) {
     if (await linkOnce(root, from, to)) undo.push(() => root.unlink(to));
     // A crash here leaves some of the names, the archive's never without the others unless the disk reorders them; in

@@ -33,8 +33,8 @@ export class Durability {
   #cycle: Promise<void> | undefined;
   /** What the cycle under way makes durable. */
   #cycling: readonly ChunkRecord[] = [];
-  /** Chunks that were taken back before they were placed. */
-  readonly #takenBack = new Set<string>();
+  /** How often each chunk was taken back before it was placed: it may have come again, and been taken back again. */
+  readonly #takenBack = new Map<string, number>();
   #urgent = false;
   #stopped = false;
   readonly #settled: (() => void)[] = [];
@@ -55,7 +55,7 @@ export class Durability {
   }
 
   placed(record: ChunkRecord): void {
-    if (this.#stopped || this.#takenBack.delete(keyOf(record))) return;
+    if (this.#stopped || this.#isTakenBack(keyOf(record))) return;
     this.#placed.push(record);
     this.#consider();
   }
@@ -66,7 +66,7 @@ export class Durability {
     if (this.#stopped || this.#cycling.some((record) => keyOf(record) === key)) return false;
     const at = this.#placed.findIndex((record) => keyOf(record) === key);
     // The writes of its bytes have not all returned: it will be placed, and that will count for nothing.
-    if (at < 0) this.#takenBack.add(key);
+    if (at < 0) this.#takenBack.set(key, (this.#takenBack.get(key) ?? 0) + 1);
     else this.#placed.splice(at, 1);
     this.#outstanding -= 1;
     this.#wake();
@@ -97,6 +97,14 @@ export class Durability {
     this.#placed = [];
     this.#wake();
     await this.#cycle;
+  }
+
+  /** Copies of a chunk are placed in the order in which they came: the first ones are those that were taken back. */
+  #isTakenBack(key: string): boolean {
+    const count = this.#takenBack.get(key) ?? 0;
+    if (count > 1) this.#takenBack.set(key, count - 1);
+    else this.#takenBack.delete(key);
+    return count > 0;
   }
 
   /** Begins a cycle, or sets the time for it. */

@@ -251,7 +251,9 @@ export class FileHash implements HashWork {
         this.#reads.delete(read);
         piece.reading = false;
         memory.restored(piece, buffer);
-        if (got !== piece.length) this.#fail(new Error(`read ${got} bytes of ${piece.length} at ${piece.offset}`));
+        // Of a chunk that was taken back meanwhile less may be there: it is written anew.
+        if (got !== piece.length && piece.wanted)
+          this.#fail(new Error(`read ${got} bytes of ${piece.length} at ${piece.offset}`));
         else if (this.step(HASH_SLICE_BYTES)) turns.ask(this);
       },
       (error: unknown) => {

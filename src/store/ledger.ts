@@ -138,6 +138,13 @@ export class FileLedger {
     return this.#chunks.get(sequence)?.state === "received";
   }
 
+  /** True for a chunk that arrived, durable or not. */
+  has(sequence: number): boolean {
+    if (sequence < this.#durableChunks) return true;
+    const state = this.#chunks.get(sequence)?.state;
+    return state === "received" || state === "durable";
+  }
+
   /** The received chunk was lost again before it was durable: it may come again. */
   lose(sequence: number): void {
     const chunk = must(this.#chunks.get(sequence), `chunk ${sequence} of file ${this.#file}`);

@@ -6,6 +6,8 @@ import { Failure } from "#base/errors.ts";
 import { isName, NAME_RULE } from "#base/names.ts";
 import type { Logger } from "#base/log.ts";
 import { type Entry, type EntrySelection, listEntries } from "./archive-list.ts";
+import { standingOf } from "./archive-health.ts";
+import { readPending } from "./commit-log.ts";
 import type { Disk } from "./disk.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
@@ -47,8 +49,10 @@ export async function pruneAlone(options: PruneAloneOptions, selection: EntrySel
   const root = await StorageRoot.open(disk, baseDir, true).catch(failed);
   const lock = await takeLock(root, name).catch(failed);
   try {
+    const pending = await readPending(root).catch(failed);
+    const standing = standingOf(root, (archive) => pending.has(archive));
     return await pruneEntries(root, selection, (entry) =>
-      rotateEntry(root, entry, { rule, nowWallMs, dryRun, log }),
+      rotateEntry(root, entry, { rule, nowWallMs, dryRun, log, standing }),
     ).catch(failed);
   } finally {
     await lock.release();

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { isName } from "#base/names.ts";
 import { archiveTimeMs, isSessionId } from "./archive-names.ts";
-import type { CommitAnswer } from "./session-types.ts";
+import { type CommitAnswer, VERIFY_RESULTS, type VerifyResult } from "./session-types.ts";
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const name = z.string().refine(isName, "not a name");
@@ -57,9 +57,21 @@ const intentSchema = z
   .refine((intent) => intent.files.every((file, index) => file.file === index), "files out of order")
   .refine((intent) => intent.archive.startsWith(`${intent.agent}/${intent.backup}/`), "archive of another entry");
 
-const commitSchema = z.object({ type: z.literal("commit"), committedWallMs: count, intent: intentSchema });
+const commitSchema = z.object({
+  type: z.literal("commit"),
+  committedWallMs: count,
+  /** The archive is to be verified after the commit. */
+  verify: z.literal("pending").optional(),
+  intent: intentSchema,
+});
 const rotatedSchema = z.object({ type: z.literal("rotated"), session: id, removed: z.array(archive) });
-const lineSchema = z.discriminatedUnion("type", [commitSchema, rotatedSchema]);
+const verifiedSchema = z.object({
+  type: z.literal("verified"),
+  session: id,
+  result: z.enum(VERIFY_RESULTS),
+  message: z.string(),
+});
+const lineSchema = z.discriminatedUnion("type", [commitSchema, rotatedSchema, verifiedSchema]);
 
 /** What the first record of a journal says of its session. */
 export type JournalHead = z.infer<typeof headSchema>;
@@ -76,6 +88,10 @@ export interface CommitRecord extends CommitAnswer {
   readonly rawBytes: number;
   readonly problems: number;
   readonly committedWallMs: number;
+  /** Rotation is held for it, also when it was waiting for its verification. */
+  readonly holdRotation: boolean;
+  /** What its verification has found; undefined while that is pending, or none was asked for. */
+  readonly verified: VerifyResult | undefined;
 }
 
 /** Undefined when it is not a journal's head. */

@@ -23,6 +23,7 @@ import {
   type SessionFiles,
   type StagingOptions,
 } from "./session-files.ts";
+import type { SessionRemovals } from "./session-removals.ts";
 import type { CommitAnswer } from "./session-types.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
@@ -57,6 +58,7 @@ export interface RecoveryParts {
   readonly commits: CommitLog;
   readonly log: Logger;
   readonly staging: StagingOptions;
+  readonly removals: SessionRemovals;
   /** Carries out an intent and removes the session's directory. */
   readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
 }
@@ -103,13 +105,18 @@ async function recoverSession(
   parts: RecoveryParts,
   session: string,
 ): Promise<Completed | Survivor | Casualty | undefined> {
-  const { root, commits, log, commit } = parts;
+  const { root, commits, log, removals, commit } = parts;
+  const record = commits.find(session);
+  if (record === undefined && removals.hasEnded(session)) {
+    // Its end was told, whatever is left of it: not even a commit that it had begun counts any more.
+    await removals.remove(session);
+    return undefined;
+  }
   const left = await readLeftOver(root, session);
   const { head, intent } = left;
-  const record = commits.find(session);
   if (record !== undefined) {
     // Its archive stands and its record too: only the tidying up was missing, and the word that it was committed.
-    await removeSessionFiles(root, session);
+    await removals.remove(session);
     return head === undefined ? undefined : { head, answer: record };
   }
   if (intent?.session === session) {

@@ -1,11 +1,12 @@
 /**
  * Applies the rotation plan (rotation.ts) to an entry: removes the archives that it names. Only files whose names are an archive's or its
- * companions' are ever touched, whatever else lies in the directory. It needs no free space.
+ * companions' and marks' are ever touched, whatever else lies in the directory. It needs no free space.
  */
 import type { Logger } from "#base/log.ts";
-import { type Entry, listArchives, type StoredArchive } from "./archive-list.ts";
+import { type Entry, type ListedArchive, listArchives, type StoredArchive } from "./archive-list.ts";
 import { companions } from "./archive-names.ts";
-import { planRotation, type RotationRule } from "./rotation.ts";
+import { markName } from "./damage-mark.ts";
+import { planRotation, type RotationRule, type Standing } from "./rotation.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
 export interface EntryRotation {
@@ -22,13 +23,16 @@ export interface RotateOptions {
   readonly nowWallMs: number;
   readonly dryRun: boolean;
   readonly log: Logger;
+  readonly standing: (archive: ListedArchive) => Promise<Standing>;
 }
 
 /** Applies the rotation to one entry. Rejects with what the disk throws when its archives cannot be listed. */
 export async function rotateEntry(root: StorageRoot, entry: Entry, options: RotateOptions): Promise<EntryRotation> {
-  const { rule, nowWallMs, dryRun, log } = options;
+  const { rule, nowWallMs, dryRun, log, standing } = options;
   const archives = await listArchives(root, entry);
-  const candidates = archives.map((archive) => ({ ...archive, damaged: false, pinned: false }));
+  const candidates = await Promise.all(
+    archives.map(async (archive) => ({ ...archive, standing: await standing(archive), pinned: false })),
+  );
   const plan = planRotation(candidates, rule, nowWallMs).map(({ archive, bytes, timeMs }): StoredArchive => ({
     archive,
     bytes,
@@ -65,6 +69,8 @@ async function removeArchives(
       // index or checksum, which is still whole, still the oldest, and the first that the next rotation removes.
       await root.unlink(`${directory}/${names.checksum}`);
       await root.unlink(`${directory}/${names.index}`);
+      // Without its mark it would count as good, and is the first to go all the same: enough good ones are newer.
+      await root.unlink(`${directory}/${markName(fileName)}`);
       await root.sync(directory);
       await root.unlink(archive);
       // A crash here may bring the archive back, without companions: as above.

@@ -1,15 +1,19 @@
 /**
- * Which archives of an agent and backup entry go, as a pure function. `Good` is an archive that was committed and has
- * not been found damaged. It touches no disk: rotate.ts removes what this plans.
+ * Which archives of an agent and backup entry go, as a pure function. It touches no disk: rotate.ts removes what this plans.
  */
+
+/**
+ * `good`: committed, and not found damaged. `pending`: it is to be verified, and until that was done nobody knows whether it may take the
+ * place of another; it stays itself, since somebody waits for the result. `damaged`: a verification found it so.
+ */
+export type Standing = "good" | "pending" | "damaged";
 
 export interface RotationCandidate {
   /** `agent/backup/2026-02-12T02-00-00-123Z.tar.gz` */
   readonly archive: string;
   /** The time in its name. */
   readonly timeMs: number;
-  /** Found damaged: it counts for nothing, but goes only when enough good ones are newer. */
-  readonly damaged: boolean;
+  readonly standing: Standing;
   /** In use as the base of another archive: it stays. */
   readonly pinned: boolean;
 }
@@ -23,7 +27,9 @@ export interface RotationRule {
 
 /**
  * The archives to remove, oldest first: those with at least `maxBackups` good ones newer than themselves, that are old
- * enough and not pinned. So the newest always stays, and so do the newest `maxBackups` good ones.
+ * enough, not pinned and not pending. So the newest always stays, and so do the newest `maxBackups` good ones. A damaged one
+ * counts for nothing and goes as any other does: never while fewer good ones than that are newer, because most of its
+ * files can still be restored. If all are damaged none goes, until the disk is full: then its administrator is to decide.
  */
 export function planRotation<T extends RotationCandidate>(
   archives: readonly T[],
@@ -38,8 +44,9 @@ export function planRotation<T extends RotationCandidate>(
   for (const archive of newestFirst) {
     // Without a minimum age the clock does not matter: it may have been set back since the archive was named.
     const old = rule.minAgeMs === 0 || nowMs - archive.timeMs >= rule.minAgeMs;
-    if (goodNewer >= Math.max(1, rule.maxBackups) && old && !archive.pinned) removals.push(archive);
-    if (!archive.damaged) goodNewer += 1;
+    const stays = archive.pinned || archive.standing === "pending";
+    if (goodNewer >= Math.max(1, rule.maxBackups) && old && !stays) removals.push(archive);
+    if (archive.standing === "good") goodNewer += 1;
   }
   return removals.reverse();
 }

@@ -175,7 +175,7 @@ export async function closeSessionFiles(files: SessionFiles): Promise<void> {
 
 /**
  * Removes the session's directory with everything in it. Nothing comes back when it has resolved. Rejects with what the
- * disk throws; what is left is removed at the next start.
+ * disk throws; what is left is no session that could go on once its journal is gone.
  */
 export async function removeSessionFiles(root: StorageRoot, session: string): Promise<void> {
   const paths = sessionPaths(session);

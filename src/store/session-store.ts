@@ -79,6 +79,8 @@ export class SessionStore {
   #ending: Promise<void> | undefined;
   readonly #catchUp: CatchUp | undefined;
   #onPhase: PhaseListener = () => undefined;
+  /** Chunks that had been received and were lost again, and have not come again since. */
+  #lostAgain: readonly ChunkPlace[] = [];
 
   constructor(parts: SessionParts) {
     this.session = parts.head.session;
@@ -208,7 +210,7 @@ export class SessionStore {
 
   /**
    * Ends the session: stops everything, waits for writes that are under way, and removes all it left on the disk.
-   * Resolves when that is done; never rejects (what could not be removed is logged and removed at the next start).
+   * Resolves when that is done; never rejects (what could not be removed is logged, remembered and tried again).
    * Idempotent. Once the commit has begun (`phase` said committing) it waits for the commit and leaves its result.
    */
   abort(reason: Failure): Promise<void> {
@@ -235,16 +237,16 @@ export class SessionStore {
     const place: ChunkPlace = { file, sequence, offset, storedLength };
     if (this.#state === "open" && ledger.isReceived(sequence) && this.#durability.takeBack(place)) {
       ledger.lose(sequence);
+      this.#lostAgain = [...this.#missingAgain(), place];
       this.#parts.log.warn("chunk reads back from the disk other than it arrived", { archive: this.archive, ...place });
       this.#parts.events.lost(file, sequence);
       return;
     }
-    this.#fail(
-      new Failure(
-        "E_DISK",
-        `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + storedLength - 1}, reads back from the disk other than it arrived`,
-      ),
-    );
+    this.#fail(rottenFailure(place));
+  }
+
+  #missingAgain(): readonly ChunkPlace[] {
+    return this.#lostAgain.filter(({ file, sequence }) => !this.#files[file].ledger.has(sequence));
   }
 
   /** Throws the session's failure if it has one. */
@@ -258,6 +260,9 @@ export class SessionStore {
     this.#state = "finishing";
     this.#share.hurry();
     try {
+      // Finish was on its way when one was lost that had been called received: no breach of the agent's.
+      const [missing] = this.#missingAgain();
+      if (missing !== undefined) throw rottenFailure(missing);
       const intent = await finishSession(proof, {
         head: this.#parts.head,
         files: this.#files,
@@ -331,4 +336,9 @@ export class SessionStore {
     this.#catchUp?.recorded(records);
     if (this.#files.some((file, index) => file.ledger.durableChunks !== before[index])) this.#parts.events.durable();
   }
+}
+
+function rottenFailure({ file, sequence, offset, storedLength }: ChunkPlace): Failure {
+  const what = `chunk ${sequence} of file ${file}, bytes ${offset} to ${offset + storedLength - 1}`;
+  return new Failure("E_DISK", `${what}, reads back from the disk other than it arrived`);
 }

@@ -133,4 +133,16 @@ export interface CommitAnswer {
   readonly removed: readonly string[];
   /** Sizes of the entry's archives before this one, at most five, the newest last; only said by the commit itself. */
   readonly earlierBytes?: readonly number[];
+  /** `pending`: it is read again from the disk after this answer. Stays so for ever: what came of it is another answer. */
+  readonly verify: "none" | "pending";
+}
+
+/** `unknown`: it could not be verified, because it was gone before, or cannot be read. */
+export const VERIFY_RESULTS = ["ok", "damaged", "unknown"] as const;
+
+/** What came of the verification of a committed archive. */
+export interface VerifyResult {
+  readonly result: (typeof VERIFY_RESULTS)[number];
+  /** What is damaged, or why nobody knows; empty when all is well. */
+  readonly message: string;
 }

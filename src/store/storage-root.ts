@@ -49,6 +49,14 @@ export class StorageRoot {
     return root;
   }
 
+  /** For who only looks: makes nothing, locks nothing. Rejects with what the disk throws, or E_STORAGE_FAILED when it is no directory. */
+  static async look(disk: Disk, baseDir: string): Promise<StorageRoot> {
+    const real = await disk.realpath(baseDir);
+    const stat = await disk.lstat(real);
+    if (stat.type !== "directory") throw new Failure("E_STORAGE_FAILED", `${baseDir} is not a directory`);
+    return new StorageRoot(disk, real, stat);
+  }
+
   /** False when something else stands at baseDir by now, or nothing: its disk may have been unmounted. */
   async present(): Promise<boolean> {
     return (await orMissing(this.disk.lstat(this.baseDir)))?.identity === this.#identity;

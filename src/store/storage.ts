@@ -3,16 +3,16 @@
  * storage (ARCHITECTURE.md). It admits nobody and knows no agents: that is the server's policy.
  */
 import { must } from "#base/assert.ts";
-import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
+import { ArchiveHealth } from "./archive-health.ts";
 import { type Entry, type EntrySelection, earlierSizes, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
+import { allOf } from "./at-once.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { ChunkBuffer } from "./chunk-buffer.ts";
 import { placeArchive } from "./commit.ts";
 import { CommitLog } from "./commit-log.ts";
-import { type Disk, diskFailure, type DiskLock } from "./disk.ts";
+import { diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
 import { type PrunedEntry, pruneEntries } from "./prune.ts";
@@ -20,40 +20,16 @@ import { type Casualty, type Completed, recoverSessions, type Survivor } from ".
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
 import type { RotationRule } from "./rotation.ts";
 import { probe, takeLock, unusable } from "./storage-access.ts";
-import {
-  closeSessionFiles,
-  createSessionFiles,
-  removeSessionFiles,
-  type SessionFiles,
-  type StagingOptions,
-} from "./session-files.ts";
+import { createSessionFiles, type SessionFiles, type StagingOptions } from "./session-files.ts";
+import { SessionRemovals } from "./session-removals.ts";
 import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import type { StagingCounters } from "./lazy-placement.ts";
-import type { ShardLevels } from "./staging.ts";
-import { type ReserveRule, reserveBytes, type StorageSpace } from "./space.ts";
+import { reserveBytes, type StorageSpace } from "./space.ts";
+import type { StorageOptions } from "./storage-options.ts";
 import { StorageRoot } from "./storage-root.ts";
-
-export interface StorageOptions {
-  readonly name: string;
-  /** Absolute; made if missing. */
-  readonly baseDir: string;
-  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
-  readonly established?: boolean;
-  /** Good archives kept per agent and backup entry; at least 1. */
-  readonly maxBackups: number;
-  readonly minAgeMs: number;
-  readonly reserve: ReserveRule;
-  /** Per session: out-of-order bytes kept in memory for the in-order hash. */
-  readonly pendingBytesMax: number;
-  /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
-  readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
-  /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
-  readonly buffer?: ChunkBuffer | undefined;
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
+import { Turns } from "./turns.ts";
+import { Verifications } from "./verifications.ts";
 
 /** Totals of the last committed session of an entry. */
 export interface CommittedTotals {
@@ -78,20 +54,23 @@ interface Opened {
   readonly root: StorageRoot;
   readonly lock: DiskLock;
   readonly commits: CommitLog;
+  readonly health: ArchiveHealth;
 }
 
 export class Storage {
   readonly name: string;
+  readonly verifications: Verifications;
   readonly #options: StorageOptions;
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
+  readonly #removals: SessionRemovals;
   readonly #turns: HashTurns;
   readonly #buffer: ChunkBuffer;
   readonly #staging: StagingOptions & { readonly counters: StagingCounters };
   /** `agent/backup` of the sessions that run here, or are being made. */
   readonly #busy = new Set<string>();
-  /** By agent, the last commit or rotation: entries of an agent share its directory, so they change it one after another. */
-  readonly #changes = new Map<string, Promise<unknown>>();
+  /** By agent: its entries share a directory, so commits and rotations change it one after another. Those of others need not wait. */
+  readonly #changes = new Turns();
 
   /** Sessions of an earlier start, until they are taken. */
   #left: readonly LeftSession[] = [];
@@ -102,10 +81,17 @@ export class Storage {
     this.name = options.name;
     this.#options = options;
     this.#opened = opened;
+    const { name, log, ended } = options;
+    this.#removals = new SessionRemovals({ root: opened.root, name, log, ended });
     this.#turns = new HashTurns(options.clock);
     this.#buffer = options.buffer ?? new ChunkBuffer({ bytesMax: 0, drainRatio: 0, clock: options.clock });
     // A session of an earlier start may be lazy where the storage no longer is: syncing each chunk is always right.
     this.#staging = { chunkFsync: true, ...options.staging, counters: { stagedChunks: 0, assembledBytes: 0 } };
+    const { root, commits, health } = opened;
+    this.verifications = new Verifications({
+      ...{ storage: options.name, root, commits, health, turns: this.#changes },
+      rotate: (entry) => this.#rotateNow(entry),
+    });
   }
 
   /**
@@ -118,15 +104,17 @@ export class Storage {
     const root = await StorageRoot.open(disk, baseDir, options.established ?? false).catch(failed);
     const lock = await takeLock(root, options.name).catch(failed);
     let commits: CommitLog | undefined;
+    let health: ArchiveHealth | undefined;
     try {
       await probe(root);
       commits = await CommitLog.open(root, log, clock.wall());
-      const storage = new Storage(options, { root, lock, commits });
+      health = await ArchiveHealth.open(root, clock, log);
+      const storage = new Storage(options, { root, lock, commits, health });
       await storage.#recover();
       return storage;
     } catch (error) {
       try {
-        await commits?.close();
+        await Promise.all([commits?.close(), health?.close()]);
       } finally {
         await lock.release();
       }
@@ -227,15 +215,21 @@ export class Storage {
     return disk.writable(baseDir).catch(unusable(`storage ${this.name}: ${baseDir} cannot be written`));
   }
 
+  /** Removes what is left of sessions that have ended, where that failed before. Never rejects; writes nothing when there is none. */
+  tidy(): Promise<void> {
+    return this.#removals.again();
+  }
+
   /** Gives the lock back. Sessions must have been committed or aborted before. */
   async close(): Promise<void> {
-    await Promise.all(this.#changes.values());
+    await this.#changes.idle();
     // Nobody took them: the next start finds them as this one did.
     for (const left of this.#left) await left.leave();
+    const { commits, health, lock } = this.#opened;
     try {
-      await this.#opened.commits.close();
+      await allOf([commits.close(), health.close()]);
     } finally {
-      await this.#opened.lock.release();
+      await lock.release();
     }
   }
 
@@ -284,7 +278,7 @@ export class Storage {
   #endings(head: JournalHead, files: SessionFiles): Pick<SessionParts, "discard" | "leave"> {
     const free = (): void => void this.#busy.delete(entryDirectory(head.agent, head.backup));
     return {
-      discard: () => this.#remove(head.session, files).finally(free),
+      discard: () => this.#removals.remove(head.session, files).finally(free),
       leave: () => this.#leave(head.session, files).finally(free),
     };
   }
@@ -293,7 +287,7 @@ export class Storage {
     const { root, commits } = this.#opened;
     const { log } = this.#options;
     const commit = (intent: CommitIntent): Promise<CommitAnswer> => this.#commit(intent, undefined);
-    const parts = { root, commits, log, staging: this.#staging, commit };
+    const parts = { root, commits, log, staging: this.#staging, removals: this.#removals, commit };
     const { survivors, casualties, completed } = await recoverSessions(parts);
     this.#casualties = casualties;
     this.#completed = completed;
@@ -319,71 +313,57 @@ export class Storage {
   }
 
   #rotate(entry: Entry, rule: RotationRule, dryRun: boolean): Promise<EntryRotation> {
-    const { root } = this.#opened;
+    const { root, commits, health } = this.#opened;
     const { clock, log } = this.#options;
     const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
-    return this.#change(entry.agent, () =>
-      rotateEntry(root, entry, { rule, nowWallMs: clock.wall(), dryRun, log }).catch(failed),
-    );
+    const standing = health.standing((archive) => commits.isPending(archive));
+    return this.#changes.run(entry.agent, async () => {
+      const options = { rule, nowWallMs: clock.wall(), dryRun, log, standing };
+      const rotation = await rotateEntry(root, entry, options).catch(failed);
+      if (!dryRun) health.forget(rotation.removed.map(({ archive }) => archive));
+      return rotation;
+    });
   }
 
   /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */
   async #commit(intent: CommitIntent, files: SessionFiles | undefined): Promise<CommitAnswer> {
     const { root, commits } = this.#opened;
     const { log, clock } = this.#options;
-    await this.#change(intent.agent, () => placeArchive(root, intent, log));
+    const verify = this.#options.verifyIntegrity === true ? "pending" : "none";
+    await this.#changes.run(intent.agent, () => placeArchive(root, intent, log));
     // The archive stands: nothing below may fail the session any more.
     try {
-      await commits.add(intent, Math.floor(clock.wall()));
+      await commits.add(intent, Math.floor(clock.wall()), verify);
       // A crash before this leaves the session's directory with the intent: the next start writes the record.
-      await this.#remove(intent.session, files);
+      await this.#removals.remove(intent.session, files);
     } catch (error) {
       // Without a record on the disk the directory stays, so that the next start can write it.
       log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
-      if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
+      if (files !== undefined) await this.#removals.close(files);
     }
-    const complained = (error: unknown): never[] => {
-      this.#complain(error);
-      return [];
-    };
-    const earlierBytes = await earlierSizes(root, intent).catch(complained);
+    const earlierBytes = await this.#complained(earlierSizes(root, intent));
     const earlier = earlierBytes.length > 0 ? { earlierBytes } : {};
-    const rotation = intent.holdRotation === true ? [] : this.rotate(intent.agent, intent.backup, { dryRun: false });
-    const removed = await Promise.resolve(rotation).catch(complained);
-    await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#complain(error));
+    const removed = intent.holdRotation === true ? [] : await this.#rotateNow(intent);
+    await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#removals.complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
-    return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed, ...earlier };
+    const { session, archive } = intent;
+    return { session, archive, bytes, sha256: fromHex(sha256), removed, verify, ...earlier };
   }
 
-  /** Closes and removes a session's files; what fails is logged and left for the next start. */
-  async #remove(session: string, files: SessionFiles | undefined): Promise<void> {
-    // A network disk may tell only now that it was full: all the more reason to remove what lies there.
-    if (files !== undefined) await closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
-    try {
-      await removeSessionFiles(this.#opened.root, session);
-    } catch (error) {
-      this.#complain(error);
-    }
+  /** What was removed; what fails is left for the next rotation. */
+  #rotateNow({ agent, backup }: Entry): Promise<string[]> {
+    return this.#complained(this.rotate(agent, backup, { dryRun: false }));
+  }
+
+  #complained<T>(list: Promise<T[]>): Promise<T[]> {
+    return list.catch((error: unknown) => {
+      this.#removals.complain(error);
+      return [];
+    });
   }
 
   /** Closes a session's files for the next start. Of a journal that failed that one could not tell what is on the disk. */
   #leave(session: string, files: SessionFiles): Promise<void> {
-    if (files.journal.broken) return this.#remove(session, files);
-    return closeSessionFiles(files).catch((problem: unknown) => this.#complain(problem));
-  }
-
-  #complain(error: unknown): void {
-    this.#options.log.error("the storage could not be tidied up", { storage: this.name, error: String(error) });
-  }
-
-  /** Runs one change of an agent's directories after another. Those of others need not wait for large files to be removed. */
-  #change<T>(agent: string, change: () => Promise<T>): Promise<T> {
-    const done = (this.#changes.get(agent) ?? Promise.resolve()).then(change);
-    const forget = (): void => {
-      if (this.#changes.get(agent) === settled) this.#changes.delete(agent);
-    };
-    const settled = done.then(forget, forget); // Whoever asked for the change hears how it went.
-    this.#changes.set(agent, settled);
-    return done;
+    return files.journal.broken ? this.#removals.remove(session, files) : this.#removals.close(files);
   }
 }

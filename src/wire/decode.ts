@@ -10,6 +10,7 @@ import { DIGEST_BYTES } from "#base/root-hash.ts";
 import type { ChunkTail } from "./encode.ts";
 import { FLAG_PUSH, FRAME_MAGIC, FRAME_TYPES, type FrameHeader, type FrameType } from "./frame.ts";
 import {
+  BYTES_PAYLOAD_BYTES_MAX,
   CHUNK_RAW_BYTES_MAX,
   CHUNK_TAIL_BYTES,
   DATA_PAYLOAD_BYTES_MAX,
@@ -51,6 +52,7 @@ export function decodeHeader(bytes: Uint8Array, at: number): FrameHeader {
     offset: offsetHigh * 2 ** 32 + view.getUint32(28),
   };
   if (type === "data") checkData(header, offsetHigh);
+  else if (type === "bytes") checkBytes(header, offsetHigh);
   else checkControl(header, PAYLOAD_BYTES_MAX[type]);
   return { ...header, file: header.file === 1 ? 1 : 0 };
 }
@@ -67,7 +69,7 @@ function checkMagic(view: DataView): void {
 }
 
 function checkData(header: RawHeader, offsetHigh: number): void {
-  const { length, offset } = header;
+  const { length } = header;
   if (length > DATA_PAYLOAD_BYTES_MAX) throw tooLarge(header, DATA_PAYLOAD_BYTES_MAX);
   if (length <= CHUNK_TAIL_BYTES) {
     throw new Failure(
@@ -79,18 +81,34 @@ function checkData(header: RawHeader, offsetHigh: number): void {
     throw new Failure("E_PROTOCOL", `data frame with flags 0x${hex(header.flags, 2)}`);
   if (header.slot >= SLOTS_MAX)
     throw new Failure("E_PROTOCOL", `data frame on slot ${header.slot}, expected below ${SLOTS_MAX}`);
-  if (header.file > 1) throw new Failure("E_PROTOCOL", `data frame of file ${header.file}, expected 0 or 1`);
+  checkPlace(header, offsetHigh);
+}
+
+function checkBytes(header: RawHeader, offsetHigh: number): void {
+  const { length } = header;
+  if (length > BYTES_PAYLOAD_BYTES_MAX) throw tooLarge(header, BYTES_PAYLOAD_BYTES_MAX);
+  if (length === 0) throw new Failure("E_PROTOCOL", "bytes frame without a payload");
+  checkZero(header, ["flags", "slot"]);
+  checkPlace(header, offsetHigh);
+}
+
+/** What is at a place in a file. */
+function checkPlace({ type, file, offset, length }: RawHeader, offsetHigh: number): void {
+  if (file > 1) throw new Failure("E_PROTOCOL", `${type} frame of file ${file}, expected 0 or 1`);
   if (offsetHigh > OFFSET_HIGH_MAX || !Number.isSafeInteger(offset + length)) {
-    throw new Failure("E_PROTOCOL", `data frame at an offset of 2^53 or more`);
+    throw new Failure("E_PROTOCOL", `${type} frame at an offset of 2^53 or more`);
   }
 }
 
 function checkControl(header: RawHeader, lengthMax: number): void {
-  const { type, length } = header;
-  if (length > lengthMax) throw tooLarge(header, lengthMax);
-  for (const field of ["flags", "slot", "file", "sequence", "offset"] as const) {
-    if (header[field] !== 0)
-      throw new Failure("E_PROTOCOL", `${type} frame with ${field} ${header[field]}, expected 0`);
+  if (header.length > lengthMax) throw tooLarge(header, lengthMax);
+  checkZero(header, ["flags", "slot", "file", "sequence", "offset"]);
+}
+
+function checkZero(header: RawHeader, fields: readonly ("flags" | "slot" | "file" | "sequence" | "offset")[]): void {
+  for (const field of fields) {
+    if (header[field] === 0) continue;
+    throw new Failure("E_PROTOCOL", `${header.type} frame with ${field} ${header[field]}, expected 0`);
   }
 }
 

@@ -31,6 +31,16 @@ export interface FrameHandlers {
   /** The next stored bytes, never empty; the view is valid only during the call. */
   dataBytes(bytes: Uint8Array): void;
   dataEnd(end: DataEnd): void;
+  /** Only where Bytes may come. */
+  readonly bytes?: BytesHandlers;
+}
+
+/** Frames of Bytes, on read connections; the same as of Data, but that nothing follows the bytes. */
+export interface BytesHandlers {
+  start(header: FrameHeader): void;
+  /** The next bytes, never empty; the view is valid only during the call. They may still turn out to be damaged. */
+  bytes(view: Uint8Array): void;
+  end(crcOk: boolean): void;
 }
 
 export interface FrameDecoderOptions {
@@ -42,7 +52,7 @@ export interface FrameDecoderOptions {
 }
 
 /** What the parser is in the middle of; `dead` after an error, `closed` after close() or the last frame. */
-type Step = "header" | "control" | "data" | "tail" | "dead" | "closed";
+type Step = "header" | "control" | "data" | "tail" | "bytes" | "dead" | "closed";
 
 export class FrameDecoder {
   readonly #handlers: FrameHandlers;
@@ -59,9 +69,9 @@ export class FrameDecoder {
   /** Bytes gathered of what the step gathers. */
   #gathered = 0;
   #header: FrameHeader | undefined;
-  /** Data: stored bytes still to come. */
+  /** Data, Bytes: bytes still to come, but for a tail. */
   #storedLeft = 0;
-  /** Data: CRC of the stored bytes so far. */
+  /** Data, Bytes: CRC of those that came. */
   #storedCrc = 0;
 
   constructor(options: FrameDecoderOptions) {
@@ -130,6 +140,8 @@ export class FrameDecoder {
         return this.#takeStored(bytes, at);
       case "tail":
         return this.#takeTail(bytes, at);
+      case "bytes":
+        return this.#takeBytes(bytes, at);
       case "closed":
       case "dead":
         return bytes.length;
@@ -150,6 +162,7 @@ export class FrameDecoder {
     }
     this.#header = header;
     if (header.type === "data") this.#beginData(header);
+    else if (header.type === "bytes") this.#beginBytes(header);
     else this.#beginControl(header);
     return next;
   }
@@ -167,7 +180,7 @@ export class FrameDecoder {
     const payload = this.#payload;
     const header = this.#takeHeaderUp();
     const crc = crc32(payload);
-    if (crc !== header.crc || header.type === "data" || header.type === "copy") {
+    if (crc !== header.crc || header.type === "data" || header.type === "copy" || header.type === "bytes") {
       throw new Failure("E_PROTOCOL", `${header.type} frame with a payload of CRC ${crc}, expected ${header.crc}`);
     }
     const message = decodeMessage(header.type, payload);
@@ -204,6 +217,32 @@ export class FrameDecoder {
     const crcOk = crc32(this.#scratch, storedCrc) === header.crc;
     this.#handlers.dataEnd(crcOk ? { crcOk, storedCrc, ...decodeChunkTail(this.#scratch, 0) } : { crcOk, storedCrc });
     return next;
+  }
+
+  #beginBytes(header: FrameHeader): void {
+    this.#storedLeft = header.length;
+    this.#storedCrc = 0;
+    this.#step = "bytes";
+    this.#bytes().start(header);
+  }
+
+  #takeBytes(bytes: Uint8Array, at: number): number {
+    const next = Math.min(bytes.length, at + this.#storedLeft);
+    const view = bytes.subarray(at, next);
+    this.#storedCrc = crc32(view, this.#storedCrc);
+    this.#storedLeft -= view.length;
+    this.#bytes().bytes(view);
+    // A handler may have closed.
+    if (this.#storedLeft > 0 || this.#step !== "bytes") return next;
+    const header = this.#takeHeaderUp();
+    this.#bytes().end(this.#storedCrc === header.crc);
+    return next;
+  }
+
+  #bytes(): BytesHandlers {
+    const { bytes } = this.#handlers;
+    assert(bytes !== undefined, `bytes were let in by state ${this.#state} where nobody takes them`);
+    return bytes;
   }
 
   /** The frame is complete: the next byte begins a header. */

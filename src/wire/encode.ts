@@ -9,6 +9,7 @@ import { CHUNK_KINDS, type ChunkKind, type FileNumber } from "#base/chunk.ts";
 import { DIGEST_BYTES } from "#base/root-hash.ts";
 import { FLAG_PUSH, FRAME_MAGIC, FRAME_TYPES, type FrameHeader } from "./frame.ts";
 import {
+  BYTES_PAYLOAD_BYTES_MAX,
   CHUNK_RAW_BYTES_MAX,
   CHUNK_STORED_BYTES_MAX,
   CHUNK_TAIL_BYTES,
@@ -127,4 +128,21 @@ export function encodeDataFrame(frame: DataFrame): { readonly head: Uint8Array; 
   };
   encodeHeader(header, head, 0);
   return { head, tail };
+}
+
+/** A Bytes frame but for its payload. */
+export interface BytesFrame {
+  /** The Read that it answers. */
+  readonly request: number;
+  readonly file: FileNumber;
+  readonly offset: number;
+}
+
+/** Writes the header of a Bytes frame before its payload, which stands in `into` from FRAME_HEADER_BYTES on. */
+export function encodeBytesHeader(frame: BytesFrame, into: Uint8Array): void {
+  const payload = into.subarray(FRAME_HEADER_BYTES);
+  assert(payload.length >= 1 && payload.length <= BYTES_PAYLOAD_BYTES_MAX, `bytes frame of ${payload.length} bytes`);
+  const { request: sequence, file, offset } = frame;
+  const fixed = { type: "bytes", flags: 0, slot: 0, generation: 0 } as const;
+  encodeHeader({ ...fixed, file, length: payload.length, sequence, crc: crc32(payload), offset }, into, 0);
 }

@@ -20,13 +20,23 @@ export const FRAME_TYPES = {
   finish: 0x0b,
   phase: 0x0c,
   committed: 0x0d,
+  verified: 0x1c,
   ended: 0x0e,
   disown: 0x0f,
   ping: 0x10,
   pong: 0x11,
   goodbye: 0x12,
   health: 0x13,
-} as const satisfies Record<MessageType | "data" | "copy", number>;
+  list: 0x14,
+  archives: 0x15,
+  open: 0x16,
+  opened: 0x17,
+  read: 0x18,
+  /** Bytes of an archive or its index, on a read connection. */
+  bytes: 0x19,
+  close: 0x1a,
+  failed: 0x1b,
+} as const satisfies Record<MessageType | "data" | "copy" | "bytes", number>;
 
 export type FrameType = keyof typeof FRAME_TYPES;
 
@@ -40,12 +50,12 @@ export interface FrameHeader {
   readonly file: FileNumber;
   /** Payload length in bytes. */
   readonly length: number;
-  /** Data: the chunk's sequence number in its file; else 0. */
+  /** Data: the chunk's sequence number in its file; Bytes: the request that they answer; else 0. */
   readonly sequence: number;
   /** Data: the slot's generation; else the session's, 0 before there is one. */
   readonly generation: number;
   /** CRC-32 of the payload. */
   readonly crc: number;
-  /** Data: the chunk's byte offset in its file; else 0. */
+  /** Data: the chunk's byte offset in its file; Bytes: where they stand in theirs; else 0. */
   readonly offset: number;
 }

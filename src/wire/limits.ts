@@ -39,6 +39,8 @@ export const PAYLOAD_BYTES_MAX = {
   phase: SMALL_PAYLOAD_BYTES_MAX,
   /** Names of archives that were removed. */
   committed: 64 * KiB,
+  /** One text. */
+  verified: 8 * KiB,
   ended: FAILURE_PAYLOAD_BYTES_MAX,
   disown: 4 * KiB,
   ping: SMALL_PAYLOAD_BYTES_MAX,
@@ -46,6 +48,15 @@ export const PAYLOAD_BYTES_MAX = {
   goodbye: SMALL_PAYLOAD_BYTES_MAX,
   /** HEALTH_STORAGES_MAX storages. */
   health: 64 * KiB,
+  list: SMALL_PAYLOAD_BYTES_MAX,
+  /** ARCHIVE_ROWS_MAX archives. */
+  archives: 64 * KiB,
+  /** Three names. */
+  open: KiB,
+  opened: SMALL_PAYLOAD_BYTES_MAX,
+  read: SMALL_PAYLOAD_BYTES_MAX,
+  close: SMALL_PAYLOAD_BYTES_MAX,
+  failed: FAILURE_PAYLOAD_BYTES_MAX,
 } as const;
 export const HELLO_TIMEOUT_MS = 10_000;
 /** From Welcome to Begin on the session connection of a new session. */
@@ -63,6 +74,20 @@ export const HOLD_REASON_CHARS_MAX = 200;
 /** Storages in one Health message, and what is said of each. */
 export const HEALTH_STORAGES_MAX = 100;
 export const HEALTH_REASON_CHARS_MAX = 120;
+
+/** Archives in one Archives message, and what is said of the damage of each. */
+export const ARCHIVE_ROWS_MAX = 64;
+export const ARCHIVE_DAMAGE_CHARS_MAX = 120;
+/** One Read: few requests fill a long line, and one takes not so long that a heartbeat waits for it. */
+export const READ_BYTES_MAX = MiB;
+/** One Bytes frame: what the server holds of an archive is a few of them. */
+export const BYTES_PAYLOAD_BYTES_MAX = 256 * KiB;
+/** Requests that may wait for their answer on one connection. */
+export const READ_REQUESTS_MAX = 64;
+/** Archives open at once on one connection: comparing two needs two. */
+export const READ_OPEN_MAX = 16;
+/** A read connection on which nothing was asked for so long is closed. */
+export const READ_IDLE_MS = 600_000;
 
 /** The server says something on every connection at least this often; the agent too. */
 export const HEARTBEAT_MS = 5_000;

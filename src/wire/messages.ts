@@ -6,6 +6,8 @@ import { z } from "zod";
 import { isName } from "#base/names.ts";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
 import {
+  ARCHIVE_DAMAGE_CHARS_MAX,
+  ARCHIVE_ROWS_MAX,
   CODE_CHARS_MAX,
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_REASON_CHARS_MAX,
@@ -13,6 +15,7 @@ import {
   HEALTH_STORAGES_MAX,
   LOST_CHUNKS_MAX,
   MESSAGE_TEXT_CHARS_MAX,
+  READ_BYTES_MAX,
   SACK_RANGES_MAX,
   SLOTS_MAX,
 } from "./limits.ts";
@@ -54,13 +57,10 @@ const welcome = z.object({
   slotGeneration: u32,
 });
 
-const refused = z.object({
-  code: text,
-  message: text,
-  hint: text,
-  retry: z.boolean(),
-  retryAfterMs: uint.optional(),
-});
+/** Refused, Ended, Failed and what Archives says of a storage. */
+const failureFields = { code: text, message: text, hint: text, retry: z.boolean(), retryAfterMs: uint.optional() };
+
+const refused = z.object(failureFields);
 
 const begin = z.object({
   backup: name,
@@ -132,7 +132,11 @@ const finish = z.object({
   problems: uint,
 });
 
-const phase = z.object({ phase: z.enum(["assembling", "hashing", "committing"]), done: uint, total: uint });
+const phase = z.object({
+  phase: z.enum(["assembling", "hashing", "committing", "verifying"]),
+  done: uint,
+  total: uint,
+});
 
 const committed = z.object({
   session: uuid,
@@ -141,18 +145,29 @@ const committed = z.object({
   sha256: digest,
   /** Archives that rotation removed for this one. */
   removed: z.array(text).max(1000),
+  /** The archive is read again from the disk now, and Verified follows. */
+  verify: z.literal("pending").optional(),
+});
+
+const verified = z.object({
+  session: uuid,
+  /** `unknown`: it was gone before, or cannot be read. */
+  result: z.enum(["ok", "damaged", "unknown"]),
+  /** What is damaged, or why nobody knows; empty when all is well. */
+  message: text,
 });
 
 const ended = z.object({
   session: uuid,
-  code: text,
-  message: text,
-  hint: text,
-  retry: z.boolean(),
-  retryAfterMs: uint.optional(),
+  ...failureFields,
 });
 
-const disown = z.object({ code: z.string().max(CODE_CHARS_MAX), message: z.string().max(DISOWN_TEXT_CHARS_MAX) });
+const disown = z.object({
+  code: z.string().max(CODE_CHARS_MAX),
+  message: z.string().max(DISOWN_TEXT_CHARS_MAX),
+  /** Instead of a Begin: the backup whose session, or place in line, this run gives up. */
+  backup: name.optional(),
+});
 
 const ping = z.object({
   id: u32,
@@ -185,7 +200,75 @@ const health = z.object({
   sessions: z.object({ running: uint, max: uint, waiting: uint }),
 });
 
-/** By frame type. Data and Copy carry bytes, not messages. */
+const list = z.object({
+  request: u32,
+  /** All unless told. */
+  storage: name.optional(),
+  backup: name.optional(),
+  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems. */
+  facts: z.boolean(),
+});
+
+/** `2026-02-12T02-00-00-123Z.tar.gz`: whether it is one is for the server to say. */
+const archiveName = z.string().max(64);
+
+const archives = z.object({
+  request: u32,
+  rows: z
+    .array(
+      z.object({
+        storage: name,
+        backup: name,
+        name: archiveName,
+        bytes: uint,
+        hasIndex: z.boolean(),
+        entries: uint.optional(),
+        rawBytes: uint.optional(),
+        durationMs: uint.optional(),
+        problems: uint.optional(),
+        sha256: digest.optional(),
+        /** What a verification found wrong with it. */
+        damage: z.string().max(ARCHIVE_DAMAGE_CHARS_MAX).optional(),
+      }),
+    )
+    .max(ARCHIVE_ROWS_MAX),
+  /** Why nothing is told of a storage; there are no rows then. */
+  failure: z.object(failureFields).optional(),
+  /** No more follow for this request. */
+  last: z.boolean(),
+});
+
+const open = z.object({ request: u32, storage: name, backup: name, name: archiveName, indexOnly: z.boolean() });
+
+const opened = z.object({
+  request: u32,
+  /** Missing when only the index was wanted. */
+  archiveBytes: uint.optional(),
+  /** Missing where there is no index. */
+  indexBytes: uint.optional(),
+});
+
+const read = z
+  .object({
+    request: u32,
+    /** The request that opened the archive. */
+    open: u32,
+    file: fileNumber,
+    offset: uint,
+    length: z.number().int().min(1).max(READ_BYTES_MAX),
+  })
+  .refine(({ offset, length }) => Number.isSafeInteger(offset + length), "ends at 2^53 or more");
+
+const close = z.object({ open: u32 });
+
+const failed = z.object({
+  request: u32,
+  ...failureFields,
+  /** Of the server's disk, where that is the reason: `EIO`. */
+  errno: z.string().max(CODE_CHARS_MAX).optional(),
+});
+
+/** By frame type. Data, Copy and Bytes carry bytes, not messages. */
 export const MESSAGES = {
   hello,
   welcome,
@@ -197,12 +280,20 @@ export const MESSAGES = {
   finish,
   phase,
   committed,
+  verified,
   ended,
   disown,
   ping,
   pong,
   goodbye,
   health,
+  list,
+  archives,
+  open,
+  opened,
+  read,
+  close,
+  failed,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

@@ -28,6 +28,7 @@ export type ReceiveState =
   | "server/stream"
   /** Hello asked for the health: the answer is on its way, and the connection ends with it. */
   | "server/health"
+  | "server/read"
   /** Hello was sent. */
   | "agent/welcome"
   /** Welcome came, the agent has not said how it goes on. */
@@ -37,6 +38,7 @@ export type ReceiveState =
   | "agent/session"
   | "agent/stream"
   | "agent/health"
+  | "agent/read"
   /** The last frame came: nothing more is expected. */
   | "closed";
 
@@ -65,9 +67,10 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       "server/finishing",
       "server/stream",
       "server/health",
+      "server/read",
     ],
   },
-  "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued" }, enters: [] },
+  "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued", disown: "closed" }, enters: [] },
   "server/queued": {
     takes: { ...alive("server/queued"), disown: "closed" },
     enters: ["server/session", "server/session-data"],
@@ -94,10 +97,21 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "server/health": { takes: { ...alive("server/health") }, enters: [] },
+  "server/read": {
+    takes: {
+      ...alive("server/read"),
+      list: "server/read",
+      open: "server/read",
+      read: "server/read",
+      close: "server/read",
+      goodbye: "closed",
+    },
+    enters: [],
+  },
   "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
   "agent/welcomed": {
     takes: { refused: "closed" },
-    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health"],
+    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health", "agent/read"],
   },
   "agent/admission": {
     takes: {
@@ -114,6 +128,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       sack: "agent/session",
       phase: "agent/session",
       committed: "agent/session",
+      verified: "agent/session",
       ended: "closed",
       refused: "closed",
     },
@@ -124,6 +139,17 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "agent/health": { takes: { ...alive("agent/health"), health: "closed", refused: "closed" }, enters: [] },
+  "agent/read": {
+    takes: {
+      ...alive("agent/read"),
+      archives: "agent/read",
+      opened: "agent/read",
+      bytes: "agent/read",
+      failed: "agent/read",
+      refused: "closed",
+    },
+    enters: [],
+  },
   closed: { takes: {}, enters: [] },
 };
 

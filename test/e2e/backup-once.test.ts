@@ -85,6 +85,7 @@ describe("--once --json", () => {
       rawBytes: 0,
       archiveBytes: 0,
       resentBytes: 0,
+      verify: "none",
       skipped: [],
       durationMs: failed?.durationMs ?? -1,
     });

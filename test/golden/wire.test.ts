@@ -8,7 +8,7 @@ import path from "node:path";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import { FrameRecorder } from "#test/support/wire-recorder.ts";
-import { encodeDataFrame, encodeMessage } from "#wire/encode.ts";
+import { encodeBytesHeader, encodeDataFrame, encodeMessage } from "#wire/encode.ts";
 import { FLAG_PUSH } from "#wire/frame.ts";
 import { MESSAGES, type MessageType } from "#wire/messages.ts";
 import { RECEIVE_STATES, type ReceiveState } from "#wire/states.ts";
@@ -54,13 +54,15 @@ function isMessageType(text: unknown): text is MessageType {
 const vectors = fs.readdirSync(DIR).sort().map(read);
 const messages = vectors.filter(({ facts }) => isMessageType(facts["type"]));
 const data = vectors.filter(({ facts }) => facts["type"] === "data");
+const bytes = vectors.filter(({ facts }) => facts["type"] === "bytes");
 const refused = vectors.filter(({ facts }) => facts["code"] !== undefined);
 
-test("there is a vector for every message, for Data, and every vector is of one of three kinds", () => {
+test("there is a vector for every message, for Data and Bytes, and every vector is of one of four kinds", () => {
   const types = new Set(messages.map(({ facts }) => facts["type"]));
   expect([...types].sort()).toEqual(Object.keys(MESSAGES).sort());
   expect(data.length).toBeGreaterThan(2);
-  expect(messages.length + data.length + refused.length).toBe(vectors.length);
+  expect(bytes.length).toBe(2);
+  expect(messages.length + data.length + bytes.length + refused.length).toBe(vectors.length);
 });
 
 describe("a control frame is decoded to the message it says and encoded to the same bytes", () => {
@@ -106,6 +108,27 @@ describe("a Data frame is handed through as it says and encoded to the same byte
       });
       expect(parts.head.toHex() + stored.toHex() + parts.tail.toHex()).toBe(bytes.toHex());
       expect(crc).toBe(new DataView(bytes.buffer).getUint32(20));
+    });
+  }
+});
+
+describe("a Bytes frame is handed through as it says and encoded to the same bytes", () => {
+  for (const { name, title, state, facts, bytes: frame } of bytes) {
+    test(`${name}: ${title}`, () => {
+      const recorder = new FrameRecorder(state);
+      recorder.decoder.push(frame);
+      const event = must(recorder.events[0], "event");
+      if (event.kind !== "bytes") throw new Error("not bytes");
+      expect(event.crcOk).toBe(facts["damaged"] !== true);
+      if (!event.crcOk) return;
+      const { type, crc, ...header } = event.header;
+      expect([type, crc]).toEqual(["bytes", new DataView(frame.buffer).getUint32(20)]);
+      expect(header as unknown).toEqual(facts["header"]);
+      expect(event.bytes).toBe(String(facts["bytes"]));
+      const again = Uint8Array.from(frame);
+      again.fill(0, 0, 32);
+      encodeBytesHeader({ request: header.sequence, file: header.file, offset: header.offset }, again);
+      expect(again.toHex()).toBe(frame.toHex());
     });
   }
 });

@@ -99,7 +99,8 @@ test("a line of the log with any damage is a commit, a rotation or nothing, and 
       const line = Buffer.from(must(lines[index], "line"));
       const parsed = parseCommitLine(mutate(line, mutations, line).toString());
       if (parsed === undefined) return;
-      const names = parsed.type === "commit" ? [parsed.intent.archive] : parsed.removed;
+      const names =
+        parsed.type === "commit" ? [parsed.intent.archive] : parsed.type === "rotated" ? parsed.removed : [];
       for (const name of names) expect(name).toMatch(/^[\w.-]+\/[\w.-]+\/\d{4}-[\dTZ-]+\.tar\.(gz|zst)$/);
       for (const name of names) expect(name.split("/")).not.toContain("..");
     }),

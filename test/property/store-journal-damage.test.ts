@@ -20,7 +20,7 @@ import {
 import { type JournalEnd, readJournal } from "#store/journal-reader.ts";
 import { parseHead, parseIntent } from "#store/records.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import type { StorageOptions } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import { anyMutation, inPlace, mutate } from "#test/support/mutations.ts";

@@ -6,6 +6,7 @@ import { Failure } from "#base/errors.ts";
 import { cutAt } from "#test/support/wire-arbitraries.ts";
 import { anySpoiling, type Capture, recordCaptures, spoil } from "#test/support/wire-captures.ts";
 import { FrameDecoder } from "#wire/decoder.ts";
+import { FRAME_TYPES } from "#wire/frame.ts";
 import { CHUNK_TAIL_BYTES, PAYLOAD_BYTES_MAX } from "#wire/limits.ts";
 import type { AnyMessage } from "#wire/messages.ts";
 import type { ReceiveState } from "#wire/states.ts";
@@ -23,7 +24,11 @@ interface Outcome {
 }
 
 /** Decodes as the owner of a connection would: it enters the states that its own words lead to. */
-function decode(pieces: readonly Uint8Array[], side: "server" | "agent"): Outcome {
+function decode(
+  pieces: readonly Uint8Array[],
+  side: "server" | "agent",
+  welcomed: ReceiveState = "agent/session",
+): Outcome {
   let messages = 0;
   let heldBytesMax = 0;
   let data = false;
@@ -32,13 +37,14 @@ function decode(pieces: readonly Uint8Array[], side: "server" | "agent"): Outcom
     handlers: {
       message: (message) => {
         messages += 1;
-        const next = nextState(message, decoder.state, data);
+        const next = nextState(message, decoder.state, data, welcomed);
         if (message.type === "begin") data = message.body.parallels === 0;
         if (next !== undefined) decoder.enter(next);
       },
       dataStart: () => undefined,
       dataBytes: () => undefined,
       dataEnd: () => undefined,
+      bytes: { start: () => undefined, bytes: () => undefined, end: () => undefined },
     },
   });
   try {
@@ -54,25 +60,40 @@ function decode(pieces: readonly Uint8Array[], side: "server" | "agent"): Outcom
   return { failure: undefined, messages, heldBytesMax };
 }
 
-function nextState(message: AnyMessage, state: ReceiveState, data: boolean): ReceiveState | undefined {
+/** Where the agent goes after its Welcome on this connection. */
+function afterWelcome({ up }: Capture): ReceiveState {
+  const types = new Set(up.map((frame) => frame[4]));
+  return types.has(FRAME_TYPES.list) ? "agent/read" : "agent/session";
+}
+
+function nextState(
+  message: AnyMessage,
+  state: ReceiveState,
+  data: boolean,
+  welcomed: ReceiveState,
+): ReceiveState | undefined {
   if (message.type === "hello") {
     const { role, session } = message.body;
     if (role === "stream") return "server/stream";
     if (role === "health") return "server/health";
+    if (role === "read") return "server/read";
     return session === undefined ? "server/begin" : "server/session";
   }
   // The agent answers what it hears when it is admitted: the server has entered the session by then.
   if (message.type === "begin") return message.body.parallels === 0 || data ? "server/session-data" : "server/session";
-  if (message.type === "welcome") return state === "agent/welcomed" ? "agent/session" : undefined;
+  if (message.type === "welcome") return state === "agent/welcomed" ? welcomed : undefined;
   return undefined;
 }
 
 describe("the recorded conversations", () => {
   test("are of every kind", () => {
     const types = new Set(captures.flatMap(({ up, down }) => [...up, ...down].map((frame) => frame[4])));
-    // Hello to Health, without Refused and Copy.
+    // Hello to Failed, without Refused, Copy and Verified.
     expect([...types].sort((a, b) => (a ?? 0) - (b ?? 0))).toEqual([
-      ...[0x01, 0x02, 0x04, 0x05, 0x06, 0x07, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13],
+      ...[
+        0x01, 0x02, 0x04, 0x05, 0x06, 0x07, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15,
+        0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b,
+      ],
     ]);
     expect(captures.length).toBeGreaterThanOrEqual(8);
   });
@@ -100,10 +121,11 @@ for (const side of ["server", "agent"] as const) {
         fc.array(anySpoiling, { minLength: 1, maxLength: 6 }),
         fc.array(fc.nat(), { maxLength: 20 }),
         (pick, spoilings, cuts) => {
-          const { up, down } = must(captures[pick % captures.length], "capture");
-          const strange = captures.flatMap((capture) => [...capture.down, ...capture.up]);
+          const capture = must(captures[pick % captures.length], "capture");
+          const { up, down } = capture;
+          const strange = captures.flatMap((other) => [...other.down, ...other.up]);
           const stream = spoil(side === "server" ? up : down, spoilings, strange);
-          const outcome = decode(cutAt(stream, cuts), side);
+          const outcome = decode(cutAt(stream, cuts), side, afterWelcome(capture));
           expect(outcome.heldBytesMax).toBeLessThanOrEqual(kept);
           failed[outcome.failure === undefined ? "no" : "yes"] += 1;
           if (outcome.failure === undefined) return;

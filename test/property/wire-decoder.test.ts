@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { Failure } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
 import { naiveFrames, plainText, sha256 } from "#test/support/naive-frames.ts";
-import { anyAnswers, anyStream, cutAt } from "#test/support/wire-arbitraries.ts";
+import { anyAnswers, anyReadAnswers, anyStream, cutAt } from "#test/support/wire-arbitraries.ts";
 import { type FrameEvent, FrameRecorder } from "#test/support/wire-recorder.ts";
 import { must } from "#base/assert.ts";
 import { FRAME_TYPES } from "#wire/frame.ts";
@@ -14,7 +14,14 @@ import { RECEIVE_STATES, type ReceiveState, stateAfterFrame } from "#wire/states
 
 const STATES = Object.keys(RECEIVE_STATES) as ReceiveState[];
 const anyState = fc.constantFrom(...STATES);
+/** What the streams below are said to. */
+const speaking = fc.constantFrom<ReceiveState>("agent/session", "agent/read", "server/stream");
 const cuts = fc.array(fc.nat(), { maxLength: 40 });
+const change = fc.record({
+  at: fc.nat(),
+  kind: fc.constantFrom("flip", "set", "insert", "delete", "cut"),
+  byte: fc.nat(255),
+});
 
 interface Run {
   readonly events: readonly string[];
@@ -43,6 +50,10 @@ function run(pieces: readonly Uint8Array[], state: ReceiveState): Run {
 function line(event: FrameEvent): string {
   const { header } = event;
   if (event.kind === "message") return `${header.type} ${header.generation} ${plainText(event.message.body)}`;
+  if (event.kind === "bytes") {
+    const place = `bytes ${header.file} ${header.sequence} ${header.generation} ${header.offset}`;
+    return event.crcOk ? `${place} ${sha256(Buffer.from(event.bytes, "hex"))}` : `${place} damaged`;
+  }
   const { flags, slot, file, sequence, generation, offset } = header;
   const place = `data ${flags} ${slot} ${file} ${sequence} ${generation} ${offset} ${sha256(Buffer.from(event.stored, "hex"))}`;
   if (event.tail === undefined) return `${place} damaged`;
@@ -76,8 +87,7 @@ describe("the frame decoder", () => {
 
   test("gives the same events byte by byte", () => {
     fc.assert(
-      fc.property(fc.oneof(anyStream, anyAnswers), fc.boolean(), (stream, agent) => {
-        const state = agent ? "agent/session" : "server/stream";
+      fc.property(fc.oneof(anyStream, anyAnswers, anyReadAnswers), speaking, (stream, state) => {
         isSame(
           run(
             Array.from(stream, (byte) => Uint8Array.of(byte)),
@@ -88,6 +98,16 @@ describe("the frame decoder", () => {
         );
       }),
       { numRuns: 40 },
+    );
+  });
+
+  test("meets the answers on a read connection, whole or with anything changed in them, as the slow way does", () => {
+    fc.assert(
+      fc.property(anyReadAnswers, fc.array(change, { maxLength: 3 }), cuts, (stream, changes, places) => {
+        const changed = changes.reduce(applyChange, stream);
+        isSame(run(cutAt(changed, places), "agent/read"), changed, "agent/read");
+      }),
+      { numRuns: 300 },
     );
   });
 
@@ -104,11 +124,6 @@ describe("the frame decoder", () => {
   });
 
   test("meets a stream with anything changed in it as the slow way does: same events before, only Failures", () => {
-    const change = fc.record({
-      at: fc.nat(),
-      kind: fc.constantFrom("flip", "set", "insert", "delete", "cut"),
-      byte: fc.nat(255),
-    });
     fc.assert(
       fc.property(anyStream, fc.array(change, { minLength: 1, maxLength: 3 }), cuts, (stream, changes, places) => {
         const changed = changes.reduce(applyChange, stream);

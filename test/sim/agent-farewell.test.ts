@@ -102,25 +102,21 @@ describe("an interruption", () => {
     expect(run.server.dialled).toBe(1);
   });
 
-  for (const answer of ["admitted", "queued"] as const) {
-    test(`after the connection broke with Begin unanswered gives up what the server may have begun (${answer})`, async () => {
-      let begun = 0;
-      const run = steadyRun({
-        plan: (plan) => ({ ...plan, retry: { ...plan.retry, initialDelayMs: 60_000 } }),
-        script: (link, arrived) => {
-          if (arrived.type !== "begin") return false;
-          begun += 1;
-          if (begun === 1) link.pipe.cut();
-          else if (answer === "queued") link.send("queued", { position: 1 });
-          return begun === 1 || answer === "queued";
-        },
-      });
-      await run.advance(1000);
-      expect(await interrupted(run, 10)).toEqual({ disowned: 1, sessions: [undefined] });
-      expect(begun).toBe(2);
-      expect(run.producers).toEqual([]);
+  test("after the connection broke with Begin unanswered gives up what the server may have begun, and begins nothing", async () => {
+    const run = steadyRun({
+      plan: (plan) => ({ ...plan, retry: { ...plan.retry, initialDelayMs: 60_000 } }),
+      script: (link, arrived) => {
+        if (arrived.type !== "begin") return false;
+        link.pipe.cut();
+        return true;
+      },
     });
-  }
+    await run.advance(1000);
+    expect(await interrupted(run, 10)).toEqual({ disowned: 1, sessions: [undefined] });
+    expect(run.server.links.map((link) => link.count("begin"))).toEqual([1, 0]);
+    expect(run.server.links[1]?.received.at(-1)?.body).toMatchObject({ code: "E_INTERRUPTED", backup: "home" });
+    expect(run.producers).toEqual([]);
+  });
 
   test("after a refusal, while it waits to ask again, leaves nothing to tell", async () => {
     const run = steadyRun({

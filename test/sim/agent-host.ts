@@ -226,6 +226,7 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
       giveUpAfterMs: options.giveUpAfterMs,
     },
     workers: 1,
+    waitVerify: options.verifyIntegrity ?? false,
   };
 }
 

@@ -16,9 +16,14 @@ export interface ArchiveCheckOptions {
   readonly disk: () => MemoryDisk;
   readonly baseDir: string;
   readonly maxBackups: number;
+  /** Every archive is verified after its commit. */
+  readonly verifyIntegrity: boolean;
+  /** A read may fail. */
+  readonly unreadable: boolean;
 }
 
 const ARCHIVE = /^[\dTZ-]+\.tar\.(gz|zst)$/;
+const MARK = /^[\dTZ-]+\.tar\.(gz|zst)\.damaged$/;
 const COMPANION = /^[\dTZ-]+(\.tar\.(gz|zst)\.sha256|\.idx)$/;
 
 /** Calls that change something at their path. */
@@ -58,6 +63,9 @@ export class ArchiveChecks {
         const session = this.#inspectArchive(path, how.bytes);
         // Also one that a recovery committed without a word to anybody.
         if (session !== undefined && how.settled) witness.checkedCommit(session);
+        if (how.settled && how.bytes) this.#inspectVerified(path);
+      } else if (MARK.test(name)) {
+        this.#inspectMark(path);
       } else if (!COMPANION.test(name) || typeof content === "string") {
         witness.broken(`a stranger in the storage: ${path}`);
       }
@@ -82,8 +90,9 @@ export class ArchiveChecks {
     const sessions = this.#sessionsOf(path.slice(0, path.lastIndexOf("/")));
     if (sessions.find((session) => session.archive === path)?.committed !== true) return;
     const newer = sessions.filter((session) => session.archive > path && this.#stands(session, "durable"));
-    if (newer.length < maxBackups)
-      witness.broken(`${path} is removed while ${newer.length} newer archives stand, expected ${maxBackups}`);
+    const good = newer.filter(({ archive }) => !this.#isMarked(archive));
+    if (good.length < maxBackups)
+      witness.broken(`${path} is removed while ${good.length} newer good archives stand, expected ${maxBackups}`);
   }
 
   /** What was committed stands, unless `max_backups` newer ones do. */
@@ -96,6 +105,31 @@ export class ArchiveChecks {
         witness.broken(`${session.archive} was committed and is gone (${view}), ${newer} newer ones stand`);
       }
     }
+  }
+
+  #isMarked(archive: string): boolean {
+    return this.#options.disk().content(`${this.#options.baseDir}/${archive}.damaged`, "now") !== undefined;
+  }
+
+  /** Only an archive that stands is marked, and only when something happened to it. */
+  #inspectMark(path: string): void {
+    const { witness, spoils, disk, baseDir, verifyIntegrity, unreadable } = this.#options;
+    const archive = disk().content(`${baseDir}/${path.slice(0, -".damaged".length)}`, "now");
+    if (!verifyIntegrity) witness.broken(`${path}, and nobody verifies`);
+    else if (archive === undefined) witness.broken(`${path} marks nothing`);
+    else if (!unreadable && !spoils.has(archive.id)) witness.broken(`${path} marks an archive that is whole`);
+  }
+
+  /** After its verification an archive that is not what was made is marked. */
+  #inspectVerified(path: string): void {
+    const { witness, disk, baseDir, verifyIntegrity } = this.#options;
+    if (!verifyIntegrity || this.#isMarked(path)) return;
+    const made = [...witness.sessions.values()]
+      .find((one) => one.archive === path && one.committed)
+      ?.production?.bytes(0);
+    const found = disk().content(`${baseDir}/${path}`, "now")?.bytes;
+    if (made !== undefined && found !== undefined && Buffer.compare(made, found) !== 0)
+      witness.broken(`${path} is damaged, and its verification did not find it`);
   }
 
   #sessionsOf(entry: string): SessionFacts[] {

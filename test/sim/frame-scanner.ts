@@ -61,7 +61,7 @@ export class FrameScanner {
 
   #complete(header: FrameHeader, end: number): void {
     this.#header = undefined;
-    if (header.type === "data" || header.type === "copy") return;
+    if (header.type === "data" || header.type === "copy" || header.type === "bytes") return;
     this.#events.message(decodeMessage(header.type, this.#control), end, header);
   }
 }

@@ -7,10 +7,13 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { must } from "#base/assert.ts";
 import { isErrorCode } from "#base/catalogue.ts";
+import { toFailure } from "#base/errors.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
 import { runBackup } from "#agent/backup-run.ts";
+import { RemoteDiskError } from "#agent/read-link.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { agentParts, agentPlan, MadeUpProducer, SimNetwork } from "#test/support/agent-world.ts";
+import { ARCHIVE, plant, readStock, rowOf, someBytes } from "#test/support/read-kit.ts";
 import { scriptPipe } from "#test/support/script-pipe.ts";
 import { ServerWorld } from "#test/support/server-world.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
@@ -161,6 +164,43 @@ describe("an agent", () => {
         await world.close();
       }),
       { numRuns: 250 },
+    );
+  });
+});
+
+const bytes = someBytes(300_000);
+
+describe("an agent that reads its archives", () => {
+  test("over a connection that is spoiled, either way, ends with what it asked for or a failure of the catalogue, and leaves nothing", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.boolean(), liveFault, async (up, fault) => {
+        const world = await ServerWorld.start();
+        await world.wait(plant(world.disk, `web-1/home/${ARCHIVE}`, bytes));
+        const dialer = new SpoilingDialer(new SimNetwork(world), { ...fault, index: 0, way: up ? "up" : "down" });
+        const { stock } = readStock(world.clock, dialer, { giveUpAfterMs: 60_000 });
+        const errors: unknown[] = [];
+        try {
+          const { rows } = await world.clock.until(stock.list({ facts: true }), HOUR_MS);
+          const opened = await world.clock.until(stock.open(rows[0] ?? rowOf()), HOUR_MS);
+          const size = Math.min(opened.archive.size, bytes.length);
+          for (let at = 0; at < size; at += 50_000) {
+            const into = new Uint8Array(Math.min(50_000, size - at));
+            await world.clock.until(opened.archive.read(into, at), HOUR_MS);
+          }
+          await opened.close();
+        } catch (error) {
+          errors.push(error);
+        }
+        await stock.close();
+        await world.clock.advance(60_000);
+        for (const error of errors) {
+          expect(error instanceof RemoteDiskError || isErrorCode(toFailure(error).code)).toBe(true);
+          expect(toFailure(error).code === "E_INTERNAL" && !(error instanceof RemoteDiskError)).toBe(false);
+        }
+        expectNoBug(world.logged);
+        await world.close();
+      }),
+      { numRuns: 100 },
     );
   });
 });

@@ -114,6 +114,7 @@ export interface SimOptions {
     | { readonly mode: "eager" }
     | { readonly mode: "lazy"; readonly shardLevels: 1 | 2; readonly chunkFsync: boolean; readonly batchBytes: number };
   readonly chunkBufferBytes: number;
+  readonly verifyIntegrity?: boolean;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -229,6 +230,7 @@ function drawAny(chance: Chance): SimOptions {
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
     chunkBufferBytes: 0,
+    ...(chance.fork("verify").happens(0.3) ? { verifyIntegrity: true } : {}),
     retry: {
       maxAttempts: chance.int(1, 5),
       initialDelayMs: chance.pick([100, 1_000]),

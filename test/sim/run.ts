@@ -95,6 +95,10 @@ function finish(world: World): void {
   server.start();
   clock.run(() => broken() || server.running?.ready === true, clock.now() + STOP_MS);
   if (broken()) return;
+  const verified = (): boolean => server.running?.server?.view().verifyingCount === 0;
+  if (!clock.run(() => broken() || verified(), clock.now() + STOP_MS))
+    witness.broken(`archives were not verified ${STOP_MS} ms after the last start`);
+  if (broken()) return;
   checks.inspect({ bytes: true, settled: true });
   stop();
 }
@@ -113,9 +117,12 @@ function checkEnd(world: World, options: SimOptions): void {
       witness.broken(`session ${name} is over and has left files behind`);
   }
   for (const entry of new Set([...witness.sessions.values()].map((session) => session.entry))) {
-    const archives = disk.names(`${BASE_DIR}/${entry}`, "now").filter((name) => /\.tar\.(gz|zst)$/.test(name));
+    const names = disk.names(`${BASE_DIR}/${entry}`, "now");
+    // One that its disk could not read once does not count, and goes when enough good ones are newer.
+    const marked = (name: string): boolean => names.includes(`${name}.damaged`);
+    const archives = names.filter((name) => /\.tar\.(gz|zst)$/.test(name) && !marked(name));
     if (archives.length > options.maxBackups)
       witness.broken(`${archives.length} archives of ${entry} are left, max_backups is ${options.maxBackups}`);
-    if (archives.length === 0) witness.broken(`no archive of ${entry} is left`);
+    if (archives.length === 0) witness.broken(`no good archive of ${entry} is left`);
   }
 }

@@ -7,12 +7,16 @@ import { MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { SessionStore } from "#store/session-store.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
-import { Storage, type StorageOptions } from "#store/storage.ts";
+import { Storage } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import type { DiskEvent } from "#test/support/memory-file.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
+import { compareSum } from "#test/support/verify-kit.ts";
 import type { Chance } from "./chance.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimOptions } from "./options.ts";
@@ -165,6 +169,7 @@ export class ServerHost {
     const { process, disk, stores } = running;
     const log = this.#log(process);
     const knownStorages = await KnownStorages.open(disk, STATE_DIR, log);
+    const ended = await EndedSessions.open(disk, STATE_DIR, log);
     const server = new Server({
       config: {
         server: {
@@ -188,11 +193,13 @@ export class ServerHost {
       software: "nbackup-server 0.0.0",
       knownStorages,
       openStorage: async (config, established) => {
-        const storage = await openStorage(config, established, { disk, clock: process.clock, log }, options);
+        const storage = await openStorage(config, established, { disk, clock: process.clock, log, ended }, options);
         if (process.isAlive) opened();
         return watchStores(storage, stores);
       },
+      openStock: (config) => new StorageStock(disk, [config]),
       diskKey: () => Promise.resolve("the only disk"),
+      verifyArchive: compareSum,
     });
     running.server = server;
     await server.start();
@@ -231,20 +238,22 @@ function storageConfig(options: SimOptions): StorageConfig {
       chunkShardLevels: options.assembler.mode === "lazy" ? options.assembler.shardLevels : 1,
       chunkFsync: options.assembler.mode === "lazy" && options.assembler.chunkFsync,
     },
-    verifyIntegrity: false,
+    allowAgentRestore: true,
+    verifyIntegrity: options.verifyIntegrity ?? false,
+    scrubEveryMs: 0,
   };
 }
 
 function openStorage(
   config: StorageConfig,
   established: boolean,
-  parts: Pick<StorageOptions, "disk" | "clock" | "log">,
+  parts: Pick<StorageOptions, "disk" | "clock" | "log" | "ended">,
   options: SimOptions,
 ): Promise<Storage> {
   const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
   const lazy = options.assembler.mode === "lazy" ? options.assembler : undefined;
   return Storage.open({
-    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, ...parts },
+    ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, verifyIntegrity: config.verifyIntegrity, ...parts },
     staging: lazy,
     pendingBytesMax: assembler.pendingMemBytesMax,
   });

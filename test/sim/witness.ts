@@ -5,10 +5,12 @@
  */
 import { must } from "#base/assert.ts";
 import type { FileNumber } from "#base/chunk.ts";
+import type { Clock } from "#base/clock.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { BackupResult } from "#agent/result.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { MemoryDisk } from "#test/support/memory-disk.ts";
+import { KeptPlaces } from "./kept-places.ts";
 import type { SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
 import type { Spoils } from "./spoils.ts";
@@ -46,6 +48,7 @@ export interface LinkFacts {
 }
 
 export interface WitnessOptions {
+  readonly clock: Clock;
   readonly trace: Trace;
   readonly spoils: Spoils;
   readonly baseDir: string;
@@ -69,6 +72,7 @@ export class Witness {
   /** By process and entry: the session that was admitted last. */
   #starts = 0;
   readonly #admitted = new Map<string, SessionFacts>();
+  readonly #places = new KeptPlaces();
 
   constructor(options: WitnessOptions) {
     this.#options = options;
@@ -96,6 +100,7 @@ export class Witness {
     else if (message.type === "sack") this.#onSack(link, message.body);
     else if (message.type === "committed") this.#onCommitted(message.body);
     else if (message.type === "refused") this.#onRefused(link, message.body);
+    else if (message.type === "welcome" && link.session !== undefined) this.#places.returned(link.session);
   }
 
   /** An agent's process made a producer, in the turn in which Admitted reached it. */
@@ -115,11 +120,13 @@ export class Witness {
       if (other !== undefined && !this.#diedEnding(other))
         this.broken(`session ${id} of ${entry} begins while ${other} runs`);
       this.#running.set(entry, id);
+    } else if (kind === "session.recovered") {
+      this.#places.recovered(id, this.#options.clock.now());
     } else if (kind === "session.ended" || kind === "session.committed") {
       if (this.#running.get(entry) === id) this.#running.delete(entry);
       const session = this.sessions.get(id);
       if (session === undefined) return;
-      if (kind === "session.ended") session.ended = String(fields["code"]);
+      if (kind === "session.ended") this.#onEnded(session, String(fields["code"]));
       else this.#checkCommit(session, String(fields["sha256"]), Number(fields["archiveBytes"]));
     }
   }
@@ -167,6 +174,12 @@ export class Witness {
       this.broken(`session ${session.id} was committed before all was read`);
   }
 
+  #onEnded(session: SessionFacts, code: string): void {
+    session.ended = code;
+    if (code === "E_SUPERSEDED")
+      this.#places.superseded(session.id, session.entry, session.client, this.#options.clock.now());
+  }
+
   #onAdmitted(link: LinkFacts, body: Message<"admitted">): void {
     const { session: id, archive } = body;
     link.session = id;
@@ -189,6 +202,8 @@ export class Witness {
     if (this.sessions.has(id)) this.broken(`session ${id} was admitted twice`);
     this.sessions.set(id, session);
     this.#admitted.set(`${link.client.name} ${session.entry}`, session);
+    const wrong = this.#places.admitted(session.entry, link.client);
+    if (wrong !== undefined) this.broken(wrong);
   }
 
   #onSack(link: LinkFacts, sack: Message<"sack">): void {

@@ -66,7 +66,7 @@ export class World {
     const shared = { clock, trace: this.trace, options, spoils: this.#spoils };
     const disk = () => this.server.disk;
     this.witness = new Witness({
-      ...{ trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
+      ...{ clock, trace: this.trace, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       eager: options.assembler.mode === "eager",
       survivesRestart: SURVIVES_RESTART,
     });
@@ -74,6 +74,8 @@ export class World {
     this.checks = new ArchiveChecks({
       ...{ witness, spoils: this.#spoils, baseDir: BASE_DIR, disk },
       maxBackups: options.maxBackups,
+      verifyIntegrity: options.verifyIntegrity ?? false,
+      unreadable: options.faults.eioCalls !== undefined,
     });
     const chance = (purpose: string): Chance => this.#chance.fork(purpose);
     const network = () => this.network;

@@ -11,7 +11,7 @@ import { MiB } from "#base/units.ts";
 import type { BackupDeps, BackupPlan } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink, ReadProgress } from "#agent/producer.ts";
 import type { Connection, Dialer } from "#net/connection.ts";
-import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
+import { type ScriptLine, type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom } from "./seeded-random.ts";
 import type { ServerWorld } from "./server-world.ts";
 import type { SimClock } from "./sim-clock.ts";
@@ -30,6 +30,8 @@ export class SimNetwork implements Dialer {
   #open: { readonly pipe: ScriptPipe; alive: boolean }[] = [];
   #ports = 50_000;
   down = false;
+  /** Of connections made from now on. */
+  line: ScriptLine = {};
   dialled = 0;
 
   constructor(world: ServerWorld, commonName = "web-1") {
@@ -42,7 +44,7 @@ export class SimNetwork implements Dialer {
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
     this.#ports += 1;
     const peer = { commonName: this.#commonName, fingerprint: "00".repeat(32), notAfterMs: 4e12, serial: "01" };
-    const pipe = scriptPipe(this.world.clock, `192.0.2.7:${this.#ports}`, () => peer);
+    const pipe = scriptPipe(this.world.clock, `192.0.2.7:${this.#ports}`, () => peer, this.line);
     this.world.server.accept(pipe.server);
     this.#open.push({ pipe, alive: true });
     return Promise.resolve(pipe.client);
@@ -158,6 +160,7 @@ export interface PlanFields {
   readonly windowBytes?: number;
   readonly limitBytesPerSecond?: number;
   readonly giveUpAfterMs?: number;
+  readonly waitVerify?: boolean;
 }
 
 export function agentPlan(fields: PlanFields = {}): BackupPlan {
@@ -188,6 +191,7 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       giveUpAfterMs: fields.giveUpAfterMs ?? 86_400_000,
     },
     workers: 2,
+    waitVerify: fields.waitVerify ?? false,
   };
 }
 

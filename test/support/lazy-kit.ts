@@ -9,7 +9,7 @@ import { readJournal } from "#store/journal-reader.ts";
 import type { StagingCounters } from "#store/lazy-placement.ts";
 import { type JournalHead, parseHead } from "#store/records.ts";
 import { closeSessionFiles, openSessionFiles, sessionPaths } from "#store/session-files.ts";
-import type { StorageOptions } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { StorageRoot } from "#store/storage-root.ts";
 import type { MemoryDisk } from "./memory-disk.ts";
 import { SESSION_A } from "./store-kit.ts";

@@ -7,7 +7,12 @@ import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
 import { CHUNK_KINDS } from "#base/chunk.ts";
 import { FRAME_TYPES } from "#wire/frame.ts";
-import { CHUNK_RAW_BYTES_MAX, CHUNK_STORED_BYTES_MAX, PAYLOAD_BYTES_MAX } from "#wire/limits.ts";
+import {
+  BYTES_PAYLOAD_BYTES_MAX,
+  CHUNK_RAW_BYTES_MAX,
+  CHUNK_STORED_BYTES_MAX,
+  PAYLOAD_BYTES_MAX,
+} from "#wire/limits.ts";
 import { MESSAGES, type MessageType } from "#wire/messages.ts";
 import { RECEIVE_STATES, type ReceiveState } from "#wire/states.ts";
 
@@ -45,7 +50,7 @@ export function naiveFrames(stream: Uint8Array, first: ReceiveState): NaiveResul
     if (frame === undefined || next === undefined) return { events, broken: true };
     if (buffer.length - at - 32 < frame.length) break;
     const payload = buffer.subarray(at + 32, at + 32 + frame.length);
-    const event = frame.type === "data" ? naiveData(frame, payload) : naiveMessage(frame, payload);
+    const event = naiveEvent(frame, payload);
     if (event === undefined) return { events, broken: true };
     events.push(event);
     state = next;
@@ -60,7 +65,7 @@ function naiveHeader(h: Buffer) {
   if (h.toString("latin1", 0, 4) !== "nbk\x01") return undefined;
   const entry = Object.entries(FRAME_TYPES).find(([, number]) => number === h[4]);
   if (entry === undefined || entry[0] === "copy") return undefined;
-  const type = entry[0] as MessageType | "data";
+  const type = entry[0] as MessageType | "data" | "bytes";
   const [flags, slot, file, length] = [h[5] ?? 0, h[6] ?? 0, h[7] ?? 0, h.readUInt32BE(8)];
   const [sequence, generation, crc, offset] = [
     h.readUInt32BE(12),
@@ -73,9 +78,22 @@ function naiveHeader(h: Buffer) {
     const good = flags < 2 && slot < 255 && file < 2 && length > 40 && length <= CHUNK_STORED_BYTES_MAX + 40;
     return good && offset + BigInt(length) < 2n ** 53n ? header : undefined;
   }
+  if (type === "bytes") {
+    const good = flags === 0 && slot === 0 && file < 2 && length > 0 && length <= BYTES_PAYLOAD_BYTES_MAX;
+    return good && offset + BigInt(length) < 2n ** 53n ? header : undefined;
+  }
   const lengthMax = PAYLOAD_BYTES_MAX[type];
   const zero = flags === 0 && slot === 0 && file === 0 && sequence === 0 && offset === 0n;
   return zero && length > 0 && length <= lengthMax ? header : undefined;
+}
+
+function naiveEvent(h: NaiveHeader, payload: Buffer): NaiveEvent | undefined {
+  if (h.type === "data") return naiveData(h, payload);
+  if (h.type === "bytes") {
+    const place = `bytes ${h.file} ${h.sequence} ${h.generation} ${h.offset}`;
+    return crcBitByBit(payload) === h.crc ? `${place} ${sha256(payload)}` : `${place} damaged`;
+  }
+  return naiveMessage(h, payload);
 }
 
 function naiveData(h: NaiveHeader, payload: Buffer): NaiveEvent | undefined {
@@ -90,7 +108,7 @@ function naiveData(h: NaiveHeader, payload: Buffer): NaiveEvent | undefined {
 }
 
 function naiveMessage(h: NaiveHeader, payload: Buffer): NaiveEvent | undefined {
-  if (h.type === "data" || crcBitByBit(payload) !== h.crc) return undefined;
+  if (h.type === "data" || h.type === "bytes" || crcBitByBit(payload) !== h.crc) return undefined;
   const parsed = MESSAGES[h.type].safeParse(unpacked(Uint8Array.from(payload)));
   return parsed.success ? `${h.type} ${h.generation} ${plainText(parsed.data)}` : undefined;
 }

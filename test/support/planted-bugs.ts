@@ -62,6 +62,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: "return session.agent === claim.agent && session.run === claim.run;",
     replace: "return session.agent === claim.agent;",
   },
+  {
+    name: "a start of the server gives the places of its sessions to whoever comes first",
+    file: "src/server/absence.ts",
+    find: "if (ofRestart) this.#reservedUntilMs =",
+    replace: "if (ofRestart && this.#timer === undefined) this.#reservedUntilMs =",
+  },
 ];
 
 const ROOT = path.dirname(path.dirname(import.meta.dir));

@@ -86,7 +86,8 @@ export class RawClient {
     while (this.#received.length - at >= FRAME_HEADER_BYTES) {
       const header = decodeHeader(this.#received, at);
       const end = at + FRAME_HEADER_BYTES + header.length;
-      if (this.#received.length < end || header.type === "data" || header.type === "copy") break;
+      if (this.#received.length < end || header.type === "data" || header.type === "copy" || header.type === "bytes")
+        break;
       messages.push(decodeMessage(header.type, this.#received.subarray(at + FRAME_HEADER_BYTES, end)));
       at = end;
     }

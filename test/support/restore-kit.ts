@@ -48,7 +48,7 @@ export function restoreTar(
     overwrite: "always",
     stripComponents: 0,
     dryRun: false,
-    mayDelete: undefined,
+    deletion: undefined,
     metadata: OWN_METADATA,
     temporaryName: ".nbackup-test.tmp",
     startedSeconds: Math.floor(Date.now() / 1000) - 1,

@@ -37,6 +37,13 @@ type Waiter = () => void;
 export class ScriptLink {
   /** Every message received, in order. */
   readonly received: AnyMessage[] = [];
+  /** Every Bytes frame received, in order. */
+  readonly bytes: {
+    readonly request: number;
+    readonly file: FileNumber;
+    readonly offset: number;
+    readonly payload: Uint8Array;
+  }[] = [];
   /** Generation in the header of each. */
   readonly generations: number[] = [];
   /** Data stops being read by the server: how much of what was sent it has not taken. */
@@ -153,6 +160,11 @@ export class ScriptLink {
       if (header.type === "data" || header.type === "copy") throw new Error(`the server sent ${header.type}`);
       const payload = this.#buffer.subarray(FRAME_HEADER_BYTES, end);
       if (crc32(payload) !== header.crc) throw new Error("the server sent a frame with a wrong CRC");
+      if (header.type === "bytes") {
+        this.bytes.push({ request: header.sequence, file: header.file, offset: header.offset, payload });
+        this.#buffer = this.#buffer.subarray(end);
+        continue;
+      }
       const message = decodeMessage(header.type, payload);
       this.#buffer = this.#buffer.subarray(end);
       this.received.push(message);

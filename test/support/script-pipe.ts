@@ -18,8 +18,14 @@ export interface ScriptPipe {
   freeze(): void;
 }
 
-export function scriptPipe(clock: Clock, address: string, peer: () => PeerIdentity): ScriptPipe {
-  const link = memoryLink({ clock, clientAddress: address, clientIdentity: peer });
+/** `latencyMs` one way, and how many bytes may be on their way at once. */
+export interface ScriptLine {
+  readonly latencyMs?: number;
+  readonly bufferBytes?: number;
+}
+
+export function scriptPipe(clock: Clock, address: string, peer: () => PeerIdentity, line: ScriptLine = {}): ScriptPipe {
+  const link = memoryLink({ clock, clientAddress: address, clientIdentity: peer, ...line });
   return {
     client: link.client,
     server: link.server,

@@ -49,7 +49,13 @@ export class ServedLink {
             this.hello = message.body;
             const { role, session } = message.body;
             decoder.enter(
-              role === "stream" ? "server/stream" : session === undefined ? "server/begin" : "server/session-data",
+              role === "read"
+                ? "server/read"
+                : role === "stream"
+                  ? "server/stream"
+                  : session === undefined
+                    ? "server/begin"
+                    : "server/session-data",
             );
           }
           if (message.type === "begin") decoder.enter("server/session-data");
@@ -90,6 +96,12 @@ export class ServedLink {
   send<T extends MessageType>(type: T, body: Message<T>): void {
     if (type === "welcome") this.#welcomed = true;
     this.#queue.push(encodeMessage(type, body, { generation: 0 }));
+    this.#flush();
+  }
+
+  /** A frame that is no message. */
+  raw(frame: Uint8Array): void {
+    this.#queue.push(frame);
     this.#flush();
   }
 

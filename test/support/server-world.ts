@@ -9,8 +9,11 @@ import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { Server } from "#server/server.ts";
+import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
+import type { VerifyArchive } from "#server/verifier.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
+import type { EndMemory } from "#store/session-removals.ts";
 import { Storage } from "#store/storage.ts";
 import type { Message } from "#wire/messages.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -18,6 +21,7 @@ import { ScriptLink } from "./script-client.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { settle, SimClock } from "./sim-clock.ts";
+import { compareSum } from "./verify-kit.ts";
 
 export const RUN = "00000000-0000-4000-8000-000000000001";
 export const OTHER_RUN = "00000000-0000-4000-8000-000000000002";
@@ -38,6 +42,9 @@ export interface WorldOptions {
   /** Another one for each start of the same server: boot and session ids are made from it. */
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
+  readonly ended?: EndMemory;
+  /** Compares the SHA-256 unless told. */
+  readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
 }
@@ -63,6 +70,8 @@ export function storageConfig(fields: Partial<StorageConfig> = {}): StorageConfi
     minAgeMs: 0,
     assembler: { mode: "eager", pendingMemBytesMax: 8 * MiB, chunkShardLevels: 1, chunkFsync: true },
     verifyIntegrity: false,
+    allowAgentRestore: true,
+    scrubEveryMs: 0,
     ...fields,
   };
 }
@@ -75,6 +84,7 @@ export class ServerWorld {
   readonly events: ObservedEvent[] = [];
   /** What an administrator would call the state directory. */
   readonly knownStorages: StorageMemory;
+  readonly ended: EndMemory;
   readonly logged: string[] = [];
   #ports = 40_000;
 
@@ -82,6 +92,7 @@ export class ServerWorld {
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
+    this.ended = options.ended ?? rememberedEnds();
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
@@ -103,7 +114,9 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
+      verifyArchive: options.verifyArchive ?? compareSum,
     });
   }
 
@@ -117,13 +130,14 @@ export class ServerWorld {
   }
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {
-    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler } = config;
+    const { name, baseDir, maxBackups, minAgeMs, reserve, assembler, verifyIntegrity } = config;
     const { chunkShardLevels: shardLevels, chunkFsync } = assembler;
     return Storage.open({
-      ...{ name, baseDir, established, maxBackups, minAgeMs, reserve },
+      ...{ name, baseDir, established, maxBackups, minAgeMs, reserve, verifyIntegrity },
       pendingBytesMax: assembler.pendingMemBytesMax,
       staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
       buffer: this.buffer,
+      ended: this.ended,
       disk: this.disk,
       clock: this.clock,
       log: this.#log(),
@@ -245,6 +259,16 @@ function rememberedStorages(): StorageMemory {
       baseDirs.add(baseDir);
       return Promise.resolve();
     },
+  };
+}
+
+/** Nothing has ended yet. */
+function rememberedEnds(): EndMemory {
+  const sessions = new Set<string>();
+  return {
+    has: (session) => sessions.has(session),
+    add: (session) => Promise.resolve(void sessions.add(session)),
+    delete: (session) => Promise.resolve(void sessions.delete(session)),
   };
 }
 

@@ -9,6 +9,7 @@ export function sessionEnd(changes: Partial<SessionEnd> = {}): SessionEnd {
     ...{ hint: null, startWallMs: 1000, durationMs: 500, streams: 1, chunks: 3, bytes: 300, duplicateBytes: 0 },
     ...{ damagedChunks: 0, breaks: 0, entries: 7, rawBytes: 900, problems: 0 },
     ...{ archive: "web-1/home/2026-01-01T00-00-00-000Z.tar.gz", archiveBytes: 300, sha256: "ab", removed: [] },
+    verify: "none",
     ...changes,
   };
 }

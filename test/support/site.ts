@@ -57,6 +57,7 @@ export interface OnceJson {
   readonly rawBytes: number;
   readonly archiveBytes: number;
   readonly resentBytes: number;
+  readonly verify: "none" | "pending" | "ok" | "damaged" | "unknown";
   readonly skipped: readonly { readonly path: string; readonly reason: string; readonly errno?: string }[];
   readonly durationMs: number;
 }

@@ -9,7 +9,8 @@ import { trailStride } from "#base/root-trail.ts";
 import type { Disk } from "#store/disk.ts";
 import type { SessionStore } from "#store/session-store.ts";
 import type { ChunkWriter, FileProof, SessionEvents, SessionProof, SessionRequest } from "#store/session-types.ts";
-import { Storage, type StorageOptions } from "#store/storage.ts";
+import { Storage } from "#store/storage.ts";
+import type { StorageOptions } from "#store/storage-options.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { SimClock } from "./sim-clock.ts";
 

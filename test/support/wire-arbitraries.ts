@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { CHUNK_KINDS } from "#base/chunk.ts";
-import { encodeDataFrame, encodeMessage } from "#wire/encode.ts";
-import { CHUNK_RAW_BYTES_MAX } from "#wire/limits.ts";
+import { encodeBytesHeader, encodeDataFrame, encodeMessage } from "#wire/encode.ts";
+import { CHUNK_RAW_BYTES_MAX, FRAME_HEADER_BYTES, READ_BYTES_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
 
 const u8 = fc.integer({ min: 0, max: 255 });
@@ -82,16 +82,30 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     rawBytes: uint,
     problems: uint,
   }),
-  phase: fc.record({ phase: fc.constantFrom("assembling", "hashing", "committing"), done: uint, total: uint }),
+  verified: fc.record({
+    session: id,
+    result: fc.constantFrom("ok", "damaged", "unknown"),
+    message: text,
+  }),
+  phase: fc.record({
+    phase: fc.constantFrom("assembling", "hashing", "committing", "verifying"),
+    done: uint,
+    total: uint,
+  }),
   committed: fc.record({
     session: id,
     archive: text,
     bytes: uint,
     sha256: digest,
     removed: fc.array(text, { maxLength: 5 }),
+    verify: optional(fc.constant("pending")),
   }),
   ended: fc.record({ session: id, ...failure }),
-  disown: fc.record({ code: fc.string({ maxLength: 40 }), message: fc.string({ unit: "grapheme", maxLength: 100 }) }),
+  disown: fc.record({
+    code: fc.string({ maxLength: 40 }),
+    message: fc.string({ unit: "grapheme", maxLength: 100 }),
+    backup: optional(name),
+  }),
   ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
   pong: fc.record({ id: u32 }),
   goodbye: fc.constant({}),
@@ -110,6 +124,31 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     storageCount: uint,
     sessions: fc.record({ running: uint, max: uint, waiting: uint }),
   }),
+  list: fc.record({ request: u32, storage: optional(name), backup: optional(name), facts: fc.boolean() }),
+  archives: fc.record({
+    request: u32,
+    rows: fc.array(
+      fc.record({
+        ...{ storage: name, backup: name, name: fc.string({ maxLength: 64 }), bytes: uint, hasIndex: fc.boolean() },
+        ...{ entries: optional(uint), rawBytes: optional(uint), durationMs: optional(uint), problems: optional(uint) },
+        ...{ sha256: optional(digest), damage: optional(fc.string({ maxLength: 120 })) },
+      }),
+      { maxLength: 5 },
+    ),
+    failure: optional(fc.record(failure)),
+    last: fc.boolean(),
+  }),
+  open: fc.record({
+    ...{ request: u32, storage: name, backup: name, name: fc.string({ maxLength: 64 }), indexOnly: fc.boolean() },
+  }),
+  opened: fc.record({ request: u32, archiveBytes: optional(uint), indexBytes: optional(uint) }),
+  read: fc.record({
+    ...{ request: u32, open: u32, file },
+    offset: uint.map((offset) => Math.min(offset, Number.MAX_SAFE_INTEGER - READ_BYTES_MAX)),
+    length: fc.integer({ min: 1, max: READ_BYTES_MAX }),
+  }),
+  close: fc.record({ open: u32 }),
+  failed: fc.record({ request: u32, ...failure, errno: optional(fc.string({ maxLength: 64 })) }),
 };
 
 /** A message of one of the types, with its frame. */
@@ -177,6 +216,27 @@ export const anyStream: fc.Arbitrary<Uint8Array> = fc
 /** What an agent may hear on a session connection. */
 export const anyAnswers: fc.Arbitrary<Uint8Array> = fc
   .array(anyFrame("sack", "phase", "committed", "ping", "pong"), { maxLength: 6 })
+  .map((frames) => new Uint8Array(Buffer.concat(frames)));
+
+/** A Bytes frame; of some of them the payload does not match. */
+const anyBytesFrame: fc.Arbitrary<Uint8Array> = fc
+  .record({
+    payload: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    ...{ request: u32, file },
+    offset: uint.map((n) => Math.min(n, Number.MAX_SAFE_INTEGER - 300)),
+    damage: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.nat(1000) }),
+  })
+  .map(({ payload, damage, ...fields }) => {
+    const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
+    frame.set(payload, FRAME_HEADER_BYTES);
+    encodeBytesHeader(fields, frame);
+    if (damage !== undefined) flip(frame, FRAME_HEADER_BYTES + (damage % payload.length));
+    return frame;
+  });
+
+/** What an agent may hear on a read connection. */
+export const anyReadAnswers: fc.Arbitrary<Uint8Array> = fc
+  .array(fc.oneof(anyBytesFrame, anyFrame("archives", "opened", "failed", "ping", "pong")), { maxLength: 6 })
   .map((frames) => new Uint8Array(Buffer.concat(frames)));
 
 /** `stream` in pieces: the cuts may fall anywhere, on each other too. */

@@ -13,6 +13,7 @@ import type { Connection, Dialer } from "#net/connection.ts";
 import { FRAME_TYPES } from "#wire/frame.ts";
 import { FRAME_HEADER_BYTES } from "#wire/limits.ts";
 import { AGENT_IDENTITY, agentParts, agentPlan, MadeUpProducer, SimNetwork } from "./agent-world.ts";
+import { readStock } from "./read-kit.ts";
 import { ServerWorld } from "./server-world.ts";
 
 /** One connection: what the agent said on it, and what the server did. */
@@ -79,7 +80,7 @@ function bound(handlers: Parameters<Connection["attach"]>[0]): Parameters<Connec
   };
 }
 
-/** A session on one connection, one on three that are all cut once, one that waits in line, one that is interrupted, a health check. */
+/** A session on one connection, one on three that are all cut once, one that waits in line, one that is interrupted, a health check, a restore. */
 export async function recordCaptures(): Promise<Capture[]> {
   const world = await ServerWorld.start({ sessionsMax: 1 });
   const network = new SimNetwork(world);
@@ -105,12 +106,26 @@ export async function recordCaptures(): Promise<Capture[]> {
   stop.abort();
   await world.clock.until(interrupted, 600_000);
   await world.clock.until(askHealth({ clock: world.clock, dialer, identity: AGENT_IDENTITY }), 60_000);
+  await recordReading(world, dialer);
   await world.clock.advance(60_000);
   await world.close();
   return dialer.recorded.map(({ up, down }) => ({
     up: framesOf(Buffer.concat(up)),
     down: framesOf(Buffer.concat(down)),
   }));
+}
+
+/** An archive listed, opened and read in part, and one that there is not. */
+async function recordReading(world: ServerWorld, dialer: Dialer): Promise<void> {
+  const { stock } = readStock(world.clock, dialer);
+  const { rows } = await world.wait(stock.list({ facts: true }));
+  const row = must(rows[0], "an archive");
+  const opened = await world.wait(stock.open(row));
+  await world.wait(opened.archive.read(new Uint8Array(1000), 0));
+  await world.wait(opened.archive.read(new Uint8Array(1000), row.archiveBytes - 1000));
+  await opened.close();
+  await world.wait(stock.open({ ...row, name: "1970-01-01T00-00-00-000Z.tar.gz" }).catch(() => undefined));
+  await stock.close();
 }
 
 /** Of all lengths, few and short enough that a run takes milliseconds. */

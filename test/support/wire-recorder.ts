@@ -15,7 +15,8 @@ export type FrameEvent =
       readonly storedCrc: number;
       /** Undefined: the frame was damaged. */
       readonly tail: ChunkTail | undefined;
-    };
+    }
+  | { readonly kind: "bytes"; readonly header: FrameHeader; readonly bytes: string; readonly crcOk: boolean };
 
 export class FrameRecorder {
   readonly decoder: FrameDecoder;
@@ -54,6 +55,24 @@ export class FrameRecorder {
             storedCrc,
             tail: crcOk ? (tail as ChunkTail) : undefined,
           });
+        },
+        bytes: {
+          start: (header) => {
+            this.#header = header;
+            this.#stored = [];
+          },
+          bytes: (view) => {
+            this.pieces.push(view.length);
+            this.#stored.push(Buffer.from(view));
+          },
+          end: (crcOk) => {
+            const header = this.#header;
+            if (header === undefined) throw new Error("a Bytes frame ended that never began");
+            this.#header = undefined;
+            const bytes = Buffer.concat(this.#stored);
+            if (bytes.length !== header.length) throw new Error(`${bytes.length} bytes`);
+            this.events.push({ kind: "bytes", header, bytes: bytes.toString("hex"), crcOk });
+          },
         },
       },
     });

@@ -43,7 +43,7 @@ describe("a run that did not come to its end", () => {
   const result = (failure: Failure | undefined): BackupResult => ({
     ...{ backup: "home", storage: "main", session: undefined, archive: undefined, sha256: undefined, failure },
     ...{ entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0, reconnects: 0, problems: [], problemCount: 0 },
-    ...{ removed: [], durationMs: 5, result: failure === undefined ? "committed" : "failed" },
+    ...{ removed: [], verify: "none", durationMs: 5, result: failure === undefined ? "committed" : "failed" },
   });
   const cutOff = (state: EntryState): number | undefined => recalled(state, "0 2 * * *").cutOff?.dueMs;
   const started = withStart(emptyState("home"), trigger, 1100);

@@ -35,6 +35,7 @@ describe("the command line of nbackup-agent", () => {
     backup: undefined,
     progress: false,
     json: false,
+    waitVerify: false,
   };
   const cases: readonly [string, unknown][] = [
     ["--once", ONCE],
@@ -43,6 +44,7 @@ describe("the command line of nbackup-agent", () => {
       "--once --config=a.yaml --backup=home --progress --json",
       { ...ONCE, configFile: "a.yaml", backup: "home", progress: true, json: true },
     ],
+    ["--once --wait-verify", { ...ONCE, waitVerify: true }],
     ["--once --backup=-odd", { ...ONCE, backup: "-odd" }],
     ["--once --config -", { ...ONCE, configFile: "-" }],
     ["check-config --config a.yaml", { command: "check-config", configFile: "a.yaml", json: false }],
@@ -71,12 +73,17 @@ describe("the command line of nbackup-agent", () => {
   }
   const wrong: readonly [string, string, string][] = [
     ["--progress", "--progress goes with --once", "Add --once."],
+    ["--wait-verify", "--wait-verify goes with --once", "Add --once."],
     ["--backup home", "--backup goes with --once", "Add --once."],
     ["--once --progess", "unknown option --progess", "Did you mean --progress?"],
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
-    ["now", "unknown command now", "The commands are check-config, health, status; see nbackup-agent --help."],
+    [
+      "now",
+      "unknown command now",
+      "The commands are check-config, list, ls, find, diff, cat, restore, verify, health, status; see nbackup-agent --help.",
+    ],
     ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
     [
       "health backup",

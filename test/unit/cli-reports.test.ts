@@ -21,6 +21,7 @@ const COMMITTED: OnceReport = {
   resentBytes: 0,
   problems: [],
   problemCount: 0,
+  verify: "none",
   durationMs: 100_000.6,
   failure: undefined,
 };
@@ -55,6 +56,7 @@ describe("--once --json", () => {
       "rawBytes",
       "archiveBytes",
       "resentBytes",
+      "verify",
       "skipped",
       "durationMs",
     ]);

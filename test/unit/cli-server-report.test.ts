@@ -10,12 +10,14 @@ const GB = 2 ** 30;
 const storage: StorageView = {
   ...{ name: "main", baseDir: "/srv/main", state: "ok", code: null, message: null, sinceWallMs: NOW - 60_000 },
   ...{ totalBytes: 100 * GB, freeBytes: 50 * GB, reserveBytes: 5 * GB, maxBackups: 7, sessionCount: 1 },
+  verifyingCount: 0,
 };
 const status: ServerStatus = {
   ...{ software: "nbackup-server 0.1.0", boot: "b", pid: 7, startedWallMs: NOW - 3_720_000, uptimeMs: 3_720_000 },
   ...{ stopping: false, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
   ...{ memoryBytes: 16 * 2 ** 20, memoryBytesMax: GB, metrics: [] },
   lostRecords: { events: 0, history: 0, failing: false },
+  verifying: null,
   storages: [
     storage,
     {
@@ -33,6 +35,25 @@ const session: SessionView = {
 };
 
 describe("for people", () => {
+  test("status says which archive is being read again, how far it is, and how many wait", () => {
+    const verifying = {
+      storage: "main",
+      archive: "web-1/home/x.tar.gz",
+      by: "verify_integrity",
+      done: GB,
+      total: 4 * GB,
+    };
+    const text = statusText({ ...status, verifying, storages: [{ ...storage, verifyingCount: 3 }] }, NOW);
+    expect(text.split("\n")[2]).toBe(
+      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more wait",
+    );
+  });
+
+  test("history says what is known of an archive that was to be verified", () => {
+    const text = historyText([{ ...sessionEnd({ verify: "damaged" }), endWallMs: NOW, repeats: 0 }]);
+    expect(text).toContain("committed, verify damaged");
+  });
+
   test("status is two lines, a table of storages and what is wrong with them", () => {
     expect(statusText(status, NOW)).toBe(
       [

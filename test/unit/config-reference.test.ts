@@ -43,6 +43,7 @@ const SPECIFIED: readonly [string, string][] = [
   ["storages.<name>.chunk_shard_levels", "1"],
   ["storages.<name>.chunk_fsync", "true"],
   ["storages.<name>.verify_integrity", "false"],
+  ["storages.<name>.allow_agent_restore", "true"],
   ["flow_rotation.enabled", "false"],
   ["flow_rotation.min_mbps", "1"],
   ["flow_rotation.eval_window", "60m"],

@@ -13,14 +13,14 @@ interface Kit {
   readonly recorder: Recorder;
 }
 
-async function kit(): Promise<Kit> {
+async function kit(linesMax = 100): Promise<Kit> {
   const [disk, clock, log] = [new MemoryDisk(), new SimClock(), memoryLogger()];
   await disk.mkdir("/state", 0o700);
-  return { disk, clock, log, recorder: await reopened({ disk, clock, log }) };
+  return { disk, clock, log, recorder: await reopened({ disk, clock, log }, linesMax) };
 }
 
-function reopened(parts: Omit<Kit, "recorder">): Promise<Recorder> {
-  const file = (name: string): { path: string; linesMax: number } => ({ path: `/state/${name}.jsonl`, linesMax: 100 });
+function reopened(parts: Omit<Kit, "recorder">, linesMax = 100): Promise<Recorder> {
+  const file = (name: string): { path: string; linesMax: number } => ({ path: `/state/${name}.jsonl`, linesMax });
   return Recorder.open({ ...parts, events: file("events"), history: file("history") });
 }
 
@@ -72,6 +72,28 @@ describe("the recorder", () => {
     expect(k.recorder.history.newest(99)).toHaveLength(8);
     expect(k.clock.pendingCount).toBe(0);
     await k.clock.until(k.recorder.close(), 10_000);
+  });
+
+  test("has the ends of an agent's sessions one by one, but not those of one that begins and ends without end", async () => {
+    const k = await kit(300);
+    const ended = (agent: string): void =>
+      k.recorder.emit({ ...endedEvent({ agent, outcome: "disowned", code: "E_DISOWNED" }), byAgent: agent });
+    ended("web-2");
+    for (let second = 0; second < 600; second += 1) {
+      for (let n = 0; n < 10; n += 1) ended("web-1");
+      await k.clock.advance(1000);
+    }
+    ended("web-3");
+    const records = k.recorder.history.newest(999);
+    const of = (name: string): number[] => records.filter(({ agent }) => agent === name).map((one) => one.repeats + 1);
+    expect([of("web-2"), of("web-3")]).toEqual([[1], [1]]);
+    // 256 came one by one, and then one a minute, which stands for all the others.
+    expect(of("web-1").length).toBeWithin(256 + 8, 256 + 11);
+    await k.clock.until(k.recorder.close(), 10_000);
+    expect(k.log.lines.length).toBeWithin(256 + 10, 256 + 13);
+    const told = k.log.lines.map(({ fields }) => 1 + Number(fields["repeats"] ?? 0));
+    expect(told.reduce((sum, count) => sum + count, 0)).toBe(6002);
+    expect(k.clock.pendingCount).toBe(0);
   });
 
   test("stays bounded when somebody invents names", async () => {

@@ -225,3 +225,24 @@ test("what is written to a file that a killed process put in its place survives 
   expect(last.newest(1)).toEqual([{ n: 12 }]);
   await k.clock.until(last.close(), 10_000);
 });
+
+for (const [how, length, left] of [
+  ["to nothing", 0, []],
+  ["in the middle of a line", 12, ['{"n":1}']],
+] as const) {
+  test(`a file that somebody cuts ${how} goes on from what is left of it, and it is said`, async () => {
+    const k = await kit();
+    const store = await k.open({ linesMax: 4 });
+    for (let n = 1; n <= 4; n += 1) store.add({ n });
+    await k.clock.advance(1_000);
+    const file = await k.disk.open(PATH, "read-write");
+    await file.truncate(length);
+    await file.close();
+    store.add({ n: 5 });
+    await k.clock.advance(1_000);
+    expect(linesOf(k)).toEqual([...left, '{"n":5}']);
+    expect(k.log.lines).toMatchObject([{ level: "warn", fields: { file: PATH, missingBytes: 32 - length } }]);
+    expect([store.failing, store.droppedLines]).toEqual([false, 0]);
+    await close(k, store);
+  });
+}

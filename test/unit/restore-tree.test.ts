@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import path from "node:path";
 import { MiB } from "#base/units.ts";
+import type { DeletionPolicy } from "#restore/remove.ts";
 import { readFiles } from "#test/support/archive-kit.ts";
 import { describeAttributes, describeTree, restoreTar } from "#test/support/restore-kit.ts";
 import { attributesProblem, makeAttributes } from "#test/support/torture-attributes.ts";
@@ -215,10 +216,15 @@ describe("deleting what the archive does not have", () => {
     for (const name of ["d/extra", "d/sub/extra/deep/file", "d/keep.log", "d/sub/extra/keep.log"])
       fs.writeFileSync(restored(name), "extra");
   });
-  const mayDelete = (path: Uint8Array): boolean => !Buffer.from(path).toString().endsWith(".log");
+  const deletion: DeletionPolicy = {
+    mayDelete: (path) => !Buffer.from(path).toString().endsWith(".log"),
+    mayClear: () => true,
+    isSource: () => false,
+    marks: [],
+  };
 
   test("happens below restored directories only, and not to what the predicate keeps", () => {
-    const result = restoreTar(readFiles([source]).tar, target, { mayDelete });
+    const result = restoreTar(readFiles([source]).tar, target, { deletion });
     expect(result.problems).toEqual([]);
     expect(fs.readdirSync(restored("d")).sort()).toEqual(["file", "keep.log", "sub"]);
     // A directory with something kept in it stays.
@@ -230,7 +236,7 @@ describe("deleting what the archive does not have", () => {
 
   test("is only counted by a dry run", () => {
     const before = describeTree(target);
-    const result = restoreTar(readFiles([source]).tar, target, { mayDelete, dryRun: true });
+    const result = restoreTar(readFiles([source]).tar, target, { deletion, dryRun: true });
     expect(result.counts.deleted).toBe(3);
     expect(describeTree(target)).toBe(before);
   });
@@ -242,7 +248,7 @@ describe("deleting what the archive does not have", () => {
     const broken = new Uint8Array(tar);
     const start = Buffer.from(tar).indexOf(`${inArchive("d/a")}\0`);
     broken.fill(0xaa, start, start + 512);
-    const result = restoreTar(broken, target, { mayDelete });
+    const result = restoreTar(broken, target, { deletion });
     expect(result.damage.length).toBeGreaterThan(0);
     expect(result.counts.deleted).toBe(0);
     expect(fs.existsSync(restored("d/extra"))).toBe(true);

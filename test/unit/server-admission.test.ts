@@ -81,13 +81,14 @@ describe("room for a session", () => {
 
   test("shares count sessions, memory, and promises of the same disk only", () => {
     const shares = new Shares();
-    const first = shares.take(10);
-    const second = shares.take(20);
+    const first = shares.take("main", 10);
+    const second = shares.take("other", 20);
     let stored = 0;
     first.promise("disk-a", 100);
     first.fill(() => stored);
     second.promise("disk-b", 1000);
     expect(shares.taken).toEqual({ sessionCount: 2, memoryBytes: 30 });
+    expect([...shares.storages]).toEqual(["main", "other"]);
     stored = 40;
     expect(shares.promisedOn("disk-a")).toBe(60);
     shares.release(first);

@@ -3,7 +3,9 @@ import { afterEach, describe, expect, test } from "bun:test";
 import type { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { finishOf, makeChunks } from "#test/support/script-client.ts";
-import { OTHER_RUN, RUN, ServerWorld, storageConfig } from "#test/support/server-world.ts";
+import { beginOf, OTHER_RUN, RUN, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import type { AnyMessage } from "#wire/messages.ts";
+import { RETURN_MS } from "#server/limits.ts";
 
 let world: ServerWorld | undefined;
 
@@ -60,6 +62,141 @@ describe("of two sessions of one entry in two storages the one begun later goes 
       expect(await world.wait(back.link.expect("welcome"))).toMatchObject({ generation: 2 });
     });
   }
+});
+
+describe("while a session of an earlier start waits for its agent", () => {
+  /** A session that the next start has, and whose agent is not back yet. */
+  async function waiting(fields: WorldOptions = {}): Promise<{ w: ServerWorld; session: string }> {
+    const first = await ServerWorld.start(fields);
+    const { link, admitted } = await first.session();
+    for (const chunk of CHUNKS) link.data(chunk, { generation: 1 });
+    await first.wait(link.sack((sack) => sack.files[0]?.durableChunks === 3));
+    const { clock, knownStorages } = first;
+    world = await ServerWorld.start({ disk: await stopped(first), clock, knownStorages, seed: 8, ...fields });
+    expect(world.eventsOf("session.recovered")).toHaveLength(1);
+    return { w: world, session: admitted.session };
+  }
+
+  async function beginAs(w: ServerWorld, run: string, fields: Parameters<typeof beginOf>[0] = {}): Promise<AnyMessage> {
+    const { link } = await w.hello("web-1", run);
+    link.send("begin", beginOf(fields));
+    return await w.wait(link.next());
+  }
+
+  test("another run is E_BUSY, and the session goes on", async () => {
+    const { w, session } = await waiting();
+    await w.clock.advance(200_000);
+    const answer = await beginAs(w, OTHER_RUN);
+    expect(answer).toMatchObject({ type: "refused", body: { code: "E_BUSY", retry: true } });
+    const { link } = w.resume(session);
+    await w.wait(link.expect("welcome"));
+    link.send("finish", finishOf(CHUNKS), 2);
+    await w.wait(link.expect("committed"));
+    expect(w.eventsOf("session.ended")).toEqual([]);
+  });
+
+  test("another run hears when the place will be free at the latest, and has it then", async () => {
+    const { w } = await waiting();
+    await w.clock.advance(100_000);
+    const answer = await beginAs(w, OTHER_RUN);
+    if (answer.type !== "refused") throw new Error(answer.type);
+    const { retryAfterMs = 0 } = answer.body;
+    expect(retryAfterMs).toBeWithin(RETURN_MS - 101_000, RETURN_MS - 99_000);
+    await w.clock.advance(retryAfterMs);
+    expect((await beginAs(w, OTHER_RUN)).type).toBe("admitted");
+    expect(w.eventsOf("session.ended")[0]?.fields).toMatchObject({ code: "E_SUPERSEDED" });
+  });
+
+  test("its own run, which never heard the id of it, need not wait", async () => {
+    const { w } = await waiting();
+    expect((await beginAs(w, RUN)).type).toBe("admitted");
+  });
+
+  test("nobody waits for longer than until it expires", async () => {
+    const { w } = await waiting({ sessionIdleTimeoutMs: 30_000 });
+    const answer = await beginAs(w, OTHER_RUN);
+    if (answer.type !== "refused") throw new Error(answer.type);
+    expect(answer.body.retryAfterMs).toBeWithin(25_000, 30_001);
+    await w.clock.advance(answer.body.retryAfterMs ?? 0);
+    expect((await beginAs(w, OTHER_RUN)).type).toBe("admitted");
+    expect(w.eventsOf("session.ended")[0]?.fields).toMatchObject({ code: "E_SESSION_EXPIRED" });
+  });
+
+  test("other entries of the same agent begin as ever", async () => {
+    const { w } = await waiting();
+    expect((await beginAs(w, OTHER_RUN, { backup: "etc" })).type).toBe("admitted");
+  });
+
+  test("one whose agent came back and went again is superseded at once, as ever", async () => {
+    const { w, session } = await waiting({});
+    const back = w.resume(session);
+    await w.wait(back.link.expect("welcome"));
+    back.pipe.cut();
+    await w.clock.advance(10);
+    expect((await beginAs(w, OTHER_RUN)).type).toBe("admitted");
+  });
+
+  test("a Begin that has its storage opened in the first place finds it there", async () => {
+    const first = await ServerWorld.start();
+    const { admitted } = await first.session();
+    const disk = await stopped(first);
+    const letIn = lockOut(disk, "/srv/backups");
+    world = await next(first, 8, disk);
+    letIn();
+    expect(await beginAs(world, OTHER_RUN)).toMatchObject({ type: "refused", body: { code: "E_BUSY" } });
+    const { link } = world.resume(admitted.session);
+    await world.wait(link.expect("welcome"));
+  });
+});
+
+describe("a session that ended while its disk could not be written", () => {
+  async function ended(): Promise<{ w: ServerWorld; session: string }> {
+    const w = await ServerWorld.start();
+    const { link, admitted } = await w.session();
+    for (const chunk of CHUNKS) link.data(chunk, { generation: 1 });
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 3));
+    w.disk.hook = ({ call }) => {
+      if (call === "unlink" || call === "rmdir") throw diskError("EROFS");
+    };
+    link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    await w.wait(link.expect("ended"));
+    expect(w.unfinished().length).toBeGreaterThan(0);
+    return { w, session: admitted.session };
+  }
+
+  test("is removed when the disk is looked at again, without a restart", async () => {
+    const { w } = await ended();
+    world = w;
+    w.disk.hook = () => undefined;
+    await w.clock.advance(61_000);
+    expect(w.unfinished()).toEqual([]);
+  });
+
+  test("does not come to life again with the next start of the server, which removes it", async () => {
+    const { w, session } = await ended();
+    const disk = await stopped(w);
+    const { clock, knownStorages, ended: memory } = w;
+    world = await ServerWorld.start({ disk, clock, knownStorages, ended: memory, seed: 8 });
+    expect([world.eventsOf("session.recovered"), world.unfinished()]).toEqual([[], []]);
+    const { link } = world.resume(session);
+    expect((await world.wait(link.expect("refused"))).code).toBe("E_SESSION_GONE");
+    await world.session({}, { run: OTHER_RUN });
+  });
+
+  test("does not come to life either when its storage is opened anew", async () => {
+    const { w } = await ended();
+    world = w;
+    // Something else stands there for a moment.
+    w.disk.hook = ({ call, path }) => {
+      if (call === "lstat" && path === "/srv/backups") throw diskError("ENOENT");
+    };
+    const refused = await w.hello("web-2");
+    refused.link.send("begin", beginOf({ backup: "etc" }));
+    await w.wait(refused.link.expect("refused"));
+    w.disk.hook = () => undefined;
+    await w.session({ backup: "etc" });
+    expect(w.eventsOf("session.recovered")).toEqual([]);
+  });
 });
 
 test("a session whose acknowledged bytes are gone has ended, and its agent hears why", async () => {

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { AGENT_ENTRIES_MAX } from "#server/limits.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { diskError } from "#test/support/memory-file.ts";
 import { finishOf, makeChunks, type ScriptChunk, type ScriptLink } from "#test/support/script-client.ts";
 import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 
@@ -150,6 +151,28 @@ describe("admission", () => {
     const { link } = await w.hello();
     link.send("begin", beginOf());
     expect(await w.wait(link.expect("refused"))).toMatchObject({ code: "E_STORAGE_FAILED", retry: true });
+  });
+
+  test("a storage that is found gone and opened anew at any step of an admission is the one that takes the session", async () => {
+    for (const step of [1, 2, 3, 4]) {
+      const w = await start();
+      let looks = 0;
+      w.disk.hook = ({ call, path }) => {
+        if (call !== "lstat" || path !== "/srv/backups") return;
+        looks += 1;
+        if (looks === step) throw diskError("ENOENT");
+      };
+      const { link } = await w.session();
+      const chunks = makeChunks(1, 100);
+      for (const chunk of chunks) link.data(chunk, { generation: 1 });
+      link.send("finish", finishOf(chunks), 1);
+      await w.wait(link.expect("committed"));
+      expect(w.logged.filter((line) => line.startsWith("error"))).toEqual([]);
+      expect(looks).toBeGreaterThan(2);
+      w.disk.hook = () => undefined;
+      await w.close();
+      world = undefined;
+    }
   });
 
   test("one agent holds a limited number of entries at once, running or in line", async () => {

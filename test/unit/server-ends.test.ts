@@ -158,7 +158,8 @@ describe("an agent that", () => {
       ...{ code: "E_STORAGE_DENIED", streams: 4, chunks: 0, archive: null, durationMs: 0 },
     });
     expect(endOf(w).hint).toContain("allow_agents");
-    expect(w.eventsOf("admission.refused")[0]?.repeatKey).toBe("web-1/home E_STORAGE_DENIED");
+    const refused = w.eventsOf("admission.refused")[0];
+    expect([refused?.repeatKey, refused?.byAgent]).toEqual(["web-1/home E_STORAGE_DENIED", "web-1"]);
   });
 
   test("left while it waited is in the history as one that left or gave up", async () => {
@@ -180,6 +181,17 @@ describe("an agent that", () => {
       ["web-2", "left", null],
       ["web-3", "disowned", null],
     ]);
+  });
+
+  test("begins and gives up, over and over, is named with every event as the one whose doing it is", async () => {
+    const w = await start();
+    for (let n = 0; n < 2; n += 1) {
+      const { link } = await w.session({ backup: `made-up-${n}` });
+      link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+      await w.wait(link.expect("ended"));
+    }
+    const told = w.events.filter(({ kind }) => kind.startsWith("session."));
+    expect(told.map(({ byAgent }) => byAgent)).toEqual(Array<string>(4).fill("web-1"));
   });
 
   test("never said what it wants is an event at most", async () => {

@@ -313,6 +313,65 @@ describe("one session per agent and backup entry", () => {
   });
 });
 
+describe("a Disown instead of a Begin", () => {
+  const words = { code: "E_INTERRUPTED", message: "stopped", backup: "home" };
+
+  test("ends what the same run has begun for that backup, at once and with the agent's reason", async () => {
+    const w = await start();
+    const { pipe, admitted } = await w.session();
+    // Admitted was never read, and nobody tells the server that the connection is dead.
+    pipe.freeze();
+    const { link } = await w.hello();
+    const before = w.clock.now();
+    link.send("disown", words);
+    await w.wait(link.closed());
+    expect(w.eventsOf("session.ended")[0]?.fields).toMatchObject({ session: admitted.session, code: "E_DISOWNED" });
+    expect(w.clock.now() - before).toBeLessThan(1_000);
+    expect(w.unfinished()).toEqual([]);
+  });
+
+  test("leaves the session of another run alone, with or without a connection, and other backups of its own", async () => {
+    const w = await start();
+    const { pipe } = await w.session({}, { run: OTHER_RUN });
+    await w.session({ backup: "etc" });
+    pipe.cut();
+    await w.clock.advance(10);
+    const { link } = await w.hello();
+    link.send("disown", words);
+    await w.wait(link.closed());
+    await w.clock.advance(1_000);
+    expect(w.eventsOf("session.ended")).toEqual([]);
+    expect(w.server.view().sessionCount).toBe(2);
+  });
+
+  test("gives up a place in line, and one that is still being asked for", async () => {
+    const w = await start({ sessionsMax: 1 });
+    const running = await w.session({}, { run: OTHER_RUN });
+    running.pipe.freeze();
+    const probing = await w.hello();
+    probing.link.send("begin", beginOf());
+    const waiting = await w.hello();
+    waiting.link.send("begin", beginOf({ backup: "etc" }));
+    await w.wait(waiting.link.expect("queued"));
+    for (const backup of ["home", "etc"]) {
+      const { link } = await w.hello();
+      link.send("disown", { ...words, backup });
+      await w.wait(link.closed());
+    }
+    expect(w.server.view().waitingCount).toBe(0);
+    await w.clock.advance(30_000);
+    expect(w.eventsOf("session.admitted")).toHaveLength(1);
+    expect(w.eventsOf("admission.left").map(({ end }) => end?.outcome)).toEqual(["disowned", "disowned"]);
+  });
+
+  test("that names no backup is E_PROTOCOL", async () => {
+    const w = await start();
+    const { link } = await w.hello();
+    link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_PROTOCOL");
+  });
+});
+
 test("hello names its run: streams of another run of the same agent are strangers", async () => {
   const w = await start();
   const { admitted } = await w.session({ parallels: 1 });

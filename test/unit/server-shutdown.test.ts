@@ -1,10 +1,11 @@
 /** How a server stops, in whatever it is doing: nothing hangs, nothing is left, and everyone hears why. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
+import { LINGER_MS, STORAGES_STOP_MS, SUSPEND_MS } from "#server/limits.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { finishOf, makeChunks } from "#test/support/script-client.ts";
-import { beginOf, ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
+import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 
 let world: ServerWorld | undefined;
 
@@ -182,4 +183,82 @@ test("a session whose storage is opened only while the server stops is left on t
   expect(world.server.view().sessionCount).toBe(0);
   expect(world.eventsOf("session.recovered")).toEqual([]);
   expect(world.eventsOf("session.suspended")).toMatchObject([{ fields: { session: admitted.session } }]);
+});
+
+describe("a disk that hangs", () => {
+  const STORAGES = [storageConfig(), storageConfig({ name: "other", baseDir: "/srv/other" })];
+
+  async function stopped(w: ServerWorld): Promise<number> {
+    const before = w.clock.now();
+    await w.wait(w.server.shutdown());
+    return w.clock.now() - before;
+  }
+
+  test("under a session holds up a stop for seconds, the storage is named, and the session goes on with the next start", async () => {
+    const disk = new MemoryDisk();
+    const w = await ServerWorld.start({ disk, storages: STORAGES, shutdownTimeoutMs: 1_000 });
+    const { link, admitted } = await w.session();
+    const other = await w.session({ storage: "other", backup: "etc" });
+    const chunks = makeChunks(3, 400);
+    for (const chunk of chunks.slice(0, 2)) link.data(chunk, { generation: 1 });
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    const letGo = hold(disk, (call, path) => call === "fdatasync" && path.startsWith("/srv/backups"));
+    for (const chunk of chunks.slice(2)) link.data(chunk, { generation: 1 });
+    await w.clock.advance(10);
+    expect(await stopped(w)).toBeWithin(SUSPEND_MS, 1_000 + SUSPEND_MS + LINGER_MS + 100);
+    expect((await w.wait(link.expect("refused"))).code).toBe("E_SHUTDOWN");
+    const suspended = [other.admitted.session, admitted.session];
+    expect(w.eventsOf("session.suspended").map(({ fields }) => fields["session"])).toEqual(suspended);
+    expect(w.eventsOf("storage.close-failed").map(({ fields }) => fields["storage"])).toEqual(["main"]);
+    // It answers while the process is just ending: nothing is told twice.
+    letGo();
+    await w.clock.advance(10_000);
+    expect(w.eventsOf("session.suspended")).toHaveLength(2);
+    const { clock, knownStorages } = w;
+    world = await ServerWorld.start({ disk: disk.restart(), storages: STORAGES, clock, knownStorages, seed: 8 });
+    const back = world.resume(admitted.session);
+    await world.wait(back.link.expect("welcome"));
+    expect((await world.wait(back.link.sack())).files[0]?.durableChunks).toBeGreaterThanOrEqual(2);
+  });
+
+  test("under a commit leaves it to the next start, which tells the agent", async () => {
+    const disk = new MemoryDisk();
+    const w = await ServerWorld.start({ disk, shutdownTimeoutMs: 1_000 });
+    const { link, admitted } = await w.session();
+    const chunks = makeChunks(2, 300);
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    hold(disk, (call) => call === "link");
+    link.send("finish", finishOf(chunks), 1);
+    await w.clock.advance(500);
+    expect(await stopped(w)).toBeLessThan(1_000 + SUSPEND_MS + LINGER_MS + 100);
+    expect(w.eventsOf("session.suspended")).toHaveLength(1);
+    world = await ServerWorld.start({ disk: disk.restart(), knownStorages: w.knownStorages, seed: 8 });
+    const back = world.resume(admitted.session);
+    await world.wait(back.link.expect("welcome"));
+    expect((await world.wait(back.link.expect("committed"))).archive).toBe(admitted.archive);
+  });
+
+  test("under a session that is just being opened, or under the end of one, holds up a stop no longer", async () => {
+    for (const how of ["opening", "ending"] as const) {
+      const disk = new MemoryDisk();
+      const w = await ServerWorld.start({ disk, shutdownTimeoutMs: 1_000 });
+      const session = how === "ending" ? await w.session() : undefined;
+      hold(disk, (_call, path) => path.includes(".nbackup/sessions/"));
+      if (session === undefined) (await w.hello()).link.send("begin", beginOf());
+      else session.link.send("disown", { code: "E_INTERRUPTED", message: "stopped" });
+      await w.clock.advance(100);
+      expect(await stopped(w)).toBeLessThan(1_000 + SUSPEND_MS + LINGER_MS + 100);
+      expect(w.eventsOf("storage.close-failed")).toHaveLength(1);
+      expect(w.eventsOf("session.suspended")).toHaveLength(how === "ending" ? 1 : 0);
+    }
+  });
+
+  test("when its storage is closed holds up a stop no longer either", async () => {
+    const disk = new MemoryDisk();
+    const w = await ServerWorld.start({ disk });
+    hold(disk, (call) => call === "close");
+    expect(await stopped(w)).toBeLessThan(STORAGES_STOP_MS + 100);
+    expect(w.eventsOf("storage.close-failed")).toMatchObject([{ fields: { storage: "main" } }]);
+  });
 });

@@ -216,6 +216,28 @@ test("an error at any step of the commit takes it back, or the archive stands wh
   expect(outcomes.committed).toBeGreaterThan(5);
 });
 
+test("names that a failed sync put on the disk are gone for good when the commit was taken back", async () => {
+  const kit = await openKit();
+  const store = await kit.storage.createSession(request(), listen().events);
+  for (const chunk of archiveFile.chunks) send(store, chunk);
+  let failed = false;
+  kit.disk.hook = async ({ call, path }) => {
+    if (failed || call !== "syncDirectory" || path !== `/srv/backup/${DIRECTORY}`) return;
+    failed = true;
+    await kit.disk.syncDirectory(path);
+    throw diskError("EIO");
+  };
+  const failure = await kit.clock.until(
+    store.finish(proofOf(archiveFile), quiet).catch((error: unknown) => error),
+    10_000,
+  );
+  expect([failed, String(failure)]).toEqual([true, expect.stringContaining("E_DISK")]);
+  await store.abort(new Failure("E_DISK", "by the test"));
+  const found = [...kit.disk.reboot().tree("/srv/backup").keys()].filter((path) => /\.(gz|sha256)$/.test(path));
+  expect(found).toEqual([]);
+  await kit.storage.close();
+});
+
 test("a commit that was recorded is not carried out again by the next start, whatever became of its archive", async () => {
   const kit = await openKit();
   const store = await kit.storage.createSession(request(), listen().events);

@@ -127,6 +127,48 @@ test("one that is found after Finish ends the session too, because no data comes
   await endsWith(session, must(heard.failed[0], "failure"));
 });
 
+test("one that is found while Finish is on its way ends the session as one that is found after it, and not as a breach", async () => {
+  for (const coming of [false, true]) {
+    const session = await openSession();
+    const { store, heard } = session;
+    const file = fileOf();
+    for (const n of [1, 2, 3]) send(store, chunkAt(file, n));
+    await session.clock.advance(10);
+    await spoil(session, chunkAt(file, 2).offset);
+    send(store, chunkAt(file, 0));
+    await session.clock.advance(10);
+    expect(heard.lost).toEqual([[0, 2]]);
+    // The agent has not heard of it, or sends the chunk again on another connection.
+    if (coming) begin(store, chunkAt(file, 2)).write(new Uint8Array(10));
+    const failure = await finish(session, proofOf(file));
+    expect(String(failure)).toMatch(/^E_DISK: chunk 2 of file 0, .* reads back/);
+    await endsWith(session, must(failure instanceof Failure ? failure : undefined, "failure"));
+  }
+});
+
+test("one that was lost, came again and is durable before one in front of it is no reason to end", async () => {
+  const session = await openSession();
+  const { store, heard, clock, disk } = session;
+  const file = fileOf(3);
+  const writing = Promise.withResolvers<void>();
+  disk.hook = ({ call, path, offset }) =>
+    call === "write" && path === PART && offset === LENGTH ? writing.promise : undefined;
+  for (const n of [2, 1]) send(store, chunkAt(file, n));
+  await clock.advance(10);
+  await spoil(session, chunkAt(file, 2).offset);
+  send(store, chunkAt(file, 0));
+  await clock.advance(10);
+  expect(heard.lost).toEqual([[0, 2]]);
+  send(store, chunkAt(file, 2));
+  await clock.advance(5000);
+  expect(store.acknowledgement(1)[0]?.durableChunks).toBe(1);
+  const ended = finish(session, proofOf(file));
+  disk.hook = () => undefined;
+  writing.resolve();
+  expect(await ended).toMatchObject({ bytes: file.bytes.length });
+  await session.storage.close();
+});
+
 test("a chunk whose beginning was hashed from memory and whose end has to be read back is checked whole", async () => {
   // Room for chunk 0 and the first piece of chunk 1: what stands further on is read back.
   const session = await openSession(1100 * KiB);

@@ -2,13 +2,15 @@
 import { expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import { EndedSessions } from "#store/ended-sessions.ts";
 import type { SessionStore } from "#store/session-store.ts";
-import type { MemoryDisk } from "#test/support/memory-disk.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError, type DiskHook } from "#test/support/memory-file.ts";
 import { settle } from "#test/support/sim-clock.ts";
 import {
   chunkAt,
   type Kit,
+  listLog,
   listen,
   openKit,
   proofOf,
@@ -153,4 +155,50 @@ test("the commit record that a killed server wrote survives a power loss after t
   const last = await openKit({ disk: next.disk.reboot() });
   expect(last.storage.commitRecord(SESSION_A)).toBeDefined();
   await last.storage.close();
+});
+
+test("a session whose commit failed and whose disk then kept its files is not committed by the next start", async () => {
+  const disk = new MemoryDisk();
+  await disk.mkdir("/state", 0o700);
+  const memory = (on: MemoryDisk): Promise<EndedSessions> => EndedSessions.open(on, "/state", listLog());
+  const kit = await openKit({ disk, ended: await memory(disk) });
+  const store = await kit.storage.createSession(request(), listen().events);
+  for (const chunk of file.chunks) send(store, chunk);
+  kit.disk.hook = ({ call, path }) => {
+    if ((call === "link" || call === "unlink") && path.startsWith("/srv/")) throw diskError("EIO");
+  };
+  const failure = await kit.clock.until(
+    store.finish(proofOf(file), () => undefined).catch((error: unknown) => error),
+    60_000,
+  );
+  await store.abort(failure instanceof Failure ? failure : shutdown);
+  kit.disk.hook = () => undefined;
+  await kit.storage.close();
+  const after = kit.disk.restart();
+  const remembered = await memory(after);
+  expect(remembered.has(SESSION_A)).toBe(true);
+  const next = await openKit({ disk: after, ended: remembered });
+  expect(next.storage.takeLeft()).toEqual({ sessions: [], casualties: [], completed: [] });
+  expect(await next.storage.archives("web-01", "home")).toEqual([]);
+  expect([...after.tree(SESSIONS).keys()]).toEqual([]);
+  expect((await memory(after.reboot())).has(SESSION_A)).toBe(false);
+  await next.storage.close();
+});
+
+test("the list of sessions that could not be removed holds only so many, and a damaged one stops nothing", async () => {
+  const disk = new MemoryDisk();
+  await disk.mkdir("/state", 0o700);
+  const log = listLog();
+  disk.plant("/state/ended-sessions.json", Buffer.from('{"sessions":[1]}'));
+  const ended = await EndedSessions.open(disk, "/state", log);
+  expect(log.lines.map(({ level }) => level)).toEqual(["warn"]);
+  const sessions = Array.from({ length: 10_001 }, (_, n) => `session ${n}`);
+  disk.plant("/state/ended-sessions.json", Buffer.from(JSON.stringify({ sessions: sessions.slice(0, 10_000) })));
+  const full = await EndedSessions.open(disk, "/state", log);
+  await full.add("session 10000");
+  const next = await EndedSessions.open(disk, "/state", log);
+  expect([0, 1, 10_000].map((n) => next.has(`session ${n}`))).toEqual([false, true, true]);
+  disk.hook = failing("ENOSPC", "create", "/state/ended-sessions.json.new");
+  await ended.add(SESSION_A);
+  expect(ended.has(SESSION_A)).toBe(true);
 });

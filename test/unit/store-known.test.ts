@@ -25,6 +25,24 @@ test("what was added is known after a power loss", async () => {
   expect(disk.openFiles).toBe(0);
 });
 
+test("what a killed process added is known after a power loss, once the next start has read it", async () => {
+  const disk = await stateDisk();
+  const known = await KnownStorages.open(disk, STATE, listLog());
+  const killed = Promise.withResolvers<void>();
+  disk.hook = ({ call }) => {
+    if (call !== "syncDirectory") return;
+    disk.crash();
+    killed.resolve();
+  };
+  void known.add("/srv/a");
+  await killed.promise;
+  const restarted = disk.restart();
+  const next = await KnownStorages.open(restarted, STATE, listLog());
+  await next.add("/srv/a");
+  const last = await KnownStorages.open(restarted.reboot(), STATE, listLog());
+  expect(last.has("/srv/a")).toBe(true);
+});
+
 test("a list that cannot be read or written is said in the log, and stops nothing", async () => {
   const disk = await stateDisk();
   disk.plant(`${STATE}/storages.json`, Buffer.from('{"baseDirs":[1'));

@@ -295,13 +295,13 @@ const LINES = "/srv/backup/.nbackup/commits.jsonl";
 test("a commit record whose line was torn by a crash is dropped, and the file goes on whole", async () => {
   const disk = new MemoryDisk();
   const first = await openLog(disk, 0);
-  await first.commits.add(intent(1), 1000);
+  await first.commits.add(intent(1), 1000, "none");
   await first.commits.close();
   const whole = String(disk.tree(LINES).get(""));
   disk.plant(LINES, Buffer.from(`${whole}{"type":"commit","committedWallMs":5,"int`));
   const second = await openLog(disk, 2000);
   expect(second.commits.find(sessionId(1))?.bytes).toBe(1);
-  await second.commits.add(intent(2), 2000);
+  await second.commits.add(intent(2), 2000, "none");
   await second.commits.close();
   const third = await openLog(disk, 2000);
   expect([1, 2].map((number) => third.commits.find(sessionId(number))?.bytes)).toEqual([1, 2]);
@@ -311,9 +311,9 @@ test("a commit record whose line was torn by a crash is dropped, and the file go
 test("commit records are kept for 30 days, the newest of each entry for ever", async () => {
   const disk = new MemoryDisk();
   const first = await openLog(disk, 0);
-  await first.commits.add(intent(1), 0);
-  await first.commits.add(intent(2), DAY_MS);
-  await first.commits.add(intent(3, "etc"), DAY_MS);
+  await first.commits.add(intent(1), 0, "none");
+  await first.commits.add(intent(2), DAY_MS, "none");
+  await first.commits.add(intent(3, "etc"), DAY_MS, "none");
   await first.commits.close();
   const second = await openLog(disk, 30.5 * DAY_MS);
   expect([1, 2, 3].map((number) => second.commits.find(sessionId(number))?.bytes)).toEqual([undefined, 2, 3]);
@@ -329,7 +329,7 @@ test("at most 10,000 commit records are kept, and the file does not grow without
   const disk = new MemoryDisk();
   const { commits } = await openLog(disk, 0);
   for (let number = 1; number <= 20_500; number += 1) {
-    await commits.add(intent(number), number);
+    await commits.add(intent(number), number, "none");
     await commits.addRemoved(sessionId(number), [intent(1).archive, intent(2).archive, intent(3).archive]);
   }
   expect(commits.find(sessionId(10_500))).toBeUndefined();

@@ -21,7 +21,18 @@ const SESSION_STATES = Object.keys(SESSION_TRANSITIONS) as SessionState[];
 const SESSION_EVENTS: readonly SessionEvent[] = ["admit", "connect", "disconnect", "finish", "commit", "end"];
 
 /** PROTOCOL.md "Messages", column "way". */
-const FROM_AGENT: readonly FrameType[] = ["hello", "begin", "data", "finish", "disown", "goodbye"];
+const FROM_AGENT: readonly FrameType[] = [
+  "hello",
+  "begin",
+  "data",
+  "finish",
+  "disown",
+  "goodbye",
+  "list",
+  "open",
+  "read",
+  "close",
+];
 const FROM_SERVER: readonly FrameType[] = [
   "welcome",
   "refused",
@@ -32,6 +43,10 @@ const FROM_SERVER: readonly FrameType[] = [
   "committed",
   "ended",
   "health",
+  "archives",
+  "opened",
+  "bytes",
+  "failed",
 ];
 
 function statesTaking(type: FrameType): readonly ReceiveState[] {

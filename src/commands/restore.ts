@@ -1,0 +1,82 @@
+/** restore: from a request to a tree on the disk, or a tar on standard output, a report and an exit status. */
+import { mkdirSync } from "node:fs";
+import { errnoName, Failure } from "#base/errors.ts";
+import type { RestoreRequest } from "#cli/restore-command.ts";
+import { type RestoreReport, restoreExit, restoreJson, restoreProblemsText, restoreText } from "#cli/restore-report.ts";
+import { deletionRules } from "#restore/deletion.ts";
+import { planFor } from "#restore/index-plan.ts";
+import { runArchiveJob } from "#restore/job-runner.ts";
+import type { RunResult } from "#restore/run.ts";
+import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
+import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
+import { findArchive } from "./archive-target.ts";
+import { type CommandContext, STDOUT_FD } from "./command-context.ts";
+
+/** A filesystem's clock may stand a little behind this one. */
+const CLOCK_SLACK_S = 2;
+
+export async function runRestore(request: RestoreRequest, context: CommandContext): Promise<number> {
+  const { clock, stdout, stderr } = context;
+  const target = await findArchive(request.archive, context, { facts: request.deletes });
+  const indexed = await openWithIndex(target);
+  try {
+    const startedMs = clock.now();
+    const paths = request.paths.map((path) => context.argumentBytes(path));
+    const plan = await planFor(indexed, paths);
+    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row?.problems) : undefined;
+    if (request.to !== undefined && !request.dryRun) makeTarget(request.to);
+    const job: TarJob =
+      request.to === undefined
+        ? { kind: "copy", paths, fd: STDOUT_FD }
+        : { ...restoreJob(request, context), paths, target: context.argumentBytes(request.to), deleteExcept };
+    const result = await withProgress(request.progress, "restoring", context, (deps) =>
+      runArchiveJob(indexed.archive, job, deps, plan),
+    );
+    stderr.write(indexFaultText(target, result.indexFault));
+    const report = reportOf(target.name, request, result, clock.now() - startedMs);
+    stderr.write(restoreProblemsText(report));
+    if (request.to !== undefined) await stdout.write(request.json ? restoreJson(report) : restoreText(report));
+    return restoreExit(report);
+  } finally {
+    await indexed.close();
+  }
+}
+
+function restoreJob(
+  { overwrite, stripComponents, dryRun, owners }: RestoreRequest,
+  { clock, random, user }: CommandContext,
+): Omit<RestoreJob, "paths" | "target" | "deleteExcept"> {
+  return {
+    ...{ kind: "restore", overwrite, stripComponents, dryRun, owners },
+    ...{ privileged: user.uid === 0, uid: user.uid, gids: user.gids },
+    temporaryName: `.nbackup-${Buffer.from(random.bytes(8)).toString("hex")}.tmp`,
+    startedSeconds: Math.floor(clock.wall() / 1000) - CLOCK_SLACK_S,
+  };
+}
+
+function makeTarget(target: string): void {
+  try {
+    mkdirSync(target, { recursive: true });
+  } catch (error) {
+    throw unmade(target, error);
+  }
+}
+
+function unmade(target: string, cause: unknown): Failure {
+  const errno = errnoName(cause) ?? String(cause);
+  return new Failure("E_TARGET", `${target}: the directory cannot be made (${errno})`, { cause });
+}
+
+function reportOf(
+  archive: string,
+  request: RestoreRequest,
+  { report, aborted }: RunResult,
+  durationMs: number,
+): RestoreReport {
+  const { to: target, dryRun } = request;
+  const { counts, problems, problemCount, damages, damageCount } = report;
+  return {
+    ...{ archive, target, dryRun, interrupted: aborted, problems, problemCount, damages, damageCount, durationMs },
+    ...counts,
+  };
+}

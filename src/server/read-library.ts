@@ -1,0 +1,164 @@
+/**
+ * The archives that an agent may see: those under its own name, in storages that let it. Nothing of a path comes from the agent: its name is
+ * the certificate's, and what it says of storage, backup entry and archive has to be names. A disk that hangs is waited for only so long,
+ * and not asked again before it has answered.
+ */
+import type { Clock } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import { isName, NAME_RULE } from "#base/names.ts";
+import type { StorageConfig } from "#config/types.ts";
+import type { ArchiveAccess } from "#restore/archive-access.ts";
+import type { ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
+import { archiveTimeMs } from "#store/archive-names.ts";
+import { agentAllowed } from "./agent-globs.ts";
+import { READ_DISK_MS, READ_LIST_MS } from "./limits.ts";
+import { LentArchive } from "./lent-archive.ts";
+import { ReadTurns } from "./read-turns.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+
+export interface ReadLibraryOptions {
+  readonly clock: Clock;
+  readonly storages: StorageShelf;
+  readonly openStock: (config: StorageConfig) => ArchiveStock;
+}
+
+/** What an agent says that it wants to read. */
+export interface ReadWish {
+  readonly storage: string;
+  readonly backup: string;
+  readonly name: string;
+  readonly indexOnly: boolean;
+}
+
+/** What is told of one storage. */
+export type ReadListing = { readonly rows: readonly ArchiveRow[] } | { readonly failure: Failure };
+
+interface Shelf {
+  readonly config: StorageConfig;
+  readonly stock: ArchiveStock;
+  readonly turns: ReadTurns;
+  /** Calls that took too long and have not come back. */
+  hanging: number;
+}
+
+export class ReadLibrary {
+  readonly #options: ReadLibraryOptions;
+  readonly #shelves = new Map<string, Shelf>();
+
+  constructor(options: ReadLibraryOptions) {
+    this.#options = options;
+  }
+
+  /** Storage by storage, and of each the newest first within a backup entry. Throws Failure E_STORAGE_UNKNOWN, E_STORAGE_DENIED. */
+  async *list(
+    agent: string,
+    filter: { readonly storage?: string | undefined; readonly backup?: string | undefined; readonly facts: boolean },
+  ): AsyncGenerator<ReadListing, void, undefined> {
+    const { storages } = this.#options;
+    for (const name of filter.storage === undefined ? storages.names() : [filter.storage]) {
+      const { allowAgents } = storages.config(name);
+      // What is not the agent's business is not told, unless it asks for it.
+      if (filter.storage === undefined && !agentAllowed(allowAgents, agent)) continue;
+      yield await this.#listing(name, agent, filter);
+    }
+  }
+
+  /** Rejects with Failure: E_ARCHIVE_UNKNOWN, E_RESTORE_DENIED, E_ARCHIVE_READ, E_STORAGE_FAILED … */
+  async open(agent: string, wish: ReadWish): Promise<LentArchive> {
+    const { storage, backup, name, indexOnly } = wish;
+    const shelf = await this.#shelf(storage, agent);
+    if (!shelf.config.allowAgentRestore) throw denied(storage);
+    for (const part of [agent, backup]) {
+      if (!isName(part)) throw new Failure("E_NAME", `${JSON.stringify(part)} is not ${NAME_RULE}`);
+    }
+    const timeMs = archiveTimeMs(name);
+    if (timeMs === undefined) throw new Failure("E_ARCHIVE_UNKNOWN", `${JSON.stringify(name)} is no archive's name`);
+    const row: ArchiveRow = { storage, agent, backup, name, timeMs, ...NOTHING_KNOWN };
+    const opening = (): Promise<Found> => (indexOnly ? openIndex(shelf.stock, row) : shelf.stock.open(row));
+    const found = await this.#soon(shelf, READ_DISK_MS, opening, (late) => late.close());
+    return new LentArchive({
+      ...{ storage, name: `${agent}/${backup}/${name}`, ...found },
+      inTurn: (work) => shelf.turns.run(() => this.#soon(shelf, READ_DISK_MS, work)),
+    });
+  }
+
+  async #listing(
+    name: string,
+    agent: string,
+    { backup, facts }: { readonly backup?: string | undefined; readonly facts: boolean },
+  ): Promise<ReadListing> {
+    try {
+      const shelf = await this.#shelf(name, agent);
+      const { rows, failures } = await shelf.turns.run(() =>
+        this.#soon(shelf, READ_LIST_MS, () => shelf.stock.list({ storage: name, agent, backup, facts })),
+      );
+      // Where it has nothing there is nothing to refuse.
+      const failure = failures[0] ?? (rows.length > 0 && !shelf.config.allowAgentRestore ? denied(name) : undefined);
+      return failure === undefined ? { rows: rows.filter((row) => row.agent === agent) } : { failure };
+    } catch (error) {
+      return { failure: toFailure(error) };
+    }
+  }
+
+  /** The storage, if the agent may use it and its directory can be used now. */
+  async #shelf(name: string, agent: string): Promise<Shelf> {
+    const { storages, clock, openStock } = this.#options;
+    const config = storages.config(name);
+    if (!agentAllowed(config.allowAgents, agent)) {
+      throw new Failure("E_STORAGE_DENIED", `storage ${name} does not allow agent ${agent}`);
+    }
+    let shelf = this.#shelves.get(name);
+    if (shelf === undefined) {
+      const busy = (): boolean => [...storages.opened()].some((storage) => storage.name === name && storage.inUse);
+      shelf = { config, stock: openStock(config), turns: new ReadTurns(clock, busy), hanging: 0 };
+      this.#shelves.set(name, shelf);
+    }
+    await this.#soon(shelf, READ_DISK_MS, () => storages.open(name));
+    return shelf;
+  }
+
+  /** What the call gives, unless it takes too long: then `late` gets it whenever it comes. */
+  async #soon<T>(
+    shelf: Shelf,
+    limitMs: number,
+    call: () => Promise<T>,
+    late?: (value: T) => Promise<void>,
+  ): Promise<T> {
+    const { name } = shelf.config;
+    if (shelf.hanging > 0) throw new Failure("E_STORAGE_FAILED", `storage ${name}: its disk does not answer`);
+    const slow = Promise.withResolvers<never>();
+    let isLate = false;
+    const timer = this.#options.clock.after(limitMs, () => {
+      isLate = true;
+      shelf.hanging += 1;
+      const text = `storage ${name}: its disk did not answer within ${limitMs / 1000} s`;
+      slow.reject(new Failure("E_STORAGE_FAILED", text));
+    });
+    const settled = call().finally(() => {
+      timer.cancel();
+      if (isLate) shelf.hanging -= 1;
+    });
+    const unwanted = settled.then((value) => (isLate ? late?.(value) : undefined));
+    // Whoever waits hears how it went; what comes too late is nobody's any more.
+    unwanted.catch(() => undefined);
+    return await Promise.race([settled, slow.promise]);
+  }
+}
+
+function denied(storage: string): Failure {
+  return new Failure("E_RESTORE_DENIED", `storage ${storage} refuses its agents to read: only the server restores`);
+}
+
+/** What of an archive was opened. */
+type Found = Pick<OpenedArchive, "index" | "close"> & { readonly archive: ArchiveAccess | undefined };
+
+async function openIndex(stock: ArchiveStock, row: ArchiveRow): Promise<Found> {
+  const index = await stock.openIndex(row);
+  return { archive: undefined, index, close: async () => index?.close() };
+}
+
+/** Nobody who opens an archive looks at these. */
+const NOTHING_KNOWN = {
+  ...{ archiveBytes: 0, entries: undefined, rawBytes: undefined, durationMs: undefined, problems: undefined },
+  ...{ sha256: undefined, hasIndex: true, damage: undefined },
+} as const;

@@ -1,0 +1,81 @@
+/**
+ * Has archives read again that were not read for `scrub_days` of their storage, when nothing else is to be verified: the longest unread
+ * first, over all storages. Where it is stands in the storages' records of when each was read, so a restart changes nothing.
+ */
+import { type Clock, every, type Timer } from "#base/clock.ts";
+import { toFailure } from "#base/errors.ts";
+import type { StorageConfig } from "#config/types.ts";
+import type { EventSink } from "#observe/events.ts";
+import { SCRUB_EARLY, SCRUB_LOOK_MS } from "./limits.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+import type { Verifier } from "./verifier.ts";
+
+export interface ScrubberOptions {
+  readonly configs: readonly StorageConfig[];
+  readonly storages: StorageShelf;
+  readonly verifier: Verifier;
+  readonly clock: Clock;
+  readonly events: EventSink;
+}
+
+export class Scrubber {
+  readonly #options: ScrubberOptions;
+  readonly #configs: readonly StorageConfig[];
+  #timer: Timer | undefined;
+  /** A look is under way, or what it has found is being read. */
+  #underWay = false;
+
+  constructor(options: ScrubberOptions) {
+    this.#options = options;
+    this.#configs = options.configs.filter(({ scrubEveryMs }) => scrubEveryMs > 0);
+  }
+
+  /** Nothing at all happens when no storage wants it. */
+  start(): void {
+    if (this.#configs.length > 0) this.#timer = every(this.#options.clock, SCRUB_LOOK_MS, () => void this.#look());
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Begins with what is due, if anything is. Never rejects. */
+  async #look(): Promise<void> {
+    if (this.#underWay || !this.#options.verifier.idle) return;
+    this.#underWay = true;
+    try {
+      for (let next = await this.#next(); next !== undefined; next = await this.#next()) {
+        const { storage, archive } = next;
+        // What could not be kept would be due again at once.
+        if (!(await new Promise<boolean>((over) => this.#options.verifier.scrub(storage, archive, over)))) return;
+      }
+    } finally {
+      this.#underWay = false;
+    }
+  }
+
+  async #next(): Promise<{ readonly storage: string; readonly archive: string } | undefined> {
+    const { storages, clock, events } = this.#options;
+    for (const { name, scrubEveryMs } of this.#configs) {
+      if (this.#timer === undefined) return undefined;
+      try {
+        const { verifications } = await storages.open(name);
+        const [due] = await verifications.due(scrubEveryMs * SCRUB_EARLY, clock.wall());
+        if (due !== undefined) return { storage: name, archive: due.archive };
+      } catch (error) {
+        const { code, message } = toFailure(error);
+        if (this.#timer === undefined) return undefined;
+        const text = `storage ${name} cannot be scrubbed now: ${message}`;
+        events.emit({
+          kind: "scrub.failed",
+          level: "warn",
+          message: text,
+          fields: { storage: name, code },
+          repeatKey: name,
+        });
+      }
+    }
+    return undefined;
+  }
+}

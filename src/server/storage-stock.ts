@@ -1,0 +1,229 @@
+/**
+ * The archives in storages of this machine, for the commands and for agents that read: only looks, takes no lock, and wants neither
+ * configuration nor state, so that it works while a server runs and after everything but the disk is lost.
+ */
+import { IndexReader } from "#archive/index-reader.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
+import type { ArchiveAccess } from "#restore/archive-access.ts";
+import type { ArchiveFilter, ArchiveListing, ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
+import { indexSource } from "#restore/index-source.ts";
+import { parseSum } from "#restore/verify.ts";
+import { type Entry, listArchives, type ListedArchive, listEntries } from "#store/archive-list.ts";
+import { companions } from "#store/archive-names.ts";
+import { type CommitFacts, readCommitFacts } from "#store/commit-facts.ts";
+import { readDamage } from "#store/damage-mark.ts";
+import { type Disk, diskFailure, type DiskFile, orMissing } from "#store/disk.ts";
+import { StorageRoot } from "#store/storage-root.ts";
+
+export interface StorageDirectory {
+  readonly name: string;
+  readonly baseDir: string;
+}
+
+/** Longer ones are no checksum. */
+const SUM_BYTES_MAX = 4096;
+
+export class StorageStock implements ArchiveStock {
+  readonly #disk: Disk;
+  readonly #storages: readonly StorageDirectory[];
+
+  constructor(disk: Disk, storages: readonly StorageDirectory[]) {
+    this.#disk = disk;
+    this.#storages = storages;
+  }
+
+  async list(filter: ArchiveFilter): Promise<ArchiveListing> {
+    const rows: ArchiveRow[] = [];
+    const failures: Failure[] = [];
+    for (const storage of this.#selected(filter.storage)) {
+      try {
+        rows.push(...(await this.#rowsOf(storage, filter)));
+      } catch (error) {
+        failures.push(storageFailure(storage, error));
+      }
+    }
+    return { rows: rows.sort(compareRows), failures };
+  }
+
+  async open(row: ArchiveRow): Promise<OpenedArchive> {
+    const archive = await this.#openFile(row, row.name);
+    if (archive === undefined) throw gone(row);
+    const index = await this.openIndex(row);
+    return {
+      ...{ archive, index },
+      close: async () => {
+        await archive.close();
+        await index?.close();
+      },
+    };
+  }
+
+  /** One that cannot be opened is none: it keeps nobody from the archive. */
+  async openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined> {
+    try {
+      return await this.#openFile(row, companions(row.name).index);
+    } catch (error) {
+      if (toFailure(error).code !== "E_ARCHIVE_READ") throw error;
+      return undefined;
+    }
+  }
+
+  fileOf(row: ArchiveRow): string {
+    return this.#pathOf(row, row.name);
+  }
+
+  async close(): Promise<void> {
+    // Nothing is kept open between calls.
+  }
+
+  #selected(name: string | undefined): readonly StorageDirectory[] {
+    const selected = this.#storages.filter((storage) => name === undefined || storage.name === name);
+    if (selected.length > 0) return selected;
+    throw new Failure("E_STORAGE_UNKNOWN", `storage ${name ?? ""} is not known here`, {
+      hint: `The storages are ${this.#storages.map((storage) => storage.name).join(", ")}.`,
+    });
+  }
+
+  async #rowsOf(storage: StorageDirectory, { agent, backup, facts }: ArchiveFilter): Promise<ArchiveRow[]> {
+    const root = await StorageRoot.look(this.#disk, storage.baseDir);
+    const entries = (await listEntries(root, { agent, backup })).filter(
+      (entry) => backup === undefined || entry.backup === backup,
+    );
+    const listed: { readonly entry: Entry; readonly archive: ListedArchive }[] = [];
+    for (const entry of entries) {
+      for (const archive of await listArchives(root, entry)) listed.push({ entry, archive });
+    }
+    const known =
+      facts === true ? await readCommitFacts(root, new Set(listed.map((one) => one.archive.archive))) : NONE;
+    const rows: ArchiveRow[] = [];
+    for (const { entry, archive } of listed) {
+      rows.push(await row(root, storage.name, { entry, archive, known: known.get(archive.archive), facts }));
+    }
+    return rows;
+  }
+
+  /** Undefined when there is no such file. */
+  async #openFile(row: ArchiveRow, name: string): Promise<ArchiveAccess | undefined> {
+    const path = this.#pathOf(row, name);
+    try {
+      const file = await orMissing(this.#disk.open(path, "read"));
+      return file === undefined ? undefined : await fileAccess(file);
+    } catch (error) {
+      throw unreadable(path, error);
+    }
+  }
+
+  #pathOf({ storage, agent, backup }: ArchiveRow, name: string): string {
+    return `${this.#selected(storage)[0]?.baseDir ?? ""}/${agent}/${backup}/${name}`;
+  }
+}
+
+const NONE: ReadonlyMap<string, CommitFacts> = new Map();
+
+async function fileAccess(file: DiskFile): Promise<ArchiveAccess> {
+  const size = await file.size();
+  return { size, read: (into, offset) => file.read(into, offset), close: () => file.close() };
+}
+
+function unreadable(path: string, cause: unknown): Failure {
+  return new Failure("E_ARCHIVE_READ", diskFailure(cause, path).message, { cause });
+}
+
+function gone(row: ArchiveRow): Failure {
+  return new Failure(
+    "E_ARCHIVE_UNKNOWN",
+    `${row.agent}/${row.backup}/${row.name} is gone: rotation may have removed it`,
+  );
+}
+
+function storageFailure({ name, baseDir }: StorageDirectory, cause: unknown): Failure {
+  const { code, message } = errnoName(cause) === "ENOENT" ? missing(baseDir) : diskFailure(cause, baseDir);
+  const hint = "Check that the directory is there, that its disk is mounted, and that this user may read it.";
+  // A storage without a name is called by its directory.
+  const text = name === baseDir || message.startsWith(name) ? message : `storage ${name}: ${message}`;
+  return new Failure(code, text, { hint, cause });
+}
+
+function missing(baseDir: string): Failure {
+  return new Failure("E_STORAGE_FAILED", `${baseDir}: there is no such directory`);
+}
+
+interface Found {
+  readonly entry: Entry;
+  readonly archive: ListedArchive;
+  readonly known: CommitFacts | undefined;
+  readonly facts: boolean | undefined;
+}
+
+async function row(root: StorageRoot, storage: string, { entry, archive, known, facts }: Found): Promise<ArchiveRow> {
+  const { agent, backup } = entry;
+  const { index, checksum } = companions(archive.archive);
+  const hasIndex = (await root.stat(index))?.type === "file";
+  // A file of another size took its place: what was recorded is not of it.
+  const recorded = known?.archiveBytes === archive.bytes ? known : undefined;
+  const totals = facts === true && recorded === undefined && hasIndex ? await indexTotals(root, index) : undefined;
+  return {
+    ...{ storage, agent, backup, name: archive.archive.slice(`${agent}/${backup}/`.length) },
+    ...{ timeMs: archive.timeMs, archiveBytes: archive.bytes, hasIndex },
+    entries: recorded?.entries ?? totals?.entries,
+    rawBytes: recorded?.rawBytes ?? totals?.rawBytes,
+    durationMs: recorded === undefined ? undefined : Math.max(0, recorded.committedWallMs - archive.timeMs),
+    problems: recorded?.problems,
+    sha256: await storedSum(root, checksum),
+    damage: archive.marked ? await readDamage(root.disk, root.path(archive.archive), archive) : undefined,
+  };
+}
+
+/** What an index says of its archive; undefined when it cannot be read: then the archive itself has to be. */
+async function indexTotals(
+  root: StorageRoot,
+  index: string,
+): Promise<{ readonly entries: number; readonly rawBytes: number } | undefined> {
+  const file = await readable(root, index);
+  if (file === undefined) return undefined;
+  try {
+    return (await IndexReader.open(indexSource(await fileAccess(file)))).totals;
+  } catch (error) {
+    // Of this archive less is known then, and the others are listed all the same; whoever reads it is told.
+    if (diskFailure(error, index).code === "E_INTERNAL") throw error;
+    return undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+async function storedSum(root: StorageRoot, checksum: string): Promise<string | undefined> {
+  const file = await readable(root, checksum);
+  if (file === undefined) return undefined;
+  try {
+    const bytes = Buffer.alloc(SUM_BYTES_MAX);
+    return parseSum(bytes.subarray(0, await file.read(bytes, 0)).toString("utf8"));
+  } finally {
+    await file.close();
+  }
+}
+
+/** Undefined when it is missing or cannot be opened: a listing goes on without it. */
+async function readable(root: StorageRoot, file: string): Promise<DiskFile | undefined> {
+  try {
+    return await root.openFile(file, "read");
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/** By agent and backup, the newest first. */
+function compareRows(a: ArchiveRow, b: ArchiveRow): number {
+  return (
+    compareText(a.agent, b.agent) ||
+    compareText(a.backup, b.backup) ||
+    b.timeMs - a.timeMs ||
+    compareText(a.storage, b.storage)
+  );
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,286 @@
+/**
+ * Reads archives again after their commit, one at a time for the whole server, and has the storage keep what it finds. What it has not
+ * come to when the server stops stands in the commit records, and goes on after the next start. How an archive is judged is passed in;
+ * who waits for a result asks by `watch`.
+ */
+import { type Clock, every, type Timer } from "#base/clock.ts";
+import { toFailure } from "#base/errors.ts";
+import type { EventSink } from "#observe/events.ts";
+import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { closeOpened, type OpenedFile } from "#store/archive-file.ts";
+import type { Finding } from "#store/damage-mark.ts";
+import type { DiskFile } from "#store/disk.ts";
+import type { VerifyResult } from "#store/session-types.ts";
+import type { Storage } from "#store/storage.ts";
+import { resultOf } from "#store/verifications.ts";
+import { PHASE_STEP_MS, VERIFY_RETRY_MS, VERIFY_RETRY_MS_MAX } from "./limits.ts";
+import type { ServerMetrics } from "./server-metrics.ts";
+import { archivesRemoved } from "./session-ends.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+import { VerifyAccess } from "./verify-access.ts";
+import { archiveUnverified, archiveVerified, type VerifiedArchive } from "./verify-events.ts";
+
+export interface VerifyTask {
+  readonly signal: AbortSignal;
+  /** Is given a look at how many bytes of the archive were read, which can be asked at any time. */
+  readonly onStart: (readBytes: () => number) => void;
+}
+
+export interface ArchiveToJudge {
+  readonly archive: ArchiveAccess;
+  /** Undefined when there is none. It is not to be believed. */
+  readonly index: ArchiveAccess | undefined;
+  /** 64 hex digits that were stored beside it. */
+  readonly sha256: string | undefined;
+}
+
+/**
+ * Judges an archive. What comes when the signal has aborted is not looked at.
+ * Rejects when nothing can be said of the archive.
+ */
+export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Finding>;
+
+export interface VerifyWatcher {
+  /** Bytes, now and then. */
+  progress(done: number, total: number): void;
+  /** Once; nothing follows. */
+  result(result: VerifyResult): void;
+}
+
+export interface VerifierOptions {
+  readonly storages: StorageShelf;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly metrics: ServerMetrics;
+  readonly verify: VerifyArchive;
+  /** Sessions run, and come first. */
+  readonly busy: () => boolean;
+}
+
+/** What is being read. */
+export interface VerifyingNow extends VerifiedArchive {
+  readonly done: number;
+  readonly total: number;
+}
+
+interface Job extends VerifiedArchive {
+  /** Whose commit waits for the result; undefined for a scrub. */
+  readonly session: string | undefined;
+  /** How often it could not be verified. */
+  attempts: number;
+  /** It is over; true when its result was kept. */
+  readonly over?: (kept: boolean) => void;
+}
+
+export class Verifier {
+  readonly #options: VerifierOptions;
+  readonly #stop = new AbortController();
+  readonly #queue: Job[] = [];
+  /** By storage and archive: in the queue, being read, or to be tried again. */
+  readonly #known = new Set<string>();
+  /** Jobs that wait to be tried again, by their key. */
+  readonly #retries = new Map<string, { readonly job: Job; readonly timer: Timer }>();
+  /** By session. */
+  readonly #watchers = new Map<string, Set<VerifyWatcher>>();
+  #now: (VerifiedArchive & { readBytes: () => number; readonly total: number }) | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(options: VerifierOptions) {
+    this.#options = options;
+  }
+
+  /** A storage was opened: what waits in it since an earlier start goes on. */
+  opened({ name, verifications }: Storage): void {
+    for (const { session, archive } of verifications.pending()) {
+      const retry = this.#retries.get(keyOf({ storage: name, archive }));
+      if (retry === undefined) this.committed(name, session, archive);
+      else this.#again(retry);
+    }
+  }
+
+  committed(storage: string, session: string, archive: string): void {
+    this.#add({ storage, session, archive, by: "verify_integrity", attempts: 0 });
+  }
+
+  /** Reads an archive that nobody waits for. `over` is called unless the server stops; with true when the result was kept. */
+  scrub(storage: string, archive: string, over: (kept: boolean) => void): void {
+    if (!this.#add({ storage, archive, session: undefined, by: "scrub", attempts: 0, over })) over(false);
+  }
+
+  get count(): number {
+    return this.#known.size;
+  }
+
+  /** Archives of a storage that wait for their verification or are being read. */
+  countOf(storage: string): number {
+    return [...this.#known].filter((key) => key.startsWith(`${storage} `)).length;
+  }
+
+  get idle(): boolean {
+    return this.#running === undefined;
+  }
+
+  get now(): VerifyingNow | undefined {
+    if (this.#now === undefined) return undefined;
+    const { storage, archive, by, readBytes, total } = this.#now;
+    return { storage, archive, by, done: readBytes(), total };
+  }
+
+  /** Somebody waits for the result of a session's archive. The return value ends that. */
+  watch(session: string, watcher: VerifyWatcher): () => void {
+    const watchers = this.#watchers.get(session) ?? new Set();
+    this.#watchers.set(session, watchers.add(watcher));
+    return () => {
+      watchers.delete(watcher);
+      if (watchers.size === 0 && this.#watchers.get(session) === watchers) this.#watchers.delete(session);
+    };
+  }
+
+  /** Leaves off. Resolves when nothing is open any more. Never rejects. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#queue.length = 0;
+    for (const { timer } of this.#retries.values()) timer.cancel();
+    await this.#running;
+  }
+
+  /** False when it is known already, or the server stops. */
+  #add(job: Job): boolean {
+    const key = keyOf(job);
+    if (this.#stop.signal.aborted || this.#known.has(key)) return false;
+    this.#known.add(key);
+    this.#enqueue(job);
+    return true;
+  }
+
+  #enqueue(job: Job): void {
+    this.#queue.push(job);
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  async #run(): Promise<void> {
+    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) await this.#one(job);
+  }
+
+  async #one(job: Job): Promise<void> {
+    let kept = false;
+    try {
+      const result = await this.#verify(job);
+      if (result === "stopped") return;
+      kept = true;
+      this.#known.delete(keyOf(job));
+      this.#tell(job, result);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      const { message } = toFailure(error);
+      this.#options.events.emit(archiveUnverified(job, message));
+      this.#tell(job, { result: "unknown", message });
+      this.#later(job);
+    } finally {
+      this.#now = undefined;
+    }
+    job.over?.(kept);
+  }
+
+  /** Rejects when nothing could be found out, or not be kept. */
+  async #verify(job: Job): Promise<VerifyResult | "stopped"> {
+    const { storages, clock } = this.#options;
+    const { storage: name, archive, by } = job;
+    const { verifications } = await storages.open(name);
+    const opened = await verifications.open(archive);
+    if (opened === undefined) return await this.#gone(job, "it was removed before it was read");
+    const startedAtMs = clock.now();
+    const finding = await this.#read(job, opened);
+    if (this.#stop.signal.aborted) return "stopped";
+    const durationMs = clock.now() - startedAtMs;
+    const now = await storages.open(name);
+    const { recorded, removed } = await now.verifications.record(archive, opened.identity, finding, by);
+    if (!recorded) return await this.#gone(job, "it was removed or replaced while it was read");
+    this.found(job, finding, { archiveBytes: opened.identity.bytes, durationMs }, removed);
+    return resultOf(finding);
+  }
+
+  async #read(job: Job, opened: OpenedFile): Promise<Finding> {
+    const { file, identity, sha256 } = opened;
+    const { clock, busy, verify } = this.#options;
+    const { signal } = this.#stop;
+    const total = identity.bytes;
+    const { storage, archive, by } = job;
+    const now = { storage, archive, by, readBytes: (): number => 0, total };
+    this.#now = now;
+    const access = (bytes: DiskFile, size: number): VerifyAccess =>
+      new VerifyAccess({ file: bytes, size, clock, busy, signal });
+    const index = opened.index === undefined ? undefined : access(opened.index.file, opened.index.bytes);
+    const ticker = every(clock, PHASE_STEP_MS, () => {
+      for (const watcher of this.#watchersOf(job)) watcher.progress(now.readBytes(), total);
+    });
+    const onStart = (readBytes: () => number): void => {
+      now.readBytes = readBytes;
+    };
+    try {
+      return await verify({ archive: access(file, total), index, sha256 }, { signal, onStart });
+    } finally {
+      ticker.cancel();
+      await closeOpened(opened);
+    }
+  }
+
+  /** Whoever verified it, the running server tells. */
+  found(
+    where: VerifiedArchive,
+    finding: Finding,
+    counts: Parameters<typeof archiveVerified>[2],
+    removed: readonly string[],
+  ): void {
+    const { events, metrics } = this.#options;
+    const { storage, archive } = where;
+    events.emit(archiveVerified(where, finding, counts));
+    if (removed.length === 0) return;
+    const [agent = "", backup = ""] = archive.split("/");
+    metrics.archivesRemoved(storage, removed.length);
+    events.emit(archivesRemoved("rotation", { storage, agent, backup }, removed));
+  }
+
+  async #gone(job: Job, reason: string): Promise<VerifyResult> {
+    const result: VerifyResult = { result: "unknown", message: reason };
+    if (job.session === undefined) return result;
+    const { verifications } = await this.#options.storages.open(job.storage);
+    await verifications.settle(job.session, result);
+    this.#options.events.emit({ ...archiveUnverified(job, reason), level: "info" });
+    return result;
+  }
+
+  /** Its commit still waits: rotation does not count it as good until it was read. */
+  #later(job: Job): void {
+    if (job.session === undefined) {
+      this.#known.delete(keyOf(job));
+      return;
+    }
+    const delayMs = Math.min(VERIFY_RETRY_MS_MAX, VERIFY_RETRY_MS * 2 ** job.attempts);
+    job.attempts += 1;
+    const timer = this.#options.clock.after(delayMs, () => this.#again({ job, timer }));
+    this.#retries.set(keyOf(job), { job, timer });
+  }
+
+  #again({ job, timer }: { readonly job: Job; readonly timer: Timer }): void {
+    timer.cancel();
+    this.#retries.delete(keyOf(job));
+    this.#enqueue(job);
+  }
+
+  #tell(job: Job, result: VerifyResult): void {
+    const watchers = this.#watchersOf(job);
+    if (job.session !== undefined) this.#watchers.delete(job.session);
+    for (const watcher of watchers) watcher.result(result);
+  }
+
+  #watchersOf({ session }: Job): VerifyWatcher[] {
+    return session === undefined ? [] : [...(this.#watchers.get(session) ?? [])];
+  }
+}
+
+function keyOf({ storage, archive }: Pick<VerifiedArchive, "storage" | "archive">): string {
+  return `${storage} ${archive}`;
+}

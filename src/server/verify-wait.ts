@@ -1,0 +1,71 @@
+/**
+ * Session connections that stay open after Committed, because their agents wait for the verification of what was committed. PROTOCOL.md
+ * "Verification". Each hears how far it is and how it ended; one that goes away costs nobody anything.
+ */
+import type { CommitAnswer, VerifyResult } from "#store/session-types.ts";
+import { MESSAGE_TEXT_CHARS_MAX } from "#wire/limits.ts";
+import type { AnyMessage } from "#wire/messages.ts";
+import type { Link } from "./link.ts";
+import { committedOf } from "./session-events.ts";
+import type { StorageShelf } from "./storage-shelf.ts";
+import type { Verifier } from "./verifier.ts";
+
+export interface VerifyWaitOptions {
+  readonly verifier: Verifier;
+  readonly storages: StorageShelf;
+}
+
+export class VerifyWait {
+  readonly #options: VerifyWaitOptions;
+
+  constructor(options: VerifyWaitOptions) {
+    this.#options = options;
+  }
+
+  /** The connection has heard Committed; whatever it is told from now on, it is told by this. */
+  take(link: Link, agent: string, answer: CommitAnswer): void {
+    if (link.over) return;
+    const { verifier } = this.#options;
+    let told: VerifyResult | undefined;
+    const tell = (result: VerifyResult): void => {
+      told = result;
+      sendVerified(link, answer, result);
+      link.linger();
+    };
+    let unwatch = (): void => undefined;
+    const message = (asked: AnyMessage): void => {
+      if (asked.type !== "finish") return;
+      link.send("committed", committedOf(answer));
+      if (told !== undefined) sendVerified(link, answer, told);
+    };
+    const owner = { message, beat: () => link.ping(), drained: () => undefined, gone: () => unwatch() };
+    link.hand(owner, "server/finishing", `agent ${agent}, session connection`);
+    if (answer.verify === "none") {
+      link.linger();
+      return;
+    }
+    const known = this.#known(answer.session);
+    if (known !== undefined) {
+      tell(known);
+      return;
+    }
+    unwatch = verifier.watch(answer.session, {
+      progress: (done, total) => {
+        if (!link.blocked) link.send("phase", { phase: "verifying", done, total });
+      },
+      result: tell,
+    });
+  }
+
+  #known(session: string): VerifyResult | undefined {
+    for (const storage of this.#options.storages.opened()) {
+      const record = storage.commitRecord(session);
+      if (record !== undefined) return record.verified;
+    }
+    return undefined;
+  }
+}
+
+function sendVerified(link: Link, { session }: CommitAnswer, { result, message }: VerifyResult): void {
+  link.send("verified", { session, result, message: message.slice(0, MESSAGE_TEXT_CHARS_MAX) });
+}

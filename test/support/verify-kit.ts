@@ -1,0 +1,27 @@
+/** Ways to judge an archive without threads: by its checksum alone, or as the programs do it. */
+import { createHash } from "node:crypto";
+import { errnoName } from "#base/errors.ts";
+import type { VerifyArchive } from "#server/verifier.ts";
+
+const READ_BYTES = 64 * 1024;
+
+/** Reads all of it, and compares the SHA-256 with the one beside it. */
+export const compareSum: VerifyArchive = async ({ archive, sha256 }, { signal, onStart }) => {
+  const hash = createHash("sha256");
+  const buffer = new Uint8Array(READ_BYTES);
+  let read = 0;
+  onStart(() => read);
+  try {
+    while (read < archive.size && !signal.aborted) {
+      const length = await archive.read(buffer, read);
+      if (length === 0) break;
+      hash.update(buffer.subarray(0, length));
+      read += length;
+    }
+  } catch (error) {
+    if (errnoName(error) !== "EIO") throw error;
+    return { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] };
+  }
+  if (hash.digest("hex") === sha256) return { ok: true };
+  return { ok: false, what: "its SHA-256 is not the one beside it", details: [] };
+};
