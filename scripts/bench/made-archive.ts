@@ -18,11 +18,12 @@ import { sealChunk } from "#compress/seal.ts";
 export interface MadeTree {
   readonly files: number;
   readonly fileBytes: number;
+  /** chunk_size; as the product's when absent. */
+  readonly chunkBytes?: number;
 }
 
 const ROOT = "/made";
 const FILES_PER_DIRECTORY = 1000;
-const CHUNK_BYTES = MiB;
 const COMPRESSION: Compression = { mode: "gzip", level: 1 };
 const MADE_AT_S = 1_700_000_000;
 
@@ -155,27 +156,28 @@ class FileSink implements ProducerSink {
 
 /** Writes `file` and `file` with `.idx` behind. */
 export function makeArchive(file: string, tree: MadeTree): void {
+  const chunkBytes = tree.chunkBytes ?? MiB;
   const fds = [fs.openSync(file, "w"), fs.openSync(`${file}.idx`, "w")];
   const sink = new FileSink(fds);
   const files = new ProducedFiles(
     {
       ...{ rebuilt: false, session: undefined, agent: undefined, backup: undefined, archive: undefined },
-      ...{ startedMs: undefined, compression: COMPRESSION, chunkBytes: CHUNK_BYTES, sources: [ROOT], exclude: [] },
+      ...{ startedMs: undefined, compression: COMPRESSION, chunkBytes, sources: [ROOT], exclude: [] },
       ...{ oneFileSystem: false, excludeCaches: false, excludeIfPresent: [] },
     },
     COMPRESSION,
   );
   const reader = new ChunkReader({
     ...{ source: new MadeSource(tree), roots: sourceRoots([{ path: ROOT, optional: false }]) },
-    ...{ excludes: new Excludes([]), rules: WALK_EVERYTHING, chunkBytes: CHUNK_BYTES, report: () => undefined },
+    ...{ excludes: new Excludes([]), rules: WALK_EVERYTHING, chunkBytes, report: () => undefined },
     wall: () => 1000 * MADE_AT_S + 10 ** 12,
   });
   const parts = (all: ReturnType<ProducedFiles["end"]>): void => {
     for (const part of all) files.part(sink, part);
   };
   parts([files.begin()]);
-  const slab = new Uint8Array(storedBytesMax(COMPRESSION.mode, rawBufferBytes(CHUNK_BYTES)));
-  const next = (): RawChunk | undefined => reader.next(slab.subarray(0, rawBufferBytes(CHUNK_BYTES)));
+  const slab = new Uint8Array(storedBytesMax(COMPRESSION.mode, rawBufferBytes(chunkBytes)));
+  const next = (): RawChunk | undefined => reader.next(slab.subarray(0, rawBufferBytes(chunkBytes)));
   for (let chunk = next(); chunk !== undefined; chunk = next()) {
     const after = files.after(chunk);
     const seal = sealChunk(slab, chunk.rawLength, COMPRESSION);

@@ -14,6 +14,7 @@ import type { Compression, Problem } from "#base/chunk.ts";
 import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig, ResumeConfig, RetryConfig } from "#config/types.ts";
+import { HOLD_REASON_CHARS_MAX } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
@@ -57,6 +58,8 @@ export interface BackupPlan {
   readonly workers: number;
   /** Stay until the server has verified what it committed, where it does that. */
   readonly waitVerify: boolean;
+  /** Why the server is to remove no older archive for this run; undefined: rotation as always. */
+  readonly holdRotation?: string | undefined;
 }
 
 /** What a progress display is told of a run. */
@@ -184,6 +187,7 @@ async function admittedSession(
         chunkBytes: resume.chunkBytes ?? 0,
         windowBytes: resume.bufferBytes,
         parallels: entry.parallels,
+        ...(plan.holdRotation === undefined ? {} : { holdRotation: holdReason(plan.holdRotation) }),
       },
       retry: { ...retry, attemptsMax: retry.maxAttempts },
     },
@@ -212,6 +216,11 @@ async function admittedSession(
   const { lastEntries, lastRawBytes } = session.admitted;
   onStage({ stage: "running", lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
+}
+
+/** Cut to what the wire takes. */
+function holdReason(reason: string): string {
+  return reason.length <= HOLD_REASON_CHARS_MAX ? reason : `${reason.slice(0, HOLD_REASON_CHARS_MAX - 1)}…`;
 }
 
 function startSession(

@@ -1,5 +1,6 @@
 /** `--once`: backup entries one after another. What the process says and exits with is the caller's part. */
-import { type BackupDeps, type BackupPlan, type BackupStage, runBackup } from "./backup-run.ts";
+import type { BackupPlan, BackupStage } from "./backup-run.ts";
+import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import type { BackupResult } from "./result.ts";
 
 export interface OnceEvents {
@@ -9,7 +10,7 @@ export interface OnceEvents {
 
 /** Runs all plans in order; one that fails does not keep the next from running, an interruption does. */
 export async function runOnce(
-  deps: BackupDeps,
+  deps: EntryRunDeps,
   plans: readonly BackupPlan[],
   signal: AbortSignal,
   events: OnceEvents,
@@ -17,9 +18,11 @@ export async function runOnce(
   const results: BackupResult[] = [];
   for (const plan of plans) {
     if (signal.aborted) break;
-    const result = await runBackup(deps, plan, signal, (stage) => events.stage(plan, stage));
+    const onStage = (stage: BackupStage): void => events.stage(plan, stage);
+    const result = await runEntry(deps, { plan, trigger: { kind: "once" }, signal, onStage });
     results.push(result);
     events.finished(plan, result);
   }
+  await deps.notifier.settled();
   return results;
 }

@@ -6,7 +6,7 @@ import { equalBytes } from "./bytes.ts";
 import { ByteWriter } from "./index-bytes.ts";
 import { cutTime, type NewEntry, type NewPlace } from "./index-entry-writer.ts";
 import { ENTRY_NUMBERS_BYTES_MAX, ENTRY_TYPES, type IndexEntry } from "./index-format.ts";
-import { indexPath } from "./index-queries.ts";
+import { indexPath } from "./index-path.ts";
 import type { ReadEntry } from "./tar-reader-entry.ts";
 
 const NO_TARGET = new Uint8Array(0);

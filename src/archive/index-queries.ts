@@ -7,6 +7,7 @@ import { Failure } from "#base/errors.ts";
 import { comparePaths, equalBytes, hasPrefix, SLASH } from "./bytes.ts";
 import { Excludes } from "./exclude.ts";
 import type { IndexEntry, TableChunk } from "./index-format.ts";
+import { joinNames } from "./index-path.ts";
 import { type Batches, entryEnd, type IndexReader } from "./index-reader.ts";
 
 /** A name in a directory. A directory above a source has no entry of its own. */
@@ -14,33 +15,6 @@ export interface ListedName {
   /** The whole path. */
   readonly path: Uint8Array;
   readonly entry: IndexEntry | undefined;
-}
-
-/** A path as an index has it, from one as people and other archives write it: `/srv/`, `./srv`, `srv//`. `..` is kept. */
-export function indexPath(path: Uint8Array): Uint8Array {
-  const names: Uint8Array[] = [];
-  let start = 0;
-  for (let i = 0; i <= path.length; i += 1) {
-    if (i < path.length && path[i] !== SLASH) continue;
-    const name = path.subarray(start, i);
-    if (name.length > 0 && !(name.length === 1 && name[0] === DOT)) names.push(name);
-    start = i + 1;
-  }
-  return joinNames(names);
-}
-
-const DOT = 0x2e;
-
-function joinNames(names: readonly Uint8Array[]): Uint8Array {
-  const length = names.reduce((total, name) => total + name.length + 1, 0);
-  const joined = new Uint8Array(Math.max(0, length - 1));
-  let at = 0;
-  for (const name of names) {
-    if (at > 0) joined[at - 1] = SLASH;
-    joined.set(name, at);
-    at += name.length + 1;
-  }
-  return joined;
 }
 
 /** True when `path` lies below the directory `parent`, not when they are equal. */

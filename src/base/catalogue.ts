@@ -24,14 +24,11 @@ export const CATALOGUE = {
   E_SOURCE_MISSING: row(1, false, "Mount or create the source, or mark it optional: true in the configuration."),
   E_SOURCE_LINK: row(1, false, "Name the directory or file that the symbolic link points to."),
   E_SOURCE_NESTED: row(2, false, "Remove the source that lies inside the other one."),
+  E_HOOK: row(1, false, "The log has what the command printed; mend it, or take it out of hooks of the entry."),
 
   // Reaching the server.
-  E_STATE_DIR: row(1, false, "Let the user that nbackup-server runs as write server.state_dir, or name another one."),
-  E_NOT_RUNNING: row(
-    1,
-    false,
-    "Start nbackup-server, or name the configuration file of the one that runs with --config.",
-  ),
+  E_STATE_DIR: row(1, false, "Let the user that the program runs as write its state_dir, or name another one."),
+  E_NOT_RUNNING: row(1, false, "Start it, or name the configuration file of the one that runs with --config."),
   E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(
@@ -114,7 +111,7 @@ export const CATALOGUE = {
     false,
     "Archives of other programs have files in an order of their own; too many of them cannot be compared. Restore and list work.",
   ),
-  E_LOCKED: row(1, false, "Another nbackup-server uses this directory; stop it first."),
+  E_LOCKED: row(1, false, "Another nbackup program uses this directory; stop it first."),
   E_OUTPUT_CLOSED: row(141, false, "Whoever read the output stopped reading; nothing is wrong with that."),
   E_INTERRUPTED: row(130, false, "The run was interrupted; run it again."),
   E_INTERNAL: row(1, false, "This is a bug in nbackup: please report it with the log."),

@@ -1,12 +1,17 @@
 /** The real things behind a backup run: sockets, files, threads. Made from a checked configuration; runs nothing itself. */
 import { readFileSync } from "node:fs";
 import type { BackupDeps, BackupPlan, ProducerOptions } from "#agent/backup-run.ts";
+import type { EntryRunDeps } from "#agent/entry-run.ts";
+import { Notifier } from "#agent/notify.ts";
 import { Pipeline } from "#agent/pipeline.ts";
 import { automaticWorkers } from "#agent/pipeline-cores.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import type { StateStore } from "#agent/state-store.ts";
 import { Excludes } from "#archive/exclude.ts";
 import type { IndexHeader } from "#archive/index-format.ts";
+import { linuxFilesystemOf } from "#archive/linux-filesystem.ts";
 import { LinuxSource } from "#archive/linux-source.ts";
+import { sourceFacts } from "#archive/source-facts.ts";
 import { checkSources, type SourceRoot, sourceRoots } from "#archive/source-roots.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -14,26 +19,51 @@ import { uuid } from "#base/random.ts";
 import { niceLevel } from "#config/defaults.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { TlsDialer } from "#net/dial.ts";
+import type { EventSink } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { runHookProcess } from "./hook-process.ts";
+import { httpPost } from "./post.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 export interface AgentRuntime {
   readonly config: AgentConfig;
-  readonly identity: Identity;
+  /** Asked at every connection: certificates may be renewed while a backup runs. */
+  readonly identity: () => Identity;
   readonly log: Logger;
   /** `nbackup-agent 0.1.0` */
   readonly software: string;
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
   readonly spawn: SpawnWorker;
-  /** `--once` at a terminal: somebody waits for it. */
-  readonly atTerminal: boolean;
+  readonly mode: "daemon" | "once" | "once-at-terminal";
 }
 
-export function backupDeps(runtime: AgentRuntime): BackupDeps {
+export interface EntryRunRuntime extends AgentRuntime {
+  /** undefined: nothing is remembered. */
+  readonly states: StateStore | undefined;
+  readonly events: EventSink;
+}
+
+/** For one run: the server knows its connections by a number made here. */
+export function entryRunDeps(runtime: EntryRunRuntime): EntryRunDeps {
+  const { states, events, log } = runtime;
+  return {
+    backup: backupDeps(runtime),
+    ...{ states, events },
+    runCommand: runHookProcess,
+    notifier: new Notifier({ clock: systemClock, random: systemRandom, log, post: httpPost }),
+    sourceFacts: (entry) => {
+      const roots = sourceRoots(entry.sources);
+      return sourceFacts(new LinuxSource({ roots: roots.map((root) => root.path) }), roots, linuxFilesystemOf);
+    },
+  };
+}
+
+function backupDeps(runtime: AgentRuntime): BackupDeps {
   const { config, identity, log, software, spawn } = runtime;
   const { ioClass } = config.resources;
-  const nice = niceLevel(config.resources, { once: true, terminal: runtime.atTerminal });
+  const once = runtime.mode !== "daemon";
+  const nice = niceLevel(config.resources, { once, terminal: runtime.mode === "once-at-terminal" });
   const priority = { nice, ioClass };
   return {
     clock: systemClock,
@@ -42,7 +72,7 @@ export function backupDeps(runtime: AgentRuntime): BackupDeps {
     identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
     dialer: new TlsDialer({
       address: config.server,
-      identity: () => identity,
+      identity,
       protocol: ALPN_PROTOCOL,
       timeoutMs: HELLO_TIMEOUT_MS,
       clock: systemClock,

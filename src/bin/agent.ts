@@ -4,9 +4,11 @@
  */
 import { runOnce } from "#agent/once.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { StateStore } from "#agent/state-store.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
+import { agentStatusText } from "#cli/agent-report.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import { onceExit, onceJson, onceText, problemsText, unverifiedText } from "#cli/once-report.ts";
@@ -14,18 +16,23 @@ import { selectBackups } from "#cli/select-backups.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadAgentConfig } from "#config/load.ts";
 import type { AgentConfig, LoggingConfig } from "#config/types.ts";
+import { logEvents } from "#observe/events.ts";
 import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
+import type { AgentStatus } from "#observe/views.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { agentStock } from "./agent-archives.ts";
-import { backupDeps, backupPlans, checkExcludes } from "./agent-backup.ts";
+import { backupPlans, checkExcludes, entryRunDeps } from "./agent-backup.ts";
+import { runAgentDaemon } from "./agent-daemon.ts";
 import { runHealth } from "./agent-health.ts";
 import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
+import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
+import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
 
 const SOFTWARE = `nbackup-agent ${pkg.version}`;
@@ -69,6 +76,13 @@ async function main(argv: readonly string[]): Promise<number> {
         return await once(command);
       case "health":
         return await health(command);
+      case "serve":
+        return await runAgentDaemon({
+          ...{ identityOf, software: SOFTWARE, spawn },
+          load: () => load(command.configFile),
+        });
+      case "status":
+        return await status(command);
       case "archives":
         return await runArchives(command.request, {
           ...{ side: "agent", spawn: spawnRestore },
@@ -114,6 +128,14 @@ async function health({ configFile, server, json }: Extract<AgentCommand, { comm
   return await runHealth({ config, identity: identityOf(config), software: SOFTWARE, server, json });
 }
 
+async function status({ configFile, json }: Extract<AgentCommand, { command: "status" }>): Promise<number> {
+  const { agent } = load(configFile).config;
+  // Both sides are of the same version (control.ts): the answer is what the type says.
+  const answer = (await askControl("nbackup-agent", agent.stateDir, { command: "status" })) as AgentStatus;
+  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : agentStatusText(answer, systemClock.wall()));
+  return EXIT.done;
+}
+
 async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {
   const { config, warnings } = load(command.configFile);
   process.stderr.write(warningsText(warnings));
@@ -123,7 +145,11 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   const log = loggerOf(config.logging, display);
   for (const warning of identity.warnings) log.warn(warning);
   const stop = interruption(display);
-  const deps = backupDeps({ config, identity, log, software: SOFTWARE, spawn, atTerminal: process.stderr.isTTY });
+  const deps = entryRunDeps({
+    ...{ config, log, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
+    mode: process.stderr.isTTY ? "once-at-terminal" : "once",
+    states: await onceStates(config, log),
+  });
   const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
@@ -136,6 +162,12 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   // The interruption may have come too late for the entry that was running, and still kept the next ones from it.
   const kept = results.length < entries.length ? [EXIT.interrupted] : [];
   return worstExit([...results.map(onceExit), ...kept]);
+}
+
+/** What the daemon remembers, where there is one: a run by hand compares its sources, and is seen in `status`. */
+async function onceStates({ agent }: AgentConfig, log: Logger): Promise<StateStore | undefined> {
+  if (!(await hasStateDir(agent.stateDir))) return undefined;
+  return new StateStore(linuxStateDisk, entriesDirectory(agent.stateDir), log);
 }
 
 /** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */

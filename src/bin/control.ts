@@ -1,6 +1,6 @@
 /**
- * The control socket of the running server, `control.sock` in its state directory, and the question that a command asks
- * there: one JSON object each way. Whoever may open the socket may steer the server: it is the owner's alone.
+ * The control socket of a running server or agent, `control.sock` in its state directory, and the question that a command
+ * asks there: one JSON object each way. Whoever may open the socket may steer the program: it is the owner's alone.
  */
 import { unlinkSync } from "node:fs";
 import * as z from "zod/mini";
@@ -10,6 +10,8 @@ import type { Logger } from "#base/log.ts";
 import { askLine, type LineServer, listenLines } from "#net/line-socket.ts";
 import type { AdminRequest } from "#server/admin.ts";
 import { systemClock } from "./system.ts";
+
+export type Program = "nbackup-agent" | "nbackup-server";
 
 /** Both sides are of one version, or they do not understand each other. */
 const CONTROL_VERSION = 1;
@@ -27,6 +29,7 @@ export function controlPath(stateDir: string): string {
 
 /** The lock of the state directory must be held: what lies at the path was left by a server that died. */
 export function serveControl(
+  program: Program,
   stateDir: string,
   log: Logger,
   handle: (request: unknown) => Promise<unknown>,
@@ -35,45 +38,53 @@ export function serveControl(
   const umask = process.umask(OWNER_ONLY_UMASK);
   try {
     removeStale(path);
-    return listenLines({ path, clock: systemClock, answer: (line) => answerTo(line, handle) });
+    return listenLines({ path, clock: systemClock, answer: (line) => answerTo(program, line, handle) });
   } catch (error) {
-    // Backups need no commands: a full disk, for instance, must not keep the server from starting.
+    // Backups need no commands: a full disk, for instance, must not keep the program from starting.
     const reason = errnoName(error) ?? String(error);
-    log.error("the control socket cannot be made: commands will not reach this server", { path, reason });
+    log.error("the control socket cannot be made: commands will not reach this process", { path, reason });
     return undefined;
   } finally {
     process.umask(umask);
   }
 }
 
-/** What the running server answers. Rejects with the Failure that it answers with, or of `askLine`. */
-export async function askServer(stateDir: string, request: AdminRequest): Promise<unknown> {
-  const line = await askLine(controlPath(stateDir), JSON.stringify({ version: CONTROL_VERSION, request }));
+/** What the running program answers. Rejects with the Failure that it answers with, or of `askLine`. */
+export async function askControl(program: Program, stateDir: string, request: object): Promise<unknown> {
+  const line = await askLine(program, controlPath(stateDir), JSON.stringify({ version: CONTROL_VERSION, request }));
   const parsed = answer.parse(JSON.parse(line));
   if (parsed.ok) return parsed.result;
   const { code, message, hint } = parsed;
   throw new Failure(isErrorCode(code) ? code : "E_PEER", isErrorCode(code) ? message : `${code}: ${message}`, { hint });
 }
 
-async function answerTo(line: string, handle: (request: unknown) => Promise<unknown>): Promise<string> {
+export function askServer(stateDir: string, request: AdminRequest): Promise<unknown> {
+  return askControl("nbackup-server", stateDir, request);
+}
+
+async function answerTo(
+  program: Program,
+  line: string,
+  handle: (request: unknown) => Promise<unknown>,
+): Promise<string> {
   try {
-    return JSON.stringify({ ok: true, result: await handle(requestIn(line)) });
+    return JSON.stringify({ ok: true, result: await handle(requestIn(program, line)) });
   } catch (error) {
     const { code, message, hint } = toFailure(error);
     return JSON.stringify({ ok: false, code, message, hint });
   }
 }
 
-function requestIn(line: string): unknown {
+function requestIn(program: Program, line: string): unknown {
   const parsed = z.safeParse(question, parseJson(line));
   if (!parsed.success) throw new Failure("E_USAGE", "the question is not a JSON object with version and request");
   const { version, request } = parsed.data;
   if (version === CONTROL_VERSION) return request;
   throw new Failure(
     "E_VERSION",
-    `the running server answers version ${CONTROL_VERSION}, the command asked ${version}`,
+    `the running ${program} answers version ${CONTROL_VERSION}, the command asked ${version}`,
     {
-      hint: "Restart nbackup-server after an upgrade, or use the command of the version that runs.",
+      hint: `Restart ${program} after an upgrade, or use the command of the version that runs.`,
     },
   );
 }

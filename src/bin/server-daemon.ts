@@ -87,7 +87,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       () => listener.strangerCount,
     );
     const around = { pid: process.pid, events: recorder.events, history: recorder.history };
-    const control = serveControl(stateDir, log, (request) => server.admin.handle(request, around));
+    const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;

@@ -21,6 +21,9 @@ export type AgentCommand =
       /** Stay until the server has verified the archives. */
       readonly waitVerify: boolean;
     }
+  /** The daemon. */
+  | { readonly command: "serve"; readonly configFile: string }
+  | { readonly command: "status"; readonly configFile: string; readonly json: boolean }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
   /** One of those that look into archives. */
   | { readonly command: "archives"; readonly configFile: string; readonly request: ArchiveRequest }
@@ -40,7 +43,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
   commands: [
     {
       name: "",
-      what: "Back up now and exit.",
+      what: "Back up by the schedules of the configuration until told to stop, or now and exit with --once.",
       options: [
         CONFIG,
         { name: "once", what: "Run the backup entries of the configuration once, in its order." },
@@ -56,7 +59,9 @@ export const AGENT_PROGRAM: ProgramSpec = {
         },
       ],
       positionals: [],
-      details: [],
+      details: [
+        "Without --once: SIGHUP reads the configuration and certificates again and opens the log file anew, without touching backups that run; SIGTERM gives those up and ends.",
+      ],
     },
     {
       name: "check-config",
@@ -83,6 +88,19 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Certificates are those of the configuration. Exit codes: 0 READY; 1 unreachable; 2 wrong usage or configuration; 10 BUSY: all sessions are taken, or agents wait in line; 11 LOW DISK: a storage has less free than its reserve, is full or cannot be used; 12 MAINTENANCE.",
       ],
     },
+    {
+      name: "status",
+      what: "Show what the daemon on this machine is at: next runs, last results, progress.",
+      options: [
+        CONFIG,
+        {
+          name: "json",
+          what: "Print one JSON object: software, pid, agent, server, entries[] with schedule, nextWallMs, activity, running, last, lastCommitted …",
+        },
+      ],
+      positionals: [],
+      details: ["It finds the daemon by agent.state_dir. Exits with 1 when none runs."],
+    },
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
@@ -103,6 +121,7 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   const json = flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
+  if (parsed.command === "status") return { command: "status", configFile, json };
   if (parsed.command === "health") {
     return { command: "health", configFile, server: serverAddress(parsed.positionals[0] ?? ""), json };
   }
@@ -111,7 +130,7 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
       ["progress", "json", "wait-verify"].find((flag) => flags.has(flag)) ??
       (values.has("backup") ? "backup" : undefined);
     if (alone !== undefined) throw usage(`--${alone} goes with --once`, "Add --once.");
-    throw usage("--once is required in this version", "Add --once, and run it from a systemd timer or cron.");
+    return { command: "serve", configFile };
   }
   const [backup, progress, waitVerify] = [values.get("backup"), flags.has("progress"), flags.has("wait-verify")];
   return { command: "once", configFile, backup, progress, json, waitVerify };

@@ -1,6 +1,7 @@
 /** ls: what is in an archive, or in a directory of it, line by line as it is read. */
 import type { Batches, IndexReader } from "#archive/index-reader.ts";
-import { entriesBelow, findPath, indexPath, listDirectory, type ListedName } from "#archive/index-queries.ts";
+import { indexPath } from "#archive/index-path.ts";
+import { entriesBelow, findPath, listDirectory, type ListedName } from "#archive/index-queries.ts";
 import { Failure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { safeText } from "#base/safe-text.ts";

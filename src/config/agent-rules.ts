@@ -14,6 +14,7 @@ import { durationText, name, sizeText } from "./values.ts";
 export function checkAgentRules(content: unknown, report: RuleReport): void {
   checkEntryNames(content, report);
   for (const [index, entry] of itemsAt(content, "backups").entries()) checkSources(index, entry, report);
+  checkNotify(content, report);
   checkRetry(content, report);
   checkWindow(content, report);
 }
@@ -56,6 +57,18 @@ function checkSources(index: number, entry: unknown, report: RuleReport): void {
         : `found ${shown}, which lies inside ${outerShown} (sources[${outer.at}])`;
     report(["backups", index, "sources", source.at, "path"], `${message}, allowed: sources apart from each other`, {
       hint: "Remove the source that lies inside the other one.",
+    });
+  }
+}
+
+function checkNotify(content: unknown, report: RuleReport): void {
+  for (const [index, entry] of itemsAt(content, "backups").entries()) {
+    const notify = memberOf(entry, "notify");
+    if (memberOf(notify, "url") !== undefined) continue;
+    const alone = ["failure_url", "on"].find((key) => memberOf(notify, key) !== undefined);
+    if (alone === undefined) continue;
+    report(["backups", index, "notify", alone], "stands without notify.url, allowed: only beside it", {
+      hint: "Add url, or leave notify out.",
     });
   }
 }

@@ -6,6 +6,7 @@ import { backupSchema, toBackupEntry } from "./backup-schema.ts";
 import { loggingSchema, toLogging } from "./logging-schema.ts";
 import { described, list, optional, required, section, type SectionOf, setting } from "./parts.ts";
 import type { Places } from "./places.ts";
+import { defaultStateDir, type Environment } from "./state-dir.ts";
 import type { AgentConfig } from "./types.ts";
 import { address, duration, filePath, flag, integer, name, size } from "./values.ts";
 
@@ -95,6 +96,12 @@ const shape = {
   agent: described(
     section({
       name: required(name(), "Name of this agent; must equal the CN of its certificate. Part of the archive's path."),
+      state_dir: optional(
+        filePath(),
+        "Directory of what the daemon remembers: last runs and results, what the sources were. Without it --once remembers nothing, and makes none.",
+        "$STATE_DIRECTORY, else /var/lib/nbackup-agent if this file lies under /etc, else nbackup-agent-state beside it",
+        "systemd sets the first one; the last lets anybody try the agent without root.",
+      ),
     }),
     "Who this agent is.",
   ),
@@ -121,6 +128,12 @@ const shape = {
   resources: described(section(resourcesShape), "What the agent may take of the machine."),
   daemon: described(
     section({
+      max_concurrent: setting(
+        integer({ min: 1, max: 64 }),
+        1,
+        "Backup entries that run at the same time; others that are due wait in the order of their times.",
+        "Two at once read the same disks and share one link: each is slower, and both need a window.",
+      ),
       control_channel: described(controlChannelSchema, "Without it everything but the channel's own functions works."),
     }),
     "The agent as a service.",
@@ -130,11 +143,14 @@ const shape = {
 
 export const agentSchema = section(shape);
 
-export function toAgentConfig(raw: SectionOf<typeof shape>, places: Places): AgentConfig {
+export function toAgentConfig(raw: SectionOf<typeof shape>, places: Places, env: Environment): AgentConfig {
   const channel = raw.daemon.control_channel;
   return {
     configFile: places.configFile,
-    agent: raw.agent,
+    agent: {
+      name: raw.agent.name,
+      stateDir: places.optional(raw.agent.state_dir) ?? defaultStateDir("agent", places.configFile, env),
+    },
     server: raw.server.address,
     tls: {
       caCertFile: places.absolute(raw.tls.ca_cert),
@@ -153,6 +169,7 @@ export function toAgentConfig(raw: SectionOf<typeof shape>, places: Places): Age
       giveUpAfterMs: raw.resume.give_up_after,
     },
     resources: { workers: raw.resources.workers, nice: raw.resources.nice, ioClass: raw.resources.io_class },
+    daemon: { maxConcurrent: raw.daemon.max_concurrent },
     controlChannel: {
       enabled: channel.enabled,
       keepaliveIntervalMs: channel.keepalive_interval,

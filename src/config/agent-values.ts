@@ -1,6 +1,6 @@
 /** Values that only agent.yaml has: source paths, schedules, stream marks, process priorities. */
 import { isPlainText, orList, TEXT_CHARACTERS_MAX } from "./values.ts";
-import { cronProblem } from "./cron.ts";
+import { cronProblem } from "#base/cron.ts";
 import { Refusal, type Schema, value } from "./parts.ts";
 import type { IoClass } from "./types.ts";
 
@@ -25,6 +25,18 @@ export function fileName(): Schema<string> {
     if (input === "." || input === ".." || Buffer.byteLength(input) > FILE_NAME_BYTES_MAX) return new Refusal();
     if (input.includes("/")) return new Refusal({ hint: "Write the last part of the path only." });
     return input;
+  });
+}
+
+const URL_CHARACTERS_MAX = 2000;
+
+/** An address to send short messages to. What is in it may be secret: it is never shown. */
+export function httpUrl(): Schema<string> {
+  return value("an http or https URL of at most 2000 characters", (input) => {
+    if (typeof input !== "string" || input.length > URL_CHARACTERS_MAX) return new Refusal();
+    const url = URL.parse(input);
+    if (url === null) return new Refusal({ hint: "Write it out, beginning with https://." });
+    return url.protocol === "https:" || url.protocol === "http:" ? url.href : new Refusal();
   });
 }
 

@@ -1,14 +1,15 @@
 /** One item under `backups` of agent.yaml. */
 import { KiB, TiB } from "#base/units.ts";
-import { dscp, fileName, schedule, sourcePath } from "./agent-values.ts";
+import { dscp, fileName, httpUrl, schedule, sourcePath } from "./agent-values.ts";
 import { described, list, optional, required, section, sectionOr, type SectionOf, setting } from "./parts.ts";
-import type { BackupEntryConfig, PortRotationConfig } from "./types.ts";
-import { flag, integer, name, size, text, word } from "./values.ts";
+import type { BackupEntryConfig, NotifyConfig, PortRotationConfig } from "./types.ts";
+import { duration, flag, integer, name, size, text, word } from "./values.ts";
 
 const SOURCES_MAX = 1000;
 const EXCLUDES_MAX = 10_000;
 const MARKS_MAX = 100;
 const STREAMS_MAX = 255;
+const DAY_MS = 86_400_000;
 
 export const sourcesSchema = list(
   section({
@@ -55,13 +56,60 @@ const portRotation = section({
   chunks_per_cycle: setting(integer({ min: 1, max: 1_000_000 }), 500, "That number."),
 });
 
+const command = (): ReturnType<typeof text> => text("a command for /bin/sh of at most 4096 characters");
+
+const hooks = section({
+  before: optional(
+    command(),
+    "Run before the sources are looked at, for instance to dump a database or make a snapshot. When it fails the run is cancelled (E_HOOK).",
+  ),
+  after: optional(
+    command(),
+    "Run after every run that `before` did not cancel, whatever became of it; NBACKUP_RESULT says it.",
+  ),
+  on_failure: optional(command(), "Run after `after` when there is no archive, also when `before` cancelled the run."),
+  timeout: setting(
+    duration({ min: 1000, max: 7 * DAY_MS }),
+    "1h",
+    "How long each of them may take. Then it and all that it started are ended.",
+    "Longer than the dump of a large database, shorter than the pause between two nights.",
+  ),
+});
+
+const notifyShape = {
+  url: optional(httpUrl(), "Where a short message is posted to; the URL is never logged."),
+  failure_url: optional(
+    httpUrl(),
+    "Where it is posted to after a failure.",
+    "url with /fail behind its path, as healthchecks services have it",
+  ),
+  on: setting(
+    list(word(["failure", "success"]), { min: 1, max: 2, things: "of failure and success" }),
+    ["failure", "success"],
+    "After which results. A run that was interrupted on purpose is neither.",
+    "A service that waits for successes finds out that a machine is gone, which no message of failure could tell.",
+  ),
+};
+
 const shape = {
   name: required(name(), "Name of the entry, unique in the file; part of the archive's path."),
   storage: required(name(), "The storage on the server that the archives go to."),
   schedule: optional(
     schedule(),
-    "When the daemon runs the entry, as five fields of cron in local time.",
+    "When the daemon runs the entry, as five fields of cron in local time. A time that is skipped when the clocks go forward runs right after, one that comes twice runs once; with a star or step among minutes and hours the entry runs as time passes.",
     "none, so that it runs only by --once",
+  ),
+  schedule_jitter: setting(
+    duration({ min: 0, max: DAY_MS }),
+    0,
+    "Each run begins up to so much later, by a part of it that is always the same for the same agent, entry and time; at most half of the time until the next run.",
+    "A server lets agents wait in line; with hundreds of them 30m spares it the rush.",
+  ),
+  run_missed: setting(
+    flag(),
+    false,
+    "A time that came while the machine slept or the daemon did not run is made up for, once, as soon as it is back. So is a run that a stop or crash cut short.",
+    "A server that was down all day should not begin to back up at noon unless that is wanted.",
   ),
   sources: required(sourcesSchema, "What is backed up."),
   exclude: setting(
@@ -101,6 +149,11 @@ const shape = {
   ),
   dscp: optional(dscp(), "Mark of the data sockets' packets, IPv4 and IPv6."),
   port_rotation: described(portRotation, "For networks that treat long-lived connections badly."),
+  hooks: described(
+    hooks,
+    "Commands around each run, also with --once. They get the facts as NBACKUP_… in their environment; what they print is logged.",
+  ),
+  notify: described(section(notifyShape), "Messages about results, for instance to a healthchecks service."),
 };
 
 export const backupSchema = section(shape);
@@ -120,7 +173,32 @@ export function toBackupEntry(raw: SectionOf<typeof shape>): BackupEntryConfig {
     bandwidthLimitBytesPerSecond: raw.bandwidth_limit,
     dscp: raw.dscp,
     portRotation: toPortRotation(raw.port_rotation.mode, raw.port_rotation.chunks_per_cycle),
+    scheduleJitterMs: raw.schedule_jitter,
+    runMissed: raw.run_missed,
+    hooks: {
+      before: raw.hooks.before,
+      after: raw.hooks.after,
+      onFailure: raw.hooks.on_failure,
+      timeoutMs: raw.hooks.timeout,
+    },
+    notify: toNotify(raw.notify),
   };
+}
+
+function toNotify({ url, failure_url, on }: SectionOf<typeof notifyShape>): NotifyConfig | undefined {
+  if (url === undefined) return undefined;
+  return {
+    url,
+    failureUrl: failure_url ?? failUrl(url),
+    on: { failure: on.includes("failure"), success: on.includes("success") },
+  };
+}
+
+/** `https://hc.example.com/ping/UUID` becomes `…/UUID/fail`, whatever query follows. */
+function failUrl(url: string): string {
+  const parsed = new URL(url);
+  parsed.pathname = `${parsed.pathname.replace(/\/+$/, "")}/fail`;
+  return parsed.href;
 }
 
 function toPortRotation(mode: "off" | "per-n-chunks", chunksPerCycle: number): PortRotationConfig {

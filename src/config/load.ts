@@ -40,7 +40,7 @@ export function loadAgentConfig(file: string, context: LoadContext): Loaded<Agen
     rules: checkAgentRules,
     later: AGENT_LATER,
   });
-  return { config: toAgentConfig(raw, places), warnings };
+  return { config: toAgentConfig(raw, places, context.env), warnings };
 }
 
 /** Throws ConfigFailure: E_CONFIG_READ when the file cannot be read, E_CONFIG for what is wrong in it. */

@@ -89,7 +89,7 @@ function isSecret(path: readonly PropertyKey[], value: string): boolean {
   return path.some(
     (part) =>
       typeof part === "string" &&
-      /password|passwd|secret|token|credential|access_key|buckets/i.test(part) &&
+      /password|passwd|secret|token|credential|access_key|buckets|(^|_)url$/i.test(part) &&
       !part.endsWith("_file"),
   );
 }

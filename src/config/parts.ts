@@ -129,7 +129,7 @@ export function setting<T>(
   what: string,
   why?: string,
 ): Schema<T> {
-  const text = Array.isArray(fallback) ? "none" : String(fallback);
+  const text = Array.isArray(fallback) ? fallback.join(", ") || "none" : String(fallback);
   return withNote(copyStructure(schema, z.prefault(schema, fallback)), { what, fallback: text, why });
 }
 

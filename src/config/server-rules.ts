@@ -131,7 +131,9 @@ function checkStateDir(
 ): void {
   const written = pick(filePath(), memberOf(memberOf(content, "server"), "state_dir"));
   const stateDir =
-    written === undefined ? defaultStateDir(context.places.configFile, context.env) : context.places.absolute(written);
+    written === undefined
+      ? defaultStateDir("server", context.places.configFile, context.env)
+      : context.places.absolute(written);
   const around = baseDirs.find(({ path }) => isWithin(stateDir, path));
   if (around === undefined) return;
   report(

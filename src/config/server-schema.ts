@@ -115,7 +115,7 @@ const shape = {
 export const serverSchema = section(shape);
 
 export function toServerConfig(raw: SectionOf<typeof shape>, places: Places, env: Environment): ServerConfig {
-  const stateDir = places.optional(raw.server.state_dir) ?? defaultStateDir(places.configFile, env);
+  const stateDir = places.optional(raw.server.state_dir) ?? defaultStateDir("server", places.configFile, env);
   return {
     configFile: places.configFile,
     server: {

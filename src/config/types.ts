@@ -39,6 +39,22 @@ export interface AutoScalerConfig {
 export type PortRotationConfig =
   { readonly mode: "off" } | { readonly mode: "per-n-chunks"; readonly chunksPerCycle: number };
 
+export interface HooksConfig {
+  /** Commands for /bin/sh. */
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+  readonly onFailure: string | undefined;
+  /** Of each. */
+  readonly timeoutMs: number;
+}
+
+export interface NotifyConfig {
+  /** Both may hold secrets: never logged. */
+  readonly url: string;
+  readonly failureUrl: string;
+  readonly on: { readonly failure: boolean; readonly success: boolean };
+}
+
 /** One item under `backups`. */
 export interface BackupEntryConfig {
   readonly name: string;
@@ -61,6 +77,12 @@ export interface BackupEntryConfig {
   /** Six bits for the IP header; undefined: the sockets are not marked. */
   readonly dscp: number | undefined;
   readonly portRotation: PortRotationConfig;
+  /** 0: runs begin when they are due. */
+  readonly scheduleJitterMs: number;
+  readonly runMissed: boolean;
+  readonly hooks: HooksConfig;
+  /** undefined: nobody is told. */
+  readonly notify: NotifyConfig | undefined;
 }
 
 export interface RetryConfig {
@@ -101,7 +123,7 @@ export interface ControlChannelConfig {
 export interface AgentConfig {
   /** Absolute path of the file it came from. */
   readonly configFile: string;
-  readonly agent: { readonly name: string };
+  readonly agent: { readonly name: string; /** Absolute. */ readonly stateDir: string };
   readonly server: Address;
   readonly tls: { readonly caCertFile: string; readonly clientCertFile: string; readonly clientKeyFile: string };
   /** At least one; names are unique. */
@@ -109,6 +131,10 @@ export interface AgentConfig {
   readonly retry: RetryConfig;
   readonly resume: ResumeConfig;
   readonly resources: ResourcesConfig;
+  readonly daemon: {
+    /** Entries that run at the same time; at least 1. */
+    readonly maxConcurrent: number;
+  };
   readonly controlChannel: ControlChannelConfig;
   readonly logging: LoggingConfig;
 }

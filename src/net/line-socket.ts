@@ -115,13 +115,13 @@ function gather(
 }
 
 /**
- * Asks the program that listens at the path; however long it takes to answer. Rejects with Failure E_NOT_RUNNING when
+ * Asks `program`, which listens at the path; however long it takes to answer. Rejects with Failure E_NOT_RUNNING when
  * nobody listens, E_STATE_DIR when this user may not ask, E_DISCONNECTED when the answer does not come whole.
  */
-export function askLine(path: string, question: string): Promise<string> {
+export function askLine(program: string, path: string, question: string): Promise<string> {
   const answer = Promise.withResolvers<string>();
   const state = { received: [] as Uint8Array[], receivedBytes: 0 };
-  const broken = (reason: string): void => answer.reject(noAnswer(reason));
+  const broken = (reason: string): void => answer.reject(noAnswer(program, reason));
   let unsent: Uint8Array = Buffer.from(`${question}\n`);
   const send = (socket: Bun.Socket): void => {
     const taken = socket.write(unsent);
@@ -144,24 +144,24 @@ export function askLine(path: string, question: string): Promise<string> {
       close: () => broken("it closed the connection"),
     },
   });
-  connecting.catch((error: unknown) => answer.reject(askFailure(error, path)));
+  connecting.catch((error: unknown) => answer.reject(askFailure(program, error, path)));
   return answer.promise;
 }
 
-function askFailure(error: unknown, path: string): Failure {
+function askFailure(program: string, error: unknown, path: string): Failure {
   const errno = errnoName(error) ?? String(error);
   if (errno === "ENOENT" || errno === "ECONNREFUSED") {
-    return new Failure("E_NOT_RUNNING", `no nbackup-server answers at ${path}`, { cause: error });
+    return new Failure("E_NOT_RUNNING", `no ${program} answers at ${path}`, { cause: error });
   }
-  if (errno === "ECONNRESET" || errno === "EPIPE") return noAnswer("it closed the connection");
+  if (errno === "ECONNRESET" || errno === "EPIPE") return noAnswer(program, "it closed the connection");
   return new Failure("E_STATE_DIR", `${path} cannot be used: ${errno}`, {
-    hint: "Run the command as root or as the user that nbackup-server runs as.",
+    hint: `Run the command as root or as the user that ${program} runs as.`,
     cause: error,
   });
 }
 
-function noAnswer(reason: string): Failure {
-  return new Failure("E_DISCONNECTED", `nbackup-server did not answer: ${reason}`, {
-    hint: "Look at the log of nbackup-server; it answers a few commands at a time.",
+function noAnswer(program: string, reason: string): Failure {
+  return new Failure("E_DISCONNECTED", `${program} did not answer: ${reason}`, {
+    hint: `Look at the log of ${program}; it answers a few commands at a time.`,
   });
 }

@@ -139,3 +139,86 @@ export interface AbortView {
   readonly session: string;
   readonly outcome: Extract<Outcome, "aborted" | "committed">;
 }
+
+/** How a run of an agent's backup entry ended. */
+export interface RunView {
+  readonly trigger: "schedule" | "missed" | "cut-off" | "once";
+  readonly startedWallMs: number;
+  readonly durationMs: number;
+  readonly result: "committed" | "failed";
+  readonly session: string | null;
+  readonly archive: string | null;
+  readonly sha256: string | null;
+  readonly entries: number;
+  readonly rawBytes: number;
+  readonly archiveBytes: number;
+  readonly resentBytes: number;
+  /** Source files that could not be read as they are, and the first ones by name. */
+  readonly problemCount: number;
+  readonly problems: readonly { readonly path: string; readonly reason: string }[];
+  /** Of the error catalogue; null when it was committed. */
+  readonly code: string | null;
+  readonly message: string | null;
+  readonly hint: string | null;
+}
+
+/** What a running entry is at. */
+export interface RunningView {
+  readonly trigger: RunView["trigger"];
+  readonly startedWallMs: number;
+  /** `hooks`, `connecting`, `queued`, `retrying`, or of the session `reading`, `sending`, `finishing`. */
+  readonly stage: string;
+  /** In the server's line, from 1. */
+  readonly position: number | null;
+  readonly retries: number;
+  readonly entries: number;
+  readonly rawBytes: number;
+  readonly storedBytes: number;
+  readonly durableBytes: number;
+  readonly resentBytes: number;
+  readonly reconnects: number;
+  readonly streamsUp: number;
+  readonly rttMs: number | null;
+  readonly currentPath: string | null;
+  /** Of the entry's last committed session, 0 when there was none. */
+  readonly lastEntries: number;
+  readonly lastRawBytes: number;
+}
+
+export interface AgentEntryView {
+  readonly backup: string;
+  readonly storage: string;
+  readonly schedule: string | null;
+  /** `waiting`: it is due, and others run. */
+  readonly activity: "idle" | "waiting" | "running";
+  readonly nextWallMs: number | null;
+  readonly running: RunningView | null;
+  readonly last: RunView | null;
+  readonly lastCommitted: RunView | null;
+}
+
+/** Answer of the agent's daemon to `nbackup-agent status`. */
+export interface AgentStatus {
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  readonly pid: number;
+  readonly agent: string;
+  /** `host:port` */
+  readonly server: string;
+  readonly configFile: string;
+  /** The time zone of the schedules. */
+  readonly zone: string;
+  readonly startedWallMs: number;
+  readonly uptimeMs: number;
+  /** It was told to stop. */
+  readonly stopping: boolean;
+  /** When the configuration in use was read. */
+  readonly configWallMs: number;
+  /** The last attempt to read it again failed, and why. */
+  readonly reloadFailure: { readonly wallMs: number; readonly code: string; readonly message: string } | null;
+  readonly certificateNotAfterMs: number;
+  readonly maxConcurrent: number;
+  /** The disk does not take what is to be remembered. */
+  readonly stateFailing: boolean;
+  readonly entries: readonly AgentEntryView[];
+}

@@ -13,7 +13,7 @@ import {
 import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import { SLASH } from "#archive/bytes.ts";
 import { KiB } from "#base/units.ts";
-import type { Deletion } from "./deletion.ts";
+import type { Deletion } from "./deletion-policy.ts";
 import { WriteError } from "./directory-stack.ts";
 import type { NameSet } from "./name-set.ts";
 import { AT_REMOVEDIR, ENAMETOOLONG, ENOENT, type WriteCalls } from "./write-calls.ts";

@@ -2,7 +2,7 @@
 import type { Overwrite } from "#base/overwrite.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { Damage } from "./damage.ts";
-import type { DeletionRules } from "./deletion.ts";
+import type { DeletionRules } from "./deletion-policy.ts";
 import type { PieceFault } from "./piece.ts";
 import type { RestoreProblem } from "./problems.ts";
 import type { SeenEntries } from "./seen-entries.ts";

@@ -8,7 +8,7 @@ import { assert, must } from "#base/assert.ts";
 import { errnoName, toFailure } from "#base/errors.ts";
 import { CatSink } from "./cat-sink.ts";
 import { CopySink } from "./copy-sink.ts";
-import { Deletion } from "./deletion.ts";
+import { Deletion } from "./deletion-policy.ts";
 import { Output } from "./output.ts";
 import { RestoreProblems } from "./problems.ts";
 import { type SeenEntries, SeenSink } from "./seen-entries.ts";

@@ -20,7 +20,7 @@ import { BUSY_RETRY_MS, LIMIT_RETRY_MS, POSITION_NOTICE_MS, SESSION_MEMORY_BYTES
 import type { Link, LinkOwner } from "./link.ts";
 import { anyAlive, disowned, type Occupant, superseded } from "./occupant.ts";
 import { applicantEnded } from "./session-ends.ts";
-import { sessionEvent } from "./session-events.ts";
+import { rotationHeld, sessionEvent } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { SessionPlan } from "./session-types.ts";
 import type { Share } from "./shares.ts";
@@ -257,6 +257,7 @@ export class AdmissionDesk implements ApplicantDesk {
           expectedBytes: plan.expectedBytes,
         }),
       );
+      if (plan.holdRotation !== undefined) this.#options.events.emit(rotationHeld(plan, plan.holdRotation));
       session.start(store, applicant.link);
     } finally {
       if (!running) house.giveBack(share);
@@ -289,6 +290,7 @@ export class AdmissionDesk implements ApplicantDesk {
       lastEntries: last?.entries ?? 0,
       lastRawBytes: last?.rawBytes ?? 0,
       startWallMs: Math.floor(this.#options.clock.wall()),
+      holdRotation: request.holdRotation,
     };
   }
 
@@ -330,6 +332,7 @@ function requestOf(plan: SessionPlan, generation: number): SessionRequest {
     ...{ session: id, agent, backup, run, generation, parallels },
     ...{ compression: compression.mode, compressionLevel: compression.level },
     ...{ chunkBytes, windowBytes, expectedBytes, lastEntries, lastRawBytes, startWallMs },
+    ...(plan.holdRotation === undefined ? {} : { holdRotation: true }),
   };
 }
 

@@ -9,7 +9,7 @@ import type { LeftSession, Storage } from "#store/storage.ts";
 import { assemblyBytes } from "./disk-room.ts";
 import { SESSION_MEMORY_BYTES } from "./limits.ts";
 import { type Occupant, superseded } from "./occupant.ts";
-import { NO_TOTALS, sessionEnded } from "./session-events.ts";
+import { endEvents, NO_TOTALS } from "./session-events.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { Outcome, SessionPlan } from "./session-types.ts";
 
@@ -76,7 +76,7 @@ function beganEarlier({ fixed, earlierWallMs }: Occupant, { startWallMs }: Sessi
 /** It ends without having run here; its agent hears how when it comes back. */
 function over({ events, house }: AdoptionParts, plan: SessionPlan, outcome: Outcome): void {
   const { id, agent, run } = plan;
-  events.emit(sessionEnded(plan, outcome, NO_TOTALS, 0));
+  for (const event of endEvents(plan, outcome, NO_TOTALS, 0)) events.emit(event);
   house.registry.remember({ id, agent, run, outcome });
 }
 

@@ -1,4 +1,5 @@
 /** What sessions tell the log and the event list, and their outcome as the agent hears it: values, nothing is sent here. */
+import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { CommitAnswer } from "#store/session-types.ts";
@@ -33,8 +34,45 @@ export function sessionEvent(
   return { kind, level: "info", message, fields: { ...placeOf(plan), ...fields }, byAgent: plan.agent };
 }
 
+/** The agent doubts its sources: somebody should look before the next run removes an archive. */
+export function rotationHeld(plan: SessionPlan, reason: string): ObservedEvent {
+  const message = `rotation is held for this session of ${plan.agent}/${plan.backup}: ${safeText(reason)}`;
+  return { ...sessionEvent(plan, "rotation.held", message, { reason: safeText(reason) }), level: "warn" };
+}
+
+/** Fewer archives before it tell nothing of what is usual. */
+const EARLIER_MIN = 2;
+
+/** The archive is less than half of what the last ones were, in the middle; undefined when it is not, or nobody can say. */
+function archiveShrunk(
+  plan: SessionPlan,
+  { archive, bytes, earlierBytes = [] }: CommitAnswer,
+): ObservedEvent | undefined {
+  if (earlierBytes.length < EARLIER_MIN) return undefined;
+  const sorted = earlierBytes.toSorted((a, b) => a - b);
+  const [below = 0, above = 0] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  const medianBytes = (below + above) / 2;
+  if (bytes * 2 >= medianBytes) return undefined;
+  const message = `${archive} has ${formatSize(bytes)}, less than half of what the ${earlierBytes.length} before it had: ${formatSize(medianBytes)} in the middle`;
+  return {
+    ...sessionEvent(plan, "archive_shrunk", message, { archive, archiveBytes: bytes, medianBytes }),
+    level: "warn",
+  };
+}
+
+/** What is told when a session is over, that first. */
+export function endEvents(
+  plan: SessionPlan,
+  outcome: Outcome,
+  totals: Readonly<SessionTotals>,
+  durationMs: number,
+): ObservedEvent[] {
+  const shrunk = outcome.kind === "committed" ? archiveShrunk(plan, outcome.answer) : undefined;
+  return [sessionEnded(plan, outcome, totals, durationMs), ...(shrunk === undefined ? [] : [shrunk])];
+}
+
 /** The one line that every session ends with: how, why, and its totals. */
-export function sessionEnded(
+function sessionEnded(
   plan: SessionPlan,
   outcome: Outcome,
   totals: Readonly<SessionTotals>,

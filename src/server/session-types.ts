@@ -23,6 +23,8 @@ export interface SessionPlan {
   readonly lastRawBytes: number;
   /** Wall clock at admission. */
   readonly startWallMs: number;
+  /** Why no older archive is to be removed for it, in the agent's words; not known any more after a start of the server. */
+  readonly holdRotation?: string | undefined;
 }
 
 export type Outcome =

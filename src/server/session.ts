@@ -24,7 +24,7 @@ import { disowned, type Occupant } from "./occupant.ts";
 import { sackOf } from "./sack.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
-import { admittedOf, committedOf, NO_TOTALS, sessionEnded, sessionEvent } from "./session-events.ts";
+import { admittedOf, committedOf, endEvents, NO_TOTALS, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
 export interface SessionHost {
@@ -364,7 +364,7 @@ export class Session implements Occupant {
     this.#isOver = true;
     this.#catchUp?.stop();
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
-    this.#host.events.emit(sessionEnded(this.plan, outcome, this.#totals, durationMs));
+    for (const event of endEvents(this.plan, outcome, this.#totals, durationMs)) this.#host.events.emit(event);
     this.#host.over(this, outcome);
   }
 

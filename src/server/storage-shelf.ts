@@ -143,13 +143,15 @@ export class StorageShelf {
     const { clock } = this.#options;
     await settled(clock, Promise.allSettled([...this.#opening.values()]), STORAGES_STOP_MS);
     this.#left = true;
+    const silent = new Failure("E_TIMEOUT", "its disk does not answer");
+    for (const name of this.#opening.keys()) this.#notClosed(name, silent);
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(
       storages.map(async (storage) => {
         // Its calls are still under way: another server must not have it before this process is gone.
         const closed = !hanging.has(storage.name) && (await settled(clock, this.#closeOne(storage), STORAGES_STOP_MS));
-        if (!closed) this.#notClosed(storage, new Failure("E_TIMEOUT", "its disk does not answer"));
+        if (!closed) this.#notClosed(storage.name, silent);
       }),
     );
   }
@@ -209,11 +211,11 @@ export class StorageShelf {
     try {
       await storage.close();
     } catch (error) {
-      this.#notClosed(storage, toFailure(error));
+      this.#notClosed(storage.name, toFailure(error));
     }
   }
 
-  #notClosed({ name }: Storage, reason: Failure): void {
+  #notClosed(name: string, reason: Failure): void {
     this.#options.events.emit({
       kind: "storage.close-failed",
       level: "warn",

@@ -67,3 +67,15 @@ async function directoriesIn(root: StorageRoot, parent: string, only: string | u
   }
   return names;
 }
+
+/** Archives whose sizes say what is usual. */
+const EARLIER_MAX = 5;
+
+/** Bytes of the entry's archives before this one, at most five, the newest last. */
+export async function earlierSizes(
+  root: StorageRoot,
+  { agent, backup, archive }: { readonly agent: string; readonly backup: string; readonly archive: string },
+): Promise<number[]> {
+  const earlier = (await listArchives(root, { agent, backup })).filter((one) => one.archive < archive);
+  return earlier.slice(-EARLIER_MAX).map(({ bytes }) => bytes);
+}

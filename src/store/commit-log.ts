@@ -199,6 +199,7 @@ function toRecord(kept: Kept): CommitRecord {
       committedWallMs,
       removed,
       verify,
+      holdRotation: intent.holdRotation === true,
       verified,
     },
     bytes: file.bytes,

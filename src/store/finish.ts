@@ -57,7 +57,7 @@ export async function finishSession(
     { check: parts.check, progress: (done, total) => parts.onPhase("assembling", done, total) },
   );
   parts.check();
-  const { session, agent, backup, run, archive } = parts.head;
+  const { session, agent, backup, run, archive, holdRotation } = parts.head;
   const intent: CommitIntent = {
     ...{ session, agent, backup, run, archive },
     files: proof.files.map(({ file, chunks, bytes, sha256, root }) => ({
@@ -67,6 +67,7 @@ export async function finishSession(
     entries: proof.entries,
     rawBytes: proof.rawBytes,
     problems: proof.problems,
+    ...(holdRotation === true ? { holdRotation } : {}),
   };
   return { intent, record: encodeDocument("intent", intent) };
 }

@@ -31,6 +31,7 @@ const headSchema = z
     startWallMs: count,
     /** Chunks are staged as files; without it they are written at their place. */
     staging: z.object({ shardLevels: z.union([z.literal(1), z.literal(2)]) }).optional(),
+    holdRotation: z.boolean().optional(),
   })
   .refine((head) => head.archive.startsWith(`${head.agent}/${head.backup}/`), "archive of another entry");
 
@@ -50,6 +51,8 @@ const intentSchema = z
     entries: count,
     rawBytes: count,
     problems: count,
+    /** No older archive is removed for this one. */
+    holdRotation: z.boolean().optional(),
   })
   .refine((intent) => intent.files.every((file, index) => file.file === index), "files out of order")
   .refine((intent) => intent.archive.startsWith(`${intent.agent}/${intent.backup}/`), "archive of another entry");
@@ -85,6 +88,8 @@ export interface CommitRecord extends CommitAnswer {
   readonly rawBytes: number;
   readonly problems: number;
   readonly committedWallMs: number;
+  /** Rotation is held for it, also when it was waiting for its verification. */
+  readonly holdRotation: boolean;
   /** What its verification has found; undefined while that is pending, or none was asked for. */
   readonly verified: VerifyResult | undefined;
 }

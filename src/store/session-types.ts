@@ -28,6 +28,8 @@ export interface SessionRequest {
   readonly lastRawBytes: number;
   /** Wall clock at admission. */
   readonly startWallMs: number;
+  /** The agent doubts what it sends: its commit removes no older archive. */
+  readonly holdRotation?: boolean | undefined;
 }
 
 /** Where a chunk says that it belongs: the header of a Data frame. */
@@ -129,6 +131,8 @@ export interface CommitAnswer {
   readonly sha256: Uint8Array;
   /** Archives that rotation removed for this one, named like `archive`. */
   readonly removed: readonly string[];
+  /** Sizes of the entry's archives before this one, at most five, the newest last; only said by the commit itself. */
+  readonly earlierBytes?: readonly number[];
   /** `pending`: it is read again from the disk after this answer. Stays so for ever: what came of it is another answer. */
   readonly verify: "none" | "pending";
 }

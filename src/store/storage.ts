@@ -5,7 +5,7 @@
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import { ArchiveHealth } from "./archive-health.ts";
-import { type Entry, type EntrySelection, listArchives, type StoredArchive } from "./archive-list.ts";
+import { type Entry, type EntrySelection, earlierSizes, listArchives, type StoredArchive } from "./archive-list.ts";
 import { archiveFileName, archiveTimeMs, entryDirectory, isSessionId } from "./archive-names.ts";
 import { allOf } from "./at-once.ts";
 import { BufferPool } from "./buffer-pool.ts";
@@ -355,15 +355,22 @@ export class Storage {
       log.error("the commit record could not be written", { archive: intent.archive, error: String(error) });
       if (files !== undefined) await this.#removals.close(files);
     }
-    const removed = await this.#rotateNow(intent);
+    const earlierBytes = await this.#complained(earlierSizes(root, intent));
+    const earlier = earlierBytes.length > 0 ? { earlierBytes } : {};
+    const removed = intent.holdRotation === true ? [] : await this.#rotateNow(intent);
     await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#removals.complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");
-    return { session: intent.session, archive: intent.archive, bytes, sha256: fromHex(sha256), removed, verify };
+    const { session, archive } = intent;
+    return { session, archive, bytes, sha256: fromHex(sha256), removed, verify, ...earlier };
   }
 
   /** What was removed; what fails is left for the next rotation. */
   #rotateNow({ agent, backup }: Entry): Promise<string[]> {
-    return this.rotate(agent, backup, { dryRun: false }).catch((error: unknown) => {
+    return this.#complained(this.rotate(agent, backup, { dryRun: false }));
+  }
+
+  #complained<T>(list: Promise<T[]>): Promise<T[]> {
+    return list.catch((error: unknown) => {
       this.#removals.complain(error);
       return [];
     });

@@ -74,7 +74,7 @@ export class Verifications {
     const waited = this.pending().find((record) => record.archive === archive);
     if (!recorded || waited === undefined) return { recorded, removed: [] };
     await this.settle(waited.session, resultOf(finding));
-    return { recorded, removed: finding.ok ? await rotate(entry) : [] };
+    return { recorded, removed: finding.ok && !waited.holdRotation ? await rotate(entry) : [] };
   }
 
   /** The pending verification of a commit is over. Rejects with E_STORAGE_FAILED. */

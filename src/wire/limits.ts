@@ -69,6 +69,8 @@ export const MESSAGE_TEXT_CHARS_MAX = 2048;
 /** Why an agent gives its session up: a log line of the server. */
 export const DISOWN_TEXT_CHARS_MAX = 1024;
 export const CODE_CHARS_MAX = 64;
+/** Why rotation is held for a session: Begin has 1 KiB. */
+export const HOLD_REASON_CHARS_MAX = 200;
 /** Storages in one Health message, and what is said of each. */
 export const HEALTH_STORAGES_MAX = 100;
 export const HEALTH_REASON_CHARS_MAX = 120;

@@ -11,6 +11,7 @@ import {
   CODE_CHARS_MAX,
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_REASON_CHARS_MAX,
+  HOLD_REASON_CHARS_MAX,
   HEALTH_STORAGES_MAX,
   LOST_CHUNKS_MAX,
   MESSAGE_TEXT_CHARS_MAX,
@@ -71,6 +72,8 @@ const begin = z.object({
   windowBytes: uint,
   /** 0: data goes over the session connection as slot 0; else the number of slots. */
   parallels: u8,
+  /** The agent doubts what it sends: no older archive is to be removed for it. The reason, for people. */
+  holdRotation: z.string().max(HOLD_REASON_CHARS_MAX).optional(),
 });
 
 const queued = z.object({ position: u32 });

@@ -57,14 +57,14 @@ describe("a question", () => {
   test("gets its answer, several at a time, short and long", async () => {
     listen((question) => Promise.resolve(`${question.length}:${question.slice(0, 3)}`));
     const questions = ["abc", "é".repeat(10), "x".repeat(400_000)];
-    const answers = await Promise.all(questions.map((question) => askLine(socketPath, question)));
+    const answers = await Promise.all(questions.map((question) => askLine("the program", socketPath, question)));
     expect(answers).toEqual(["3:abc", "10:ééé", "400000:xxx"]);
   });
 
   test("may have an answer of many megabytes", async () => {
     const long = "y".repeat(20_000_000);
     listen(() => Promise.resolve(long));
-    expect((await askLine(socketPath, "q")).length).toBe(long.length);
+    expect((await askLine("the program", socketPath, "q")).length).toBe(long.length);
   });
 
   test("is answered once: what follows on the connection is ignored", async () => {
@@ -84,7 +84,7 @@ describe("a question", () => {
     while (clock.pendingCount === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     await clock.advance(11_000);
     expect(await slow).toBe("");
-    expect(await askLine(socketPath, "still there")).toBe("still there");
+    expect(await askLine("the program", socketPath, "still there")).toBe("still there");
   });
 
   test("of a seventeenth client at the same time is turned away, and the others get their answers", async () => {
@@ -97,9 +97,9 @@ describe("a question", () => {
       await go;
       return question;
     });
-    const first = Array.from({ length: 16 }, (_, i) => askLine(socketPath, String(i)));
+    const first = Array.from({ length: 16 }, (_, i) => askLine("the program", socketPath, String(i)));
     await all.promise;
-    expect(await codeOf(askLine(socketPath, "too many"))).toBe("E_DISCONNECTED");
+    expect(await codeOf(askLine("the program", socketPath, "too many"))).toBe("E_DISCONNECTED");
     resolve();
     expect(await Promise.all(first)).toEqual(Array.from({ length: 16 }, (_, i) => String(i)));
   });
@@ -117,7 +117,7 @@ describe("a question", () => {
     await asked.promise;
     socket.terminate();
     resolve();
-    expect(await askLine(socketPath, "next")).toBe("next");
+    expect(await askLine("the program", socketPath, "next")).toBe("next");
   });
 });
 
@@ -127,9 +127,9 @@ describe("a server that is not there", () => {
     server?.stop();
     server = undefined;
     expect(existsSync(socketPath)).toBe(false);
-    expect(await codeOf(askLine(socketPath, "q"))).toBe("E_NOT_RUNNING");
+    expect(await codeOf(askLine("the program", socketPath, "q"))).toBe("E_NOT_RUNNING");
     writeFileSync(socketPath, "");
-    expect(await codeOf(askLine(socketPath, "q"))).toBe("E_NOT_RUNNING");
+    expect(await codeOf(askLine("the program", socketPath, "q"))).toBe("E_NOT_RUNNING");
   });
 
   test("any more while it should answer is E_DISCONNECTED", async () => {
@@ -138,7 +138,7 @@ describe("a server that is not there", () => {
       asked.resolve();
       return new Promise(() => undefined);
     });
-    const code = codeOf(askLine(socketPath, "q"));
+    const code = codeOf(askLine("the program", socketPath, "q"));
     await asked.promise;
     server?.stop();
     server = undefined;

@@ -214,6 +214,10 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
       bandwidthLimitBytesPerSecond: options.limitBytesPerSecond,
       dscp: undefined,
       portRotation: { mode: "off" },
+      scheduleJitterMs: 0,
+      runMissed: false,
+      hooks: { before: undefined, after: undefined, onFailure: undefined, timeoutMs: 3_600_000 },
+      notify: undefined,
     },
     retry: options.retry,
     resume: {

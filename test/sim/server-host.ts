@@ -62,6 +62,8 @@ export interface RunningServer {
   ready: boolean;
   /** It was asked to stop. */
   stopping: boolean;
+  /** Its stop did not wait any longer for a disk: what is open there ends with the process. */
+  gaveUpDisk: boolean;
 }
 
 export class ServerHost {
@@ -110,6 +112,7 @@ export class ServerHost {
       ...{ server: undefined, storage: undefined },
       ready: false,
       stopping: false,
+      gaveUpDisk: false,
     };
     this.running = running;
     void this.#launch(running).then((server) => {
@@ -199,6 +202,7 @@ export class ServerHost {
       log,
       events: {
         emit: (observed) => {
+          if (observed.kind === "storage.close-failed") running.gaveUpDisk = true;
           if (process.isAlive) event(observed);
         },
       },

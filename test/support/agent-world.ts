@@ -179,6 +179,10 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       bandwidthLimitBytesPerSecond: fields.limitBytesPerSecond,
       dscp: undefined,
       portRotation: { mode: "off" },
+      scheduleJitterMs: 0,
+      runMissed: false,
+      hooks: { before: undefined, after: undefined, onFailure: undefined, timeoutMs: 3_600_000 },
+      notify: undefined,
     },
     retry: { maxAttempts: 5, initialDelayMs: 1000, maxDelayMs: 300_000 },
     resume: {

@@ -40,6 +40,9 @@ export interface AgentSettings {
   readonly resume?: Yaml;
   readonly resources?: Yaml;
   readonly logging?: Yaml;
+  /** For the daemon; without it `--once` remembers nothing. */
+  readonly stateDir?: string;
+  readonly daemon?: Yaml;
 }
 
 /** The object that `--once --json` prints. */
@@ -140,7 +143,7 @@ export class Site {
     const name = settings.name ?? AGENT;
     const pair = settings.pair ?? this.pki.agent(name);
     return await this.#write("agent", {
-      agent: { name },
+      agent: { name, ...(settings.stateDir === undefined ? {} : { state_dir: settings.stateDir }) },
       server: { address: `${settings.host ?? "127.0.0.1"}:${settings.port}` },
       tls: {
         ca_cert: settings.caPath ?? this.pki.caPath,
@@ -152,13 +155,19 @@ export class Site {
       resume: settings.resume ?? {},
       resources: { nice: 0, ...settings.resources },
       logging: { format: "json", ...settings.logging },
+      ...(settings.daemon === undefined ? {} : { daemon: settings.daemon }),
     });
   }
 
   /** Starts `nbackup-agent --config FILE …`; `prefix` is a command that runs it, for instance as another user. */
-  startAgent(configFile: string, args: readonly string[], prefix: readonly string[] = []): WatchedProcess {
+  startAgent(
+    configFile: string,
+    args: readonly string[],
+    prefix: readonly string[] = [],
+    env: Record<string, string> = {},
+  ): WatchedProcess {
     const command = [...prefix, this.executables.agent, "--config", configFile, ...args];
-    const agent = new WatchedProcess(command, { cwd: this.at("cwd") });
+    const agent = new WatchedProcess(command, { cwd: this.at("cwd"), env });
     this.#processes.push(agent);
     return agent;
   }

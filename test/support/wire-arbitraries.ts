@@ -45,6 +45,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     chunkBytes: uint,
     windowBytes: uint,
     parallels: u8,
+    holdRotation: optional(fc.string({ maxLength: 200 })),
   }),
   queued: fc.record({ position: u32 }),
   admitted: fc.record({

@@ -4,6 +4,7 @@ import { Failure } from "#base/errors.ts";
 import { runOnce } from "#agent/once.ts";
 import { OnceDisplay } from "#bin/once-display.ts";
 import { agentParts, agentPlan, MadeUpProducer } from "#test/support/agent-world.ts";
+import { EntryWorld } from "#test/support/entry-world.ts";
 import { type Script, ScriptServer } from "#test/support/script-server.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 
@@ -32,7 +33,7 @@ async function ran(
   const finished: string[] = [];
   const plan = agentPlan();
   const plans = names.map((name) => ({ ...plan, entry: { ...plan.entry, name } }));
-  const run = runOnce(deps, plans, stop.signal, {
+  const run = runOnce(new EntryWorld(deps).deps, plans, stop.signal, {
     stage: (_plan, stage) => display.stage(stage),
     finished: ({ entry }) => {
       display.finish();

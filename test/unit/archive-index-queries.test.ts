@@ -1,13 +1,13 @@
 /** Questions to an index: paths, directories, trees, patterns, stretches of the archive, differences. */
 import { describe, expect, test } from "bun:test";
 import { diffIndexes, type DiffItem } from "#archive/index-diff.ts";
+import { indexPath } from "#archive/index-path.ts";
 import {
   entriesBelow,
   entriesInRange,
   entriesOfChunk,
   findPath,
   findPattern,
-  indexPath,
   listDirectory,
 } from "#archive/index-queries.ts";
 import { IndexReader } from "#archive/index-reader.ts";

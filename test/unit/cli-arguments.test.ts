@@ -61,6 +61,9 @@ describe("the command line of nbackup-agent", () => {
       "--json health [::1]:1",
       { command: "health", configFile: "/etc/nbackup/agent.yaml", server: { host: "::1", port: 1 }, json: true },
     ],
+    ["", { command: "serve", configFile: "/etc/nbackup/agent.yaml" }],
+    ["--config a.yaml", { command: "serve", configFile: "a.yaml" }],
+    ["status --config a.yaml --json", { command: "status", configFile: "a.yaml", json: true }],
     ["--version", { command: "print", text: "nbackup-agent 1.2.3\n" }],
     ["--help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
     ["check-config --help", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
@@ -69,7 +72,6 @@ describe("the command line of nbackup-agent", () => {
     if (command !== undefined) test(`reads: ${line}`, () => expect(agent(line)).toEqual(command));
   }
   const wrong: readonly [string, string, string][] = [
-    ["", "--once is required in this version", "Add --once, and run it from a systemd timer or cron."],
     ["--progress", "--progress goes with --once", "Add --once."],
     ["--wait-verify", "--wait-verify goes with --once", "Add --once."],
     ["--backup home", "--backup goes with --once", "Add --once."],
@@ -80,7 +82,7 @@ describe("the command line of nbackup-agent", () => {
     [
       "now",
       "unknown command now",
-      "The commands are check-config, list, ls, find, diff, cat, restore, verify, health; see nbackup-agent --help.",
+      "The commands are check-config, list, ls, find, diff, cat, restore, verify, health, status; see nbackup-agent --help.",
     ],
     ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
     [

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { isIpOrBlock, parseAddress, parseListenAddress } from "#config/address.ts";
-import { cronProblem } from "#config/cron.ts";
+import { cronProblem } from "#base/cron.ts";
 import { DEFAULT_GZIP_LEVEL, DEFAULT_NICE, DEFAULT_ZST_LEVEL, niceLevel } from "#config/defaults.ts";
 import { isWithin } from "#config/places.ts";
 import { durationText, sizeText } from "#config/values.ts";

@@ -26,9 +26,10 @@ function firstWords(of: (word: string) => boolean): string[] {
 
 async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
-  for await (const file of new Bun.Glob("src/{server,bin}/*.ts").scan({ cwd: inProject(".") })) {
+  for await (const file of new Bun.Glob("src/{server,bin,agent}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
-    const pattern = /"((?:session|storage|admission|connection|archives?|scrub|server)\.[a-z-]+)"/g;
+    const pattern =
+      /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // A line of the log only.
@@ -42,9 +43,9 @@ describe("the page for administrators", () => {
   });
 
   test("explains every event, and no other", async () => {
-    expect(firstWords((word) => /^[a-z]+\.[a-z-]+$/.test(word) && !/\.(?:jsonl?|sock)$/.test(word))).toEqual(
-      await eventKinds(),
-    );
+    expect(
+      firstWords((word) => /^(?:[a-z]+\.[a-z-]+|[a-z]+_[a-z]+)$/.test(word) && !/\.(?:jsonl?|sock)$/.test(word)),
+    ).toEqual(await eventKinds());
   });
 
   test("explains every outcome, and no other", () => {

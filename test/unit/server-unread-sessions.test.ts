@@ -161,6 +161,26 @@ test("of two sessions of one entry the newer one goes on, also when it is found 
   await w.clock.advance(1_000);
 });
 
+test("one that cannot go on is ended, and its agent hears how, also when the disk does not let go of it", async () => {
+  const first = await ServerWorld.start();
+  const { link, admitted } = await first.session();
+  await sendAll(first, link, 0, 3);
+  const disk = await stopped(first);
+  await disk.unlink(`/srv/backups/.nbackup/sessions/${admitted.session}/archive.part`);
+  disk.hook = ({ call, path }) => {
+    if (call === "unlink" && path.includes(admitted.session)) throw diskError("EROFS");
+  };
+  const w = await ServerWorld.start({ disk, clock: first.clock, knownStorages: first.knownStorages, seed: 8 });
+  world = w;
+  expect(w.eventsOf("session.ended")).toMatchObject([{ fields: { session: admitted.session, code: "E_DISK" } }]);
+  const back = w.resume(admitted.session);
+  await w.wait(back.link.expect("welcome"));
+  expect((await w.wait(back.link.expect("ended"))).code).toBe("E_DISK");
+  heal(w);
+  await w.clock.advance(60_000);
+  expect(w.unfinished()).toEqual([]);
+});
+
 test("a directory that cannot be looked at is a storage that failed, not a bug", async () => {
   world = await ServerWorld.start();
   world.disk.hook = ({ call, path }) => {

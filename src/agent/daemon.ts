@@ -1,0 +1,264 @@
+/**
+ * The agent as a service: entries run by their schedules, each run as entry-run.ts has it, configurations exchanged while
+ * it runs, and what it is at for whoever asks. Signals, files, sockets and the reading of configurations are the caller's.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Logger } from "#base/log.ts";
+import { pathText } from "#base/path-text.ts";
+import { formatDuration, formatSize } from "#base/units.ts";
+import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
+import { formatAddress } from "#net/address.ts";
+import type { EventSink } from "#observe/events.ts";
+import type { AgentEntryView, AgentStatus } from "#observe/views.ts";
+import type { BackupPlan, BackupStage } from "./backup-run.ts";
+import { type EntryRunDeps, runEntry } from "./entry-run.ts";
+import { recalled, withHandled } from "./entry-state.ts";
+import type { BackupResult } from "./result.ts";
+import { runningView } from "./running-view.ts";
+import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
+import type { StateStore } from "./state-store.ts";
+
+/** What a reading of the configuration gave. */
+export interface DaemonSetup {
+  readonly config: AgentConfig;
+  /** Time zone of the schedules. */
+  readonly zone: string;
+  /** When the agent's certificate ends. */
+  readonly certificateNotAfterMs: number;
+}
+
+export interface DaemonOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: EventSink;
+  readonly states: StateStore;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  readonly pid: number;
+  /** Made for each run, with what is configured then. */
+  readonly runDeps: (config: AgentConfig) => EntryRunDeps;
+  readonly planOf: (config: AgentConfig, entry: BackupEntryConfig) => BackupPlan;
+  /** Something began or ended: for who shows it. */
+  readonly changed: () => void;
+}
+
+interface Running {
+  readonly trigger: Trigger;
+  readonly startedWallMs: number;
+  readonly done: Promise<void>;
+  stage: BackupStage | undefined;
+  retries: number;
+}
+
+/** Names of source files with problems that a run has in the log. */
+const PROBLEMS_LOGGED_MAX = 100;
+const NOTHING: Recalled = { handledMs: undefined, cutOff: undefined };
+
+export class AgentDaemon {
+  readonly #options: DaemonOptions;
+  readonly #scheduler: Scheduler;
+  readonly #stop = new AbortController();
+  readonly #running = new Map<string, Running>();
+  readonly #startedWallMs: number;
+  readonly #startedAtMs: number;
+  #setup: DaemonSetup;
+  #configWallMs: number;
+  #reloadFailure: AgentStatus["reloadFailure"] = null;
+
+  constructor(options: DaemonOptions, setup: DaemonSetup) {
+    const { clock, log, events, states } = options;
+    this.#options = options;
+    this.#setup = setup;
+    this.#startedAtMs = clock.now();
+    this.#startedWallMs = clock.wall();
+    this.#configWallMs = this.#startedWallMs;
+    this.#scheduler = new Scheduler({
+      ...{ clock, log, events },
+      run: (name, trigger) => this.#run(name, trigger),
+      remember: (name, expression, handledMs) =>
+        void states.update(name, (state) => withHandled(state, expression, handledMs)),
+    });
+  }
+
+  get config(): AgentConfig {
+    return this.#setup.config;
+  }
+
+  /** Begins to run what is due. One call of `start` or `reload` at a time. */
+  async start(): Promise<void> {
+    await this.#schedule();
+  }
+
+  /** From now on this counts; what runs goes on as it was begun. */
+  async reload(setup: DaemonSetup): Promise<void> {
+    this.#setup = setup;
+    this.#configWallMs = this.#options.clock.wall();
+    this.#reloadFailure = null;
+    await this.#schedule();
+  }
+
+  /** The configuration could not be read again: for `status`. */
+  reloadFailed(code: string, message: string): void {
+    this.#reloadFailure = { wallMs: this.#options.clock.wall(), code, message };
+  }
+
+  /** Nothing runs. */
+  get idle(): boolean {
+    return this.#running.size === 0;
+  }
+
+  /** A few words on what it is at. */
+  summary(): string {
+    const running = [...this.#running.keys()];
+    if (running.length > 0) return `running ${running.join(", ")}`;
+    const nexts = this.config.backups.flatMap(({ name }) => {
+      const nextMs = this.#scheduler.nextMs(name);
+      return nextMs === undefined ? [] : [{ name, nextMs }];
+    });
+    const next = nexts.sort((a, b) => a.nextMs - b.nextMs)[0];
+    return next === undefined
+      ? "no entry has a schedule"
+      : `next: ${next.name} at ${new Date(next.nextMs).toISOString()}`;
+  }
+
+  async status(): Promise<AgentStatus> {
+    const { clock, software, pid, states } = this.#options;
+    const { config, zone, certificateNotAfterMs } = this.#setup;
+    return {
+      ...{ software, pid, zone, certificateNotAfterMs },
+      agent: config.agent.name,
+      server: formatAddress(config.server),
+      configFile: config.configFile,
+      startedWallMs: this.#startedWallMs,
+      uptimeMs: Math.round(clock.now() - this.#startedAtMs),
+      stopping: this.#stop.signal.aborted,
+      configWallMs: this.#configWallMs,
+      reloadFailure: this.#reloadFailure,
+      maxConcurrent: config.daemon.maxConcurrent,
+      stateFailing: states.failing,
+      entries: await Promise.all(config.backups.map((entry) => this.#entryView(entry))),
+    };
+  }
+
+  /** Begins nothing any more and interrupts what runs; resolves when it is over. Never rejects. */
+  async stop(): Promise<void> {
+    this.#scheduler.stop();
+    this.#stop.abort();
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+    await this.#options.states.settled();
+  }
+
+  async #schedule(): Promise<void> {
+    const { config, zone } = this.#setup;
+    const entries = config.backups.map((entry): ScheduledEntry => ({
+      name: entry.name,
+      rule: ruleOf(config, entry, zone),
+    }));
+    const recalls = new Map<string, Recalled>();
+    await Promise.all(
+      entries.map(async ({ name, rule }) => {
+        if (rule === undefined) return;
+        recalls.set(name, recalled(await this.#options.states.read(name), rule.expression));
+      }),
+    );
+    this.#scheduler.update(entries, config.daemon.maxConcurrent, (name) => recalls.get(name) ?? NOTHING);
+    this.#options.changed();
+  }
+
+  #run(name: string, trigger: Trigger): Promise<void> {
+    const done = this.#runEntry(name, trigger).finally(() => {
+      this.#running.delete(name);
+      this.#options.changed();
+    });
+    const startedWallMs = this.#options.clock.wall();
+    this.#running.set(name, { trigger, startedWallMs, done, stage: undefined, retries: 0 });
+    this.#options.changed();
+    return done;
+  }
+
+  async #runEntry(name: string, trigger: Trigger): Promise<void> {
+    const { config } = this.#setup;
+    const entry = config.backups.find((one) => one.name === name);
+    if (entry === undefined || this.#stop.signal.aborted) return;
+    const { log, events, runDeps, planOf } = this.#options;
+    const due = new Date(trigger.dueMs).toISOString();
+    events.emit({
+      kind: "run.started",
+      level: "info",
+      message: `a run of ${name} begins`,
+      fields: { backup: name, storage: entry.storage, trigger: trigger.kind, due },
+    });
+    try {
+      const result = await runEntry(runDeps(config), {
+        plan: planOf(config, entry),
+        trigger,
+        signal: this.#stop.signal,
+        onStage: (stage) => this.#staged(name, stage),
+      });
+      this.#ended(result);
+    } catch (error) {
+      log.error("a run ended in a way that it must not", { backup: name, error });
+    }
+  }
+
+  #staged(name: string, stage: BackupStage): void {
+    const running = this.#running.get(name);
+    if (running === undefined) return;
+    running.stage = stage;
+    if (stage.stage === "retrying") running.retries += 1;
+  }
+
+  #ended(result: BackupResult): void {
+    const { log, events } = this.#options;
+    const { backup, storage, session, problems, problemCount, failure } = result;
+    for (const { path, reason, errno } of problems.slice(0, PROBLEMS_LOGGED_MAX)) {
+      log.warn("a source file is not in the archive as it is", { backup, path: pathText(path), reason, errno });
+    }
+    const duration = formatDuration(result.durationMs);
+    const fields = { backup, storage, session, durationMs: Math.round(result.durationMs), problemCount };
+    if (failure !== undefined) {
+      const { code, message, hint } = failure;
+      const level = code === "E_INTERRUPTED" ? "warn" : "error";
+      events.emit({
+        kind: "run.failed",
+        level,
+        message: `a run of ${backup} failed after ${duration}: ${message}`,
+        fields: { ...fields, code, hint },
+      });
+      return;
+    }
+    const { archive, sha256, entries, rawBytes, archiveBytes, resentBytes, removed } = result;
+    events.emit({
+      kind: "run.committed",
+      level: "info",
+      message: `a run of ${backup} is committed: ${formatSize(archiveBytes)} in ${duration}`,
+      fields: { ...fields, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, removed },
+    });
+  }
+
+  async #entryView({ name, storage, schedule }: BackupEntryConfig): Promise<AgentEntryView> {
+    const { last, lastCommitted } = await this.#options.states.read(name);
+    const running = this.#running.get(name);
+    return {
+      backup: name,
+      storage,
+      schedule: schedule ?? null,
+      activity: this.#scheduler.activity(name),
+      nextWallMs: this.#scheduler.nextMs(name) ?? null,
+      running: running === undefined ? null : runningView({ ...running, trigger: running.trigger.kind }),
+      last,
+      lastCommitted,
+    };
+  }
+}
+
+function ruleOf(config: AgentConfig, entry: BackupEntryConfig, zone: string): ScheduledEntry["rule"] {
+  if (entry.schedule === undefined) return undefined;
+  return {
+    expression: entry.schedule,
+    zone,
+    jitterMs: entry.scheduleJitterMs,
+    runMissed: entry.runMissed,
+    seed: `${config.agent.name}/${entry.name}`,
+  };
+}

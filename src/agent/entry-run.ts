@@ -1,0 +1,127 @@
+/**
+ * One run of one backup entry with all that belongs to it: hooks before and after, a look at the sources, the backup itself, what
+ * is remembered of it, and who is told. The same for the daemon and for `--once`.
+ */
+import { changedSources, type SourceFacts } from "#archive/source-facts.ts";
+import { type Failure, toFailure } from "#base/errors.ts";
+import type { BackupEntryConfig } from "#config/types.ts";
+import type { EventSink } from "#observe/events.ts";
+import { type BackupDeps, type BackupPlan, type BackupStage, runBackup } from "./backup-run.ts";
+import { type RunTrigger, withEnd, withStart } from "./entry-state.ts";
+import { type RunCommand, runHook, STOPPING_TIMEOUT_MS } from "./hooks.ts";
+import type { Notifier } from "./notify.ts";
+import type { BackupResult } from "./result.ts";
+import type { StateStore } from "./state-store.ts";
+
+export interface EntryRunDeps {
+  readonly backup: BackupDeps;
+  /** undefined: nothing is remembered. */
+  readonly states: StateStore | undefined;
+  readonly runCommand: RunCommand;
+  readonly notifier: Notifier;
+  readonly events: EventSink;
+  /** Throws what the system says of a root that cannot be looked at. */
+  readonly sourceFacts: (entry: BackupEntryConfig) => readonly SourceFacts[];
+}
+
+export interface EntryRun {
+  readonly plan: BackupPlan;
+  readonly trigger: RunTrigger;
+  readonly signal: AbortSignal;
+  readonly onStage: (stage: BackupStage) => void;
+}
+
+/** Never rejects for a fault of the environment. Who is told may still be under way: `notifier.settled`. */
+export async function runEntry(deps: EntryRunDeps, run: EntryRun): Promise<BackupResult> {
+  const { plan, trigger } = run;
+  const { entry } = plan;
+  const { clock } = deps.backup;
+  const startedWallMs = clock.wall();
+  const startedAtMs = clock.now();
+  // Before anything happens: a crash from here on leaves a run that can be made up for.
+  await deps.states?.update(entry.name, (state) => withStart(state, trigger, startedWallMs));
+  const cancelled = await before(deps, run);
+  let facts: readonly SourceFacts[] | undefined;
+  let result: BackupResult;
+  if (cancelled === undefined) {
+    facts = lookAtSources(deps, entry);
+    const holdRotation = await heldBecause(deps, entry, facts);
+    result = await runBackup(deps.backup, { ...plan, holdRotation }, run.signal, run.onStage);
+    await hookAfter(deps, run, "after", result);
+  } else {
+    result = cancelledResult(entry, cancelled, clock.now() - startedAtMs);
+  }
+  // Also when there is an archive, and it was found damaged.
+  if (result.failure !== undefined) await hookAfter(deps, run, "on_failure", result);
+  await deps.states?.update(entry.name, (state) => withEnd(state, trigger, startedWallMs, result, facts));
+  deps.notifier.tell(entry, result);
+  return result;
+}
+
+/** Why the run must not go on; undefined when it may. */
+async function before(deps: EntryRunDeps, { plan, trigger, signal }: EntryRun): Promise<Failure | undefined> {
+  const { identity, log } = deps.backup;
+  const facts = { agent: identity.agent, entry: plan.entry, trigger, result: undefined };
+  const { timeoutMs } = plan.entry.hooks;
+  return await runHook({ run: deps.runCommand, log }, "before", facts, { timeoutMs, signal });
+}
+
+/** What such a hook comes to changes nothing about the run. */
+async function hookAfter(
+  deps: EntryRunDeps,
+  { plan, trigger, signal }: EntryRun,
+  name: "after" | "on_failure",
+  result: BackupResult,
+): Promise<void> {
+  const { identity, log } = deps.backup;
+  const { hooks } = plan.entry;
+  const facts = { agent: identity.agent, entry: plan.entry, trigger, result };
+  // After an interruption it tidies up all the same, but nobody waits for it for an hour.
+  const limit = signal.aborted
+    ? { timeoutMs: Math.min(hooks.timeoutMs, STOPPING_TIMEOUT_MS), signal: new AbortController().signal }
+    : { timeoutMs: hooks.timeoutMs, signal };
+  const failure = await runHook({ run: deps.runCommand, log }, name, facts, limit);
+  if (failure === undefined) return;
+  log.warn("a hook after the run failed", { backup: plan.entry.name, code: failure.code, reason: failure.message });
+}
+
+function lookAtSources(deps: EntryRunDeps, entry: BackupEntryConfig): readonly SourceFacts[] | undefined {
+  if (deps.states === undefined) return undefined;
+  try {
+    return deps.sourceFacts(entry);
+  } catch (error) {
+    // The check of the sources that follows says it better, or it is one of those that fail no run.
+    const { code, message } = toFailure(error);
+    deps.backup.log.debug("the sources cannot be looked at", { backup: entry.name, code, reason: message });
+    return undefined;
+  }
+}
+
+/** Tells of sources that are not what they were; what is returned keeps the server from removing older archives for this run. */
+async function heldBecause(
+  deps: EntryRunDeps,
+  entry: BackupEntryConfig,
+  facts: readonly SourceFacts[] | undefined,
+): Promise<string | undefined> {
+  const state = await deps.states?.read(entry.name);
+  if (state === undefined || facts === undefined) return undefined;
+  const changes = changedSources(state.sources, facts);
+  if (changes.length === 0) return undefined;
+  const reason = changes.join("; ");
+  deps.events.emit({
+    kind: "source_changed",
+    level: "warn",
+    message: `${reason}; no archive is removed for this run of ${entry.name}`,
+    fields: { backup: entry.name, changes },
+  });
+  return reason;
+}
+
+function cancelledResult(entry: BackupEntryConfig, failure: Failure, durationMs: number): BackupResult {
+  return {
+    ...{ backup: entry.name, storage: entry.storage, result: "failed", durationMs, failure },
+    ...{ session: undefined, archive: undefined, sha256: undefined },
+    ...{ entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0, reconnects: 0 },
+    ...{ problems: [], problemCount: 0, removed: [], verify: "none" },
+  };
+}

@@ -1,0 +1,204 @@
+/**
+ * The real things around the agent's daemon: state directory, log, signals, control socket, systemd. Starts it, has it read its
+ * configuration again, and stops it.
+ */
+import { CertificateWatch } from "#agent/certificate-watch.ts";
+import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
+import { reloadedConfig } from "#agent/reload.ts";
+import { StateStore } from "#agent/state-store.ts";
+import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import type { Timer } from "#base/clock.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import { EXIT } from "#cli/exit-codes.ts";
+import { ConfigFailure, problemText } from "#config/problem.ts";
+import type { Loaded } from "#config/load.ts";
+import type { AgentConfig } from "#config/types.ts";
+import { ServiceManager } from "#net/service-manager.ts";
+import { logEvents } from "#observe/events.ts";
+import type { Identity } from "#pki/identity.ts";
+import { backupPlans, entryRunDeps } from "./agent-backup.ts";
+import { serveControl } from "./control.ts";
+import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
+import { localZone } from "./local-zone.ts";
+import { releaseMemory } from "./release-memory.ts";
+import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
+import { systemClock } from "./system.ts";
+
+export interface AgentDaemonRuntime {
+  /** Reads the configuration file; throws what is wrong with it. */
+  readonly load: () => Loaded<AgentConfig>;
+  /** Reads the certificates that it names; throws what is wrong with them. */
+  readonly identityOf: (config: AgentConfig) => Identity;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  readonly spawn: SpawnWorker;
+}
+
+/** Once nothing runs any more: until the threads of the last run are gone. */
+const RELEASE_DELAY_MS = 2_000;
+/** Once all runs are over: for those who are to be told of their results. */
+const NOTIFY_LIMIT_MS = 5_000;
+
+/** Serves until SIGTERM or SIGINT; a second one ends it at once. Rejects with Failure E_CONFIG, E_LOCKED, E_STATE_DIR … */
+export async function runAgentDaemon(runtime: AgentDaemonRuntime): Promise<number> {
+  const { config, warnings } = runtime.load();
+  const identity = runtime.identityOf(config);
+  await takeStateDir(config.agent.stateDir);
+  const daemonLog = openDaemonLog(config.logging);
+  for (const warning of [...warnings.map(problemText), ...identity.warnings]) daemonLog.log.warn(warning);
+  const service = new Service(runtime, daemonLog, config, identity);
+  const { promise: told, resolve: tell } = Promise.withResolvers<void>();
+  let stopping = false;
+  const onStop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(EXIT.interrupted);
+    stopping = true;
+    daemonLog.log.info("stopping", { signal });
+    tell();
+  };
+  process.on("SIGTERM", onStop);
+  process.on("SIGINT", onStop);
+  process.on("SIGHUP", () => service.reload());
+  await service.start();
+  await told;
+  await service.stop();
+  daemonLog.log.info("stopped");
+  return EXIT.done;
+}
+
+class Service {
+  readonly #runtime: AgentDaemonRuntime;
+  readonly #daemonLog: DaemonLog;
+  readonly #manager: ServiceManager;
+  readonly #watch: CertificateWatch;
+  readonly #daemon: AgentDaemon;
+  readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
+  #identity: Identity;
+  #control: ReturnType<typeof serveControl>;
+  /** Reloads come one after another. */
+  #reloading: Promise<void> = Promise.resolve();
+  #releasing: Timer | undefined;
+
+  constructor(runtime: AgentDaemonRuntime, daemonLog: DaemonLog, config: AgentConfig, identity: Identity) {
+    const { log } = daemonLog;
+    const events = logEvents(log);
+    this.#runtime = runtime;
+    this.#daemonLog = daemonLog;
+    this.#identity = identity;
+    this.#manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
+    this.#watch = new CertificateWatch(systemClock, events);
+    const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
+    const { software, spawn } = runtime;
+    const shared = { log, events, software, spawn, states, identity: () => this.#identity };
+    const { notifier } = entryRunDeps({ ...shared, config, mode: "daemon" });
+    this.#notifications = notifier;
+    this.#daemon = new AgentDaemon(
+      {
+        ...{ clock: systemClock, log, events, states, software, pid: process.pid },
+        runDeps: (current) => ({ ...entryRunDeps({ ...shared, config: current, mode: "daemon" }), notifier }),
+        planOf: (current, entry) => planOf(current, entry.name),
+        changed: () => this.#changed(),
+      },
+      setupOf(config, identity),
+    );
+  }
+
+  async start(): Promise<void> {
+    const { log } = this.#daemonLog;
+    const { agent } = this.#daemon.config;
+    this.#watchCertificates();
+    this.#control = serveControl("nbackup-agent", agent.stateDir, log, (request) => this.#answer(request));
+    await this.#daemon.start();
+    log.info("started", { software: this.#runtime.software, agent: agent.name, zone: localZone(process.env) });
+    this.#manager.ready(this.#daemon.summary());
+  }
+
+  reload(): void {
+    this.#reloading = this.#reloading.then(() => this.#reload());
+  }
+
+  async stop(): Promise<void> {
+    this.#manager.stopping();
+    await this.#daemon.stop();
+    const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
+    await this.#notifications.settled();
+    timer.cancel();
+    this.#watch.stop();
+    this.#releasing?.cancel();
+    this.#control?.stop();
+    this.#manager.close();
+  }
+
+  #changed(): void {
+    this.#manager.status(this.#daemon.summary());
+    this.#releasing?.cancel();
+    if (this.#daemon.idle) this.#releasing = systemClock.after(RELEASE_DELAY_MS, releaseMemory);
+  }
+
+  /** All or nothing: what is wrong leaves everything as it is. Never rejects. */
+  async #reload(): Promise<void> {
+    const { log } = this.#daemonLog;
+    this.#manager.reloading();
+    try {
+      const { config: read, warnings } = this.#runtime.load();
+      const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
+      const identity = this.#runtime.identityOf(config);
+      this.#daemonLog.use(config.logging);
+      this.#identity = identity;
+      for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
+      this.#watchCertificates(config);
+      await this.#daemon.reload(setupOf(config, identity));
+      log.info("configuration and certificates were read again", { file: config.configFile });
+      if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
+    } catch (error) {
+      this.#reloadFailed(error);
+    }
+    this.#manager.ready(this.#daemon.summary());
+  }
+
+  #reloadFailed(error: unknown): void {
+    const { log } = this.#daemonLog;
+    const failure = toFailure(error);
+    const reasons = failure instanceof ConfigFailure ? failure.problems.map(problemText) : [failure.message];
+    for (const reason of reasons) log.error("the configuration is not used", { code: failure.code, reason });
+    log.error("nothing was changed: everything goes on as it was configured before", { hint: failure.hint });
+    this.#daemon.reloadFailed(failure.code, reasons[0] ?? failure.message);
+    // The file may have been rotated all the same.
+    try {
+      this.#daemonLog.use(this.#daemon.config.logging);
+    } catch (problem) {
+      log.error("the log file cannot be opened anew", { reason: toFailure(problem).message });
+    }
+  }
+
+  #watchCertificates(config = this.#daemon.config): void {
+    const { notAfterMs, caNotAfterMs } = this.#identity;
+    this.#watch.watch([
+      { file: config.tls.clientCertFile, notAfterMs },
+      { file: config.tls.caCertFile, notAfterMs: caNotAfterMs },
+    ]);
+  }
+
+  async #answer(request: unknown): Promise<unknown> {
+    const isStatus =
+      typeof request === "object" && request !== null && "command" in request && request.command === "status";
+    if (isStatus) return await this.#daemon.status();
+    throw new Failure("E_USAGE", "the running agent does not know this request", {
+      hint: "Use the nbackup-agent of the version that runs, or restart it after an upgrade.",
+    });
+  }
+}
+
+function setupOf(config: AgentConfig, identity: Identity): DaemonSetup {
+  return { config, zone: localZone(process.env), certificateNotAfterMs: identity.notAfterMs };
+}
+
+function planOf(config: AgentConfig, name: string): ReturnType<typeof backupPlans>[number] {
+  const [plan] = backupPlans(
+    config,
+    config.backups.filter((entry) => entry.name === name),
+    // Nobody waits for it: the server tells what it finds.
+    false,
+  );
+  if (plan === undefined) throw new Failure("E_INTERNAL", `no entry is named ${name}`);
+  return plan;
+}

@@ -1,0 +1,86 @@
+/** Small files of a state directory, replaced as a whole so that a crash leaves the old or the new one. */
+import { openSync } from "node:fs";
+import { open, mkdir, readFile, rename, stat } from "node:fs/promises";
+import path from "node:path";
+import type { StateDisk } from "#agent/state-store.ts";
+import { errnoName, Failure } from "#base/errors.ts";
+import { flock } from "#store/linux-libc.ts";
+
+/** What was backed up is nobody else's business. */
+const FILE_MODE = 0o600;
+const DIRECTORY_MODE = 0o700;
+const LOCK_EX_NB = 6;
+const EWOULDBLOCK = 11;
+
+export const linuxStateDisk: StateDisk = {
+  async read(file, bytesMax) {
+    try {
+      const { size } = await stat(file);
+      if (size > bytesMax) throw new Failure("E_STATE_DIR", `${file} has ${size} bytes, at most ${bytesMax} expected`);
+      return await readFile(file);
+    } catch (error) {
+      if (errnoName(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  },
+
+  async replace(file, bytes) {
+    // A crash before the rename leaves this file, which the next change writes anew.
+    const fresh = `${file}.new`;
+    const handle = await open(fresh, "w", FILE_MODE);
+    try {
+      await handle.writeFile(bytes);
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+    await rename(fresh, file);
+    // A crash before this may bring the old file back.
+    await syncDirectory(path.dirname(file));
+  },
+};
+
+/** The directory of the entries' states below a state directory. */
+export function entriesDirectory(stateDir: string): string {
+  return `${stateDir}/entries`;
+}
+
+/**
+ * Makes the state directory and takes its lock, which the process keeps until it ends. Rejects with Failure E_LOCKED,
+ * E_STATE_DIR.
+ */
+export async function takeStateDir(stateDir: string): Promise<void> {
+  try {
+    await mkdir(entriesDirectory(stateDir), { recursive: true, mode: DIRECTORY_MODE });
+    // A bare descriptor: a handle would be closed, and the lock lost, when nobody refers to it any more.
+    const errno = flock(openSync(`${stateDir}/lock`, "a", FILE_MODE), LOCK_EX_NB);
+    if (errno === EWOULDBLOCK) throw new Failure("E_LOCKED", `${stateDir} is in use by another nbackup-agent`);
+    if (errno !== 0) throw new Failure("E_STATE_DIR", `agent.state_dir ${stateDir} cannot be locked: errno ${errno}`);
+  } catch (error) {
+    throw error instanceof Failure ? error : unusable(stateDir, error);
+  }
+}
+
+function unusable(stateDir: string, cause: unknown): Failure {
+  const reason = errnoName(cause) ?? String(cause);
+  return new Failure("E_STATE_DIR", `agent.state_dir ${stateDir} cannot be used: ${reason}`, { cause });
+}
+
+/** Whether `--once` has something to remember with: it makes no directory. */
+export async function hasStateDir(stateDir: string): Promise<boolean> {
+  try {
+    return (await stat(entriesDirectory(stateDir))).isDirectory();
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return false;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
