@@ -17,8 +17,10 @@ export class KeptPlaces {
   /** By entry. */
   readonly #losses = new Map<string, Loss>();
 
-  recovered(session: string, nowMs: number): void {
+  /** Of two that were left of one entry the newer one ends the older: nobody has its place by asking for it. */
+  recovered(session: string, entry: string, nowMs: number): void {
     this.#until.set(session, nowMs + RETURN_MS);
+    this.#losses.delete(entry);
   }
 
   /** A connection of its run is up. */

@@ -121,7 +121,7 @@ export class Witness {
         this.broken(`session ${id} of ${entry} begins while ${other} runs`);
       this.#running.set(entry, id);
     } else if (kind === "session.recovered") {
-      this.#places.recovered(id, this.#options.clock.now());
+      this.#places.recovered(id, entry, this.#options.clock.now());
     } else if (kind === "session.ended" || kind === "session.committed") {
       if (this.#running.get(entry) === id) this.#running.delete(entry);
       const session = this.sessions.get(id);
