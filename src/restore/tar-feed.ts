@@ -41,8 +41,10 @@ export class TarFeed {
   #waiting: Damage[] = [];
   /** Missing bytes are being told to the reader. */
   #told: Damage | undefined;
-  /** Not all of the archive is read, so its end need not come. */
-  #partial = false;
+  /** The stream has broken off, which has been told. */
+  #broken = false;
+  /** The reader is told that nothing more comes, where that is no news. */
+  #ending = false;
   /** Behind damage: where the next entry begins. What lies in front of it belongs to nothing any more. */
   #resumeAt: number | undefined;
   entries = 0;
@@ -112,15 +114,14 @@ export class TarFeed {
       rawFrom: this.#reader.offset,
     });
     this.#lose(damage, this.#openLeft(), true);
-    this.#partial = true;
+    this.#broken = true;
   }
 
   /** All of one pass has come. `partial`: only what was wanted, so that the archive's end may be missing. */
   endPass(partial: boolean): void {
-    if (partial) this.#partial = true;
-    this.#end();
+    this.#end(partial || this.#broken);
     this.#waiting = [];
-    this.#partial = false;
+    this.#broken = false;
     this.#resumeAt = undefined;
     this.#pass += 1;
     this.#last = undefined;
@@ -129,8 +130,7 @@ export class TarFeed {
 
   /** The stream goes on at another place, where an entry begins. */
   #begin(rawOffset: number): void {
-    this.#partial = true;
-    if (this.#open !== undefined) this.#end();
+    if (this.#open !== undefined) this.#end(true);
     this.#resumeAt = undefined;
     this.#reader = this.#makeReader(rawOffset, false);
   }
@@ -175,10 +175,12 @@ export class TarFeed {
     this.#told = undefined;
   }
 
-  #end(): void {
+  /** `expected`: the end of the archive need not come here. What is wrong in front of it is damage all the same. */
+  #end(expected: boolean): void {
     // That the end is missing says nothing new when what is damaged reaches up to it.
-    if (this.#waiting.length > 0) this.#partial = true;
+    this.#ending = expected || this.#waiting.length > 0;
     this.#reader.end();
+    this.#ending = false;
     this.#open = undefined;
   }
 
@@ -223,19 +225,27 @@ export class TarFeed {
   }
 
   #damaged(failure: Failure): void {
-    if (this.#partial) return;
+    if (this.#ending) return;
     const piece = this.#piece;
-    const damage = this.#note({
-      ...nothingKnown("tar", this.#lastPath),
-      message: failure.message,
-      chunk: piece?.index,
-      storedFrom: piece?.offset,
-      storedTo: piece === undefined ? undefined : piece.offset + piece.length,
-      rawFrom: this.#reader.offset,
-      entriesLost: true,
-    });
+    const rawFrom = this.#reader.offset;
+    const damage =
+      this.#toldBefore(rawFrom) ??
+      this.#note({
+        ...nothingKnown("tar", this.#lastPath),
+        message: failure.message,
+        chunk: piece?.index,
+        storedFrom: piece?.offset,
+        storedTo: piece === undefined ? undefined : piece.offset + piece.length,
+        ...{ rawFrom, entriesLost: true },
+      });
     this.#waiting.push(damage);
     this.#sink.incomplete();
+  }
+
+  /** What an earlier pass said of the same headers. */
+  #toldBefore(rawFrom: number): Damage | undefined {
+    if (this.#pass === 0) return undefined;
+    return this.#damages.find((damage) => damage.fault === "tar" && damage.rawFrom === rawFrom);
   }
 
   #note(damage: Damage): Damage {
