@@ -50,7 +50,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       },
       {
         name: "delete",
-        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose.",
+        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose. Refused if the backup could not read everything, and together with --strip-components.",
       },
       { name: "strip-components", value: "N", what: "Leave the first N directories of each name out." },
       { name: "no-owner", what: "Let everything belong to who runs this." },
@@ -98,6 +98,13 @@ export function restoreRequest(parsed: ParsedCommand): RestoreRequest {
   const senseless = useless ?? valued;
   if (toTar && senseless !== undefined) {
     throw usage(`--${senseless} does not go with --stdout-tar`, "The tar has the entries as the archive has them.");
+  }
+  // Two directories of the archive can become one, and each would take away what the other has.
+  if (flags.has("delete") && stripComponents > 0) {
+    throw usage(
+      "--delete does not go with --strip-components",
+      "Restore without --delete, and remove by hand what should not be there.",
+    );
   }
   return {
     ...{ command: "restore", archive: archiveArgument(parsed, archive), paths, stripComponents },

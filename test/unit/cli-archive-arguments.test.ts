@@ -117,6 +117,11 @@ describe("the archive commands refuse", () => {
     ["server", "diff latest", "E_USAGE: nbackup-server diff wants B"],
     ["server", "restore latest", "E_USAGE: restore wants to know where to"],
     ["server", "restore latest --stdout-tar --delete", "E_USAGE: --delete does not go with --stdout-tar"],
+    [
+      "agent",
+      "restore latest --to /x --delete --strip-components 1",
+      "E_USAGE: --delete does not go with --strip-components",
+    ],
   ];
   for (const [side, line, expected] of cases) {
     test(`nbackup-${side} ${line}`, () => {
