@@ -12,8 +12,6 @@ export interface DeletionRules {
   readonly oneFileSystem: boolean;
   /** Directories of another filesystem than the one above them, of which the archive has nothing but themselves. */
   readonly mountPoints: readonly Uint8Array[];
-  /** A directory that is empty in the archive was empty. Else the backup may not have been able to list it. */
-  readonly emptyIsEmpty: boolean;
 }
 
 /** A directory that was restored, and could be cleared of what the archive does not have in it. */
@@ -22,8 +20,6 @@ export interface RestoredDirectory {
   readonly path: Uint8Array;
   /** At the target it is of another filesystem than the directory above it. */
   readonly isMounted: boolean;
-  /** The archive has nothing in it. */
-  readonly isEmpty: boolean;
 }
 
 /** The rules, as who deletes asks for them. */
@@ -46,8 +42,7 @@ export class Deletion {
     return this.#excludes.match(absolute, nameStart(path) + 1, absolute.length) === "no";
   }
 
-  mayClear({ path, isMounted, isEmpty }: RestoredDirectory): boolean {
-    if (isEmpty && !this.#rules.emptyIsEmpty) return false;
+  mayClear({ path, isMounted }: RestoredDirectory): boolean {
     if (this.isSource(path)) return true;
     return !(isMounted && this.#rules.oneFileSystem) && !this.#mountPoints.has(keyOf(path));
   }

@@ -1,7 +1,7 @@
 /**
  * What `--delete` may remove, found out before a restore: only what the backup would have seen, so that its not being in the archive says that it was not there. The
  * index that was made with the archive has what was ordered; one that was made from the archive afterwards has not, and nothing may be
- * deleted by it.
+ * deleted by it. Nor by a backup that could not look at everything: nothing tells what it missed from what was not there.
  */
 import { equalBytes } from "#archive/bytes.ts";
 import type { IndexEntry, IndexHeader } from "#archive/index-format.ts";
@@ -35,6 +35,7 @@ export async function deletionRules(
   const { sources } = index.header;
   const incomplete = [sources, exclude, oneFileSystem, excludeCaches, excludeIfPresent].includes(undefined);
   if (incomplete || !index.totals.sorted) throw refusal("the index of the archive does not say what was backed up");
+  checkSawAll(problems, index.totals.changed);
   const sourcePaths = sourcesOf(index.header);
   const names = (excludeIfPresent ?? []).map((name) => Buffer.from(name));
   return {
@@ -43,8 +44,24 @@ export async function deletionRules(
     marks: excludeCaches === true ? [...names, CACHE_TAG] : names,
     oneFileSystem: oneFileSystem === true,
     mountPoints: await believed(() => mountPointsBelow(index, new Selection(paths), sourcePaths)),
-    emptyIsEmpty: problems !== undefined && problems <= index.totals.changed,
   };
+}
+
+/**
+ * Each entry with the flag `changed` (those with `short` are among them) is one problem of a path that is in the archive. Any other may
+ * be a file that could not be opened, or a directory that was not listed to its end.
+ */
+function checkSawAll(problems: number | undefined, changed: number): void {
+  if (problems === undefined) throw refusal("nothing says whether the backup could read everything");
+  if (problems <= changed) return;
+  const count = problems - changed;
+  throw new Failure(
+    "E_USAGE",
+    `--delete: the backup could not take ${count} ${count === 1 ? "path" : "paths"} as it should, so what the archive does not have may have been there`,
+    {
+      hint: "Restore without --delete, and remove by hand what should not be there. The log of the backup names the paths.",
+    },
+  );
 }
 
 function refusal(why: string): Failure {

@@ -5,10 +5,6 @@
 export class NameSet {
   readonly #hashes = new Set<number>();
 
-  get isEmpty(): boolean {
-    return this.#hashes.size === 0;
-  }
-
   /** The name in `bytes[start..end)`. */
   add(bytes: Uint8Array, start: number, end: number): void {
     this.#hashes.add(hash(bytes, start, end));

@@ -74,7 +74,7 @@ export class Remover {
       const { dev } = this.#statMust(fd, DOT);
       const isMounted = local.length > 0 && this.#statMust(fd, DOT_DOT).dev !== dev;
       const { policy } = this.#removal;
-      if (!policy.mayClear({ path, isMounted, isEmpty: keep.isEmpty })) return;
+      if (!policy.mayClear({ path, isMounted })) return;
       if (!policy.isSource(path) && this.#isMarked(fd, keep)) return;
       for (const name of this.#list(fd)) {
         if (!keep.has(name, 0, name.length)) this.#remove(fd, name, childPath(path, name), dev, 0);

@@ -173,13 +173,6 @@ describe("what the backup would have left out stays:", () => {
       for (const one of mounted) run("umount", [one]);
     }
   });
-  test("in a directory that is empty in the archive, when the backup may not have been able to list it", async () => {
-    const made = makeArchive();
-    write(restored(), "empty/new", "a/new");
-    for (const problems of [1, undefined]) {
-      expect((await restore(made, { problems })).left).toEqual([...WHOLE, "empty/new"].sort());
-    }
-  });
 });
 
 describe("nothing may be deleted", () => {
@@ -196,6 +189,31 @@ describe("nothing may be deleted", () => {
     expect(await refused(made, { header: { rebuilt: true } })).toContain("was made again from the archive itself");
     expect(await refused(made, { header: { exclude: undefined } })).toContain("does not say what was backed up");
     expect(await refused(made, { chunks: (all) => all.slice(1) })).toContain("cannot be believed");
+  });
+  test("by a backup that could not read everything, or of which nobody knows", async () => {
+    // It is in the source, and was left out: as a file is that only root can open.
+    const made = makeArchive({}, { exclude: ["secret"] });
+    write(restored(), "a/secret", "empty/secret");
+    const refusals: string[] = [];
+    for (const problems of [1, 2, undefined]) refusals.push(await refusalOf(restore(made, { problems })));
+    expect(refusals).toEqual([
+      "E_USAGE: --delete: the backup could not take 1 path as it should, so what the archive does not have may have been there",
+      "E_USAGE: --delete: the backup could not take 2 paths as it should, so what the archive does not have may have been there",
+      "E_USAGE: --delete: nothing says whether the backup could read everything, so nobody knows what the backup left out",
+    ]);
+    expect(fs.existsSync(path.join(restored(), "a/secret"))).toBe(true);
+  });
+  test("but a file that changed while it was read is in the archive, and hides nothing", async () => {
+    const made = makeArchive();
+    write(restored(), "a/new");
+    const change: IndexChange = {
+      entries: (all) =>
+        all.map((entry) =>
+          Buffer.from(entry.path).toString() === inArchive("a/keep") ? { ...entry, changed: true, short: true } : entry,
+        ),
+    };
+    expect(await restore(made, { change, problems: 1 })).toEqual({ left: WHOLE, deleted: 1 });
+    expect(await refusalOf(restore(made, { change, problems: 2 }))).toContain("could not take 1 path");
   });
   test("once the archive has contradicted its index", async () => {
     const made = makeArchive();
