@@ -55,13 +55,13 @@ export function onceJson(report: OnceReport): string {
     rawBytes: report.rawBytes,
     archiveBytes: report.archiveBytes,
     resentBytes: report.resentBytes,
-    verify: report.verify,
     skipped: report.problems.map(({ path, reason, errno }) => ({
       path: pathText(path),
       reason,
       ...(errno === undefined ? {} : { errno }),
     })),
     durationMs: Math.round(report.durationMs),
+    verify: report.verify,
   };
   return `${JSON.stringify(object)}\n`;
 }

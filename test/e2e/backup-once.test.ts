@@ -10,7 +10,7 @@ import { patternBytes } from "#test/support/tree.ts";
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
 const FIELDS =
-  "backup storage session result archive sha256 entries rawBytes archiveBytes resentBytes skipped durationMs";
+  "backup storage session result archive sha256 entries rawBytes archiveBytes resentBytes skipped durationMs verify";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Escape sequences and carriage returns have no place outside a terminal. */
 const TERMINAL_CODES = /[\r\u001b]/;

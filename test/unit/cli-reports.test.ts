@@ -56,9 +56,9 @@ describe("--once --json", () => {
       "rawBytes",
       "archiveBytes",
       "resentBytes",
-      "verify",
       "skipped",
       "durationMs",
+      "verify",
     ]);
     expect(object["skipped"]).toEqual([{ path: "/home/a", reason: "unreadable", errno: "EACCES" }]);
     expect([object["result"], object["durationMs"]]).toEqual(["committed", 100_001]);
