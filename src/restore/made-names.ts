@@ -25,8 +25,7 @@ export class MadeNames {
   #hash(name: Uint8Array): void {
     let a = 0x811c9dc5;
     let b = 0x1234_5679;
-    for (let i = 0; i < name.length; i += 1) {
-      const byte = name[i] ?? 0;
+    for (const byte of name) {
       a = Math.imul(a ^ byte, 0x0100_0193);
       b = Math.imul(b ^ (byte + 0x9d), 0x0100_0193);
       b ^= b >>> 15;
