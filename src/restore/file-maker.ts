@@ -24,7 +24,9 @@ export interface OpenedFile {
   lostBytes: number;
 }
 
-const DAMAGED_SUFFIX = new TextEncoder().encode(".damaged");
+const DAMAGED_SUFFIX = ".damaged";
+/** Names tried for a damaged file: `.damaged`, `.damaged.2` and so on. */
+const DAMAGED_NAMES_MAX = 9;
 const NAME_BYTES_MAX = 255;
 const LINK_BYTES_MAX = 4095;
 
@@ -88,9 +90,7 @@ export class FileMaker {
     if (this.#w.c.close(fd) < 0) this.#throwErrno("close");
     if (file.lostBytes === 0) return this.replace(level, path);
     this.#options.problem(path, "damaged");
-    this.#setDamagedName(local);
-    const { pointer } = this.#directories.stack.name;
-    if (this.#w.renameat(level.fd, this.#temp.pointer, level.fd, pointer) < 0) this.#throwErrno("rename");
+    this.#setAside(level, local);
     return false;
   }
 
@@ -184,12 +184,34 @@ export class FileMaker {
     return this.#w.renameat(level.fd, pointer, level.fd, name) === 0 ? 0 : this.#w.c.errno();
   }
 
-  #setDamagedName(local: Uint8Array): void {
+  /** Gives a damaged file a name beside its own that nothing has: what was kept from an earlier run, or is a user's, stays. */
+  #setAside(level: Level<Duty>, local: Uint8Array): void {
+    for (let number = 1; number <= DAMAGED_NAMES_MAX; number += 1) {
+      this.#setDamagedName(local, number === 1 ? DAMAGED_SUFFIX : `${DAMAGED_SUFFIX}.${number}`);
+      const errno = this.#renameToFree(level);
+      if (errno === 0) return;
+      if (errno !== os.EEXIST) throw new WriteError(errno, "rename");
+    }
+    throw new WriteError(os.EEXIST, "rename");
+  }
+
+  /** 0 or an errno; EEXIST when something has the name in hand. */
+  #renameToFree(level: Level<Duty>): number {
+    const { stack } = this.#directories;
+    const { pointer } = this.#temp;
+    const name = stack.name.pointer;
+    if (this.#w.renameat2(level.fd, pointer, level.fd, name, os.RENAME_NOREPLACE) === 0) return 0;
+    const errno = this.#w.c.errno();
+    if (errno !== os.ENOSYS && errno !== os.EINVAL) return errno;
+    // Kernels and filesystems that do not know it: a look before is the best there is.
+    if (stack.statName(level.fd) !== undefined) return os.EEXIST;
+    return this.#w.renameat(level.fd, pointer, level.fd, name) === 0 ? 0 : this.#w.c.errno();
+  }
+
+  #setDamagedName(local: Uint8Array, suffix: string): void {
     const start = nameStart(local);
-    const name = local.subarray(start, Math.min(local.length, start + NAME_BYTES_MAX - DAMAGED_SUFFIX.length));
-    const damaged = new Uint8Array(name.length + DAMAGED_SUFFIX.length);
-    damaged.set(name);
-    damaged.set(DAMAGED_SUFFIX, name.length);
+    const name = local.subarray(start, Math.min(local.length, start + NAME_BYTES_MAX - suffix.length));
+    const damaged = Buffer.concat([name, Buffer.from(suffix)]);
     this.#directories.stack.setName(damaged, 0, damaged.length);
   }
 

@@ -30,6 +30,13 @@ export function keepsDirectory(overwrite: Overwrite, entry: ReadEntry, there: St
   return overwrite === "never" || (overwrite === "if-newer" && !isNewer(entry, there));
 }
 
+/** True when a hard link to `there` gives what its entry says, which has no type and no size. */
+export function looksLinked(link: ReadEntry, wanted: Wanted, there: Stat): boolean {
+  if (there.type === "directory") return false;
+  const { type } = there;
+  return looksSame({ ...link, type: type === "socket" ? "unsupported" : type, size: there.size }, wanted, there);
+}
+
 function isNewer(entry: ReadEntry, there: Stat): boolean {
   if (entry.mtimeSeconds !== there.mtimeSeconds) return entry.mtimeSeconds > there.mtimeSeconds;
   return entry.mtimeNanos > there.mtimeNanos;

@@ -12,12 +12,16 @@ import { Directories, type Duty } from "./directories.ts";
 import { ABSENT, type Level, WriteError } from "./directory-stack.ts";
 import { FileMaker, type OpenedFile } from "./file-maker.ts";
 import { MetadataWriter } from "./metadata.ts";
-import { keeps } from "./overwrite.ts";
+import { MadeNames } from "./made-names.ts";
+import { keeps, looksLinked } from "./overwrite.ts";
 import { nameStart, safePath, stripComponents } from "./safe-path.ts";
 import { reportWriteError, type TreeCounts, type TreeOptions } from "./tree-options.ts";
 import { ENOENT, writeCalls } from "./write-calls.ts";
 
 type Also = readonly DeferredLink[];
+
+/** `in-hand`: its data comes now. `there`: its name holds what the archive has. */
+type Made = "in-hand" | "there" | "not";
 
 export class TreeWriter {
   readonly #w = writeCalls();
@@ -26,6 +30,7 @@ export class TreeWriter {
   readonly #directories: Directories;
   readonly #files: FileMaker;
   readonly #deferred = new DeferredLinks();
+  readonly #made = new MadeNames();
   /** The second pass, which brings the content of deferred links, has begun. */
   #linksOnly = false;
   #file: OpenedFile | undefined;
@@ -61,8 +66,7 @@ export class TreeWriter {
     assert(this.#file === undefined, "an entry inside another");
     const path = safePath(entry.path);
     if (this.#linksOnly) {
-      const [first, ...also] = path === undefined || entry.type === "hardlink" ? [] : this.#deferred.take(path);
-      if (first !== undefined) this.#place(entry, first.path, first.local, also);
+      if (path !== undefined && entry.type !== "hardlink") this.#placeLinks(entry, this.#deferred.take(path));
       return;
     }
     if (path === undefined) {
@@ -72,7 +76,7 @@ export class TreeWriter {
     if (!this.#options.selection.has(path)) return;
     const { stripComponents: count } = this.#options;
     const local = count === 0 ? path : stripComponents(path, count);
-    if (local !== undefined) this.#place(entry, path, local, []);
+    if (local !== undefined) this.#place(entry, path, local);
   }
 
   data(bytes: Uint8Array, offset: number): void {
@@ -106,8 +110,10 @@ export class TreeWriter {
       if (!placed) this.#discard();
     }
     this.#file = undefined;
-    if (file !== undefined && placed) this.#linkAlso(file.local, also);
-    else for (const link of also) this.#options.problem(link.path, "link-without-target");
+    if (file !== undefined && placed) {
+      this.#made.add(file.local);
+      for (const link of also) this.#linkAlso(file.entry, file.local, link);
+    } else for (const link of also) this.#options.problem(link.path, "link-without-target");
   }
 
   /** Everything has come: directories get what is due to them, and all is on its way to the disk when this returns. */
@@ -131,31 +137,62 @@ export class TreeWriter {
     this.#directories.stack.close();
   }
 
-  #place(entry: ReadEntry, path: Uint8Array, local: Uint8Array, also: Also): void {
+  #place(entry: ReadEntry, path: Uint8Array, local: Uint8Array): void {
     this.#guard(path, () => {
       if (entry.type === "unsupported") this.#options.problem(path, "unsupported");
       else if (entry.type === "directory") this.#directories.restore(entry, path, local);
       else if (local.length === 0) this.#options.problem(path, "blocked");
       else if (entry.type === "hardlink") this.#hardLink(entry, path, local);
-      else this.#make(entry, path, local, also);
+      else this.#make(entry, path, local);
     });
   }
 
-  #make(entry: ReadEntry, path: Uint8Array, local: Uint8Array, also: Also): void {
+  /** Gives the content of the entry to the first of the links that takes it, and links the others behind that one to it. */
+  #placeLinks(entry: ReadEntry, links: Also): void {
+    let first: Uint8Array | undefined;
+    for (const [i, link] of links.entries()) {
+      if (first !== undefined) {
+        this.#linkAlso(entry, first, link);
+        continue;
+      }
+      const made = this.#placeLink(entry, link);
+      if (made === "there") first = link.local;
+      if (made !== "in-hand") continue;
+      this.#also = links.slice(i + 1);
+      return;
+    }
+  }
+
+  #placeLink(entry: ReadEntry, { path, local }: DeferredLink): Made {
+    const made = { how: "not" as Made };
+    this.#guard(path, () => {
+      if (entry.type === "unsupported") this.#options.problem(path, "unsupported");
+      else if (entry.type === "directory") this.#options.problem(path, "link-without-target");
+      else made.how = this.#make(entry, path, local);
+    });
+    return made.how;
+  }
+
+  #make(entry: ReadEntry, path: Uint8Array, local: Uint8Array): Made {
     const level = this.#directories.locate(local);
     const isDevice = entry.type === "char" || entry.type === "block";
+    let made: Made = "not";
     if (this.#keeps(level, entry)) {
       this.counts.kept += 1;
+      // That is kept because it is what the archive has.
+      if (this.#options.overwrite === "if-changed") made = "there";
     } else if (isDevice && !this.#options.metadata.privileged) {
       this.#options.problem(path, "device-needs-root");
     } else if (this.#options.dryRun) {
       this.counts.restored += 1;
     } else if (entry.type === "file") {
       this.#file = this.#files.open(entry, path, local, level);
-      this.#also = also;
+      made = "in-hand";
     } else if (this.#files.special(entry, path, level)) {
-      this.#linkAlso(local, also);
+      made = "there";
     }
+    if (made === "there") this.#made.add(local);
+    return made;
   }
 
   /** True when what is there stays. */
@@ -177,9 +214,13 @@ export class TreeWriter {
     const linkable = selection.covers(target) && first !== undefined && first.length > 0;
     // An archive that was given the same file twice calls it a link to itself.
     if (linkable && Buffer.compare(first, local) === 0) return;
-    if (linkable && this.#linkTo(first, path, local)) return;
     // Whenever its content comes, the archive has this name: what is there is not deleted before.
-    this.#directories.locate(local);
+    const level = this.#directories.locate(local);
+    if (this.#keepsFromLink(level, entry)) {
+      this.counts.kept += 1;
+      return;
+    }
+    if (linkable && this.#linkTo(entry, first, path, local)) return;
     if (dryRun) {
       this.counts.restored += 1;
     } else if (!this.#deferred.add(target, { path, local })) {
@@ -187,22 +228,25 @@ export class TreeWriter {
     }
   }
 
+  /** True when what is there stays, whatever the link leads to. What looks the same may have to become a link all the same. */
+  #keepsFromLink(level: Level<Duty>, entry: ReadEntry): boolean {
+    return this.#options.overwrite !== "if-changed" && this.#keeps(level, entry);
+  }
+
   /** Gives what is called `first` below the target another name. False when the content has to come another way. */
-  #linkTo(first: Uint8Array, path: Uint8Array, local: Uint8Array): boolean {
+  #linkTo(entry: ReadEntry, first: Uint8Array, path: Uint8Array, local: Uint8Array): boolean {
     const { stack } = this.#directories;
     const level = this.#directories.locate(local);
     const { overwrite, dryRun } = this.#options;
-    const there = level.fresh || overwrite === "always" || level.fd < 0 ? undefined : stack.statName(level.fd);
-    if (there !== undefined && overwrite === "never") {
-      this.counts.kept += 1;
-      return true;
-    }
     if (dryRun) return false;
+    const there = level.fresh || overwrite === "always" ? undefined : stack.statName(level.fd);
     const from = this.#openParent(first);
     if (from === undefined) return false;
     try {
+      if (!this.#isOfArchive(entry, first, from)) return false;
       const other = there === undefined ? undefined : stack.statName(from);
       if (there !== undefined && other?.ino === there.ino && other.dev === there.dev) {
+        this.#made.add(local);
         this.counts.kept += 1;
         return true;
       }
@@ -213,12 +257,19 @@ export class TreeWriter {
     }
     try {
       stack.setName(local, nameStart(local), local.length);
-      this.#files.replace(level, path);
+      if (this.#files.replace(level, path)) this.#made.add(local);
     } finally {
       // Where both names are the same file already, rename does nothing and says that all is well.
       this.#files.removeTemp(level);
     }
     return true;
+  }
+
+  /** Something else may have the name in hand: what was kept, or what stayed because the archive's is damaged. */
+  #isOfArchive(entry: ReadEntry, first: Uint8Array, from: number): boolean {
+    if (this.#made.has(first)) return true;
+    const there = this.#directories.stack.statName(from);
+    return there !== undefined && looksLinked(entry, this.#metadata.wanted(entry), there);
   }
 
   #openParent(path: Uint8Array): number | undefined {
@@ -230,12 +281,13 @@ export class TreeWriter {
     }
   }
 
-  #linkAlso(first: Uint8Array, also: Also): void {
-    for (const { path, local } of also) {
-      this.#guard(path, () => {
-        if (!this.#linkTo(first, path, local)) this.#options.problem(path, "link-without-target");
-      });
-    }
+  /** `first` was made of the entry just now. */
+  #linkAlso(entry: ReadEntry, first: Uint8Array, { path, local }: DeferredLink): void {
+    this.#guard(path, () => {
+      const level = this.#directories.locate(local);
+      if (this.#keepsFromLink(level, entry)) this.counts.kept += 1;
+      else if (!this.#linkTo(entry, first, path, local)) this.#options.problem(path, "link-without-target");
+    });
   }
 
   #guard(path: Uint8Array, act: () => void): void {

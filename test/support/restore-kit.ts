@@ -28,9 +28,13 @@ const OWN_METADATA: MetadataOptions = {
 
 export type TarRestoreOptions = Partial<Omit<TreeOptions, "selection" | "target">> & {
   readonly paths?: readonly string[];
+  /** These bytes of the tar are damaged, in every pass: from one offset to the other. */
+  readonly damagedAt?: readonly [number, number];
 };
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+
+const NO_PIECE = { index: 0, offset: 0, rawOffset: undefined, enterAt: undefined, leaveAt: undefined };
 
 /** Both passes, as the engine makes them. The tar comes in pieces of `pieceBytes`. */
 export function restoreTar(
@@ -41,7 +45,7 @@ export function restoreTar(
 ): TarRestore {
   const problems = new RestoreProblems();
   const removed: string[] = [];
-  const { paths = [], ...rest } = options;
+  const { paths = [], damagedAt: [lostFrom, lostTo] = [tar.length, tar.length], ...rest } = options;
   const writer = new TreeWriter({
     target: Buffer.from(target),
     selection: new Selection(paths.map((path) => Buffer.from(path, "latin1"))),
@@ -58,7 +62,13 @@ export function restoreTar(
   });
   const feed = new TarFeed(writer);
   const pass = (): void => {
-    for (let at = 0; at < tar.length; at += pieceBytes) feed.push(tar.subarray(at, at + pieceBytes), undefined);
+    const push = (part: Uint8Array): void => {
+      for (let at = 0; at < part.length; at += pieceBytes) feed.push(part.subarray(at, at + pieceBytes), undefined);
+    };
+    push(tar.subarray(0, lostFrom));
+    const length = lostTo - lostFrom;
+    if (length > 0) feed.missing({ ...NO_PIECE, length }, "crc", length, undefined);
+    push(tar.subarray(lostTo));
     feed.endPass(false);
   };
   pass();
