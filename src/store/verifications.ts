@@ -73,7 +73,8 @@ export class Verifications {
     const recorded = await turns.run(entry.agent, () => health.record(archive, read, finding, by)).catch(failed);
     const waited = this.pending().find((record) => record.archive === archive);
     if (!recorded || waited === undefined) return { recorded, removed: [] };
-    await this.settle(waited.session, resultOf(finding));
+    // It counts until the storage is closed, and is found out again after that; the log has why it was not written.
+    await this.settle(waited.session, resultOf(finding)).catch(() => undefined);
     return { recorded, removed: finding.ok && !waited.holdRotation ? await rotate(entry) : [] };
   }
 

@@ -186,6 +186,23 @@ describe("verify_integrity", () => {
     expect(w.eventsOf("archive.verified").map(({ fields }) => fields["archive"])).toEqual([failing.admitted.archive]);
   });
 
+  test("that finds a damage which the disk takes no mark of tells it all the same", async () => {
+    const { verify, go } = held();
+    const w = await start({ verifyArchive: verify });
+    const { link, admitted } = await commit(w);
+    await w.wait(spoil(w.disk, admitted.archive));
+    w.disk.hook = ({ call, path }) => {
+      if (call === "create" && path.endsWith("damaged.new")) throw diskError("EROFS");
+    };
+    go();
+    expect(await w.wait(link.expect("verified"))).toMatchObject({ result: "unknown" });
+    expect(w.eventsOf("archive.damaged")).toMatchObject([{ fields: { archive: admitted.archive } }]);
+    expect(w.eventsOf("archive.unverified")).toHaveLength(1);
+    w.disk.hook = () => undefined;
+    await w.clock.advance(600_000);
+    expect(marks(w)).toEqual([`${admitted.archive}.damaged`]);
+  });
+
   test("shows in status, in the metrics and in the history of its session", async () => {
     const { verify, go } = held();
     const w = await start({ verifyArchive: verify });

@@ -144,6 +144,18 @@ describe("a damaged archive", () => {
   });
 });
 
+test("whose reading cannot be noted is judged all the same, and due again", async () => {
+  const kit = await openKit();
+  await plant(kit.disk, 1);
+  kit.disk.hook = ({ path }) => {
+    if (path.includes("verified.jsonl")) throw diskError("ENOSPC");
+  };
+  expect(await record(kit, 1, DAMAGED)).toEqual({ recorded: true, removed: [] });
+  expect(await damageOf(kit.disk, 1)).toContain("1 damaged place");
+  expect(await kit.storage.verifications.due(1, kit.clock.wall())).toHaveLength(1);
+  kit.disk.hook = () => undefined;
+});
+
 describe("a commit that is to be verified", () => {
   const file = testFile(seededRandom(1), [5000, 2000]);
 
@@ -178,6 +190,18 @@ describe("a commit that is to be verified", () => {
     await next.storage.close();
     const last = await openKit({ disk: kit.disk });
     expect(last.storage.commitRecord(session)).toMatchObject({ verify: "pending", verified: { result: "ok" } });
+  });
+
+  test("and is found whole on a disk that does not take the result is rotated for", async () => {
+    const kit = await openKit({ maxBackups: 1, verifyIntegrity: true });
+    await plant(kit.disk, 1);
+    const { archive } = await commit(kit, 2);
+    kit.disk.hook = ({ call, path }) => {
+      if (call === "write" && path.includes("commits.jsonl")) throw diskError("ENOSPC");
+    };
+    const result = await kit.storage.verifications.record(archive, read, WHOLE, "verify_integrity");
+    expect(result).toEqual({ recorded: true, removed: [archiveOf(1)] });
+    kit.disk.hook = () => undefined;
   });
 
   test("and is found damaged removes nothing, now or later", async () => {
