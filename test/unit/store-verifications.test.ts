@@ -159,9 +159,9 @@ test("whose reading cannot be noted is judged all the same, and due again", asyn
 describe("a commit that is to be verified", () => {
   const file = testFile(seededRandom(1), [5000, 2000]);
 
-  async function commit(kit: Pick<Kit, "storage" | "clock">, day: number) {
+  async function commit(kit: Pick<Kit, "storage" | "clock">, day: number, holdRotation = false) {
     const session = `0a0a0a0a-0000-4000-8000-00000000000${day}`;
-    const changes = { session, startWallMs: Date.UTC(2026, 0, day) };
+    const changes = { session, startWallMs: Date.UTC(2026, 0, day), holdRotation };
     const store = await kit.storage.createSession(request(changes), listen().events);
     for (const chunk of file.chunks) send(store, chunk);
     return await kit.clock.until(
@@ -202,6 +202,18 @@ describe("a commit that is to be verified", () => {
     const result = await kit.storage.verifications.record(archive, read, WHOLE, "verify_integrity");
     expect(result).toEqual({ recorded: true, removed: [archiveOf(1)] });
     kit.disk.hook = () => undefined;
+  });
+
+  test("and is found whole removes nothing when a newer commit holds rotation", async () => {
+    const kit = await openKit({ maxBackups: 1, verifyIntegrity: true });
+    await plant(kit.disk, 1);
+    const older = await commit(kit, 2);
+    const newer = await commit(kit, 3, true);
+    for (const { archive } of [older, newer]) {
+      const result = await kit.storage.verifications.record(archive, read, WHOLE, "verify_integrity");
+      expect(result).toEqual({ recorded: true, removed: [] });
+    }
+    expect(daysIn(kit.disk)).toEqual([1, 2, 3]);
   });
 
   test("and is found damaged removes nothing, now or later", async () => {
