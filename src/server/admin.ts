@@ -80,7 +80,7 @@ export interface AdminOptions {
   readonly storages: StorageShelf;
   readonly metrics: ServerMetrics;
   readonly events: EventSink;
-  readonly verifier: Pick<Verifier, "found">;
+  readonly verifier: Pick<Verifier, "keep">;
 }
 
 /** What only the process around the server knows. */
