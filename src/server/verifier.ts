@@ -91,12 +91,15 @@ export class Verifier {
     this.#options = options;
   }
 
-  /** A storage was opened: what waits in it since an earlier start goes on. */
-  opened({ name, verifications }: Storage): void {
+  /**
+   * A storage was opened: what waits in it since an earlier start goes on, and what could not be verified is tried at once. Or it was only
+   * looked at again: then that waits for its time.
+   */
+  opened({ name, verifications }: Storage, anew: boolean): void {
     for (const { session, archive } of verifications.pending()) {
       const retry = this.#retries.get(keyOf({ storage: name, archive }));
       if (retry === undefined) this.committed(name, session, archive);
-      else this.#again(retry);
+      else if (anew) this.#again(retry);
     }
   }
 

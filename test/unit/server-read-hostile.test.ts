@@ -1,6 +1,6 @@
 /** Agents at the read desk that ask for what is not theirs, or for more than may be. */
-import { must } from "#base/assert.ts";
 import { afterEach, describe, expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
 import { MiB } from "#base/units.ts";
 import {
   ARCHIVE,
