@@ -96,7 +96,9 @@ describe("a damaged archive", () => {
     const mark = `${BASE}/${archiveOf(2)}.damaged`;
     kit.disk.plant(
       mark,
-      Buffer.from(String(kit.disk.tree(BASE).get(`${archiveOf(2)}.damaged`)).replace('"mtimeMs": 0', '"mtimeMs": 1005')),
+      Buffer.from(
+        String(kit.disk.tree(BASE).get(`${archiveOf(2)}.damaged`)).replace('"mtimeMs": 0', '"mtimeMs": 1005'),
+      ),
     );
     expect(await readDamage(kit.disk, `${BASE}/${archiveOf(1)}`, { ...READ, bytes: BYTES + 1 })).toBeUndefined();
     expect(await damageOf(kit.disk, 2)).toBeUndefined();
