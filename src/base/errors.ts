@@ -57,3 +57,11 @@ export function errnoName(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || error instanceof Failure || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }
+
+/** What a disk answers for bytes that it has lost, and a file system for those whose checksum it finds wrong. */
+const LOST_BYTES = new Set(["EIO", "EUCLEAN", "EBADMSG", "EREMOTEIO", "EILSEQ"]);
+
+/** The bytes are damaged, whoever reads them and when; not a disk that is gone (ESTALE, ENODEV), which says nothing of them. */
+export function isLostBytes(error: unknown): boolean {
+  return LOST_BYTES.has(errnoName(error) ?? "");
+}

@@ -1,5 +1,5 @@
 /** What a verification comes to for those who keep it: a few words, and a line for each damage with the files that it hits. */
-import { errnoName, type Failure } from "#base/errors.ts";
+import { type Failure, isLostBytes } from "#base/errors.ts";
 import { damageText } from "#cli/damage-text.ts";
 import type { Damage } from "#restore/damage.ts";
 import { openIndexed } from "#restore/index-open.ts";
@@ -35,7 +35,7 @@ export async function judgeArchive({ archive, index, sha256 }: ArchiveToJudge, d
     const result = await verifyArchive(archive, sha256, deps, await planToVerify(indexed));
     return { ...result, indexFault };
   } catch (error) {
-    if (errnoName(error) !== "EIO") throw error;
+    if (!isLostBytes(error)) throw error;
     return { verification: unreadable(archive.size), aborted: false, indexFault };
   }
 }

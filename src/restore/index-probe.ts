@@ -8,7 +8,7 @@ import { headersDigest } from "#archive/index-entry-writer.ts";
 import type { IndexReader } from "#archive/index-reader.ts";
 import { TarReader } from "#archive/tar-reader.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
-import { errnoName } from "#base/errors.ts";
+import { isLostBytes } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { MiB } from "#base/units.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
@@ -106,7 +106,7 @@ export class IndexProbe {
       const got = await this.#archive.read(stored, piece.offset);
       return got < piece.length ? "missing" : inflatePiece(stored, piece, this.#raw);
     } catch (error) {
-      if (errnoName(error) !== "EIO") throw error;
+      if (!isLostBytes(error)) throw error;
       return "unreadable";
     }
   }

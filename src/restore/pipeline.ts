@@ -3,7 +3,7 @@
  * piece that is damaged is handed over as such, and the next ones follow. Knows nothing of tar.
  */
 import { assert, must } from "#base/assert.ts";
-import { errnoName } from "#base/errors.ts";
+import { isLostBytes } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { InflateSpec } from "./inflate.ts";
 import { type Piece, PIECE_STORED_BYTES_MAX, type PieceFault, type PieceSource, type StreamRest } from "./piece.ts";
@@ -118,7 +118,7 @@ class Pipeline {
     try {
       got = await this.#options.access.read(slot.stored.subarray(0, length), piece.offset);
     } catch (error) {
-      if (errnoName(error) !== "EIO") throw error;
+      if (!isLostBytes(error)) throw error;
       return { outcome: "unreadable", length: 0 };
     }
     if (got < piece.length) return { outcome: length < piece.length ? "too-long" : "missing", length: got };

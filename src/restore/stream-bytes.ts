@@ -4,7 +4,7 @@
  */
 import { Readable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { errnoName } from "#base/errors.ts";
+import { errnoName, isLostBytes } from "#base/errors.ts";
 import { KiB, MiB } from "#base/units.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { PieceFault, StreamRest } from "./piece.ts";
@@ -57,7 +57,7 @@ export async function* streamBytes(
 function faultOf(error: unknown, offset: number, atEnd: boolean): unknown {
   const code = errnoName(error);
   if (error instanceof StreamFault || code === undefined) return error;
-  if (code === "EIO") return new StreamFault("unreadable", offset);
+  if (isLostBytes(error)) return new StreamFault("unreadable", offset);
   return new StreamFault(code === "Z_BUF_ERROR" && atEnd ? "missing" : "damaged", offset);
 }
 

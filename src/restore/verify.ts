@@ -4,7 +4,7 @@
  * wrong with an index is no damage of the archive, and stands apart.
  */
 import { createHash } from "node:crypto";
-import { errnoName } from "#base/errors.ts";
+import { isLostBytes } from "#base/errors.ts";
 import { MiB } from "#base/units.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { Damage } from "./damage.ts";
@@ -67,7 +67,7 @@ async function readable(access: ArchiveAccess, into: Uint8Array, offset: number)
   try {
     return await access.read(into, offset);
   } catch (error) {
-    if (errnoName(error) !== "EIO") throw error;
+    if (!isLostBytes(error)) throw error;
     return 0;
   }
 }

@@ -80,7 +80,7 @@ export interface AdminOptions {
   readonly storages: StorageShelf;
   readonly metrics: ServerMetrics;
   readonly events: EventSink;
-  readonly verifier: Pick<Verifier, "found">;
+  readonly verifier: Pick<Verifier, "keep">;
 }
 
 /** What only the process around the server knows. */
@@ -148,10 +148,9 @@ export class Admin {
   /** A command has read an archive, and may not write while this server has the storage. */
   async #verified({ storage, baseDir, archive, bytes, mtimeMs, by, finding: found }: Verified): Promise<RecordedView> {
     const { verifications } = await this.#opened(storage, baseDir);
-    const { recorded, removed } = await verifications.record(archive, { bytes, mtimeMs }, found, by);
+    const recording = verifications.record(archive, { bytes, mtimeMs }, found, by);
     const counts = { archiveBytes: bytes, durationMs: undefined };
-    if (recorded) this.#options.verifier.found({ storage, archive, by }, found, counts, removed);
-    return { recorded };
+    return { recorded: await this.#options.verifier.keep({ storage, archive, by }, found, counts, recording) };
   }
 
   async #abort(id: string): Promise<AbortView> {

@@ -3,7 +3,7 @@
  * past there may be. Limits of the protocol itself stand in #wire/limits.ts.
  */
 import { GiB, KiB, MiB } from "#base/units.ts";
-import { SLOTS_MAX } from "#wire/limits.ts";
+import { READ_OPEN_MAX, SLOTS_MAX } from "#wire/limits.ts";
 
 /**
  * All connections together: 32 sessions of 255 streams, and a thousand agents that wait in line. One costs a few KiB
@@ -71,6 +71,9 @@ export const AGENT_READ_CONNECTIONS_MAX = 8;
 
 /** Archives that agents may have open together, each of which is two files: most systems let a process have thousands. */
 export const READ_OPEN_TOTAL_MAX = 512;
+
+/** Of those, so many may be one certificate's: it must not take all from the others. */
+export const AGENT_READ_OPEN_MAX = 2 * READ_OPEN_MAX;
 
 /** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
 export const READ_DISK_MS = 30_000;

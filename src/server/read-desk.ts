@@ -6,7 +6,13 @@ import type { StorageConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { LentArchive } from "./lent-archive.ts";
-import { AGENT_READ_CONNECTIONS_MAX, LIMIT_RETRY_MS, READ_CONNECTIONS_MAX, READ_OPEN_TOTAL_MAX } from "./limits.ts";
+import {
+  AGENT_READ_CONNECTIONS_MAX,
+  AGENT_READ_OPEN_MAX,
+  LIMIT_RETRY_MS,
+  READ_CONNECTIONS_MAX,
+  READ_OPEN_TOTAL_MAX,
+} from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
 import { ReadConnection } from "./read-connection.ts";
 import { ReadLibrary } from "./read-library.ts";
@@ -27,6 +33,8 @@ interface Reader {
   readonly agent: string;
   readonly remote: string;
   readonly archives: Set<string>;
+  /** Archives that are open. */
+  open: number;
   bytes: number;
 }
 
@@ -34,8 +42,6 @@ export class ReadDesk {
   readonly #options: ReadDeskOptions;
   readonly #library: ReadLibrary;
   readonly #readers = new Set<Reader>();
-  /** Archives that are open. */
-  #open = 0;
   #closed: Failure | undefined;
   #onEmpty: (() => void) | undefined;
 
@@ -55,10 +61,10 @@ export class ReadDesk {
     const { clock, metrics } = this.#options;
     const connection = new ReadConnection({
       ...{ link, agent, clock, library: this.#library },
-      mayOpen: () => this.#mayOpen(),
+      mayOpen: () => this.#mayOpen(agent),
       opened: (archive) => this.#opened(reader, archive),
       returned: () => {
-        this.#open -= 1;
+        reader.open -= 1;
       },
       sent: (bytes) => {
         reader.bytes += bytes;
@@ -66,7 +72,7 @@ export class ReadDesk {
       },
       closed: () => this.#left(reader),
     });
-    const reader: Reader = { connection, agent, remote: link.remoteAddress, archives: new Set(), bytes: 0 };
+    const reader: Reader = { connection, agent, remote: link.remoteAddress, archives: new Set(), open: 0, bytes: 0 };
     this.#readers.add(reader);
     return connection;
   }
@@ -97,17 +103,25 @@ export class ReadDesk {
     }
   }
 
-  #mayOpen(): void {
-    if (this.#open < READ_OPEN_TOTAL_MAX) return;
-    throw new Failure("E_LIMIT", `${this.#open} archives are open already`, {
-      hint: "Wait until other commands are done.",
-      retryAfterMs: LIMIT_RETRY_MS,
-    });
+  #mayOpen(agent: string): void {
+    const readers = [...this.#readers];
+    const limits = [
+      [openOf(readers), READ_OPEN_TOTAL_MAX, ""],
+      [openOf(readers.filter((reader) => reader.agent === agent)), AGENT_READ_OPEN_MAX, ` by agent ${agent}`],
+    ] as const;
+    for (const [count, countMax, whose] of limits) {
+      if (count < countMax) continue;
+      throw new Failure("E_LIMIT", `${count} archives are open already${whose}`, {
+        hint: "Wait until other commands are done.",
+        retryAfterMs: LIMIT_RETRY_MS,
+      });
+    }
   }
 
   /** Told once of each archive; of an agent that goes through all of them once a minute. */
-  #opened({ agent, remote, archives }: Reader, { name, storage }: LentArchive): void {
-    this.#open += 1;
+  #opened(reader: Reader, { name, storage }: LentArchive): void {
+    const { agent, remote, archives } = reader;
+    reader.open += 1;
     const isNew = !archives.has(name);
     archives.add(name);
     if (!isNew) return;
@@ -135,4 +149,8 @@ export class ReadDesk {
     }
     if (this.#readers.size === 0) this.#onEmpty?.();
   }
+}
+
+function openOf(readers: readonly Reader[]): number {
+  return readers.reduce((sum, { open }) => sum + open, 0);
 }

@@ -44,24 +44,27 @@ export class Scrubber {
   async #look(): Promise<void> {
     if (this.#underWay || !this.#options.verifier.idle) return;
     this.#underWay = true;
+    // What could not be read, or not be noted, would be due again at once: it waits for the next look, and keeps up no other.
+    const tried = new Set<string>();
     try {
-      for (let next = await this.#next(); next !== undefined; next = await this.#next()) {
+      for (let next = await this.#next(tried); next !== undefined; next = await this.#next(tried)) {
         const { storage, archive } = next;
-        // What could not be kept would be due again at once.
-        if (!(await new Promise<boolean>((over) => this.#options.verifier.scrub(storage, archive, over)))) return;
+        tried.add(keyOf(storage, archive));
+        await new Promise<boolean>((over) => this.#options.verifier.scrub(storage, archive, over));
       }
     } finally {
       this.#underWay = false;
     }
   }
 
-  async #next(): Promise<{ readonly storage: string; readonly archive: string } | undefined> {
+  async #next(tried: ReadonlySet<string>): Promise<{ readonly storage: string; readonly archive: string } | undefined> {
     const { storages, clock, events } = this.#options;
     for (const { name, scrubEveryMs } of this.#configs) {
       if (this.#timer === undefined) return undefined;
       try {
         const { verifications } = await storages.open(name);
-        const [due] = await verifications.due(scrubEveryMs * SCRUB_EARLY, clock.wall());
+        const all = await verifications.due(scrubEveryMs * SCRUB_EARLY, clock.wall());
+        const due = all.find(({ archive }) => !tried.has(keyOf(name, archive)));
         if (due !== undefined) return { storage: name, archive: due.archive };
       } catch (error) {
         const { code, message } = toFailure(error);
@@ -78,4 +81,8 @@ export class Scrubber {
     }
     return undefined;
   }
+}
+
+function keyOf(storage: string, archive: string): string {
+  return `${storage} ${archive}`;
 }

@@ -104,9 +104,9 @@ export class Server {
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
-      adopt: async (storage, storageConfig) => {
+      adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
-        this.#verifier.opened(storage);
+        this.#verifier.opened(storage, anew);
       },
     });
     const storages = this.#storages;

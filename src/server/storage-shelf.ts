@@ -16,7 +16,7 @@ export interface StorageShelfOptions {
   readonly configs: readonly StorageConfig[];
   readonly open: StorageOpener;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
-  readonly adopt: (storage: Storage, config: StorageConfig) => Promise<void>;
+  readonly adopt: (storage: Storage, config: StorageConfig, anew: boolean) => Promise<void>;
   readonly known: StorageMemory;
   readonly clock: Clock;
   readonly events: EventSink;
@@ -191,14 +191,14 @@ export class StorageShelf {
     const nowMs = this.#options.clock.now();
     if (nowMs - (this.#readAgainAtMs.get(config.name) ?? Number.NEGATIVE_INFINITY) < STORAGE_RETRY_MS) return;
     this.#readAgainAtMs.set(config.name, nowMs);
-    if (await storage.readAgain()) await this.#options.adopt(storage, config);
+    if (await storage.readAgain()) await this.#options.adopt(storage, config, false);
   }
 
   async #reopen(config: StorageConfig): Promise<Storage> {
     const { open, adopt, known } = this.#options;
     const storage = await open(config, known.has(config.baseDir));
     await known.add(config.baseDir);
-    await adopt(storage, config);
+    await adopt(storage, config, true);
     if (this.#left) {
       await this.#closeOne(storage);
       throw new Failure("E_SHUTDOWN", "the server is stopping");

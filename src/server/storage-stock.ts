@@ -50,14 +50,13 @@ export class StorageStock implements ArchiveStock {
   async open(row: ArchiveRow): Promise<OpenedArchive> {
     const archive = await this.#openFile(row, row.name);
     if (archive === undefined) throw gone(row);
-    const index = await this.openIndex(row);
-    return {
-      ...{ archive, index },
-      close: async () => {
-        await archive.close();
-        await index?.close();
-      },
-    };
+    try {
+      const index = await this.openIndex(row);
+      return { ...{ archive, index }, close: () => closeBoth(archive, index) };
+    } catch (error) {
+      await archive.close();
+      throw error;
+    }
   }
 
   /** One that cannot be opened is none: it keeps nobody from the archive. */
@@ -112,7 +111,7 @@ export class StorageStock implements ArchiveStock {
     const path = this.#pathOf(row, name);
     try {
       const file = await orMissing(this.#disk.open(path, "read"));
-      return file === undefined ? undefined : await fileAccess(file);
+      return file === undefined ? undefined : await accessOrClosed(file);
     } catch (error) {
       throw unreadable(path, error);
     }
@@ -128,6 +127,24 @@ const NONE: ReadonlyMap<string, CommitFacts> = new Map();
 async function fileAccess(file: DiskFile): Promise<ArchiveAccess> {
   const size = await file.size();
   return { size, read: (into, offset) => file.read(into, offset), close: () => file.close() };
+}
+
+/** The file is closed when nothing can be said of it. */
+async function accessOrClosed(file: DiskFile): Promise<ArchiveAccess> {
+  try {
+    return await fileAccess(file);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function closeBoth(archive: ArchiveAccess, index: ArchiveAccess | undefined): Promise<void> {
+  try {
+    await archive.close();
+  } finally {
+    await index?.close();
+  }
 }
 
 function unreadable(path: string, cause: unknown): Failure {

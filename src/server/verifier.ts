@@ -12,7 +12,7 @@ import type { Finding } from "#store/damage-mark.ts";
 import type { DiskFile } from "#store/disk.ts";
 import type { VerifyResult } from "#store/session-types.ts";
 import type { Storage } from "#store/storage.ts";
-import { resultOf } from "#store/verifications.ts";
+import { type Recorded, resultOf } from "#store/verifications.ts";
 import { PHASE_STEP_MS, VERIFY_RETRY_MS, VERIFY_RETRY_MS_MAX } from "./limits.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
@@ -72,6 +72,8 @@ interface Job extends VerifiedArchive {
   readonly over?: (kept: boolean) => void;
 }
 
+type Counts = Parameters<typeof archiveVerified>[2];
+
 export class Verifier {
   readonly #options: VerifierOptions;
   readonly #stop = new AbortController();
@@ -89,12 +91,15 @@ export class Verifier {
     this.#options = options;
   }
 
-  /** A storage was opened: what waits in it since an earlier start goes on. */
-  opened({ name, verifications }: Storage): void {
+  /**
+   * A storage was opened: what waits in it since an earlier start goes on, and what could not be verified is tried at once. Or it was only
+   * looked at again: then that waits for its time.
+   */
+  opened({ name, verifications }: Storage, anew: boolean): void {
     for (const { session, archive } of verifications.pending()) {
       const retry = this.#retries.get(keyOf({ storage: name, archive }));
       if (retry === undefined) this.committed(name, session, archive);
-      else this.#again(retry);
+      else if (anew) this.#again(retry);
     }
   }
 
@@ -194,11 +199,12 @@ export class Verifier {
     const startedAtMs = clock.now();
     const finding = await this.#read(job, opened);
     if (this.#stop.signal.aborted) return "stopped";
-    const durationMs = clock.now() - startedAtMs;
+    const counts = { archiveBytes: opened.identity.bytes, durationMs: clock.now() - startedAtMs };
     const now = await storages.open(name);
-    const { recorded, removed } = await now.verifications.record(archive, opened.identity, finding, by);
-    if (!recorded) return await this.#gone(job, "it was removed or replaced while it was read");
-    this.found(job, finding, { archiveBytes: opened.identity.bytes, durationMs }, removed);
+    const recording = now.verifications.record(archive, opened.identity, finding, by);
+    if (!(await this.keep(job, finding, counts, recording))) {
+      return await this.#gone(job, "it was removed or replaced while it was read");
+    }
     return resultOf(finding);
   }
 
@@ -227,13 +233,22 @@ export class Verifier {
     }
   }
 
-  /** Whoever verified it, the running server tells. */
-  found(
-    where: VerifiedArchive,
-    finding: Finding,
-    counts: Parameters<typeof archiveVerified>[2],
-    removed: readonly string[],
-  ): void {
+  /**
+   * Whoever verified it, the running server tells, once it is recorded; a damage also when that fails: a disk that takes no mark is the
+   * one that damages archives. Resolves with whether it was recorded, and rejects as `recording` does.
+   */
+  async keep(where: VerifiedArchive, finding: Finding, counts: Counts, recording: Promise<Recorded>): Promise<boolean> {
+    try {
+      const { recorded, removed } = await recording;
+      if (recorded) this.#found(where, finding, counts, removed);
+      return recorded;
+    } catch (error) {
+      if (!finding.ok) this.#found(where, finding, counts, []);
+      throw error;
+    }
+  }
+
+  #found(where: VerifiedArchive, finding: Finding, counts: Counts, removed: readonly string[]): void {
     const { events, metrics } = this.#options;
     const { storage, archive } = where;
     events.emit(archiveVerified(where, finding, counts));

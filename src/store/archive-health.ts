@@ -73,8 +73,10 @@ export class ArchiveHealth {
       await this.#turns.run("mark", () => this.#write(archive, made));
       this.#unwritten.delete(archive);
     }
-    // A crash before this has the archive read once more.
-    await this.#times.add(archive, read, this.#clock.wall());
+    // A crash before this has the archive read once more, as a disk that does not take it has; what was found stands without it.
+    await this.#times.add(archive, read, this.#clock.wall()).catch((error: unknown) => {
+      this.#log.warn("when an archive was read could not be kept: it is read again", { archive, error: String(error) });
+    });
     return true;
   }
 

@@ -2,7 +2,8 @@
  * The commit records of a storage, `.nbackup/commits.jsonl`: one line of JSON per committed session, so that Finish gets
  * the same answer for 30 days or 10,000 sessions, also after the archive was rotated away, and so that the last totals of
  * each entry are known for ever. A torn last line is a commit that nobody was told of: its session still has its intent.
- * Whether an archive is still to be verified after its commit, and what came of that, stands there too.
+ * Whether an archive is still to be verified after its commit, and what came of that, stands there too; until that is known its record
+ * stays, however old.
  */
 import { must } from "#base/assert.ts";
 import type { Logger } from "#base/log.ts";
@@ -43,6 +44,7 @@ export class CommitLog {
     const commits = new CommitLog(root, log);
     try {
       const dropped = await commits.#lines.load((text) => commits.#take(text));
+      commits.#evict();
       const expired = commits.#expire(nowWallMs);
       if (dropped !== 0 || expired > 0 || commits.#lines.full) await commits.#lines.tidy();
       return commits;
@@ -77,6 +79,7 @@ export class CommitLog {
     if (this.#records.has(intent.session)) return;
     const kept: Kept = { intent, committedWallMs, verify, removed: [], verified: undefined };
     this.#keep(kept);
+    this.#evict();
     await this.#lines.append(encode(commitLine(kept)));
   }
 
@@ -105,19 +108,23 @@ export class CommitLog {
     this.#records.set(session, kept);
     this.#newest.set(`${agent}/${backup}`, kept);
     if (kept.verify === "pending") this.#pending.set(archive, kept);
-    const oldest = this.#records.keys().next().value;
-    if (this.#records.size > RECORDS_MAX && oldest !== undefined) this.#forget(oldest);
+  }
+
+  /** Not those that wait for their verification: they would count as good without one. */
+  #evict(): void {
+    for (const [session, kept] of this.#records) {
+      if (this.#records.size <= RECORDS_MAX) return;
+      if (!this.#waits(kept)) this.#records.delete(session);
+    }
+  }
+
+  #waits(kept: Kept): boolean {
+    return this.#pending.get(kept.intent.archive) === kept;
   }
 
   #verified(kept: Kept, result: VerifyResult): void {
     kept.verified = result;
     this.#pending.delete(kept.intent.archive);
-  }
-
-  #forget(session: string): void {
-    const kept = this.#records.get(session);
-    this.#records.delete(session);
-    if (kept !== undefined) this.#pending.delete(kept.intent.archive);
   }
 
   /** False when it is no line of this file. */
@@ -140,8 +147,8 @@ export class CommitLog {
   #expire(nowWallMs: number): number {
     let expired = 0;
     for (const [session, kept] of this.#records) {
-      if (nowWallMs - kept.committedWallMs <= AGE_MAX_MS) continue;
-      this.#forget(session);
+      if (nowWallMs - kept.committedWallMs <= AGE_MAX_MS || this.#waits(kept)) continue;
+      this.#records.delete(session);
       expired += 1;
     }
     return expired;

@@ -33,6 +33,7 @@ export interface DamageMark extends ArchiveIdentity {
   readonly details: readonly string[];
 }
 
+const SECOND_MS = 1_000;
 const SUFFIX = ".damaged";
 /** Lines kept in a mark: an archive overwritten by noise has one for every chunk. */
 export const DETAILS_MAX = 100;
@@ -55,12 +56,14 @@ export function markName(archive: string): string {
 }
 
 export function identityOf(stat: { readonly size: number; readonly mtimeMs: number }): ArchiveIdentity {
-  // Copying keeps at least milliseconds.
+  // No copy keeps more than milliseconds for certain.
   return { bytes: stat.size, mtimeMs: Math.floor(stat.mtimeMs) };
 }
 
+/** A time of whole seconds may be that of a copy: tar and other file systems keep no fractions. */
 export function sameArchive(a: ArchiveIdentity, b: ArchiveIdentity): boolean {
-  return a.bytes === b.bytes && a.mtimeMs === b.mtimeMs;
+  const stepMs = a.mtimeMs % SECOND_MS === 0 || b.mtimeMs % SECOND_MS === 0 ? SECOND_MS : 1;
+  return a.bytes === b.bytes && Math.floor(a.mtimeMs / stepMs) === Math.floor(b.mtimeMs / stepMs);
 }
 
 export function makeMark(

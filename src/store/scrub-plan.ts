@@ -1,6 +1,7 @@
 /**
  * Which archives are to be read again, and in which order, as a pure function: those that were not read for long enough, the longest
- * unread first. So whoever goes on with the first of them, however often he is interrupted, comes round to all.
+ * unread first. So whoever goes on with the first of them that he has not tried, however often he is interrupted, comes
+ * round to all.
  */
 
 export interface ScrubCandidate {

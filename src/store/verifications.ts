@@ -67,14 +67,17 @@ export class Verifications {
    * counts all the same until the storage is closed.
    */
   async record(archive: string, read: ArchiveIdentity, finding: Finding, by: VerifiedBy): Promise<Recorded> {
-    const { health, turns, rotate, storage } = this.#parts;
+    const { commits, health, turns, rotate, storage } = this.#parts;
     const entry = checkArchive(archive);
     const failed = unusable(`storage ${storage}: what was found of ${archive} cannot be kept`);
     const recorded = await turns.run(entry.agent, () => health.record(archive, read, finding, by)).catch(failed);
     const waited = this.pending().find((record) => record.archive === archive);
     if (!recorded || waited === undefined) return { recorded, removed: [] };
-    await this.settle(waited.session, resultOf(finding));
-    return { recorded, removed: finding.ok && !waited.holdRotation ? await rotate(entry) : [] };
+    // It counts until the storage is closed, and is found out again after that; the log has why it was not written.
+    await this.settle(waited.session, resultOf(finding)).catch(() => undefined);
+    // The newest commit decides, as it does when nothing is verified.
+    const held = commits.newest(entry.agent, entry.backup)?.holdRotation === true;
+    return { recorded, removed: finding.ok && !held ? await rotate(entry) : [] };
   }
 
   /** The pending verification of a commit is over. Rejects with E_STORAGE_FAILED. */

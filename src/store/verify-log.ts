@@ -50,11 +50,20 @@ export class VerifyLog {
     return this.#times;
   }
 
-  /** Resolves when it is on the disk. */
+  /** Resolves when it is on the disk. Rejects with what the disk throws; then it does not count as read. */
   async add(archive: string, { bytes, mtimeMs }: ArchiveIdentity, wallMs: number): Promise<void> {
     const verified: Verified = { bytes, mtimeMs, wallMs: Math.floor(wallMs) };
+    const before = this.#times.get(archive);
     this.#times.set(archive, verified);
-    await this.#lines.append(JSON.stringify({ archive, ...verified }));
+    try {
+      await this.#lines.append(JSON.stringify({ archive, ...verified }));
+    } catch (error) {
+      if (this.#times.get(archive) === verified) {
+        if (before === undefined) this.#times.delete(archive);
+        else this.#times.set(archive, before);
+      }
+      throw error;
+    }
   }
 
   /** The archive is gone; the file forgets it when it is written anew. */

@@ -1,5 +1,6 @@
 /** Agents at the read desk that ask for what is not theirs, or for more than may be. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
 import { MiB } from "#base/units.ts";
 import {
   ARCHIVE,
@@ -151,6 +152,27 @@ describe("an agent that breaks the rules", () => {
     link.send("open", openOf({ request: 82 }));
     await w.wait(link.expect("opened"));
     expect(w.disk.openFiles).toBe(OWN_FILES + 160);
+  });
+
+  test("may have 160 archives open on all its connections, and leaves the rest to others", async () => {
+    const w = await planted();
+    const links = [await readHello(w), await readHello(w), await readHello(w)].map(({ link }) => link);
+    for (const link of links.slice(0, 2)) {
+      for (let request = 1; request <= 80; request += 1) {
+        link.send("open", openOf({ request }));
+        await w.wait(link.expect("opened"));
+      }
+    }
+    const third = must(links[2], "a third connection");
+    third.send("open", openOf());
+    expect(await failed(w, third)).toMatch(/^E_LIMIT: 160 archives are open already by agent web-1/);
+    const other = await readHello(w, "db-1");
+    other.link.send("open", openOf());
+    // It has none of that name; it is not held up.
+    expect(await failed(w, other.link)).not.toContain("E_LIMIT");
+    must(links[0], "a first one").send("close", { open: 3 });
+    third.send("open", openOf({ request: 2 }));
+    await w.wait(third.expect("opened"));
   });
 
   test("gets eight read connections, and all agents together 64", async () => {

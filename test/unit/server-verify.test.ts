@@ -5,6 +5,7 @@ import { must } from "#base/assert.ts";
 import { parseEventRecord, parseSessionRecord, type SessionRecord } from "#observe/records.ts";
 import { RecordStore } from "#observe/record-store.ts";
 import type { ServerStatus } from "#observe/views.ts";
+import { SCRUB_LOOK_MS } from "#server/limits.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
@@ -186,6 +187,23 @@ describe("verify_integrity", () => {
     expect(w.eventsOf("archive.verified").map(({ fields }) => fields["archive"])).toEqual([failing.admitted.archive]);
   });
 
+  test("that finds a damage which the disk takes no mark of tells it all the same", async () => {
+    const { verify, go } = held();
+    const w = await start({ verifyArchive: verify });
+    const { link, admitted } = await commit(w);
+    await w.wait(spoil(w.disk, admitted.archive));
+    w.disk.hook = ({ call, path }) => {
+      if (call === "create" && path.endsWith("damaged.new")) throw diskError("EROFS");
+    };
+    go();
+    expect(await w.wait(link.expect("verified"))).toMatchObject({ result: "unknown" });
+    expect(w.eventsOf("archive.damaged")).toMatchObject([{ fields: { archive: admitted.archive } }]);
+    expect(w.eventsOf("archive.unverified")).toHaveLength(1);
+    w.disk.hook = () => undefined;
+    await w.clock.advance(600_000);
+    expect(marks(w)).toEqual([`${admitted.archive}.damaged`]);
+  });
+
   test("shows in status, in the metrics and in the history of its session", async () => {
     const { verify, go } = held();
     const w = await start({ verifyArchive: verify });
@@ -309,5 +327,27 @@ describe("scrub_days", () => {
     await settle();
     expect([w.eventsOf("archive.verified").length, w.eventsOf("archive.damaged").length]).toEqual([2, 1]);
     expect(marks(w)).toEqual([`${first ?? ""}.damaged`]);
+  });
+
+  test("goes on with the others when one cannot be read, and tries that once a look", async () => {
+    const w = await start({ storages: [storageConfig({ maxBackups: 3, scrubEveryMs: 10 * DAY_MS })] });
+    for (let count = 0; count < 3; count += 1) {
+      const { link } = await w.session();
+      const chunks = makeChunks(2, 400);
+      for (const chunk of chunks) link.data(chunk, { generation: 1 });
+      link.send("finish", finishOf(chunks), 1);
+      await w.wait(link.expect("committed"));
+    }
+    const [first = "", ...others] = archives(w);
+    w.disk.hook = ({ call, path }) => {
+      if (call === "open" && path.endsWith(first)) throw diskError("EACCES");
+    };
+    await w.clock.advance(SCRUB_LOOK_MS + 60_000);
+    await settle();
+    expect(w.eventsOf("archive.unverified").map(({ fields }) => fields["archive"])).toEqual([first]);
+    expect(w.eventsOf("archive.verified").map(({ fields }) => fields["archive"])).toEqual(others);
+    w.disk.hook = () => undefined;
+    await w.clock.advance(SCRUB_LOOK_MS);
+    expect(w.eventsOf("archive.verified").map(({ fields }) => fields["archive"])).toEqual([...others, first]);
   });
 });

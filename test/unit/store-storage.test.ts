@@ -325,6 +325,28 @@ test("commit records are kept for 30 days, the newest of each entry for ever", a
   expect(third.commits.newest("web-01", "var")).toBeUndefined();
 });
 
+test("a commit record that waits for its verification is kept until that is done, however old and however many follow", async () => {
+  const disk = new MemoryDisk();
+  const first = await openLog(disk, 0);
+  await first.commits.add(intent(1), 0, "pending");
+  await first.commits.add(intent(2), 0, "none");
+  await first.commits.close();
+  const line = String(disk.tree(LINES).get("")).split("\n")[1] ?? "";
+  const more = Array.from({ length: 10_000 }, (_, n) => line.replaceAll(sessionId(2), sessionId(n + 3)));
+  disk.plant(LINES, Buffer.from(`${String(disk.tree(LINES).get(""))}${more.join("\n")}\n`));
+  const crowded = await openLog(disk, 0);
+  const found = [1, 2, 4, 10_002].map((number) => crowded.commits.find(sessionId(number))?.bytes);
+  expect(found).toEqual([1, undefined, 2, 2]);
+  await crowded.commits.close();
+  const late = await openLog(disk, 31 * DAY_MS);
+  expect(late.commits.isPending(intent(1).archive)).toBe(true);
+  expect(late.commits.find(sessionId(4))).toBeUndefined();
+  await late.commits.addVerified(sessionId(1), { result: "ok", message: "" });
+  await late.commits.close();
+  const last = await openLog(disk, 31 * DAY_MS);
+  expect([last.commits.isPending(intent(1).archive), last.commits.find(sessionId(1))]).toEqual([false, undefined]);
+});
+
 test("at most 10,000 commit records are kept, and the file does not grow without end", async () => {
   const disk = new MemoryDisk();
   const { commits } = await openLog(disk, 0);

@@ -96,7 +96,9 @@ describe("a damaged archive", () => {
     const mark = `${BASE}/${archiveOf(2)}.damaged`;
     kit.disk.plant(
       mark,
-      Buffer.from(String(kit.disk.tree(BASE).get(`${archiveOf(2)}.damaged`)).replace('"mtimeMs": 0', '"mtimeMs": 5')),
+      Buffer.from(
+        String(kit.disk.tree(BASE).get(`${archiveOf(2)}.damaged`)).replace('"mtimeMs": 0', '"mtimeMs": 1005'),
+      ),
     );
     expect(await readDamage(kit.disk, `${BASE}/${archiveOf(1)}`, { ...READ, bytes: BYTES + 1 })).toBeUndefined();
     expect(await damageOf(kit.disk, 2)).toBeUndefined();
@@ -144,12 +146,24 @@ describe("a damaged archive", () => {
   });
 });
 
+test("whose reading cannot be noted is judged all the same, and due again", async () => {
+  const kit = await openKit();
+  await plant(kit.disk, 1);
+  kit.disk.hook = ({ path }) => {
+    if (path.includes("verified.jsonl")) throw diskError("ENOSPC");
+  };
+  expect(await record(kit, 1, DAMAGED)).toEqual({ recorded: true, removed: [] });
+  expect(await damageOf(kit.disk, 1)).toContain("1 damaged place");
+  expect(await kit.storage.verifications.due(1, kit.clock.wall())).toHaveLength(1);
+  kit.disk.hook = () => undefined;
+});
+
 describe("a commit that is to be verified", () => {
   const file = testFile(seededRandom(1), [5000, 2000]);
 
-  async function commit(kit: Pick<Kit, "storage" | "clock">, day: number) {
+  async function commit(kit: Pick<Kit, "storage" | "clock">, day: number, holdRotation = false) {
     const session = `0a0a0a0a-0000-4000-8000-00000000000${day}`;
-    const changes = { session, startWallMs: Date.UTC(2026, 0, day) };
+    const changes = { session, startWallMs: Date.UTC(2026, 0, day), holdRotation };
     const store = await kit.storage.createSession(request(changes), listen().events);
     for (const chunk of file.chunks) send(store, chunk);
     return await kit.clock.until(
@@ -178,6 +192,30 @@ describe("a commit that is to be verified", () => {
     await next.storage.close();
     const last = await openKit({ disk: kit.disk });
     expect(last.storage.commitRecord(session)).toMatchObject({ verify: "pending", verified: { result: "ok" } });
+  });
+
+  test("and is found whole on a disk that does not take the result is rotated for", async () => {
+    const kit = await openKit({ maxBackups: 1, verifyIntegrity: true });
+    await plant(kit.disk, 1);
+    const { archive } = await commit(kit, 2);
+    kit.disk.hook = ({ call, path }) => {
+      if (call === "write" && path.includes("commits.jsonl")) throw diskError("ENOSPC");
+    };
+    const result = await kit.storage.verifications.record(archive, read, WHOLE, "verify_integrity");
+    expect(result).toEqual({ recorded: true, removed: [archiveOf(1)] });
+    kit.disk.hook = () => undefined;
+  });
+
+  test("and is found whole removes nothing when a newer commit holds rotation", async () => {
+    const kit = await openKit({ maxBackups: 1, verifyIntegrity: true });
+    await plant(kit.disk, 1);
+    const older = await commit(kit, 2);
+    const newer = await commit(kit, 3, true);
+    for (const { archive } of [older, newer]) {
+      const result = await kit.storage.verifications.record(archive, read, WHOLE, "verify_integrity");
+      expect(result).toEqual({ recorded: true, removed: [] });
+    }
+    expect(daysIn(kit.disk)).toEqual([1, 2, 3]);
   });
 
   test("and is found damaged removes nothing, now or later", async () => {
