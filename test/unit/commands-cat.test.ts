@@ -19,7 +19,9 @@ function cat(archive: Uint8Array, name: string): Promise<CommandRun> {
   return runCommand(request, new MemoryStock([{ time: "2026-02-12T02:00:00Z", archive }]));
 }
 
-async function content(...parts: readonly Uint8Array[]): Promise<{ readonly text: string; readonly report: TarReport }> {
+async function content(
+  ...parts: readonly Uint8Array[]
+): Promise<{ readonly text: string; readonly report: TarReport }> {
   const dir = makeTempDir(memoryDir());
   try {
     const fd = fs.openSync(path.join(dir, "output"), "w");
