@@ -67,6 +67,7 @@ const REASONS: Readonly<Record<string, string>> = {
   damaged: "is damaged in the archive: what is left of it is beside its place as .damaged",
   "not-deleted": "could not be deleted",
   "not-in-archive": "is not in the archive",
+  superseded: "is in the archive more than once, and what was written is not the last of them",
 };
 
 export function restoreExit(report: RestoreReport): number {

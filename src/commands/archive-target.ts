@@ -40,16 +40,19 @@ export async function findArchive(
   context: CommandContext,
   options: FindOptions = {},
 ): Promise<ArchiveTarget> {
-  const [target] = await find(argument, context, chooseArchive, options);
+  const [target] = (await find(argument, context, chooseArchive, options)).targets;
   if (target === undefined) throw new Failure("E_ARCHIVE_UNKNOWN", `there is no archive ${safeText(argument.text)}`);
   return target;
 }
 
+export interface FoundArchives {
+  readonly targets: readonly ArchiveTarget[];
+  /** All were asked for, and some place could not be looked into (which has been said): what lies there is not among them. */
+  readonly incomplete: boolean;
+}
+
 /** As `findArchive`, for commands that take `all`. */
-export async function findArchives(
-  argument: ArchiveArgument,
-  context: CommandContext,
-): Promise<readonly ArchiveTarget[]> {
+export async function findArchives(argument: ArchiveArgument, context: CommandContext): Promise<FoundArchives> {
   return await find(argument, context, chooseArchives);
 }
 
@@ -58,9 +61,11 @@ async function find(
   context: CommandContext,
   choose: typeof chooseArchive,
   { facts = false }: FindOptions = {},
-): Promise<readonly ArchiveTarget[]> {
+): Promise<FoundArchives> {
   const { side, stderr } = context;
-  if (side === "server" && isFilePath(argument.text)) return [await fileTarget(argument.text)];
+  if (side === "server" && isFilePath(argument.text)) {
+    return { targets: [await fileTarget(argument.text)], incomplete: false };
+  }
   const reference = parseReference(argument, side);
   const stock = await context.stock();
   const { rows, failures } = await stock.list({ ...reference.scope, facts });
@@ -70,7 +75,11 @@ async function find(
   if (rows.length === 0 && failure !== undefined) throw failure;
   const { rows: chosen, warnings }: Choice = choose(reference, rows, side);
   for (const warning of warnings) stderr.write(`warning: ${safeText(warning)}\n`);
-  return chosen.map((row) => rowTarget(row, stock));
+  if (failure !== undefined && reference.which === "latest") {
+    stderr.write(`warning: there may be a newer ${safeText(argument.text)} where nothing could be listed\n`);
+  }
+  const targets = chosen.map((row) => rowTarget(row, stock));
+  return { targets, incomplete: failure !== undefined && reference.which === "all" };
 }
 
 export function rowTarget(row: ArchiveRow, stock: ArchiveStock): ArchiveTarget {
@@ -84,9 +93,19 @@ export function rowTarget(row: ArchiveRow, stock: ArchiveStock): ArchiveTarget {
 /** What names a place in the filesystem, or is the name of a file that is there. */
 function isFilePath(text: string): boolean {
   if (/^(\/|\.\.?(\/|$))/.test(text)) return true;
-  if (statSync(text, { throwIfNoEntry: false })?.isFile() === true) return true;
+  if (isFile(text)) return true;
   // One word with an ending can only be a file that is missing.
   return !text.includes("/") && /\.(tar|tgz|tar\.[a-z0-9]+)$/i.test(text);
+}
+
+/** What cannot be looked at, as below a file or a directory that is not ours, is no file to us: a reference may be written so. */
+function isFile(text: string): boolean {
+  try {
+    return statSync(text).isFile();
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return false;
+  }
 }
 
 async function fileTarget(path: string): Promise<ArchiveTarget> {

@@ -1,4 +1,6 @@
 /** cat: one file of an archive to standard output, written by the thread that takes entries. */
+import { Failure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import type { CatRequest } from "#cli/cat-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { damagesText } from "#cli/restore-report.ts";
@@ -21,8 +23,23 @@ export async function runCat(request: CatRequest, context: CommandContext): Prom
     stderr.write(indexFaultText(target, indexFault));
     stderr.write(damagesText(report.damages, report.damageCount));
     if (aborted) return EXIT.interrupted;
+    const reasons = new Set(report.problems.map(({ reason }) => reason));
+    if (reasons.has("not-in-archive")) return notThere(request.path, report.damageCount, stderr);
+    if (reasons.has("superseded")) stderr.write(supersededText(request.path));
     return report.problemCount > 0 ? EXIT.partial : EXIT.done;
   } finally {
     await indexed.close();
   }
+}
+
+/** Throws Failure E_PATH_UNKNOWN, unless what is damaged may have been the file. */
+function notThere(path: string, damageCount: number, stderr: CommandContext["stderr"]): number {
+  const file = safeText(path);
+  if (damageCount === 0) throw new Failure("E_PATH_UNKNOWN", `${file}: the archive has no file of that name`);
+  stderr.write(`warning: ${file}: what can be read of the archive has no file of that name\n`);
+  return EXIT.failed;
+}
+
+function supersededText(path: string): string {
+  return `warning: ${safeText(path)} is in the archive more than once; this is the first, and a restore takes the last\n`;
 }

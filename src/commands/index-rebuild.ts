@@ -19,8 +19,9 @@ const NAMED_MAX = 100;
 
 export async function runIndexRebuild(request: IndexRequest, context: CommandContext): Promise<number> {
   const { stdout, stderr } = context;
-  const targets = await findArchives(request.archive, context);
-  const exits: number[] = [];
+  const { targets, incomplete } = await findArchives(request.archive, context);
+  // What nobody could look at is not known to be well.
+  const exits: number[] = incomplete ? [EXIT.failed] : [];
   for (const target of targets) {
     const report = await attempted(targets.length > 1, stderr, () => rebuildOne(target, request, context));
     if (report === undefined) {

@@ -21,8 +21,9 @@ import { attempted } from "./failures.ts";
 
 export async function runVerify(request: VerifyRequest, context: CommandContext): Promise<number> {
   const { stdout, stderr, signal } = context;
-  const targets = await findArchives(request.archive, context);
-  const exits: number[] = [];
+  const { targets, incomplete } = await findArchives(request.archive, context);
+  // What nobody could look at is not known to be well.
+  const exits: number[] = incomplete ? [EXIT.failed] : [];
   for (const target of targets) {
     if (signal.aborted) break;
     // One that cannot be opened does not keep the others from being looked at.

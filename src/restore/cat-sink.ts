@@ -1,9 +1,13 @@
-/** The content of one file of an archive, holes as zeros: to an output instead of a disk. A hard link gives what it is a link to. */
+/**
+ * The content of one file of an archive, holes as zeros: to an output instead of a disk. A hard link gives what it is a link to. It goes out
+ * as it comes, so of several entries of one path (`tar -r` makes such) it is the first that comes, and that is told.
+ */
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { equalBytes } from "#archive/bytes.ts";
 import { Failure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import type { Output } from "./output.ts";
+import type { RestoreReason } from "./problems.ts";
 import { safePath } from "./safe-path.ts";
 import type { EntrySink } from "./tar-feed.ts";
 
@@ -12,9 +16,13 @@ export class CatSink implements EntrySink {
   /** What the user asked for. */
   readonly #asked: Uint8Array;
   #path: Uint8Array;
+  /** What this pass looks for: `#path`, until that is what a link found in it leads to. */
+  #looked: Uint8Array;
   #size: number | undefined;
   #written = 0;
   #lostBytes = 0;
+  /** Another entry of the path came behind the one that was taken. */
+  #superseded = false;
   #state: "looking" | "writing" | "done" | "link" = "looking";
 
   constructor(path: Uint8Array, output: Output) {
@@ -22,6 +30,7 @@ export class CatSink implements EntrySink {
     if (safe === undefined) throw new Failure("E_USAGE", "a path in an archive does not hold ..");
     this.#asked = safe;
     this.#path = safe;
+    this.#looked = safe;
     this.#output = output;
   }
 
@@ -31,22 +40,28 @@ export class CatSink implements EntrySink {
   }
 
   beginLinks(): void {
+    this.#looked = this.#path;
     this.#state = "looking";
   }
 
-  /** True when all of it is out as it was. Throws Failure when there is nothing to put out. */
-  finish(): boolean {
-    if (this.#state === "done") return this.#lostBytes === 0;
-    throw new Failure("E_PATH_UNKNOWN", `${pathText(this.#asked)}: the archive has no file of that name`);
+  /** Why what is out is not the file as it was; none when it is. */
+  finish(): readonly RestoreReason[] {
+    if (this.#state !== "done") return ["not-in-archive"];
+    const reasons: RestoreReason[] = [];
+    if (this.#lostBytes > 0) reasons.push("damaged");
+    if (this.#superseded) reasons.push("superseded");
+    return reasons;
   }
 
   entry(entry: ReadEntry): void {
-    if (this.#state !== "looking") return;
     const path = safePath(entry.path);
-    if (path === undefined || !equalBytes(path, this.#path)) return;
-    if (entry.type === "hardlink") {
-      const target = safePath(entry.linkTarget ?? path);
-      if (target === undefined || equalBytes(target, path)) return;
+    if (path === undefined || !equalBytes(path, this.#looked)) return;
+    const target = entry.type === "hardlink" ? safePath(entry.linkTarget ?? path) : undefined;
+    // A link to itself changes nothing: what it names is there already.
+    if (entry.type === "hardlink" && (target === undefined || equalBytes(target, path))) return;
+    if (this.#state !== "looking") {
+      this.#superseded = true;
+    } else if (target !== undefined) {
       this.#path = target;
       this.#state = "link";
     } else if (entry.type === "file") {
@@ -77,6 +92,6 @@ export class CatSink implements EntrySink {
   }
 
   incomplete(): void {
-    // A file that is not found is said not to be there, and the damage is reported beside it.
+    // Whether what is not found was never there is for who knows the damages to say.
   }
 }

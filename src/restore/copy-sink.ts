@@ -4,8 +4,10 @@
  */
 import { blocks, END_BYTES } from "#archive/tar-format.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import type { Output } from "./output.ts";
 import { safePath } from "./safe-path.ts";
+import { HEADERS_BYTES_MAX } from "./seen-entries.ts";
 import type { Selection } from "./selection.ts";
 import type { EntrySink } from "./tar-feed.ts";
 import type { TreeCounts, TreeProblem } from "./tree-options.ts";
@@ -15,7 +17,7 @@ export class CopySink implements EntrySink {
   readonly #selection: Selection;
   readonly #problem: TreeProblem;
   /** Bytes of the stream from `#at` on that nobody has decided about: headers of the next entry. */
-  #held: Uint8Array = new Uint8Array(0);
+  readonly #held: HeldBytes;
   #at = 0;
   /** Of the entry in hand: where it ends, and whether it is wanted. */
   #end: number | undefined;
@@ -23,7 +25,8 @@ export class CopySink implements EntrySink {
   #path: Uint8Array | undefined;
   readonly counts: TreeCounts = { restored: 0, kept: 0, bytes: 0, deleted: 0 };
 
-  constructor(selection: Selection, output: Output, problem: TreeProblem) {
+  constructor(selection: Selection, output: Output, problem: TreeProblem, held: HeldBytes = new HeldBytes()) {
+    this.#held = held;
     this.#selection = selection;
     this.#output = output;
     this.#problem = problem;
@@ -31,12 +34,11 @@ export class CopySink implements EntrySink {
 
   /** The next bytes of the tar stream, before the reader gets them. */
   raw(bytes: Uint8Array, at: number): void {
-    const held = at === this.#at + this.#held.length ? this.#held : this.#held.subarray(0, 0);
-    if (held.length === 0) this.#at = at;
-    const longer = new Uint8Array(held.length + bytes.length);
-    longer.set(held);
-    longer.set(bytes, held.length);
-    this.#held = longer;
+    const isNext = at === this.#at + this.#held.length;
+    // While the reader looks for a header, what lies further back than headers reach is part of none.
+    this.#drop(isNext ? Math.max(0, this.#held.length - HEADERS_BYTES_MAX) : this.#held.length);
+    if (!isNext) this.#at = at;
+    this.#held.append(bytes);
   }
 
   /** The reader has taken what `raw` brought. */
@@ -50,7 +52,7 @@ export class CopySink implements EntrySink {
       const zeros = Math.min(length, this.#end - this.#at);
       if (this.#wanted) this.#output.zeros(zeros);
     }
-    this.#held = new Uint8Array(0);
+    this.#drop(this.#held.length);
     this.#at += length;
   }
 
@@ -94,8 +96,12 @@ export class CopySink implements EntrySink {
   /** Gives out, or drops, what is held up to `offset`. */
   #pass(offset: number): void {
     const length = Math.min(Math.max(0, offset - this.#at), this.#held.length);
-    if (this.#wanted && length > 0) this.#output.write(this.#held.subarray(0, length));
-    this.#held = this.#held.subarray(length);
+    if (this.#wanted && length > 0) this.#output.write(this.#held.first(length));
+    this.#drop(length);
+  }
+
+  #drop(length: number): void {
+    this.#held.drop(length);
     this.#at += length;
   }
 }

@@ -49,6 +49,12 @@ interface Loaded {
   readonly length: number;
 }
 
+/**
+ * Every attempt to join pieces reads from the beginning again. A file may hold thousands of beginnings in one member, by intent; copies of
+ * archives of ours hold a few.
+ */
+const JOIN_ATTEMPTS_MAX = 32;
+
 /** Resolves at the end of the archive, or when the signal has aborted; everything handed over has been taken then. */
 export async function runPipeline(options: PipelineOptions): Promise<void> {
   await new Pipeline(options).run();
@@ -105,7 +111,9 @@ class Pipeline {
   }
 
   async #next(): Promise<Piece | undefined> {
-    const next = this.#ended ? undefined : await this.#options.source.next();
+    // Asked again, it must not forget what is to be read as a stream.
+    if (this.#ended) return undefined;
+    const next = await this.#options.source.next();
     if (next !== undefined && !("streamFrom" in next)) return next;
     this.#ended = true;
     this.#rest = next;
@@ -134,6 +142,11 @@ class Pipeline {
     const guessed = piece.digest === undefined && piece.rawLength === undefined;
     if (guessed && outcome === "unfinished") {
       const joined = await this.#join(job);
+      // Nobody knows then what the piece is, and nobody asks.
+      if (this.#stopped()) {
+        this.#free.push(job.slot);
+        return;
+      }
       if (joined !== undefined) ({ piece, outcome, length } = joined);
     }
     if (guessed && outcome === "too-long") {
@@ -161,17 +174,20 @@ class Pipeline {
 
   /**
    * What was taken for the beginning of a member lay in the middle of one: tries longer and longer pieces. If even the longest is not whole
-   * the archive is none of ours, and `too-long`.
+   * the archive is none of ours, and `too-long`; so it is after many attempts, because a stream needs no beginnings.
    */
   async #join(job: Job): Promise<(Loaded & { readonly piece: Piece }) | undefined> {
     const { slot } = job;
     let end = job.piece.offset + job.piece.length;
     for (let count = 1; ; count += 1) {
+      if (this.#stopped()) return undefined;
       const following = await this.#peek(count - 1);
       if (following === undefined) return undefined;
       end = following.offset + following.length;
       const piece = { ...job.piece, length: end - job.piece.offset };
-      if (piece.length > PIECE_STORED_BYTES_MAX) return { piece, outcome: "too-long", length: 0 };
+      if (piece.length > PIECE_STORED_BYTES_MAX || count > JOIN_ATTEMPTS_MAX) {
+        return { piece, outcome: "too-long", length: 0 };
+      }
       const loaded = await this.#load(piece, slot);
       if (loaded.outcome === "unfinished") continue;
       if (typeof loaded.outcome !== "number") break;

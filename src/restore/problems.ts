@@ -24,8 +24,10 @@ export type RestoreReason =
   | "damaged"
   /** It was not in the target before, and could not be removed. */
   | "not-deleted"
-  /** Asked for, and not in the archive. */
-  | "not-in-archive";
+  /** Asked for, and not in the archive; or not in what can be read of it. */
+  | "not-in-archive"
+  /** Put out, though the archive has another entry of that path behind it, which a restore would leave in the end. */
+  | "superseded";
 
 export interface RestoreProblem {
   /** Path in the archive, raw bytes. */

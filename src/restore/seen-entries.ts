@@ -18,7 +18,7 @@ export interface SeenEntries {
 }
 
 /** Headers of one entry are shorter, and so is what a search for the next one leaves behind. */
-const HEADERS_BYTES_MAX = 16 * MiB;
+export const HEADERS_BYTES_MAX = 16 * MiB;
 const NOTHING = new Uint8Array(0);
 
 export class SeenSink implements EntrySink {

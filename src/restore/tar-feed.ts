@@ -76,9 +76,11 @@ export class TarFeed {
     if (piece?.enterAt !== undefined) this.#begin(piece.enterAt);
     const wanted = this.#wantedOf(bytes, piece);
     if (wanted.length === 0) return;
-    this.#sink.raw?.(wanted, this.#reader.pushedTo);
+    // Behind the end there is nothing that anybody would want, however much of it comes.
+    const { ended } = this.#reader;
+    if (!ended) this.#sink.raw?.(wanted, this.#reader.pushedTo);
     this.#reader.push(wanted);
-    this.#sink.taken?.();
+    if (!ended) this.#sink.taken?.();
   }
 
   /** A piece cannot be had. `resumeAt`: where the next entry behind it begins, if an index says so. */

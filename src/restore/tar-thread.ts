@@ -208,7 +208,7 @@ function catTask(path: Uint8Array, fd: number, problems: RestoreProblems): Task 
     wanted: () => (sink.wanted === undefined ? [] : [sink.wanted]),
     beginLinks: () => sink.beginLinks(),
     finish: () => {
-      if (!sink.finish()) problems.add(path, "damaged");
+      for (const reason of sink.finish()) problems.add(path, reason);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** The archive commands in this process, over archives in memory: what they print, and what they leave open. Not those that want threads. */
+/** The archive commands in this process, over archives in memory: what they print, and what they leave open. Without threads. */
 import os from "node:os";
 import type { ArchiveScope, ProgramSide } from "#cli/archive-arguments.ts";
 import type { ArchiveRequest } from "#cli/archive-command.ts";
@@ -7,7 +7,7 @@ import { runArchiveCommand } from "#commands/run-archive-command.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { ArchiveFilter, ArchiveListing, ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
-import { MemoryAccess } from "./restore-run.ts";
+import { inlineThread, MemoryAccess } from "./restore-run.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { SimClock } from "./sim-clock.ts";
 
@@ -143,9 +143,7 @@ export async function runCommand(
       },
     },
     ...{ clock: new SimClock(), random: seededRandom(Math.floor(Math.random() * 2 ** 31)) },
-    spawn: () => {
-      throw new Error("no threads here");
-    },
+    spawn: inlineThread,
     ...{ cores: 1, user: { uid: options.uid ?? 1, gids: [1] }, temporaryDirectory: os.tmpdir() },
     signal: options.signal ?? new AbortController().signal,
     argumentBytes: (text) => Buffer.from(text, "latin1"),
