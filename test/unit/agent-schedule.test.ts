@@ -150,6 +150,28 @@ describe("a time that was missed", () => {
     }
   });
 
+  test("because the daemon ended while its run waited for another is made up for with run_missed, and told once without", () => {
+    for (const runMissed of [true, false]) {
+      const { clock, daemon } = world("2026-02-02T00:30:00Z", {
+        long: { expression: "0 2 * * *", lastsMs: HOUR_MS },
+        behind: { expression: "5 2 * * *", runMissed },
+      });
+      pass(clock, HOUR_MS);
+      expect(daemon.scheduler.activity("behind")).toBe("waiting");
+      for (let start = 0; start < 2; start += 1) {
+        daemon.kill();
+        daemon.start();
+        pass(clock, 10 * MINUTE_MS);
+      }
+      const ran = daemon.ran.filter(({ name }) => name === "behind");
+      expect(ran.map(({ kind, dueMs }) => [kind, ...iso([dueMs])])).toEqual(
+        runMissed ? [["cut-off", "2026-02-02T01:05"]] : [],
+      );
+      expect(iso(daemon.told("schedule.missed", "behind"))).toEqual(runMissed ? [] : ["2026-02-02T01:05"]);
+      daemon.kill();
+    }
+  });
+
   test("before the entry was ever seen is none", () => {
     const { clock, daemon } = world("2026-02-01T09:00:00Z", nights(true));
     pass(clock, HOUR_MS);
