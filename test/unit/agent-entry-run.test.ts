@@ -44,6 +44,13 @@ function worldOf(entry: Partial<BackupEntryConfig>, script?: Script): World {
   return Object.assign(world, { clock, logged, server, run });
 }
 
+/** Resolves with how long that took. */
+async function untilStopped(clock: SimClock, signal: AbortSignal): Promise<number> {
+  const fromMs = clock.now();
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  return clock.now() - fromMs;
+}
+
 const refusing: Script = (link, arrived, server) => {
   if (arrived.type !== "begin") return false;
   server.refuse(link, "E_FULL", { retry: false });
@@ -109,17 +116,37 @@ describe("hooks", () => {
   test("an interruption ends the hook that runs and the run; what tidies up gets a short while", async () => {
     const world = worldOf({ hooks: HOOKS });
     const stop = new AbortController();
-    world.onHook = ({ command, signal }) => {
-      if (command !== "dump") return { kind: "exited", code: 0 };
-      stop.abort();
-      return { kind: signal.aborted ? "stopped" : "timeout" };
+    let tookMs: number | undefined;
+    world.onHook = async ({ command, signal }) => {
+      if (command === "dump") {
+        stop.abort();
+        return { kind: signal.aborted ? "stopped" : "timeout" };
+      }
+      tookMs = await untilStopped(world.clock, signal);
+      return { kind: "stopped" };
     };
     const result = await world.run(stop);
     expect(result.failure?.code).toBe("E_INTERRUPTED");
-    expect(world.hooks.map(({ command, timeoutMs }) => [command, timeoutMs])).toEqual([
-      ["dump", 60_000],
-      ["cry", 15_000],
-    ]);
+    expect(world.hooks.map(({ command }) => command)).toEqual(["dump", "cry"]);
+    expect(tookMs).toBe(15_000);
+  });
+
+  test("an interruption leaves a hook that tidies up already the same short while, and no timer", async () => {
+    for (const script of [undefined, refusing]) {
+      const world = worldOf({ hooks: script === undefined ? HOOKS : { ...HOOKS, after: undefined } }, script);
+      const stop = new AbortController();
+      let tookMs: number | undefined;
+      world.onHook = async ({ command, signal }) => {
+        if (command === "dump") return { kind: "exited", code: 0 };
+        stop.abort();
+        tookMs = await untilStopped(world.clock, signal);
+        return { kind: "stopped" };
+      };
+      const result = await world.run(stop);
+      expect(result.result).toBe(script === undefined ? "committed" : "failed");
+      expect(tookMs).toBe(15_000);
+      expect(world.clock.pendingCount).toBe(0);
+    }
   });
 
   test("of a hook that prints without end the log has two hundred lines, and how many more there were", async () => {
