@@ -1,7 +1,7 @@
 /** One run of an entry with all around it: hooks, sources that changed, what is remembered, who is told. */
 import { describe, expect, test } from "bun:test";
 import { runEntry } from "#agent/entry-run.ts";
-import { parseState } from "#agent/entry-state.ts";
+import { parseState, withHandled } from "#agent/entry-state.ts";
 import type { HookOutcome } from "#agent/hooks.ts";
 import type { BackupPlan } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
@@ -246,6 +246,36 @@ describe("what is remembered", () => {
     await world.states.update("home", (state) => state);
     expect(stateOf(world)?.last?.result).toBe("committed");
     expect(world.states.failing).toBe(false);
+  });
+
+  test("a file that cannot be read for now goes on from what was known of it", async () => {
+    const world = worldOf({});
+    await world.states.update("home", (state) => withHandled(state, "0 2 * * *", 5000));
+    world.disk.unreadable = "EIO";
+    expect((await world.run()).result).toBe("committed");
+    expect(stateOf(world)).toMatchObject({ schedule: { handledWallMs: 5000 }, last: { result: "committed" } });
+  });
+
+  test("a file that could never be read is not replaced by a state built from nothing, and has all changes later", async () => {
+    const world = worldOf({});
+    await world.states.update("home", (state) => withHandled(state, "0 2 * * *", 5000));
+    const before = world.disk.files.get("/state/entries/home.json");
+    const { states } = new EntryWorld(world.deps.backup, world.disk);
+    world.disk.unreadable = "EIO";
+    const interrupted = { trigger: "schedule", dueWallMs: 1, startedWallMs: 2 } as const;
+    await states.update("home", (state) => ({ ...state, running: interrupted }));
+    expect(world.disk.files.get("/state/entries/home.json")).toBe(before);
+    expect(states.failing).toBe(true);
+    expect((await states.read("home")).running).toEqual(interrupted);
+    world.disk.unreadable = undefined;
+    expect((await states.read("home")).running).toEqual(interrupted);
+    world.disk.unreadable = "EIO";
+    expect((await states.read("home")).running).toEqual(interrupted);
+    await states.update("home", (state) => ({ ...state, stopped: { dueWallMs: 7 } }));
+    expect(stateOf(world)).toMatchObject({
+      ...{ schedule: { handledWallMs: 5000 }, running: interrupted, stopped: { dueWallMs: 7 } },
+    });
+    expect(states.failing).toBe(false);
   });
 
   for (const [what, text] of [
