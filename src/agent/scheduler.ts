@@ -129,7 +129,8 @@ export class Scheduler {
 
   #begin(name: string, rule: ScheduleRule, recalled: Recalled | undefined, nowMs: number): Known {
     const handledMs = recalled?.handledMs ?? nowMs;
-    const cutOff = recalled?.cutOff;
+    // One that was removed and is back may still run: that is not cut off.
+    const cutOff = this.#running.has(name) ? undefined : recalled?.cutOff;
     const missed = !rule.runMissed && cutOff?.waited === true ? cutOff : undefined;
     if (missed !== undefined) this.#tellMissed(name, missed.dueMs, nowMs - missed.dueMs);
     if (recalled?.handledMs === undefined || missed !== undefined)

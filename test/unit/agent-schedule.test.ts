@@ -277,16 +277,20 @@ describe("several entries", () => {
   });
 
   test("that are gone from the configuration run no more, and one that still runs is not begun a second time when it is back", () => {
-    const long: EntrySpec = { expression: "0 * * * *", lastsMs: 90 * MINUTE_MS };
-    const { clock, daemon } = world("2026-02-01T10:30:00Z", { long, other: { expression: "5 * * * *" } });
-    pass(clock, 40 * MINUTE_MS);
-    daemon.reload({});
-    pass(clock, MINUTE_MS);
-    daemon.reload({ long });
-    pass(clock, HOUR_MS);
-    expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
-    expect(iso(daemon.told("schedule.overlap", "long"))).toEqual(["2026-02-01T12:00"]);
-    daemon.kill();
+    for (const runMissed of [false, true]) {
+      const long: EntrySpec = { expression: "0 * * * *", lastsMs: 90 * MINUTE_MS, runMissed };
+      const { clock, daemon } = world("2026-02-01T10:30:00Z", { long, other: { expression: "5 * * * *" } });
+      pass(clock, 40 * MINUTE_MS);
+      daemon.reload({});
+      pass(clock, MINUTE_MS);
+      daemon.reload({ long });
+      pass(clock, HOUR_MS);
+      expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
+      expect(iso(daemon.told("schedule.overlap", "long"))).toEqual(["2026-02-01T12:00"]);
+      pass(clock, 35 * MINUTE_MS);
+      expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
+      daemon.kill();
+    }
   });
 });
 
