@@ -93,7 +93,9 @@ export class StateStore {
   }
 
   /** With `error`: the file cannot be read, and nothing is known of it but the changes that wait. */
-  async #read(backup: string): Promise<{ readonly state: EntryState } | { readonly state: EntryState; error: unknown }> {
+  async #read(
+    backup: string,
+  ): Promise<{ readonly state: EntryState } | { readonly state: EntryState; error: unknown }> {
     const unsaved = this.#unsaved.get(backup);
     if (unsaved !== undefined) return { state: unsaved };
     const changed = (state: EntryState): EntryState =>

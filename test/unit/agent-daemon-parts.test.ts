@@ -1,7 +1,15 @@
 /** Parts of the daemon as functions of values: what counts after a reload, what is made up for, which sources changed, who is warned. */
 import { describe, expect, test } from "bun:test";
 import { CertificateWatch } from "#agent/certificate-watch.ts";
-import { emptyState, type EntryState, parseState, recalled, withEnd, withHandled, withStart } from "#agent/entry-state.ts";
+import {
+  emptyState,
+  type EntryState,
+  parseState,
+  recalled,
+  withEnd,
+  withHandled,
+  withStart,
+} from "#agent/entry-state.ts";
 import { reloadedConfig } from "#agent/reload.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { changedSources, mountOf, parseMounts, type SourceFacts } from "#archive/source-facts.ts";
