@@ -75,8 +75,8 @@ export class AgentDaemon {
     this.#scheduler = new Scheduler({
       ...{ clock, log, events },
       run: (name, trigger) => this.#run(name, trigger),
-      remember: (name, expression, handledMs) =>
-        void states.update(name, (state) => withHandled(state, expression, handledMs)),
+      remember: (name, expression, handledMs, waitingMs) =>
+        void states.update(name, (state) => withHandled(state, expression, handledMs, waitingMs)),
     });
   }
 

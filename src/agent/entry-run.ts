@@ -3,6 +3,7 @@
  * is remembered of it, and who is told. The same for the daemon and for `--once`.
  */
 import { changedSources, type SourceFacts } from "#archive/source-facts.ts";
+import type { Clock, Timer } from "#base/clock.ts";
 import { type Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig } from "#config/types.ts";
 import type { EventSink } from "#observe/events.ts";
@@ -77,12 +78,32 @@ async function hookAfter(
   const { hooks } = plan.entry;
   const facts = { agent: identity.agent, entry: plan.entry, trigger, result };
   // After an interruption it tidies up all the same, but nobody waits for it for an hour.
-  const limit = signal.aborted
-    ? { timeoutMs: Math.min(hooks.timeoutMs, STOPPING_TIMEOUT_MS), signal: new AbortController().signal }
-    : { timeoutMs: hooks.timeoutMs, signal };
+  const late = lateSignal(deps.backup.clock, signal, STOPPING_TIMEOUT_MS);
+  const limit = { timeoutMs: hooks.timeoutMs, signal: late.signal };
   const failure = await runHook({ run: deps.runCommand, log }, name, facts, limit);
+  late.release();
   if (failure === undefined) return;
   log.warn("a hook after the run failed", { backup: plan.entry.name, code: failure.code, reason: failure.message });
+}
+
+/** Aborts `delayMs` after the given signal does, or after now when it has done so already. */
+function lateSignal(
+  clock: Clock,
+  signal: AbortSignal,
+  delayMs: number,
+): { readonly signal: AbortSignal; readonly release: () => void } {
+  const late = new AbortController();
+  let timer: Timer | undefined;
+  const begin = (): void => {
+    timer = clock.after(delayMs, () => late.abort());
+  };
+  if (signal.aborted) begin();
+  else signal.addEventListener("abort", begin, { once: true });
+  const release = (): void => {
+    signal.removeEventListener("abort", begin);
+    timer?.cancel();
+  };
+  return { signal: late.signal, release };
 }
 
 function lookAtSources(deps: EntryRunDeps, entry: BackupEntryConfig): readonly SourceFacts[] | undefined {

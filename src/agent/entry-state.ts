@@ -7,7 +7,7 @@ import * as z from "zod/mini";
 import type { SourceFacts } from "#archive/source-facts.ts";
 import { safeText } from "#base/safe-text.ts";
 import { pathText } from "#base/path-text.ts";
-import type { Recalled, Trigger } from "./scheduler.ts";
+import type { CutOff, Recalled, Trigger } from "./scheduler.ts";
 import type { BackupResult } from "./result.ts";
 
 /** Raised when a reader of before could misunderstand the file. */
@@ -63,8 +63,14 @@ const entryState = z.object({
   schedule: z.nullable(z.object({ expression: text, handledWallMs: wallMs })),
   /** Null: none is under way. */
   running: z.nullable(z.object({ trigger, dueWallMs: z.nullable(wallMs), startedWallMs: wallMs })),
-  /** A run that was stopped on purpose before its end, and has not been made up for. */
-  stopped: z.nullable(z.object({ dueWallMs: wallMs })),
+  /** A run that was stopped on purpose before its end or is yet to begin, and has not been made up for. */
+  stopped: z.nullable(
+    z.object({
+      dueWallMs: wallMs,
+      /** It has not begun. */
+      waited: z.optional(z.boolean()),
+    }),
+  ),
   last: z.nullable(runRecord),
   lastCommitted: z.nullable(runRecord),
   /** As they were at the last run that was committed. */
@@ -98,14 +104,23 @@ export function recalled(state: EntryState, expression: string): Recalled {
  * The run that is to be made up for. After a crash once: if making up for it was what ran, it may have been what brought the
  * machine down. After a stop on purpose always.
  */
-function cutOff({ running, stopped }: EntryState): { readonly dueMs: number } | undefined {
-  if (running !== null && running.dueWallMs !== null && running.trigger !== "cut-off")
-    return { dueMs: running.dueWallMs };
-  return stopped === null ? undefined : { dueMs: stopped.dueWallMs };
+function cutOff({ running, stopped }: EntryState): CutOff | undefined {
+  // The start of a run forgets the stopped one: beside one that ran it is the later one.
+  if (stopped !== null) return { dueMs: stopped.dueWallMs, waited: stopped.waited === true };
+  if (running === null || running.dueWallMs === null || running.trigger === "cut-off") return undefined;
+  return { dueMs: running.dueWallMs, waited: false };
 }
 
-export function withHandled(state: EntryState, expression: string, handledWallMs: number): EntryState {
-  return { ...state, schedule: { expression, handledWallMs } };
+/** `waitingMs`: due time of a run that is yet to begin; null: of none any more; undefined: as it was. */
+export function withHandled(
+  state: EntryState,
+  expression: string,
+  handledWallMs: number,
+  waitingMs?: number | null,
+): EntryState {
+  const handled = { ...state, schedule: { expression, handledWallMs } };
+  if (waitingMs === undefined) return handled;
+  return { ...handled, stopped: waitingMs === null ? null : { dueWallMs: waitingMs, waited: true } };
 }
 
 export function withStart(state: EntryState, by: RunTrigger, startedWallMs: number): EntryState {

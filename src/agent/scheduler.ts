@@ -22,12 +22,18 @@ export interface ScheduledEntry {
   readonly rule: ScheduleRule | undefined;
 }
 
+export interface CutOff {
+  readonly dueMs: number;
+  /** It had not begun: nothing was told of it. */
+  readonly waited: boolean;
+}
+
 /** What is known of an entry from before the daemon was started. */
 export interface Recalled {
   /** Of the same expression: everything up to here was dealt with. undefined: nothing is known. */
   readonly handledMs: number | undefined;
   /** A run that did not come to its end, to be made up for. */
-  readonly cutOff: { readonly dueMs: number } | undefined;
+  readonly cutOff: CutOff | undefined;
 }
 
 export interface SchedulerOptions {
@@ -36,8 +42,11 @@ export interface SchedulerOptions {
   readonly events: EventSink;
   /** Resolves when the run is over; never rejects. */
   readonly run: (name: string, trigger: Trigger) => Promise<void>;
-  /** Everything up to `handledMs` is dealt with: for the next start. */
-  readonly remember: (name: string, expression: string, handledMs: number) => void;
+  /**
+   * Everything up to `handledMs` is dealt with: for the next start. `waitingMs`: as far as the run that is due then is still to
+   * begin, which a start of it forgets; null: no such run is to be made up for any more; undefined: nothing changes there.
+   */
+  readonly remember: (name: string, expression: string, handledMs: number, waitingMs?: number | null) => void;
 }
 
 export type EntryActivity = "idle" | "waiting" | "running";
@@ -120,9 +129,13 @@ export class Scheduler {
 
   #begin(name: string, rule: ScheduleRule, recalled: Recalled | undefined, nowMs: number): Known {
     const handledMs = recalled?.handledMs ?? nowMs;
-    if (recalled?.handledMs === undefined) this.#options.remember(name, rule.expression, handledMs);
-    const cutOff = rule.runMissed ? recalled?.cutOff : undefined;
-    if (cutOff !== undefined) this.#enqueue(name, { kind: "cut-off", dueMs: cutOff.dueMs }, nowMs);
+    // One that was removed and is back may still run: that is not cut off.
+    const cutOff = this.#running.has(name) ? undefined : recalled?.cutOff;
+    const missed = !rule.runMissed && cutOff?.waited === true ? cutOff : undefined;
+    if (missed !== undefined) this.#tellMissed(name, missed.dueMs, nowMs - missed.dueMs);
+    if (recalled?.handledMs === undefined || missed !== undefined)
+      this.#options.remember(name, rule.expression, handledMs, missed === undefined ? undefined : null);
+    if (rule.runMissed && cutOff !== undefined) this.#enqueue(name, { kind: "cut-off", dueMs: cutOff.dueMs }, nowMs);
     return { rule, memory: { handledMs }, nextMs: undefined };
   }
 
@@ -150,7 +163,9 @@ export class Scheduler {
     const { dueMs } = look;
     known.memory = memoryAfter(memory, look);
     known.nextMs = undefined;
-    this.#options.remember(name, known.rule.expression, dueMs);
+    // A run that waits for others is lost with this process unless it is remembered as one to be made up for.
+    const queued = look.verdict === "run" && this.activity(name) === "idle";
+    this.#options.remember(name, known.rule.expression, dueMs, queued ? dueMs : undefined);
     if (look.verdict === "missed") this.#tellMissed(name, dueMs, look.lateMs);
     else this.#due(name, { kind: look.missed ? "missed" : "schedule", dueMs }, startOf(known.rule, dueMs));
     this.#lookAt(name, known, nowMs);

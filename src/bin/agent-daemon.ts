@@ -57,7 +57,9 @@ export async function runAgentDaemon(runtime: AgentDaemonRuntime): Promise<numbe
   };
   process.on("SIGTERM", onStop);
   process.on("SIGINT", onStop);
-  process.on("SIGHUP", () => service.reload());
+  process.on("SIGHUP", () => {
+    if (!stopping) service.reload();
+  });
   await service.start();
   await told;
   await service.stop();
@@ -74,7 +76,7 @@ class Service {
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
-  /** Reloads come one after another. */
+  /** The start, then reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
   #releasing: Timer | undefined;
 
@@ -107,7 +109,8 @@ class Service {
     const { agent } = this.#daemon.config;
     this.#watchCertificates();
     this.#control = serveControl("nbackup-agent", agent.stateDir, log, (request) => this.#answer(request));
-    await this.#daemon.start();
+    this.#reloading = this.#daemon.start();
+    await this.#reloading;
     log.info("started", { software: this.#runtime.software, agent: agent.name, zone: localZone(process.env) });
     this.#manager.ready(this.#daemon.summary());
   }
@@ -117,6 +120,7 @@ class Service {
   }
 
   async stop(): Promise<void> {
+    await this.#reloading;
     this.#manager.stopping();
     await this.#daemon.stop();
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());

@@ -3,11 +3,14 @@
  * stop, and when this process ends.
  */
 import type { HookCommand, HookOutcome, RunCommand } from "#agent/hooks.ts";
+import { sleep } from "#base/clock.ts";
 import { errnoName } from "#base/errors.ts";
 import { systemClock } from "./system.ts";
 
 /** From SIGTERM to SIGKILL. */
 const GRACE_MS = 5_000;
+/** Between two looks whether a group that was ended is gone. */
+const LOOK_MS = 50;
 /** After the shell has ended: for output of what it left behind. */
 const DRAIN_MS = 500;
 /** Of a line; the rest of a longer one is dropped. */
@@ -58,6 +61,8 @@ async function follow(child: Bun.Subprocess<"ignore", "pipe", "pipe">, hook: Hoo
   const output = [collect(child.stdout, hook.line), collect(child.stderr, hook.line)];
   try {
     await child.exited;
+    // The shell ends at once, what it started may still tidy up; `kill` ends its time.
+    if (ended !== undefined) await untilGone(group);
     // What it started in the background may hold its output open for ever, and is not waited for.
     await within(DRAIN_MS, Promise.all(output.map(({ done }) => done)));
     if (ended !== undefined) return { kind: ended };
@@ -113,6 +118,22 @@ async function within(limitMs: number, wanted: Promise<unknown>): Promise<void> 
   const timer = systemClock.after(limitMs, late.resolve);
   await Promise.race([wanted, late.promise]);
   timer.cancel();
+}
+
+/** Resolves when the group is no more; for zombies that nobody waits for, not later than they were killed. */
+async function untilGone(group: number): Promise<void> {
+  const endMs = systemClock.now() + GRACE_MS;
+  while (exists(group) && systemClock.now() < endMs) await sleep(systemClock, LOOK_MS);
+}
+
+function exists(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+    return true;
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return false;
+  }
 }
 
 function signalGroup(group: number, signal: "SIGTERM" | "SIGKILL"): void {

@@ -9,13 +9,20 @@ import { errnoName } from "#base/errors.ts";
 
 const MADV_DONTNEED = 4;
 
+/** Opened once: every opening would stay. */
+let libc: ReturnType<typeof openLibc> | undefined;
+
 /** Tens of milliseconds: for a process that has nothing to do. */
 export function releaseMemory(): void {
   Bun.gc(true);
-  const { madvise } = dlopen("libc.so.6", {
+  libc ??= openLibc();
+  for (const { start, end } of codeMappings()) libc.madvise(start, end - start, MADV_DONTNEED);
+}
+
+function openLibc() {
+  return dlopen("libc.so.6", {
     madvise: { args: [FFIType.u64, FFIType.u64, FFIType.i32], returns: FFIType.i32 },
   }).symbols;
-  for (const { start, end } of codeMappings()) madvise(start, end - start, MADV_DONTNEED);
 }
 
 /** Code of this executable: mapped privately, never written, so that the file always has what is dropped. */

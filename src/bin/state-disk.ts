@@ -1,6 +1,6 @@
 /** Small files of a state directory, replaced as a whole so that a crash leaves the old or the new one. */
 import { openSync } from "node:fs";
-import { open, mkdir, readFile, rename, stat } from "node:fs/promises";
+import { open, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import type { StateDisk } from "#agent/state-store.ts";
 import { errnoName, Failure } from "#base/errors.ts";
@@ -16,7 +16,8 @@ export const linuxStateDisk: StateDisk = {
   async read(file, bytesMax) {
     try {
       const { size } = await stat(file);
-      if (size > bytesMax) throw new Failure("E_STATE_DIR", `${file} has ${size} bytes, at most ${bytesMax} expected`);
+      // Nothing of ours: what does not parse counts as damaged.
+      if (size > bytesMax) return new Uint8Array(0);
       return await readFile(file);
     } catch (error) {
       if (errnoName(error) === "ENOENT") return undefined;
@@ -25,16 +26,15 @@ export const linuxStateDisk: StateDisk = {
   },
 
   async replace(file, bytes) {
-    // A crash before the rename leaves this file, which the next change writes anew.
-    const fresh = `${file}.new`;
-    const handle = await open(fresh, "w", FILE_MODE);
+    // The daemon and `--once` may write at the same moment. A crash before the rename leaves this file.
+    const fresh = `${file}.${process.pid}.new`;
     try {
-      await handle.writeFile(bytes);
-      await handle.datasync();
-    } finally {
-      await handle.close();
+      await write(fresh, bytes, path.dirname(file));
+      await rename(fresh, file);
+    } catch (error) {
+      await rm(fresh, { force: true }).catch(() => undefined);
+      throw error;
     }
-    await rename(fresh, file);
     // A crash before this may bring the old file back.
     await syncDirectory(path.dirname(file));
   },
@@ -73,6 +73,21 @@ export async function hasStateDir(stateDir: string): Promise<boolean> {
   } catch (error) {
     if (errnoName(error) === undefined) throw error;
     return false;
+  }
+}
+
+async function write(file: string, bytes: Uint8Array, directory: string): Promise<void> {
+  const handle = await open(file, "w", FILE_MODE);
+  try {
+    // A `--once` by root must leave the daemon's user a file that it can read.
+    if (process.geteuid?.() === 0) {
+      const { uid, gid } = await stat(directory);
+      if (uid !== 0) await handle.chown(uid, gid);
+    }
+    await handle.writeFile(bytes);
+    await handle.datasync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -14,8 +14,12 @@ class MemoryStateDisk implements StateDisk {
   readonly files = new Map<string, Uint8Array>();
   /** Every write fails with that errno. */
   refusing: string | undefined;
+  /** Every read fails with that errno. */
+  unreadable: string | undefined;
 
   read(path: string): Promise<Uint8Array | undefined> {
+    if (this.unreadable !== undefined)
+      return Promise.reject(Object.assign(new Error("unreadable"), { code: this.unreadable }));
     return Promise.resolve(this.files.get(path));
   }
 
@@ -30,7 +34,7 @@ class MemoryStateDisk implements StateDisk {
 const STATES = "/state/entries";
 
 export class EntryWorld {
-  readonly disk = new MemoryStateDisk();
+  readonly disk: MemoryStateDisk;
   readonly hooks: HookCommand[] = [];
   readonly posts: PostRequest[] = [];
   readonly events: ObservedEvent[] = [];
@@ -41,8 +45,9 @@ export class EntryWorld {
   onPost: (request: PostRequest) => number | Promise<number> = () => 200;
   facts: readonly SourceFacts[] = [];
 
-  constructor(backup: BackupDeps) {
+  constructor(backup: BackupDeps, disk = new MemoryStateDisk()) {
     const { clock, random, log } = backup;
+    this.disk = disk;
     this.states = new StateStore(this.disk, STATES, log);
     this.deps = {
       backup,

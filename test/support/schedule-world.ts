@@ -3,7 +3,7 @@
  * as long as the test says. What was run, skipped and missed is noted by due time; what must be kept for the next start is.
  */
 import type { ScheduleRule } from "#agent/schedule.ts";
-import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "#agent/scheduler.ts";
+import { type CutOff, type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "#agent/scheduler.ts";
 import { sleep } from "#base/clock.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { memoryLogger } from "./memory-logger.ts";
@@ -33,7 +33,7 @@ export class ScheduleWorld {
   #entries: Readonly<Record<string, EntrySpec>>;
   #maxConcurrent: number;
   #kept = new Map<string, { readonly expression: string; readonly handledMs: number }>();
-  #cutOff = new Map<string, number>();
+  #cutOff = new Map<string, CutOff>();
   #scheduler: Scheduler | undefined;
   #atOnce = 0;
   #life = 0;
@@ -57,7 +57,11 @@ export class ScheduleWorld {
       log: this.log,
       events: { emit: (event) => void this.events.push(event) },
       run: (name, trigger) => this.#run(name, trigger, life),
-      remember: (name, expression, handledMs) => void this.#kept.set(name, { expression, handledMs }),
+      remember: (name, expression, handledMs, waitingMs) => {
+        this.#kept.set(name, { expression, handledMs });
+        if (waitingMs === null) this.#cutOff.delete(name);
+        else if (waitingMs !== undefined) this.#cutOff.set(name, { dueMs: waitingMs, waited: true });
+      },
     });
     this.reload();
   }
@@ -97,17 +101,16 @@ export class ScheduleWorld {
 
   #recall(name: string): Recalled {
     const kept = this.#kept.get(name);
-    const cutOffMs = this.#cutOff.get(name);
     const same = kept?.expression === this.#entries[name]?.expression;
     return {
       handledMs: same ? kept?.handledMs : undefined,
-      cutOff: cutOffMs === undefined ? undefined : { dueMs: cutOffMs },
+      cutOff: this.#cutOff.get(name),
     };
   }
 
   async #run(name: string, trigger: Trigger, life: number): Promise<void> {
     this.ran.push({ name, ...trigger, startMs: this.#clock.wall() });
-    this.#cutOff.set(name, trigger.dueMs);
+    this.#cutOff.set(name, { dueMs: trigger.dueMs, waited: false });
     this.#atOnce += 1;
     this.mostAtOnce = Math.max(this.mostAtOnce, this.#atOnce);
     await sleep(this.#clock, this.#entries[name]?.lastsMs ?? 60_000);

@@ -1,7 +1,15 @@
 /** Parts of the daemon as functions of values: what counts after a reload, what is made up for, which sources changed, who is warned. */
 import { describe, expect, test } from "bun:test";
 import { CertificateWatch } from "#agent/certificate-watch.ts";
-import { emptyState, type EntryState, recalled, withEnd, withHandled, withStart } from "#agent/entry-state.ts";
+import {
+  emptyState,
+  type EntryState,
+  parseState,
+  recalled,
+  withEnd,
+  withHandled,
+  withStart,
+} from "#agent/entry-state.ts";
 import { reloadedConfig } from "#agent/reload.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { changedSources, mountOf, parseMounts, type SourceFacts } from "#archive/source-facts.ts";
@@ -69,6 +77,16 @@ describe("a run that did not come to its end", () => {
     const stopped = withEnd(started, trigger, 1100, result(new Failure("E_INTERRUPTED", "interrupted")), undefined);
     expect(cutOff(withEnd(withStart(stopped, byHand, 1300), byHand, 1300, result(undefined), undefined))).toBe(1000);
     expect(cutOff(withStart(emptyState("home"), byHand, 1300))).toBeUndefined();
+  });
+
+  test("because it had not begun is made up for until it begins, also beside an older one that crashed", () => {
+    const waiting = withHandled(started, "0 2 * * *", 3000, 3000);
+    expect(recalled(waiting, "0 2 * * *")).toEqual({ handledMs: 3000, cutOff: { dueMs: 3000, waited: true } });
+    expect(parseState(JSON.parse(JSON.stringify(waiting)), "home")).toEqual(waiting);
+    expect(cutOff(withHandled(waiting, "0 2 * * *", 4000))).toBe(3000);
+    expect(cutOff(withHandled(emptyState("home"), "0 2 * * *", 3000, null))).toBeUndefined();
+    const begun = { kind: "schedule", dueMs: 3000 } as const;
+    expect(withStart(waiting, begun, 3100).stopped).toBeNull();
   });
 
   test("what was dealt with counts for the same expression only", () => {

@@ -1,7 +1,7 @@
 /** One run of an entry with all around it: hooks, sources that changed, what is remembered, who is told. */
 import { describe, expect, test } from "bun:test";
 import { runEntry } from "#agent/entry-run.ts";
-import { parseState } from "#agent/entry-state.ts";
+import { parseState, withHandled } from "#agent/entry-state.ts";
 import type { HookOutcome } from "#agent/hooks.ts";
 import type { BackupPlan } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
@@ -42,6 +42,13 @@ function worldOf(entry: Partial<BackupEntryConfig>, script?: Script): World {
     return result;
   };
   return Object.assign(world, { clock, logged, server, run });
+}
+
+/** Resolves with how long that took. */
+async function untilStopped(clock: SimClock, signal: AbortSignal): Promise<number> {
+  const fromMs = clock.now();
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  return clock.now() - fromMs;
 }
 
 const refusing: Script = (link, arrived, server) => {
@@ -109,17 +116,37 @@ describe("hooks", () => {
   test("an interruption ends the hook that runs and the run; what tidies up gets a short while", async () => {
     const world = worldOf({ hooks: HOOKS });
     const stop = new AbortController();
-    world.onHook = ({ command, signal }) => {
-      if (command !== "dump") return { kind: "exited", code: 0 };
-      stop.abort();
-      return { kind: signal.aborted ? "stopped" : "timeout" };
+    let tookMs: number | undefined;
+    world.onHook = async ({ command, signal }) => {
+      if (command === "dump") {
+        stop.abort();
+        return { kind: signal.aborted ? "stopped" : "timeout" };
+      }
+      tookMs = await untilStopped(world.clock, signal);
+      return { kind: "stopped" };
     };
     const result = await world.run(stop);
     expect(result.failure?.code).toBe("E_INTERRUPTED");
-    expect(world.hooks.map(({ command, timeoutMs }) => [command, timeoutMs])).toEqual([
-      ["dump", 60_000],
-      ["cry", 15_000],
-    ]);
+    expect(world.hooks.map(({ command }) => command)).toEqual(["dump", "cry"]);
+    expect(tookMs).toBe(15_000);
+  });
+
+  test("an interruption leaves a hook that tidies up already the same short while, and no timer", async () => {
+    for (const script of [undefined, refusing]) {
+      const world = worldOf({ hooks: script === undefined ? HOOKS : { ...HOOKS, after: undefined } }, script);
+      const stop = new AbortController();
+      let tookMs: number | undefined;
+      world.onHook = async ({ command, signal }) => {
+        if (command === "dump") return { kind: "exited", code: 0 };
+        stop.abort();
+        tookMs = await untilStopped(world.clock, signal);
+        return { kind: "stopped" };
+      };
+      const result = await world.run(stop);
+      expect(result.result).toBe(script === undefined ? "committed" : "failed");
+      expect(tookMs).toBe(15_000);
+      expect(world.clock.pendingCount).toBe(0);
+    }
   });
 
   test("of a hook that prints without end the log has two hundred lines, and how many more there were", async () => {
@@ -219,6 +246,36 @@ describe("what is remembered", () => {
     await world.states.update("home", (state) => state);
     expect(stateOf(world)?.last?.result).toBe("committed");
     expect(world.states.failing).toBe(false);
+  });
+
+  test("a file that cannot be read for now goes on from what was known of it", async () => {
+    const world = worldOf({});
+    await world.states.update("home", (state) => withHandled(state, "0 2 * * *", 5000));
+    world.disk.unreadable = "EIO";
+    expect((await world.run()).result).toBe("committed");
+    expect(stateOf(world)).toMatchObject({ schedule: { handledWallMs: 5000 }, last: { result: "committed" } });
+  });
+
+  test("a file that could never be read is not replaced by a state built from nothing, and has all changes later", async () => {
+    const world = worldOf({});
+    await world.states.update("home", (state) => withHandled(state, "0 2 * * *", 5000));
+    const before = world.disk.files.get("/state/entries/home.json");
+    const { states } = new EntryWorld(world.deps.backup, world.disk);
+    world.disk.unreadable = "EIO";
+    const interrupted = { trigger: "schedule", dueWallMs: 1, startedWallMs: 2 } as const;
+    await states.update("home", (state) => ({ ...state, running: interrupted }));
+    expect(world.disk.files.get("/state/entries/home.json")).toBe(before);
+    expect(states.failing).toBe(true);
+    expect((await states.read("home")).running).toEqual(interrupted);
+    world.disk.unreadable = undefined;
+    expect((await states.read("home")).running).toEqual(interrupted);
+    world.disk.unreadable = "EIO";
+    expect((await states.read("home")).running).toEqual(interrupted);
+    await states.update("home", (state) => ({ ...state, stopped: { dueWallMs: 7 } }));
+    expect(stateOf(world)).toMatchObject({
+      ...{ schedule: { handledWallMs: 5000 }, running: interrupted, stopped: { dueWallMs: 7 } },
+    });
+    expect(states.failing).toBe(false);
   });
 
   for (const [what, text] of [

@@ -150,6 +150,28 @@ describe("a time that was missed", () => {
     }
   });
 
+  test("because the daemon ended while its run waited for another is made up for with run_missed, and told once without", () => {
+    for (const runMissed of [true, false]) {
+      const { clock, daemon } = world("2026-02-02T00:30:00Z", {
+        long: { expression: "0 2 * * *", lastsMs: HOUR_MS },
+        behind: { expression: "5 2 * * *", runMissed },
+      });
+      pass(clock, HOUR_MS);
+      expect(daemon.scheduler.activity("behind")).toBe("waiting");
+      for (let start = 0; start < 2; start += 1) {
+        daemon.kill();
+        daemon.start();
+        pass(clock, 10 * MINUTE_MS);
+      }
+      const ran = daemon.ran.filter(({ name }) => name === "behind");
+      expect(ran.map(({ kind, dueMs }) => [kind, ...iso([dueMs])])).toEqual(
+        runMissed ? [["cut-off", "2026-02-02T01:05"]] : [],
+      );
+      expect(iso(daemon.told("schedule.missed", "behind"))).toEqual(runMissed ? [] : ["2026-02-02T01:05"]);
+      daemon.kill();
+    }
+  });
+
   test("before the entry was ever seen is none", () => {
     const { clock, daemon } = world("2026-02-01T09:00:00Z", nights(true));
     pass(clock, HOUR_MS);
@@ -255,16 +277,20 @@ describe("several entries", () => {
   });
 
   test("that are gone from the configuration run no more, and one that still runs is not begun a second time when it is back", () => {
-    const long: EntrySpec = { expression: "0 * * * *", lastsMs: 90 * MINUTE_MS };
-    const { clock, daemon } = world("2026-02-01T10:30:00Z", { long, other: { expression: "5 * * * *" } });
-    pass(clock, 40 * MINUTE_MS);
-    daemon.reload({});
-    pass(clock, MINUTE_MS);
-    daemon.reload({ long });
-    pass(clock, HOUR_MS);
-    expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
-    expect(iso(daemon.told("schedule.overlap", "long"))).toEqual(["2026-02-01T12:00"]);
-    daemon.kill();
+    for (const runMissed of [false, true]) {
+      const long: EntrySpec = { expression: "0 * * * *", lastsMs: 90 * MINUTE_MS, runMissed };
+      const { clock, daemon } = world("2026-02-01T10:30:00Z", { long, other: { expression: "5 * * * *" } });
+      pass(clock, 40 * MINUTE_MS);
+      daemon.reload({});
+      pass(clock, MINUTE_MS);
+      daemon.reload({ long });
+      pass(clock, HOUR_MS);
+      expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
+      expect(iso(daemon.told("schedule.overlap", "long"))).toEqual(["2026-02-01T12:00"]);
+      pass(clock, 35 * MINUTE_MS);
+      expect(daemon.ran.map(({ name }) => name)).toEqual(["long"]);
+      daemon.kill();
+    }
   });
 });
 

@@ -67,6 +67,15 @@ describe("a hook", () => {
     expect(lines.map(alive)).toEqual([false, false]);
   }, 30_000);
 
+  test("that is ended leaves what it started the time to tidy up", async () => {
+    const inner = "trap 'sleep 1; echo tidied; exit' TERM; echo ready; while :; do sleep 0.1; done";
+    const { outcome, lines } = await run(`sh -c "${inner}" & wait`, {
+      onLine: (line, stop) => (line === "ready" ? stop() : undefined),
+    });
+    expect(outcome).toEqual({ kind: "stopped" });
+    expect(lines).toEqual(["ready", "tidied"]);
+  }, 30_000);
+
   test("ends with the agent that is told to end", async () => {
     const { outcome, lines } = await run("echo $$; sleep 600", { onLine: (_line, stop) => stop() });
     expect(outcome).toEqual({ kind: "stopped" });
