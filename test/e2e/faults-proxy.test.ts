@@ -21,6 +21,11 @@ const WINDOW_BYTES = 24 * MiB;
 const LINE_BYTES_PER_SECOND = 4 * MiB;
 /** 20 s of silence are death; another one may be needed to see that the next connection is dead as well. */
 const SILENCE_MS = 20_000;
+/**
+ * While nobody answers, late chunks are sent again on streams that seem idle, which may be all of the window twice; then the connections are
+ * found dead, and it is sent again once more. Seen: 24 to 66 MB.
+ */
+const RESENT_BYTES_MAX = 3 * WINDOW_BYTES;
 /** What a busy machine, a few attempts and the rest of the backup may take. */
 const SLACK_MS = 25_000;
 
@@ -122,7 +127,7 @@ describe.concurrent("a backup outlives", () => {
       for (const run of await backUpBothWays({ disturb }, `lost-${lost}`)) {
         await expectTheSame(run);
         expect(run.durationMs).toBeLessThan(2 * SILENCE_MS + SLACK_MS);
-        expect(run.report.resentBytes).toBeLessThanOrEqual(2 * WINDOW_BYTES);
+        expect(run.report.resentBytes).toBeLessThanOrEqual(RESENT_BYTES_MAX);
       }
     },
   );
