@@ -3,7 +3,7 @@
  * trusted with nothing: an answer that is not the next one due, or not what was asked for, ends the connection.
  */
 import type { FileNumber } from "#base/chunk.ts";
-import { Failure } from "#base/errors.ts";
+import { Failure, isLostBytes } from "#base/errors.ts";
 import type { BytesHandlers } from "#wire/decoder.ts";
 import { failureFromFields } from "#wire/failure.ts";
 import type { FrameHeader } from "#wire/frame.ts";
@@ -245,6 +245,7 @@ function wrongAnswer(type: string, asked: AnyAsked): Failure {
 }
 
 function failureOf({ errno, ...fields }: Message<"failed">): Failure | RemoteDiskError {
-  if (errno === "EIO") return new RemoteDiskError(errno, fields.message);
-  return failureFromFields(fields);
+  if (errno === undefined) return failureFromFields(fields);
+  const error = new RemoteDiskError(errno, fields.message);
+  return isLostBytes(error) ? error : failureFromFields(fields);
 }

@@ -5,7 +5,7 @@
 import { errnoText, O_CLOEXEC, O_RDONLY, Scratch } from "#archive/linux-libc.ts";
 import type { Stat } from "#archive/source.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
-import { must } from "#base/assert.ts";
+import { assert, must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import { ABSENT, DirectoryStack, isBlocked, type Level, openTarget, WriteError } from "./directory-stack.ts";
 import type { MetadataWriter, Place } from "./metadata.ts";
@@ -152,8 +152,9 @@ export class Directories {
     const { duty, fd } = level;
     if (duty === undefined || fd < 0) return;
     const { dryRun, problem } = this.#options;
-    if (duty.names !== undefined && !level.fresh && !this.#incomplete)
-      this.#delete(fd, duty.path ?? local, local, duty.names);
+    if (duty.names !== undefined && !level.fresh && !this.#incomplete) {
+      this.#remover?.clear({ fd, path: local, keep: duty.names });
+    }
     if (dryRun) return;
     const place: Place = { kind: "open", fd };
     if (duty.entry !== undefined) {
@@ -165,13 +166,11 @@ export class Directories {
       this.#metadata.time(place, duty.before, () => undefined);
     }
   }
-
-  #delete(fd: number, path: Uint8Array, local: Uint8Array, keep: NameSet): void {
-    this.#remover?.clear({ fd, path, local, keep });
-  }
 }
 
 function makeRemover(w: WriteCalls, options: TreeOptions, policy: DeletionPolicy, counts: TreeCounts): Remover {
+  // Two directories of the archive may become one then, and each lack what the other has.
+  assert(options.stripComponents === 0, "something is deleted where names are stripped");
   return new Remover(w, {
     policy,
     dryRun: options.dryRun,

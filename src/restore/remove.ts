@@ -32,9 +32,8 @@ export interface Removal {
 /** A restored directory, open. */
 export interface ToClear {
   readonly fd: number;
-  /** In the archive, and below the target: the same without the components that were stripped. */
+  /** In the archive, and below the target: nothing is stripped where something is deleted. */
   readonly path: Uint8Array;
-  readonly local: Uint8Array;
   /** What the archive has in it. */
   readonly keep: NameSet;
 }
@@ -56,8 +55,6 @@ export class Remover {
   readonly #statx = new Scratch(STATX_BYTES);
   readonly #stats = new StatReader(this.#statx.bytes.buffer);
   readonly #dot = new Scratch(2);
-  /** Bytes of a path in the archive that it does not have below the target. */
-  #stripped = 0;
 
   constructor(w: WriteCalls, removal: Removal) {
     this.#w = w;
@@ -67,12 +64,10 @@ export class Remover {
   }
 
   /** Removes from the directory all that the archive does not have in it, and that may go. */
-  clear({ fd, path, local, keep }: ToClear): void {
-    // The root directory is its own slash.
-    this.#stripped = path.length - local.length + (local.length === 0 && path.length > 0 ? 1 : 0);
+  clear({ fd, path, keep }: ToClear): void {
     try {
       const { dev } = this.#statMust(fd, DOT);
-      const isMounted = local.length > 0 && this.#statMust(fd, DOT_DOT).dev !== dev;
+      const isMounted = path.length > 0 && this.#statMust(fd, DOT_DOT).dev !== dev;
       const { policy } = this.#removal;
       if (!policy.mayClear({ path, isMounted })) return;
       if (!policy.isSource(path) && this.#isMarked(fd, keep)) return;
@@ -105,7 +100,7 @@ export class Remover {
       const isDirectory = stat.type === "directory";
       if (isDirectory && !this.#empty(directory, name, path, dev, depth)) return false;
       if (!this.#removal.dryRun) this.#unlink(directory, name, isDirectory ? AT_REMOVEDIR : 0);
-      this.#removal.removed(path.subarray(this.#stripped));
+      this.#removal.removed(path);
       return true;
     } catch (error) {
       if (!(error instanceof WriteError)) throw error;

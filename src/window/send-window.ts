@@ -90,11 +90,6 @@ export class SendWindow {
     return this.#fifo.length - this.#fifoStart;
   }
 
-  /** Chunks held that the server has not said to have received. */
-  get unreceivedChunks(): number {
-    return this.#unreceived;
-  }
-
   /** The server has all that was given to the window, by the word of its newest start and generation, or for ever. */
   get allReceived(): boolean {
     return this.#unreceived === 0 && (this.heldChunks === 0 || this.#starts.isHeard);

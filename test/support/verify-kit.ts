@@ -1,6 +1,6 @@
 /** Ways to judge an archive without threads: by its checksum alone, or as the programs do it. */
 import { createHash } from "node:crypto";
-import { errnoName } from "#base/errors.ts";
+import { isLostBytes } from "#base/errors.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
 
 const READ_BYTES = 64 * 1024;
@@ -19,7 +19,7 @@ export const compareSum: VerifyArchive = async ({ archive, sha256 }, { signal, o
       read += length;
     }
   } catch (error) {
-    if (errnoName(error) !== "EIO") throw error;
+    if (!isLostBytes(error)) throw error;
     return { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] };
   }
   if (hash.digest("hex") === sha256) return { ok: true };

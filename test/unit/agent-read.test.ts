@@ -234,6 +234,25 @@ describe("a server that answers what was not asked", () => {
       /^RemoteDiskError: x/,
     ],
     [
+      "a failure with the name of another one for lost bytes",
+      (l, r) =>
+        l.send("failed", {
+          request: r,
+          code: "E_ARCHIVE_READ",
+          message: "x",
+          hint: "",
+          retry: false,
+          errno: "EUCLEAN",
+        }),
+      /^RemoteDiskError: x/,
+    ],
+    [
+      "a failure with the name of an error that says nothing of the bytes",
+      (l, r) =>
+        l.send("failed", { request: r, code: "E_ARCHIVE_READ", message: "x", hint: "", retry: false, errno: "ESTALE" }),
+      /^E_ARCHIVE_READ: x/,
+    ],
+    [
       "a code that nobody knows",
       (l, r) => l.send("failed", { request: r, code: "E_NEW", message: "x", hint: "", retry: false }),
       /^E_PEER: E_NEW: x/,
