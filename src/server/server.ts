@@ -246,6 +246,8 @@ export class Server {
     this.#reception.destroy();
     await settled(this.#options.clock, verifierStopped, SUSPEND_MS);
     await this.#storages.close(hanging);
+    // The start may still wait for a storage that was never opened.
+    this.#hurry.abort();
   }
 
   /** Until it is done, the time has passed, or somebody is in a hurry. */

@@ -81,7 +81,11 @@ describe("a server with a session", () => {
     expect(agentEnd(await agent.end()).reports[0]?.result).toBe("committed");
     expect((await server.end()).exitCode).toBe(0);
     expect(existsSync(site.at("state/control.sock"))).toBe(false);
-    expectRefusal(await command("status"), { exit: 1, code: "E_NOT_RUNNING", hint: /Start nbackup-server/ });
+    expectRefusal(await command("status"), {
+      exit: 1,
+      code: "E_NOT_RUNNING",
+      hint: /Start it, or name the configuration file/,
+    });
   });
 });
 

@@ -28,6 +28,11 @@ export class KeptPlaces {
     this.#until.delete(session);
   }
 
+  /** A Begin lives in the server that it came to: who it drove out was given away to nobody. */
+  serverGone(): void {
+    this.#losses.clear();
+  }
+
   superseded(session: string, entry: string, client: SimProcess, nowMs: number): void {
     if (nowMs < (this.#until.get(session) ?? 0)) this.#losses.set(entry, { session, client });
   }

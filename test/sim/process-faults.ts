@@ -37,6 +37,7 @@ export class ProcessFaults {
   readonly #twins: AgentHost[] = [];
   readonly #rogues: (() => void)[] = [];
   #healed = false;
+  #startWaits = false;
 
   constructor(options: ProcessFaultOptions) {
     this.#options = options;
@@ -54,8 +55,7 @@ export class ProcessFaults {
     for (const twin of this.#twins) this.#retire(twin, 0);
     const { server, agents } = this.#options;
     server.running?.process.thaw();
-    if (server.running?.stopping === true) this.#startWhenStopped();
-    else server.start();
+    this.#startWhenStopped();
     for (const agent of agents) {
       for (const run of agent.runs) run.process.thaw();
       for (const run of agent.runs.slice(0, -1)) run.retired = true;
@@ -201,10 +201,16 @@ export class ProcessFaults {
   }
 
   /** One that is asked to stop may take a while. */
+  /** Once, however many wait for it: the next stop may be one that nothing is to follow. */
   #startWhenStopped(): void {
+    if (this.#startWaits) return;
     const { server, clock } = this.#options;
-    if (server.running?.stopping === true) clock.after(100, () => this.#startWhenStopped());
-    else server.start();
+    const look = (): void => {
+      this.#startWaits = server.running?.stopping === true;
+      if (this.#startWaits) clock.after(100, look);
+      else server.start();
+    };
+    look();
   }
 
   #freeze(process: AgentRun["process"] | undefined, fault: FaultName, longestMs: number): void {

@@ -84,6 +84,10 @@ function play(world: World, options: SimOptions): number {
 function finish(world: World): void {
   const { clock, witness, server, checks } = world;
   const broken = (): boolean => witness.violation !== undefined;
+  // An upgrade may be under way, and would start its server behind the one below.
+  const isUp = (): boolean => server.running?.ready === true && !server.running.stopping;
+  clock.run(() => broken() || isUp(), clock.now() + STOP_MS);
+  if (broken()) return;
   const stop = (): void => {
     server.stop();
     if (!clock.run(() => broken() || server.running === undefined, clock.now() + STOP_MS))

@@ -145,6 +145,7 @@ export class Witness {
   /** The server's process is gone. */
   serverGone(): void {
     this.#starts += 1;
+    this.#places.serverGone();
     if (!this.#options.survivesRestart) this.#running.clear();
   }
 
