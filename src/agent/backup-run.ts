@@ -20,6 +20,7 @@ import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
+import type { Bandwidth } from "./bandwidth.ts";
 import { AgentSession } from "./session.ts";
 import { SessionRetries } from "./session-retries.ts";
 import type { SessionEnd, SessionProgress } from "./session-progress.ts";
@@ -58,6 +59,8 @@ export interface BackupPlan {
   readonly workers: number;
   /** Stay until the server has verified what it committed, where it does that. */
   readonly waitVerify: boolean;
+  /** Holds the streams to what is configured at each moment; undefined: to `bandwidthLimitBytesPerSecond` of the entry. */
+  readonly bandwidth?: Bandwidth | undefined;
   /** Why the server is to remove no older archive for this run; undefined: rotation as always. */
   readonly holdRotation?: string | undefined;
 }
@@ -149,13 +152,15 @@ async function runSessions(
 }
 
 /** How the session ended; its threads are gone by then. */
-async function sessionEnd({ session, run, producer }: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
+async function sessionEnd(running: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
+  const { session, run, producer, release } = running;
   tally.session = session.id;
   try {
     return await run;
   } catch (error) {
     return toFailure(error);
   } finally {
+    release();
     tally.last = session.progress();
     await producer.stop();
   }
@@ -165,6 +170,8 @@ interface RunningSession {
   readonly session: AgentSession;
   readonly run: Promise<SessionEnd>;
   readonly producer: Producer;
+  /** Lets go of what watched over it while it ran. */
+  readonly release: () => void;
 }
 
 async function admittedSession(
@@ -231,9 +238,11 @@ function startSession(
   admitted: Message<"admitted">,
   signal: AbortSignal,
 ): RunningSession {
-  const { entry, resume } = plan;
+  const { entry, resume, bandwidth } = plan;
   checkChunkBytes(resume.chunkBytes, admitted.chunkBytes);
-  const limitBytesPerSecond = entry.bandwidthLimitBytesPerSecond;
+  const limit = bandwidth === undefined ? entry.bandwidthLimitBytesPerSecond : bandwidth.bytesPerSecond;
+  const limitBytesPerSecond = bandwidth === undefined ? limit : bandwidth.lowestBytesPerSecond;
+  const throttle = new Throttle(deps.clock, limit);
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
   const producer = deps.makeProducer({
@@ -253,7 +262,7 @@ function startSession(
     admitted,
     link,
     producer,
-    throttle: new Throttle(deps.clock, limitBytesPerSecond),
+    throttle,
     windowBytes: resume.bufferBytes,
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
     backoff: plan.retry,
@@ -275,7 +284,8 @@ function startSession(
   const run = session.run(signal);
   // It is awaited a few turns later; until then a rejection must not count as unhandled.
   run.catch(() => undefined);
-  return { session, run, producer };
+  bandwidth?.hold(throttle);
+  return { session, run, producer, release: () => bandwidth?.release() };
 }
 
 /** What was asked for holds; where nothing was, the server's choice must be one that the configuration could have made. */

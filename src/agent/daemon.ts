@@ -10,6 +10,7 @@ import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { AgentEntryView, AgentStatus } from "#observe/views.ts";
+import { bandwidthRule, limitInForce } from "./bandwidth-timetable.ts";
 import type { BackupPlan, BackupStage } from "./backup-run.ts";
 import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import { recalled, withHandled } from "./entry-state.ts";
@@ -59,6 +60,8 @@ export class AgentDaemon {
   readonly #scheduler: Scheduler;
   readonly #stop = new AbortController();
   readonly #running = new Map<string, Running>();
+  /** Of what runs, as it was begun. */
+  readonly #plans = new Map<string, BackupPlan>();
   readonly #startedWallMs: number;
   readonly #startedAtMs: number;
   #setup: DaemonSetup;
@@ -89,9 +92,12 @@ export class AgentDaemon {
     await this.#schedule();
   }
 
-  /** From now on this counts; what runs goes on as it was begun. */
+  /** From now on this counts; what runs goes on as it was begun, but for its bandwidth limit. */
   async reload(setup: DaemonSetup): Promise<void> {
     this.#setup = setup;
+    for (const entry of setup.config.backups) {
+      this.#plans.get(entry.name)?.bandwidth?.use(bandwidthRule(entry, setup.zone));
+    }
     this.#configWallMs = this.#options.clock.wall();
     this.#reloadFailure = null;
     await this.#schedule();
@@ -168,6 +174,7 @@ export class AgentDaemon {
   #run(name: string, trigger: Trigger): Promise<void> {
     const done = this.#runEntry(name, trigger).finally(() => {
       this.#running.delete(name);
+      this.#plans.delete(name);
       this.#options.changed();
     });
     const startedWallMs = this.#options.clock.wall();
@@ -189,8 +196,10 @@ export class AgentDaemon {
       fields: { backup: name, storage: entry.storage, trigger: trigger.kind, due },
     });
     try {
+      const plan = planOf(config, entry);
+      this.#plans.set(name, plan);
       const result = await runEntry(runDeps(config), {
-        plan: planOf(config, entry),
+        plan,
         trigger,
         signal: this.#stop.signal,
         onStage: (stage) => this.#staged(name, stage),
@@ -236,7 +245,9 @@ export class AgentDaemon {
     });
   }
 
-  async #entryView({ name, storage, schedule }: BackupEntryConfig): Promise<AgentEntryView> {
+  async #entryView(entry: BackupEntryConfig): Promise<AgentEntryView> {
+    const { name, storage, schedule } = entry;
+    const limit = limitInForce(bandwidthRule(entry, this.#setup.zone), this.#options.clock.wall());
     const { last, lastCommitted } = await this.#options.states.read(name);
     const running = this.#running.get(name);
     return {
@@ -245,6 +256,8 @@ export class AgentDaemon {
       schedule: schedule ?? null,
       activity: this.#scheduler.activity(name),
       nextWallMs: this.#scheduler.nextMs(name) ?? null,
+      limitBytesPerSecond: limit.bytesPerSecond ?? null,
+      limitUntilWallMs: limit.untilMs ?? null,
       running: running === undefined ? null : runningView({ ...running, trigger: running.trigger.kind }),
       last,
       lastCommitted,

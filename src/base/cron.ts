@@ -105,7 +105,8 @@ function furthestLocalMs(zone: string, wallMs: number): number {
 function nextPassing(next: NextLocal, zone: string, afterWallMs: number): number | undefined {
   const change = zoneChangeNear(zone, afterWallMs);
   // Where the clock may be put back what comes next can show an earlier time.
-  const fromMs = afterWallMs + Math.min(change?.beforeMs ?? Infinity, change?.afterMs ?? zoneOffsetMs(zone, afterWallMs));
+  const fromMs =
+    afterWallMs + Math.min(change?.beforeMs ?? Infinity, change?.afterMs ?? zoneOffsetMs(zone, afterWallMs));
   let found: number | undefined;
   for (let localMs = next(fromMs); localMs !== undefined; localMs = next(localMs)) {
     const later = momentsOf(zone, localMs).atMs.filter((atMs) => atMs > afterWallMs);

@@ -1,5 +1,7 @@
 /** The real things behind a backup run: sockets, files, threads. Made from a checked configuration; runs nothing itself. */
 import { readFileSync } from "node:fs";
+import { Bandwidth } from "#agent/bandwidth.ts";
+import { bandwidthRule } from "#agent/bandwidth-timetable.ts";
 import type { BackupDeps, BackupPlan, ProducerOptions } from "#agent/backup-run.ts";
 import type { EntryRunDeps } from "#agent/entry-run.ts";
 import { Notifier } from "#agent/notify.ts";
@@ -23,6 +25,7 @@ import type { EventSink } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { runHookProcess } from "./hook-process.ts";
+import { localZone } from "./local-zone.ts";
 import { httpPost } from "./post.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -121,9 +124,14 @@ export function backupPlans(
   config: AgentConfig,
   entries: readonly BackupEntryConfig[],
   waitVerify: boolean,
+  log: Logger,
 ): BackupPlan[] {
   const { retry, resume, resources } = config;
-  return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers, waitVerify }));
+  const zone = localZone(process.env);
+  return entries.map((entry) => ({
+    ...{ entry, retry, resume, workers: resources.workers, waitVerify },
+    bandwidth: new Bandwidth({ clock: systemClock, log, backup: entry.name }, bandwidthRule(entry, zone)),
+  }));
 }
 
 /** Throws Failure E_CONFIG that names the entry and the pattern: better at the start than at two in the morning. */

@@ -9,6 +9,7 @@ import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import type { Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { ConfigFailure, problemText } from "#config/problem.ts";
 import type { Loaded } from "#config/load.ts";
@@ -97,7 +98,7 @@ class Service {
       {
         ...{ clock: systemClock, log, events, states, software, pid: process.pid },
         runDeps: (current) => ({ ...entryRunDeps({ ...shared, config: current, mode: "daemon" }), notifier }),
-        planOf: (current, entry) => planOf(current, entry.name),
+        planOf: (current, entry) => planOf(current, entry.name, log),
         changed: () => this.#changed(),
       },
       setupOf(config, identity),
@@ -196,12 +197,13 @@ function setupOf(config: AgentConfig, identity: Identity): DaemonSetup {
   return { config, zone: localZone(process.env), certificateNotAfterMs: identity.notAfterMs };
 }
 
-function planOf(config: AgentConfig, name: string): ReturnType<typeof backupPlans>[number] {
+function planOf(config: AgentConfig, name: string, log: Logger): ReturnType<typeof backupPlans>[number] {
   const [plan] = backupPlans(
     config,
     config.backups.filter((entry) => entry.name === name),
     // Nobody waits for it: the server tells what it finds.
     false,
+    log,
   );
   if (plan === undefined) throw new Failure("E_INTERNAL", `no entry is named ${name}`);
   return plan;

@@ -150,7 +150,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     mode: process.stderr.isTTY ? "once-at-terminal" : "once",
     states: await onceStates(config, log),
   });
-  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
+  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify, log), stop, {
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();

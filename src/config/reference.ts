@@ -80,13 +80,18 @@ function collect(
       const note = noteOf(child);
       const partly = (marked.get(childPath.join(".")) ?? []).length > 0;
       const required = note?.fallback === "required" ? " Required." : "";
+      const own = structureOf(child);
+      const either = own?.kind === "list" && own.orValue === true;
+      if (either) section.rows.push({ key, mark: childLater ? " †" : "", text: rowText(child) });
       collect(
         child,
         childPath,
         childLater,
         sections,
         marked,
-        `${note?.what ?? ""}${required}${childLater && !partly ? " †" : ""}`,
+        either
+          ? `Of each item where \`${key}\` is a list.`
+          : `${note?.what ?? ""}${required}${childLater && !partly ? " †" : ""}`,
       );
     } else {
       section.rows.push({ key, mark: childLater ? " †" : "", text: rowText(child) });

@@ -1,5 +1,7 @@
 /** The daemon as a whole on a simulated clock: runs against a server that comes and goes, reloads, restarts, status and stop. */
 import { expect, test } from "bun:test";
+import { Bandwidth } from "#agent/bandwidth.ts";
+import { bandwidthRule } from "#agent/bandwidth-timetable.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import type { AgentConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
@@ -14,8 +16,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const ZONE = "Europe/Berlin";
 
-function configOf(schedule: string): AgentConfig {
-  return agentOf(agentYaml("", `schedule: "${schedule}"\n    run_missed: true`)).config;
+function configOf(schedule: string, more = ""): AgentConfig {
+  return agentOf(agentYaml("", `schedule: "${schedule}"\n    run_missed: true${more}`)).config;
 }
 
 function setupOf(config: AgentConfig): DaemonSetup {
@@ -49,7 +51,10 @@ function worldOf(at: string, script?: Script, everyMs = 1): World {
           pid: 7,
         },
         runDeps: () => around.deps,
-        planOf: (_config, entry) => ({ ...agentPlan(), entry }),
+        planOf: (_config, entry) => ({
+          ...{ ...agentPlan(), entry },
+          bandwidth: new Bandwidth({ clock, log: deps.log, backup: entry.name }, bandwidthRule(entry, ZONE)),
+        }),
         changed: () => undefined,
       },
       setupOf(config),
@@ -111,7 +116,7 @@ test("status says what runs and how far it is, what is next and what was", async
   expect((await daemon.status()).entries).toEqual([
     {
       ...{ backup: NAME, storage: "main", schedule: "0 2 * * *", activity: "idle", nextWallMs },
-      ...{ running: null, last: null, lastCommitted: null },
+      ...{ running: null, last: null, lastCommitted: null, limitBytesPerSecond: null, limitUntilWallMs: null },
     },
   ]);
   await clock.advance(2.6 * HOUR_MS);
@@ -169,5 +174,27 @@ test("a reload changes schedules while a backup runs, which goes on as it was be
   expect((await daemon.status()).reloadFailure).toMatchObject({ code: "E_CONFIG", message: "it is wrong" });
   await daemon.reload(setupOf(configOf("30 12 * * *")));
   expect((await daemon.status()).reloadFailure).toBeNull();
+  await clock.until(daemon.stop(), HOUR_MS);
+});
+
+test("a reload sets, changes and removes the bandwidth limit of a backup that runs, and status says what is in force", async () => {
+  const world = worldOf("2026-02-02T00:59:00Z", undefined, HOUR_MS);
+  const { clock, logged } = world;
+  const daemon = await world.start(configOf("0 2 * * *"));
+  await clock.advance(HOUR_MS);
+  const limits = ["1mb", "[{from: 02:00, to: 18:00, limit: 2mb}]", undefined];
+  const seen: unknown[] = [];
+  for (const limit of limits) {
+    const more = limit === undefined ? "" : `\n    bandwidth_limit: ${limit}`;
+    await daemon.reload(setupOf(configOf("0 2 * * *", more)));
+    const [entry] = (await daemon.status()).entries;
+    seen.push([entry?.activity, entry?.limitBytesPerSecond, entry?.limitUntilWallMs]);
+  }
+  expect(seen).toEqual([
+    ["running", 1024 ** 2, null],
+    ["running", 2 * 1024 ** 2, Date.parse("2026-02-02T17:00:00Z")],
+    ["running", null, null],
+  ]);
+  expect(logged.filter((line) => line.includes("the bandwidth limit changed"))).toHaveLength(3);
   await clock.until(daemon.stop(), HOUR_MS);
 });
