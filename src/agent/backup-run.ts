@@ -54,6 +54,8 @@ export interface BackupDeps extends AdmissionDeps {
 export interface BackupPlan {
   readonly entry: BackupEntryConfig;
   readonly retry: RetryConfig;
+  /** A session is asked for until then however often that is, if trying again can help; undefined: as often as `retry` says. */
+  readonly patienceMs?: number | undefined;
   readonly resume: ResumeConfig;
   /** 0: as many as there are cores and the window can feed. */
   readonly workers: number;
@@ -196,7 +198,7 @@ async function admittedSession(
         parallels: entry.parallels,
         ...(plan.holdRotation === undefined ? {} : { holdRotation: holdReason(plan.holdRotation) }),
       },
-      retry: { ...retry, attemptsMax: retry.maxAttempts },
+      retry: { ...retry, attemptsMax: retry.maxAttempts, patienceMs: plan.patienceMs },
     },
     {
       queued: (position) => {
@@ -216,7 +218,8 @@ async function admittedSession(
         started = startSession(deps, plan, tally, link, admitted, signal);
       },
     },
-    { signal },
+    // Data goes over this connection when there are no streams.
+    { signal, dscp: entry.parallels === 0 ? entry.dscp : undefined },
   );
   const running = must(started, "session that was admitted");
   const { session } = running;
@@ -265,6 +268,7 @@ function startSession(
     throttle,
     windowBytes: resume.bufferBytes,
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
+    dscp: entry.dscp,
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
     waitVerify: plan.waitVerify,

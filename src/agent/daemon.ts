@@ -53,6 +53,8 @@ interface Running {
 
 /** Names of source files with problems that a run has in the log. */
 const PROBLEMS_LOGGED_MAX = 100;
+/** A server that is rebooted or upgraded is away for minutes, and must not cost the backup of a night. */
+const PATIENCE_MS = 3_600_000;
 const NOTHING: Recalled = { handledMs: undefined, cutOff: undefined };
 
 export class AgentDaemon {
@@ -196,7 +198,7 @@ export class AgentDaemon {
       fields: { backup: name, storage: entry.storage, trigger: trigger.kind, due },
     });
     try {
-      const plan = planOf(config, entry);
+      const plan = { ...planOf(config, entry), patienceMs: this.#patienceMs(name) };
       this.#plans.set(name, plan);
       const result = await runEntry(runDeps(config), {
         plan,
@@ -208,6 +210,12 @@ export class AgentDaemon {
     } catch (error) {
       log.error("a run ended in a way that it must not", { backup: name, error });
     }
+  }
+
+  /** Until the next run could begin, which would find this one still trying. */
+  #patienceMs(name: string): number {
+    const nextMs = this.#scheduler.nextMs(name) ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(PATIENCE_MS, nextMs - this.#options.clock.wall()));
   }
 
   #staged(name: string, stage: BackupStage): void {

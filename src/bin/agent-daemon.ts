@@ -80,6 +80,7 @@ class Service {
   /** The start, then reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
   #releasing: Timer | undefined;
+  #stopping = false;
 
   constructor(runtime: AgentDaemonRuntime, daemonLog: DaemonLog, config: AgentConfig, identity: Identity) {
     const { log } = daemonLog;
@@ -120,10 +121,11 @@ class Service {
     this.#reloading = this.#reloading.then(() => this.#reload());
   }
 
+  /** What runs hears of it at once, whatever a reload that is under way still waits for. */
   async stop(): Promise<void> {
-    await this.#reloading;
+    this.#stopping = true;
     this.#manager.stopping();
-    await this.#daemon.stop();
+    await Promise.all([this.#daemon.stop(), this.#reloading]);
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
     await this.#notifications.settled();
     timer.cancel();
@@ -157,7 +159,7 @@ class Service {
     } catch (error) {
       this.#reloadFailed(error);
     }
-    this.#manager.ready(this.#daemon.summary());
+    if (!this.#stopping) this.#manager.ready(this.#daemon.summary());
   }
 
   #reloadFailed(error: unknown): void {

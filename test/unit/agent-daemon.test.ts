@@ -198,3 +198,24 @@ test("a reload sets, changes and removes the bandwidth limit of a backup that ru
   expect(logged.filter((line) => line.includes("the bandwidth limit changed"))).toHaveLength(3);
   await clock.until(daemon.stop(), HOUR_MS);
 });
+
+test("a server that is away for five minutes when a run is due does not cost the backup, and one that stays away is given up", async () => {
+  let awayUntilMs = Date.parse("2026-02-02T01:05:00Z");
+  const world = worldOf("2026-02-02T00:59:00Z", (link, arrived, server) => {
+    if (arrived.type !== "begin" || world.clock.wall() >= awayUntilMs) return false;
+    server.refuse(link, "E_SHUTDOWN", { retry: true });
+    return true;
+  });
+  const { clock, events } = world;
+  const daemon = await world.start(configOf("0 2,3 * * *"));
+  await clock.advance(16 * 60_000);
+  expect(events.map(({ kind }) => kind)).toEqual(["run.started", "run.committed"]);
+  awayUntilMs = Number.POSITIVE_INFINITY;
+  await clock.advance(DAY_MS / 2);
+  const begun = events.filter(({ kind }) => kind === "run.started").slice(1);
+  expect(begun.map(({ fields }) => fields["due"])).toEqual(["2026-02-02T02:00:00.000Z"]);
+  expect(events.at(-1)).toMatchObject({ kind: "run.failed", fields: { code: "E_SHUTDOWN" } });
+  const tookMs = Number(events.at(-1)?.fields["durationMs"]);
+  expect(tookMs).toBeWithin(HOUR_MS - 300_000, HOUR_MS);
+  await clock.until(daemon.stop(), HOUR_MS);
+});
