@@ -14,6 +14,7 @@ import type { Compression, Problem } from "#base/chunk.ts";
 import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig, ResumeConfig, RetryConfig } from "#config/types.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import { HOLD_REASON_CHARS_MAX } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { type AdmissionDeps, requestSession } from "./admission.ts";
@@ -47,6 +48,8 @@ export interface BackupDeps extends AdmissionDeps {
   readonly makeProducer: (options: ProducerOptions) => Producer;
   /** Throws Failure E_SOURCE_MISSING or E_SOURCE_NESTED: an unmounted disk must not become a good empty backup. */
   readonly checkSources: (entry: BackupEntryConfig) => void;
+  /** Keeps a log of each session; undefined: nobody does. */
+  readonly sessionLogs?: Pick<SessionLogs, "begin" | "end"> | undefined;
   /** Cores that the process may use, at most 8. */
   readonly cores: number;
 }
@@ -157,12 +160,14 @@ async function runSessions(
 async function sessionEnd(running: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
   const { session, run, producer, release } = running;
   tally.session = session.id;
+  let failure: Failure | undefined;
   try {
     return await run;
   } catch (error) {
-    return toFailure(error);
+    failure = toFailure(error);
+    return failure;
   } finally {
-    release();
+    release(failure);
     tally.last = session.progress();
     await producer.stop();
   }
@@ -172,8 +177,8 @@ interface RunningSession {
   readonly session: AgentSession;
   readonly run: Promise<SessionEnd>;
   readonly producer: Producer;
-  /** Lets go of what watched over it while it ran. */
-  readonly release: () => void;
+  /** Lets go of what watched over it while it ran; `failure`: why there is no archive. */
+  readonly release: (failure: Failure | undefined) => void;
 }
 
 async function admittedSession(
@@ -246,6 +251,9 @@ function startSession(
   const limit = bandwidth === undefined ? entry.bandwidthLimitBytesPerSecond : bandwidth.bytesPerSecond;
   const limitBytesPerSecond = bandwidth === undefined ? limit : bandwidth.lowestBytesPerSecond;
   const throttle = new Throttle(deps.clock, limit);
+  const { session: id } = admitted;
+  const log = deps.log.child({ session: id });
+  deps.sessionLogs?.begin({ session: id, agent: deps.identity.agent, backup: entry.name });
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
   const producer = deps.makeProducer({
@@ -261,7 +269,7 @@ function startSession(
     },
   });
   const session = new AgentSession({
-    deps,
+    deps: { ...deps, log },
     admitted,
     link,
     producer,
@@ -278,9 +286,9 @@ function startSession(
       if (room > 0) tally.problems.push(...problems.slice(0, room));
     },
   });
-  deps.log.info("session admitted", {
+  log.info("session admitted", {
     backup: entry.name,
-    session: session.id,
+    session: id,
     archive: admitted.archive,
     compression: admitted.compression,
     workers,
@@ -289,7 +297,20 @@ function startSession(
   // It is awaited a few turns later; until then a rejection must not count as unhandled.
   run.catch(() => undefined);
   bandwidth?.hold(throttle);
-  return { session, run, producer, release: () => bandwidth?.release() };
+  return {
+    session,
+    run,
+    producer,
+    release: (failure) => {
+      bandwidth?.release();
+      const { code, message: reason } = failure ?? {};
+      log.debug(failure === undefined ? "the session ended well" : "the session ended without an archive", {
+        code,
+        reason,
+      });
+      deps.sessionLogs?.end(id, failure === undefined ? "good" : "failed");
+    },
+  };
 }
 
 /** What was asked for holds; where nothing was, the server's choice must be one that the configuration could have made. */

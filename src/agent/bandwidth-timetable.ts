@@ -47,9 +47,12 @@ export function limitInForce(rule: BandwidthRule, wallMs: number): LimitInForce 
 
 /** The lowest limit that will ever count, undefined when there is none: as many streams as are made must be fed by it. */
 export function lowestLimit({ bytesPerSecond, windows }: Omit<BandwidthRule, "zone">): number | undefined {
-  const limits = windows.length === 0 ? [bytesPerSecond ?? Infinity] : windows.map((window) => window.bytesPerSecond);
+  const limits =
+    windows.length === 0
+      ? [bytesPerSecond ?? Number.POSITIVE_INFINITY]
+      : windows.map((window) => window.bytesPerSecond);
   const lowest = Math.min(...limits);
-  return lowest === Infinity ? undefined : lowest;
+  return lowest === Number.POSITIVE_INFINITY ? undefined : lowest;
 }
 
 /** Sunday midnight before, as the clock on the wall has it. */

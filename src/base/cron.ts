@@ -106,7 +106,8 @@ function nextPassing(next: NextLocal, zone: string, afterWallMs: number): number
   const change = zoneChangeNear(zone, afterWallMs);
   // Where the clock may be put back what comes next can show an earlier time.
   const fromMs =
-    afterWallMs + Math.min(change?.beforeMs ?? Infinity, change?.afterMs ?? zoneOffsetMs(zone, afterWallMs));
+    afterWallMs +
+    Math.min(change?.beforeMs ?? Number.POSITIVE_INFINITY, change?.afterMs ?? zoneOffsetMs(zone, afterWallMs));
   let found: number | undefined;
   for (let localMs = next(fromMs); localMs !== undefined; localMs = next(localMs)) {
     const later = momentsOf(zone, localMs).atMs.filter((atMs) => atMs > afterWallMs);

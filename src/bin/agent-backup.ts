@@ -22,6 +22,7 @@ import { niceLevel } from "#config/defaults.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { TlsDialer } from "#net/dial.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import type { Identity } from "#pki/identity.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { runHookProcess } from "./hook-process.ts";
@@ -39,6 +40,8 @@ export interface AgentRuntime {
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
   readonly spawn: SpawnWorker;
   readonly mode: "daemon" | "once" | "once-at-terminal";
+  /** Its `log` is the one above. */
+  readonly sessionLogs: SessionLogs;
 }
 
 export interface EntryRunRuntime extends AgentRuntime {
@@ -63,7 +66,7 @@ export function entryRunDeps(runtime: EntryRunRuntime): EntryRunDeps {
 }
 
 function backupDeps(runtime: AgentRuntime): BackupDeps {
-  const { config, identity, log, software, spawn } = runtime;
+  const { config, identity, log, software, spawn, sessionLogs } = runtime;
   const { ioClass } = config.resources;
   const once = runtime.mode !== "daemon";
   const nice = niceLevel(config.resources, { once, terminal: runtime.mode === "once-at-terminal" });
@@ -71,7 +74,7 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
   return {
     clock: systemClock,
     random: systemRandom,
-    log,
+    ...{ log, sessionLogs },
     identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
     dialer: new TlsDialer({
       address: config.server,

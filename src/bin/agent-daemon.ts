@@ -7,7 +7,7 @@ import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
 import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
-import type { Timer } from "#base/clock.ts";
+import { settled, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
@@ -16,12 +16,14 @@ import type { Loaded } from "#config/load.ts";
 import type { AgentConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
 import { logEvents } from "#observe/events.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import type { Identity } from "#pki/identity.ts";
 import { backupPlans, entryRunDeps } from "./agent-backup.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
 import { releaseMemory } from "./release-memory.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
 
@@ -39,6 +41,8 @@ export interface AgentDaemonRuntime {
 const RELEASE_DELAY_MS = 2_000;
 /** Once all runs are over: for those who are to be told of their results. */
 const NOTIFY_LIMIT_MS = 5_000;
+/** A disk that hangs must not hold up a stop for the sake of a log. */
+const SESSION_LOGS_LIMIT_MS = 2_000;
 
 /** Serves until SIGTERM or SIGINT; a second one ends it at once. Rejects with Failure E_CONFIG, E_LOCKED, E_STATE_DIR … */
 export async function runAgentDaemon(runtime: AgentDaemonRuntime): Promise<number> {
@@ -74,6 +78,7 @@ class Service {
   readonly #manager: ServiceManager;
   readonly #watch: CertificateWatch;
   readonly #daemon: AgentDaemon;
+  readonly #sessionLogs: SessionLogs;
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
@@ -83,7 +88,8 @@ class Service {
   #stopping = false;
 
   constructor(runtime: AgentDaemonRuntime, daemonLog: DaemonLog, config: AgentConfig, identity: Identity) {
-    const { log } = daemonLog;
+    this.#sessionLogs = openSessionLogs(config.logging, daemonLog.log);
+    const { log } = this.#sessionLogs;
     const events = logEvents(log);
     this.#runtime = runtime;
     this.#daemonLog = daemonLog;
@@ -92,7 +98,15 @@ class Service {
     this.#watch = new CertificateWatch(systemClock, events);
     const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
     const { software, spawn } = runtime;
-    const shared = { log, events, software, spawn, states, identity: () => this.#identity };
+    const shared = {
+      log,
+      events,
+      software,
+      spawn,
+      states,
+      sessionLogs: this.#sessionLogs,
+      identity: () => this.#identity,
+    };
     const { notifier } = entryRunDeps({ ...shared, config, mode: "daemon" });
     this.#notifications = notifier;
     this.#daemon = new AgentDaemon(
@@ -129,6 +143,7 @@ class Service {
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
     await this.#notifications.settled();
     timer.cancel();
+    await settled(systemClock, this.#sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
     this.#watch.stop();
     this.#releasing?.cancel();
     this.#control?.stop();
@@ -150,6 +165,7 @@ class Service {
       const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
       const identity = this.#runtime.identityOf(config);
       this.#daemonLog.use(config.logging);
+      this.#sessionLogs.use(config.logging.sessionLogDir);
       this.#identity = identity;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
       this.#watchCertificates(config);

@@ -23,7 +23,6 @@ export const AGENT_LATER: readonly LaterKey[] = [
   { path: ["backups", "*", "port_rotation"], message: NOT_YET },
   { path: ["daemon", "control_channel"], message: NOT_YET },
   { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
@@ -42,7 +41,6 @@ export const SERVER_LATER: readonly LaterKey[] = [
     but: ["events_file", "events_max_lines", "session_history_file", "session_history_max_lines"],
   },
   { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
 
 /** One warning per row of the table whose key is set, at its first place, with the number of further ones. */

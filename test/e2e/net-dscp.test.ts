@@ -19,10 +19,9 @@ const AF41 = 34;
 
 const libc = dlopen("libc.so.6", {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-  recv: { args: ["i32", "buffer", "u64", "i32"], returns: "i64_fast" },
+  recv: { args: ["i32", "buffer", "u64", "i32"], returns: "i64" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
-  close: { args: ["i32"], returns: "i32" },
-}).symbols;
+});
 
 let pki: NetPki;
 beforeAll(async () => {
@@ -38,7 +37,7 @@ function classesFrom(fd: number, port: number): number[] {
   const classes: number[] = [];
   const packet = new Uint8Array(70_000);
   for (;;) {
-    const length = Number(libc.recv(fd, packet, packet.length, 0));
+    const length = Number(libc.symbols.recv(fd, packet, packet.length, 0));
     if (length < 0) return classes;
     // Behind the Ethernet header of the loopback interface.
     const view = new DataView(packet.buffer, 14, Math.max(40, length - 14));
@@ -53,14 +52,16 @@ function classesFrom(fd: number, port: number): number[] {
   }
 }
 
-const listening = libc.socket(AF_PACKET, SOCK_RAW_NONBLOCK, ALL_PROTOCOLS);
+const listening = libc.symbols.socket(AF_PACKET, SOCK_RAW_NONBLOCK, ALL_PROTOCOLS);
 if (listening < 0) console.warn("net-dscp: packets cannot be looked at: a packet socket needs root");
 
 for (const host of ["127.0.0.1", "::1"]) {
   test.skipIf(listening < 0)(
     `every packet with data of a marked connection over ${host} carries its DSCP`,
     async () => {
-      expect(libc.setsockopt(listening, SOL_SOCKET, SO_RCVBUFFORCE, new Int32Array([16 * 1024 * 1024]), 4)).toBe(0);
+      expect(
+        libc.symbols.setsockopt(listening, SOL_SOCKET, SO_RCVBUFFORCE, new Int32Array([16 * 1024 * 1024]), 4),
+      ).toBe(0);
       const server = new NetServer(pki.server, { address: { host, port: 0 } });
       cleanups.push(() => server.stop());
       const dialer = server.dialer(pki.agent, { address: { host, port: server.port } });
