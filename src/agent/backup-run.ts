@@ -77,6 +77,7 @@ export type BackupStage =
   | { readonly stage: "queued"; readonly position: number }
   | {
       readonly stage: "running";
+      readonly session: string;
       /** Totals of the entry's last committed session, 0 when there was none. */
       readonly lastEntries: number;
       readonly lastRawBytes: number;
@@ -229,7 +230,7 @@ async function admittedSession(
   const running = must(started, "session that was admitted");
   const { session } = running;
   const { lastEntries, lastRawBytes } = session.admitted;
-  onStage({ stage: "running", lastEntries, lastRawBytes, progress: () => session.progress() });
+  onStage({ stage: "running", session: session.id, lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
 }
 

@@ -17,6 +17,7 @@ import { recalled, withHandled } from "./entry-state.ts";
 import type { BackupResult } from "./result.ts";
 import { runningView } from "./running-view.ts";
 import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
+import { StatsLines } from "./stats-line.ts";
 import type { StateStore } from "./state-store.ts";
 
 /** What a reading of the configuration gave. */
@@ -66,6 +67,7 @@ export class AgentDaemon {
   readonly #plans = new Map<string, BackupPlan>();
   readonly #startedWallMs: number;
   readonly #startedAtMs: number;
+  readonly #stats: StatsLines;
   #setup: DaemonSetup;
   #configWallMs: number;
   #reloadFailure: AgentStatus["reloadFailure"] = null;
@@ -77,6 +79,11 @@ export class AgentDaemon {
     this.#startedAtMs = clock.now();
     this.#startedWallMs = clock.wall();
     this.#configWallMs = this.#startedWallMs;
+    this.#stats = new StatsLines({
+      ...{ clock, log },
+      streamStats: () => this.config.logging.streamStats,
+      running: () => new Map([...this.#running].map(([name, one]) => [name, { ...one, trigger: one.trigger.kind }])),
+    });
     this.#scheduler = new Scheduler({
       ...{ clock, log, events },
       run: (name, trigger) => this.#run(name, trigger),
@@ -177,10 +184,12 @@ export class AgentDaemon {
     const done = this.#runEntry(name, trigger).finally(() => {
       this.#running.delete(name);
       this.#plans.delete(name);
+      this.#stats.changed();
       this.#options.changed();
     });
     const startedWallMs = this.#options.clock.wall();
     this.#running.set(name, { trigger, startedWallMs, done, stage: undefined, retries: 0 });
+    this.#stats.changed();
     this.#options.changed();
     return done;
   }

@@ -129,6 +129,7 @@ export class AgentSession {
       windowBytes: this.#window.usedBytes,
       reconnects: this.#links.lostCount,
       streamsUp: this.#slots.filter((slot) => slot.isUp).length,
+      streams: this.#slots.map(({ slot, isUp: up, sentBytes: bytes }) => ({ slot, up, bytes })),
       rttMs: this.#links.session?.rtt.value,
       currentPath: read.currentPath,
     };

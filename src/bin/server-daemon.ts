@@ -78,6 +78,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
+    streamStats: () => config.logging.streamStats,
   });
   await server.start();
   try {

@@ -219,3 +219,27 @@ test("a server that is away for five minutes when a run is due does not cost the
   expect(tookMs).toBeWithin(HOUR_MS - 300_000, HOUR_MS);
   await clock.until(daemon.stop(), HOUR_MS);
 });
+
+test("while a backup runs the log has a line of figures a minute, and with stream_stats one of its streams every 15 s", async () => {
+  const world = worldOf("2026-02-02T00:59:00Z", undefined, HOUR_MS);
+  const { clock, logged } = world;
+  const lines = (event: string): string[] => logged.filter((line) => line.includes(`"event":"${event}"`));
+  const quiet = configOf("0 2 * * *");
+  const daemon = await world.start(quiet);
+  await clock.advance(55_000);
+  expect(lines("agent.stats")).toEqual([]);
+  await clock.advance(5 * 60_000 + 10_000);
+  expect(lines("agent.stats")).toHaveLength(5);
+  expect(lines("agent.stats")[0]).toContain('"backup":"home"');
+  expect(lines("stream.stats")).toEqual([]);
+  await daemon.reload(setupOf({ ...quiet, logging: { ...quiet.logging, streamStats: true } }));
+  await clock.advance(60_000);
+  expect(lines("stream.stats")).toHaveLength(4);
+  expect(lines("stream.stats")[0]).toMatch(/"streams":\[\{"slot":0,"up":true,"bytes":\d+,"bytesPerSecond":\d+\}\]/);
+  await clock.advance(5 * HOUR_MS);
+  const { length } = lines("agent.stats");
+  await clock.advance(HOUR_MS);
+  expect(lines("agent.stats")).toHaveLength(length);
+  await clock.until(daemon.stop(), HOUR_MS);
+  expect(clock.pendingCount).toBe(0);
+});
