@@ -19,6 +19,7 @@ import { HOLD_REASON_CHARS_MAX } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { FreshProducer } from "./fresh-producer.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
 import type { Bandwidth } from "./bandwidth.ts";
@@ -47,7 +48,7 @@ export interface ProducerOptions {
 export interface BackupDeps extends AdmissionDeps {
   readonly makeProducer: (options: ProducerOptions) => Producer;
   /** Throws Failure E_SOURCE_MISSING or E_SOURCE_NESTED: an unmounted disk must not become a good empty backup. */
-  readonly checkSources: (entry: BackupEntryConfig) => void;
+  readonly checkSources: (entry: BackupEntryConfig, signal: AbortSignal) => void | Promise<void>;
   /** Keeps a log of each session; undefined: nobody does. */
   readonly sessionLogs?: Pick<SessionLogs, "begin" | "end"> | undefined;
   /** Cores that the process may use, at most 8. */
@@ -66,8 +67,8 @@ export interface BackupPlan {
   readonly waitVerify: boolean;
   /** Holds the streams to what is configured at each moment; undefined: to `bandwidthLimitBytesPerSecond` of the entry. */
   readonly bandwidth?: Bandwidth | undefined;
-  /** Why the server is to remove no older archive for this run; undefined: rotation as always. */
-  readonly holdRotation?: string | undefined;
+  /** Looks at the sources: why the server is to remove no older archive for this run; undefined: rotation as always. */
+  readonly holdRotation?: (() => Promise<string | undefined>) | undefined;
 }
 
 /** What a progress display is told of a run. */
@@ -103,7 +104,7 @@ export async function runBackup(
   let end: SessionEnd | undefined;
   let failure: Failure | undefined;
   try {
-    deps.checkSources(plan.entry);
+    await deps.checkSources(plan.entry, signal);
     end = await runSessions(deps, plan, tally, signal, onStage);
   } catch (error) {
     failure = toFailure(error);
@@ -190,6 +191,8 @@ async function admittedSession(
   onStage: (stage: BackupStage) => void,
 ): Promise<RunningSession> {
   const { entry, resume, retry } = plan;
+  const hold = await plan.holdRotation?.();
+  const lookedAtMs = deps.clock.now();
   let started: RunningSession | undefined;
   onStage({ stage: "connecting" });
   await requestSession(
@@ -202,7 +205,7 @@ async function admittedSession(
         chunkBytes: resume.chunkBytes ?? 0,
         windowBytes: resume.bufferBytes,
         parallels: entry.parallels,
-        ...(plan.holdRotation === undefined ? {} : { holdRotation: holdReason(plan.holdRotation) }),
+        ...(hold === undefined ? {} : { holdRotation: holdReason(hold) }),
       },
       retry: { ...retry, attemptsMax: retry.maxAttempts, patienceMs: plan.patienceMs },
     },
@@ -221,7 +224,9 @@ async function admittedSession(
         onStage({ stage: "retrying", failure, delayMs });
       },
       admitted: (link, admitted) => {
-        started = startSession(deps, plan, tally, link, admitted, signal);
+        const late = deps.clock.now() - lookedAtMs > LOOK_FRESH_MS;
+        const lookAgain = late ? () => stillAsSaid(deps, plan, hold, signal) : undefined;
+        started = startSession(deps, plan, tally, { link, admitted, lookAgain }, signal);
       },
     },
     // Data goes over this connection when there are no streams.
@@ -239,12 +244,34 @@ function holdReason(reason: string): string {
   return reason.length <= HOLD_REASON_CHARS_MAX ? reason : `${reason.slice(0, HOLD_REASON_CHARS_MAX - 1)}…`;
 }
 
+/** Sources that were looked at longer ago when a session is admitted are looked at again before anything is read. */
+const LOOK_FRESH_MS = 60_000;
+
+/** Rejects when the sources are not what Begin said of them; with E_DISOWNED the session is asked for again, and the server told. */
+async function stillAsSaid(
+  deps: BackupDeps,
+  plan: BackupPlan,
+  hold: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await deps.checkSources(plan.entry, signal);
+  const now = await plan.holdRotation?.();
+  if (now === undefined || hold !== undefined) return;
+  throw new Failure("E_DISOWNED", `the sources changed while the run waited to be admitted: ${now}`);
+}
+
+interface Admission {
+  readonly link: FrameLink;
+  readonly admitted: Message<"admitted">;
+  /** Before anything is read; undefined: the last look is fresh. */
+  readonly lookAgain: (() => Promise<void>) | undefined;
+}
+
 function startSession(
   deps: BackupDeps,
   plan: BackupPlan,
   tally: Tally,
-  link: FrameLink,
-  admitted: Message<"admitted">,
+  { link, admitted, lookAgain }: Admission,
   signal: AbortSignal,
 ): RunningSession {
   const { entry, resume, bandwidth } = plan;
@@ -257,7 +284,7 @@ function startSession(
   deps.sessionLogs?.begin({ session: id, agent: deps.identity.agent, backup: entry.name });
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
-  const producer = deps.makeProducer({
+  const made = deps.makeProducer({
     entry,
     compression: admitted.compression,
     chunkBytes: admitted.chunkBytes,
@@ -269,6 +296,7 @@ function startSession(
       startedMs: Math.floor(deps.clock.wall()),
     },
   });
+  const producer = lookAgain === undefined ? made : new FreshProducer(made, lookAgain);
   const session = new AgentSession({
     deps: { ...deps, log },
     admitted,

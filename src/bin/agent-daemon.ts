@@ -5,6 +5,7 @@
 import { CertificateWatch } from "#agent/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
+import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { settled, type Timer } from "#base/clock.ts";
@@ -98,7 +99,9 @@ class Service {
     this.#watch = new CertificateWatch(systemClock, events);
     const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
     const { software, spawn } = runtime;
+    const look = new SourceLook(systemClock, () => spawn("sources"));
     const shared = {
+      look,
       log,
       events,
       software,

@@ -4,6 +4,7 @@
  */
 import { runOnce } from "#agent/once.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import { settled } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -44,10 +45,11 @@ const LINGER_MS = 3000;
 
 // A compiled executable finds its workers only when they are constructed here, in the entry file.
 const spawn: SpawnWorker = (kind) => {
-  const url =
-    kind === "reader"
-      ? new URL("./reader-worker.ts", import.meta.url)
-      : new URL("./compress-worker.ts", import.meta.url);
+  const url = {
+    reader: new URL("./reader-worker.ts", import.meta.url),
+    compress: new URL("./compress-worker.ts", import.meta.url),
+    sources: new URL("./sources-worker.ts", import.meta.url),
+  }[kind];
   // Small heaps: the threads keep no objects, and what they leave is collected sooner.
   return new Worker(url.href, { smol: true });
 };
@@ -149,6 +151,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   for (const warning of identity.warnings) log.warn(warning);
   const stop = interruption(display);
   const deps = entryRunDeps({
+    look: new SourceLook(systemClock, () => spawn("sources")),
     ...{ config, log, sessionLogs, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
     mode: process.stderr.isTTY ? "once-at-terminal" : "once",
     states: await onceStates(config, log),
