@@ -157,6 +157,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     states: await onceStates(config, log),
   });
   const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify, log), stop, {
+    streamStats: config.logging.streamStats,
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();
