@@ -21,7 +21,11 @@ export interface AdmissionDeps extends HandshakeDeps {
 
 export interface AdmissionRequest {
   readonly begin: Message<"begin">;
-  readonly retry: BackoffLimits & { readonly attemptsMax: number };
+  readonly retry: BackoffLimits & {
+    readonly attemptsMax: number;
+    /** What may be tried again is tried for so long, however often that is. */
+    readonly patienceMs?: number | undefined;
+  };
 }
 
 export interface AdmissionEvents {
@@ -46,7 +50,7 @@ export async function requestSession(
   deps: AdmissionDeps,
   request: AdmissionRequest,
   events: AdmissionEvents,
-  link: Pick<OpenOptions, "pingFacts" | "signal">,
+  link: Pick<OpenOptions, "pingFacts" | "signal" | "dscp">,
 ): Promise<void> {
   // The server may have begun a session of which nobody knows: Begin was sent and never answered.
   let open = false;
@@ -55,10 +59,14 @@ export async function requestSession(
     if (open) await disownBegun(deps, request.begin.backup, failure);
     return failure;
   };
+  const { attemptsMax, patienceMs = 0 } = request.retry;
+  let sinceMs = deps.clock.now();
   for (let attempt = 0; ; attempt += 1) {
     const asking: Asking = {
       waiting: () => {
         attempt = 0;
+        // The server was there: what it does later is another matter.
+        sinceMs = deps.clock.now();
       },
       open: (now) => {
         open = now;
@@ -70,8 +78,10 @@ export async function requestSession(
     } catch (error) {
       const failure = toFailure(error);
       if (link.signal.aborted) throw await interrupted(failure);
-      if (!failure.retryable || attempt + 1 >= request.retry.attemptsMax) throw failure;
+      if (!failure.retryable) throw failure;
       const delayMs = retryDelayMs(request.retry, failure, attempt, deps.random.unit());
+      const inTime = deps.clock.now() + delayMs - sinceMs <= patienceMs;
+      if (attempt + 1 >= attemptsMax && !inTime) throw failure;
       events.retrying(failure, delayMs);
       await sleep(deps.clock, delayMs, link.signal);
       if (link.signal.aborted) throw await interrupted(failure);
@@ -92,7 +102,7 @@ function askOnce(
   deps: AdmissionDeps,
   begin: Message<"begin">,
   events: AdmissionEvents,
-  options: Pick<OpenOptions, "pingFacts" | "signal">,
+  options: Pick<OpenOptions, "pingFacts" | "signal" | "dscp">,
   asking: Asking,
 ): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -10,12 +10,14 @@ import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { AgentEntryView, AgentStatus } from "#observe/views.ts";
+import { bandwidthRule, limitInForce } from "./bandwidth-timetable.ts";
 import type { BackupPlan, BackupStage } from "./backup-run.ts";
 import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import { recalled, withHandled } from "./entry-state.ts";
 import type { BackupResult } from "./result.ts";
 import { runningView } from "./running-view.ts";
 import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
+import { StatsLines } from "./stats-line.ts";
 import type { StateStore } from "./state-store.ts";
 
 /** What a reading of the configuration gave. */
@@ -52,6 +54,8 @@ interface Running {
 
 /** Names of source files with problems that a run has in the log. */
 const PROBLEMS_LOGGED_MAX = 100;
+/** A server that is rebooted or upgraded is away for minutes, and must not cost the backup of a night. */
+const PATIENCE_MS = 3_600_000;
 const NOTHING: Recalled = { handledMs: undefined, cutOff: undefined };
 
 export class AgentDaemon {
@@ -59,8 +63,11 @@ export class AgentDaemon {
   readonly #scheduler: Scheduler;
   readonly #stop = new AbortController();
   readonly #running = new Map<string, Running>();
+  /** Of what runs, as it was begun. */
+  readonly #plans = new Map<string, BackupPlan>();
   readonly #startedWallMs: number;
   readonly #startedAtMs: number;
+  readonly #stats: StatsLines;
   #setup: DaemonSetup;
   #configWallMs: number;
   #reloadFailure: AgentStatus["reloadFailure"] = null;
@@ -72,6 +79,11 @@ export class AgentDaemon {
     this.#startedAtMs = clock.now();
     this.#startedWallMs = clock.wall();
     this.#configWallMs = this.#startedWallMs;
+    this.#stats = new StatsLines({
+      ...{ clock, log },
+      streamStats: () => this.config.logging.streamStats,
+      running: () => new Map([...this.#running].map(([name, one]) => [name, { ...one, trigger: one.trigger.kind }])),
+    });
     this.#scheduler = new Scheduler({
       ...{ clock, log, events },
       run: (name, trigger) => this.#run(name, trigger),
@@ -89,9 +101,12 @@ export class AgentDaemon {
     await this.#schedule();
   }
 
-  /** From now on this counts; what runs goes on as it was begun. */
+  /** From now on this counts; what runs goes on as it was begun, but for its bandwidth limit. */
   async reload(setup: DaemonSetup): Promise<void> {
     this.#setup = setup;
+    for (const entry of setup.config.backups) {
+      this.#plans.get(entry.name)?.bandwidth?.use(bandwidthRule(entry, setup.zone));
+    }
     this.#configWallMs = this.#options.clock.wall();
     this.#reloadFailure = null;
     await this.#schedule();
@@ -168,10 +183,13 @@ export class AgentDaemon {
   #run(name: string, trigger: Trigger): Promise<void> {
     const done = this.#runEntry(name, trigger).finally(() => {
       this.#running.delete(name);
+      this.#plans.delete(name);
+      this.#stats.changed();
       this.#options.changed();
     });
     const startedWallMs = this.#options.clock.wall();
     this.#running.set(name, { trigger, startedWallMs, done, stage: undefined, retries: 0 });
+    this.#stats.changed();
     this.#options.changed();
     return done;
   }
@@ -189,8 +207,10 @@ export class AgentDaemon {
       fields: { backup: name, storage: entry.storage, trigger: trigger.kind, due },
     });
     try {
+      const plan = { ...planOf(config, entry), patienceMs: this.#patienceMs(name) };
+      this.#plans.set(name, plan);
       const result = await runEntry(runDeps(config), {
-        plan: planOf(config, entry),
+        plan,
         trigger,
         signal: this.#stop.signal,
         onStage: (stage) => this.#staged(name, stage),
@@ -199,6 +219,12 @@ export class AgentDaemon {
     } catch (error) {
       log.error("a run ended in a way that it must not", { backup: name, error });
     }
+  }
+
+  /** Until the next run could begin, which would find this one still trying. */
+  #patienceMs(name: string): number {
+    const nextMs = this.#scheduler.nextMs(name) ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(PATIENCE_MS, nextMs - this.#options.clock.wall()));
   }
 
   #staged(name: string, stage: BackupStage): void {
@@ -236,7 +262,9 @@ export class AgentDaemon {
     });
   }
 
-  async #entryView({ name, storage, schedule }: BackupEntryConfig): Promise<AgentEntryView> {
+  async #entryView(entry: BackupEntryConfig): Promise<AgentEntryView> {
+    const { name, storage, schedule } = entry;
+    const limit = limitInForce(bandwidthRule(entry, this.#setup.zone), this.#options.clock.wall());
     const { last, lastCommitted } = await this.#options.states.read(name);
     const running = this.#running.get(name);
     return {
@@ -245,6 +273,8 @@ export class AgentDaemon {
       schedule: schedule ?? null,
       activity: this.#scheduler.activity(name),
       nextWallMs: this.#scheduler.nextMs(name) ?? null,
+      limitBytesPerSecond: limit.bytesPerSecond ?? null,
+      limitUntilWallMs: limit.untilMs ?? null,
       running: running === undefined ? null : runningView({ ...running, trigger: running.trigger.kind }),
       last,
       lastCommitted,

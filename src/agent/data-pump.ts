@@ -44,10 +44,16 @@ export class DataPump implements DataSource {
   /** To be sent next, before what the window has queued. */
   #offered: WindowChunk | undefined;
   #stopped = false;
+  #sentBytes = 0;
   #scratch: Uint8Array | undefined;
 
   constructor(options: DataPumpOptions) {
     this.#options = options;
+  }
+
+  /** Of all frames, their heads and tails too. */
+  get sentBytes(): number {
+    return this.#sentBytes;
   }
 
   /** Nothing in hand and nothing queued: free to carry a chunk that another stream holds up. */
@@ -73,6 +79,7 @@ export class DataPump implements DataSource {
     const piece = this.#piece(current);
     if (!this.#options.throttle.take(piece.length, this.#options.wake)) return undefined;
     current.sentBytes += piece.length;
+    this.#sentBytes += piece.length;
     const endsFrame = current.sentBytes === frameLength(current);
     if (endsFrame) this.#current = undefined;
     return { bytes: piece, endsFrame };

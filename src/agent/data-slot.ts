@@ -20,6 +20,8 @@ export class DataSlot {
   #link: FrameLink | undefined;
   #pump: DataPump | undefined;
   #stopped = false;
+  /** On connections that are gone. */
+  #sentBefore = 0;
 
   constructor(slot: number, deps: DataSlotDeps) {
     this.slot = slot;
@@ -28,6 +30,11 @@ export class DataSlot {
 
   get isUp(): boolean {
     return this.#pump !== undefined;
+  }
+
+  /** Bytes of Data frames, on all of its connections so far. */
+  get sentBytes(): number {
+    return this.#sentBefore + (this.#pump?.sentBytes ?? 0);
   }
 
   /** Could carry a chunk that another stream holds up, and its socket would take it. */
@@ -46,6 +53,7 @@ export class DataSlot {
   /** The connection is gone; returns how many chunks went back to the queue. */
   down(): number {
     if (this.#pump === undefined) return 0;
+    this.#sentBefore = this.sentBytes;
     this.#link = undefined;
     this.#pump = undefined;
     return this.#deps.window.carrierLost(this.slot);
@@ -65,6 +73,7 @@ export class DataSlot {
   /** No chunk begins any more; one that has begun goes out if its connection lets it. */
   stop(): void {
     this.#stopped = true;
+    this.#sentBefore = this.sentBytes;
     this.#pump?.stop();
     this.#pump = undefined;
     this.#link = undefined;

@@ -41,6 +41,8 @@ export interface OpenOptions {
   readonly name: string;
   readonly pingFacts?: () => PingFacts;
   readonly signal: AbortSignal;
+  /** Marks the packets of a connection that carries data. */
+  readonly dscp?: number | undefined;
   /** Called in the turn in which Welcome arrived, because more may follow in it: must call `handle` and `enter`. */
   readonly welcomed: (opened: OpenedLink) => void;
 }
@@ -50,7 +52,7 @@ export interface OpenOptions {
  * refusal, E_TIMEOUT, E_DISCONNECTED or E_INTERRUPTED.
  */
 export async function openLink(deps: HandshakeDeps, target: LinkTarget, options: OpenOptions): Promise<OpenedLink> {
-  const connection = await deps.dialer.dial(options.signal);
+  const connection = await deps.dialer.dial(options.signal, { dscp: options.dscp });
   if (options.signal.aborted) {
     connection.destroy();
     throw new Failure("E_INTERRUPTED", `${options.name}: interrupted while connecting`);

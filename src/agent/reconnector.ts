@@ -17,7 +17,7 @@ const FIRST_DELAY_MS_MAX = 200;
 export interface ReconnectorOptions {
   readonly deps: HandshakeDeps & { readonly random: Random };
   readonly target: LinkTarget;
-  readonly link: Pick<OpenOptions, "name" | "pingFacts">;
+  readonly link: Pick<OpenOptions, "name" | "pingFacts" | "dscp">;
   readonly backoff: BackoffLimits;
   /** Failures that trying again cannot mend; everything else is tried until it is stopped. */
   readonly final: ReadonlySet<ErrorCode>;

@@ -19,6 +19,8 @@ export interface SessionLinksOptions {
   readonly slots: readonly DataSlot[];
   /** The session connection carries the data, as slot 0; else each slot has a stream of its own. */
   readonly dataOnSession: boolean;
+  /** Marks what carries data; undefined: nothing is marked. */
+  readonly dscp?: number | undefined;
   readonly backoff: BackoffLimits;
   readonly pingFacts: () => PingFacts;
   /** The server introduced itself on a new connection: whether it is another start of it, or an earlier one. */
@@ -222,13 +224,14 @@ export class SessionLinks {
   #makeReconnector(target: LinkTarget, name: string, up: (opened: OpenedLink) => void, isUp: boolean): Reconnector {
     const { deps, backoff, pingFacts, over } = this.#options;
     const isStream = target.role === "stream";
+    const dscp = isStream || this.#options.dataOnSession ? this.#options.dscp : undefined;
     return new Reconnector(
       {
         deps,
         target,
         backoff,
         final: isStream ? STREAM_FINAL : SESSION_FINAL,
-        link: { name, pingFacts },
+        link: { name, pingFacts, dscp },
         up,
         retrying: (failure, delayMs) => {
           const { code, message } = failure;

@@ -1,5 +1,6 @@
 /** What a session says of itself: how far it is, and what it ended with. Values only. */
 import type { Failure } from "#base/errors.ts";
+import type { StreamCount } from "#observe/stream-stats.ts";
 import type { Message } from "#wire/messages.ts";
 import type { ReadSummary } from "./producer.ts";
 
@@ -22,6 +23,7 @@ export interface SessionProgress {
   readonly windowBytes: number;
   readonly reconnects: number;
   readonly streamsUp: number;
+  readonly streams: readonly StreamCount[];
   readonly rttMs: number | undefined;
   /** Where the reader is, raw bytes. */
   readonly currentPath: Uint8Array;

@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly windowBytes: number;
   /** 0: the session connection carries the data as slot 0. */
   readonly streams: number;
+  /** Mark of the packets of what carries data. */
+  readonly dscp?: number | undefined;
   readonly backoff: BackoffLimits;
   readonly giveUpAfterMs: number;
   /** Where the server verifies after the commit, stay until it has. */
@@ -82,6 +84,7 @@ export class AgentSession {
       session: this.id,
       slots: this.#slots,
       dataOnSession: streams === 0,
+      dscp: options.dscp,
       backoff,
       pingFacts: () => {
         const { entries, rawBytes } = producer.progress();
@@ -126,6 +129,7 @@ export class AgentSession {
       windowBytes: this.#window.usedBytes,
       reconnects: this.#links.lostCount,
       streamsUp: this.#slots.filter((slot) => slot.isUp).length,
+      streams: this.#slots.map(({ slot, isUp: up, sentBytes: bytes }) => ({ slot, up, bytes })),
       rttMs: this.#links.session?.rtt.value,
       currentPath: read.currentPath,
     };

@@ -5,22 +5,26 @@
 import { CertificateWatch } from "#agent/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
+import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
-import type { Timer } from "#base/clock.ts";
+import { settled, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { ConfigFailure, problemText } from "#config/problem.ts";
 import type { Loaded } from "#config/load.ts";
 import type { AgentConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
 import { logEvents } from "#observe/events.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import type { Identity } from "#pki/identity.ts";
 import { backupPlans, entryRunDeps } from "./agent-backup.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
 import { releaseMemory } from "./release-memory.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
 
@@ -38,6 +42,8 @@ export interface AgentDaemonRuntime {
 const RELEASE_DELAY_MS = 2_000;
 /** Once all runs are over: for those who are to be told of their results. */
 const NOTIFY_LIMIT_MS = 5_000;
+/** A disk that hangs must not hold up a stop for the sake of a log. */
+const SESSION_LOGS_LIMIT_MS = 2_000;
 
 /** Serves until SIGTERM or SIGINT; a second one ends it at once. Rejects with Failure E_CONFIG, E_LOCKED, E_STATE_DIR … */
 export async function runAgentDaemon(runtime: AgentDaemonRuntime): Promise<number> {
@@ -73,15 +79,18 @@ class Service {
   readonly #manager: ServiceManager;
   readonly #watch: CertificateWatch;
   readonly #daemon: AgentDaemon;
+  readonly #sessionLogs: SessionLogs;
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
   /** The start, then reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
   #releasing: Timer | undefined;
+  #stopping = false;
 
   constructor(runtime: AgentDaemonRuntime, daemonLog: DaemonLog, config: AgentConfig, identity: Identity) {
-    const { log } = daemonLog;
+    this.#sessionLogs = openSessionLogs(config.logging, daemonLog.log);
+    const { log } = this.#sessionLogs;
     const events = logEvents(log);
     this.#runtime = runtime;
     this.#daemonLog = daemonLog;
@@ -90,14 +99,24 @@ class Service {
     this.#watch = new CertificateWatch(systemClock, events);
     const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
     const { software, spawn } = runtime;
-    const shared = { log, events, software, spawn, states, identity: () => this.#identity };
+    const look = new SourceLook(systemClock, () => spawn("sources"));
+    const shared = {
+      look,
+      log,
+      events,
+      software,
+      spawn,
+      states,
+      sessionLogs: this.#sessionLogs,
+      identity: () => this.#identity,
+    };
     const { notifier } = entryRunDeps({ ...shared, config, mode: "daemon" });
     this.#notifications = notifier;
     this.#daemon = new AgentDaemon(
       {
         ...{ clock: systemClock, log, events, states, software, pid: process.pid },
         runDeps: (current) => ({ ...entryRunDeps({ ...shared, config: current, mode: "daemon" }), notifier }),
-        planOf: (current, entry) => planOf(current, entry.name),
+        planOf: (current, entry) => planOf(current, entry.name, log),
         changed: () => this.#changed(),
       },
       setupOf(config, identity),
@@ -119,13 +138,15 @@ class Service {
     this.#reloading = this.#reloading.then(() => this.#reload());
   }
 
+  /** What runs hears of it at once, whatever a reload that is under way still waits for. */
   async stop(): Promise<void> {
-    await this.#reloading;
+    this.#stopping = true;
     this.#manager.stopping();
-    await this.#daemon.stop();
+    await Promise.all([this.#daemon.stop(), this.#reloading]);
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
     await this.#notifications.settled();
     timer.cancel();
+    await settled(systemClock, this.#sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
     this.#watch.stop();
     this.#releasing?.cancel();
     this.#control?.stop();
@@ -147,6 +168,7 @@ class Service {
       const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
       const identity = this.#runtime.identityOf(config);
       this.#daemonLog.use(config.logging);
+      this.#sessionLogs.use(config.logging.sessionLogDir);
       this.#identity = identity;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
       this.#watchCertificates(config);
@@ -156,7 +178,7 @@ class Service {
     } catch (error) {
       this.#reloadFailed(error);
     }
-    this.#manager.ready(this.#daemon.summary());
+    if (!this.#stopping) this.#manager.ready(this.#daemon.summary());
   }
 
   #reloadFailed(error: unknown): void {
@@ -196,12 +218,13 @@ function setupOf(config: AgentConfig, identity: Identity): DaemonSetup {
   return { config, zone: localZone(process.env), certificateNotAfterMs: identity.notAfterMs };
 }
 
-function planOf(config: AgentConfig, name: string): ReturnType<typeof backupPlans>[number] {
+function planOf(config: AgentConfig, name: string, log: Logger): ReturnType<typeof backupPlans>[number] {
   const [plan] = backupPlans(
     config,
     config.backups.filter((entry) => entry.name === name),
     // Nobody waits for it: the server tells what it finds.
     false,
+    log,
   );
   if (plan === undefined) throw new Failure("E_INTERNAL", `no entry is named ${name}`);
   return plan;

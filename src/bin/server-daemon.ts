@@ -1,5 +1,6 @@
 /** The real things around the server: disk, sockets, log, locks. Starts it, and stops it when told to. */
 import { mkdir, stat } from "node:fs/promises";
+import { settled } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
@@ -8,6 +9,8 @@ import type { Listener } from "#net/connection.ts";
 import { listenTls } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
 import { Recorder } from "#observe/recorder.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
+import { withSessionLogs } from "#observe/session-log-events.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { Server } from "#server/server.ts";
@@ -25,7 +28,11 @@ import type { StorageOptions } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
+
+/** A disk that hangs must not hold up a stop for the sake of a log. */
+const SESSION_LOGS_LIMIT_MS = 2_000;
 
 export interface ServerRuntime {
   readonly config: ServerConfig;
@@ -47,11 +54,13 @@ export interface Daemon {
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged, spawnThread } = runtime;
+  const { config, identity, software, privileged, spawnThread } = runtime;
+  const sessionLogs = openSessionLogs(config.logging, runtime.log);
+  const { log } = sessionLogs;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
-  const recorder = await openRecorder(runtime, disk);
+  const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
@@ -60,7 +69,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: recorder,
+    events: withSessionLogs(recorder, sessionLogs),
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
@@ -69,6 +78,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
+    streamStats: () => config.logging.streamStats,
   });
   await server.start();
   try {
@@ -94,7 +104,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     return {
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, recorder, lock });
+        stopping ??= stopAll({ listener, server, control, recorder, sessionLogs, lock });
         return stopping;
       },
     };
@@ -111,16 +121,18 @@ interface Running {
   readonly server: Server;
   readonly control: LineServer | undefined;
   readonly recorder: Recorder;
+  readonly sessionLogs: SessionLogs;
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, recorder, lock }: Running): Promise<void> {
+async function stopAll({ listener, server, control, recorder, sessionLogs, lock }: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();
   control?.stop();
   await recorder.close();
+  await settled(systemClock, sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
   await lock.release();
 }
 

@@ -23,7 +23,7 @@ export function agentStatusText(status: AgentStatus, nowWallMs: number): string 
     columns.map((heading) => ({ heading })),
     rows,
   );
-  const details = status.entries.flatMap((entry) => detailsOf(entry, nowWallMs));
+  const details = status.entries.flatMap((entry) => detailsOf(entry, nowWallMs, time));
   return `${lines.map((line) => `${line}\n`).join("")}\n${table}${details.map((line) => `${line}\n`).join("")}`;
 }
 
@@ -61,10 +61,18 @@ function committedText(run: RunView | null, nowWallMs: number): string {
   return `${formatDuration(agoMs)} ago, ${formatSize(run.archiveBytes)} in ${formatDuration(run.durationMs)}`;
 }
 
-function detailsOf({ backup, running, last }: AgentEntryView, nowWallMs: number): string[] {
-  if (running !== null) return [`${backup}: ${runningText(running, nowWallMs)}`];
+function detailsOf(entry: AgentEntryView, nowWallMs: number, time: TimeText): string[] {
+  const { backup, running, last } = entry;
+  if (running !== null) return [`${backup}: ${runningText(running, nowWallMs)}${limitText(entry, time)}`];
   if (last === null || last.code === null) return [];
   return [`${backup}: ${last.code}: ${safeText(last.message ?? "")}`, `  ${safeText(last.hint ?? "")}`];
+}
+
+/** `, limited to 2.0 MB/s until 2026-02-12 18:00:00`. */
+function limitText({ limitBytesPerSecond, limitUntilWallMs }: AgentEntryView, time: TimeText): string {
+  const until = limitUntilWallMs === null ? "" : ` until ${time(limitUntilWallMs)}`;
+  if (limitBytesPerSecond !== null) return `, limited to ${formatSize(limitBytesPerSecond)}/s${until}`;
+  return until === "" ? "" : `, without a bandwidth limit${until}`;
 }
 
 function runningText(running: RunningView, nowWallMs: number): string {

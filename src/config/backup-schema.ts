@@ -1,9 +1,9 @@
 /** One item under `backups` of agent.yaml. */
-import { KiB, TiB } from "#base/units.ts";
+import { bandwidthLimit, toBandwidth } from "./bandwidth-schema.ts";
 import { dscp, fileName, httpUrl, schedule, sourcePath } from "./agent-values.ts";
 import { described, list, optional, required, section, sectionOr, type SectionOf, setting } from "./parts.ts";
 import type { BackupEntryConfig, NotifyConfig, PortRotationConfig } from "./types.ts";
-import { duration, flag, integer, name, size, text, word } from "./values.ts";
+import { duration, flag, integer, name, text, word } from "./values.ts";
 
 const SOURCES_MAX = 1000;
 const EXCLUDES_MAX = 10_000;
@@ -142,8 +142,8 @@ const shape = {
   ),
   auto_scaler: described(autoScaler, "How many of the streams are active."),
   bandwidth_limit: optional(
-    size({ min: 64 * KiB, max: TiB }),
-    "Bytes per second over all streams of the entry.",
+    bandwidthLimit(),
+    "Bytes per second over all streams of the entry. As a list, a timetable: each window has from, to and limit, outside of all there is no limit. Changes count for a run that is under way.",
     "none",
     "The limit that is right depends on the link.",
   ),
@@ -170,7 +170,7 @@ export function toBackupEntry(raw: SectionOf<typeof shape>): BackupEntryConfig {
     excludeIfPresent: raw.exclude_if_present,
     parallels: raw.parallels,
     autoScaler: raw.auto_scaler,
-    bandwidthLimitBytesPerSecond: raw.bandwidth_limit,
+    ...toBandwidth(raw.bandwidth_limit),
     dscp: raw.dscp,
     portRotation: toPortRotation(raw.port_rotation.mode, raw.port_rotation.chunks_per_cycle),
     scheduleJitterMs: raw.schedule_jitter,

@@ -20,11 +20,8 @@ const HINT = "It is checked and kept for the version that brings it.";
 
 export const AGENT_LATER: readonly LaterKey[] = [
   { path: ["backups", "*", "auto_scaler"], message: NOT_YET },
-  { path: ["backups", "*", "dscp"], message: NOT_YET },
   { path: ["backups", "*", "port_rotation"], message: NOT_YET },
   { path: ["daemon", "control_channel"], message: NOT_YET },
-  { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
 
 export const SERVER_LATER: readonly LaterKey[] = [
@@ -42,8 +39,6 @@ export const SERVER_LATER: readonly LaterKey[] = [
     message: "has no effect yet, but for the files of events and sessions",
     but: ["events_file", "events_max_lines", "session_history_file", "session_history_max_lines"],
   },
-  { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
 
 /** One warning per row of the table whose key is set, at its first place, with the number of further ones. */

@@ -192,6 +192,9 @@ export interface AgentEntryView {
   /** `waiting`: it is due, and others run. */
   readonly activity: "idle" | "waiting" | "running";
   readonly nextWallMs: number | null;
+  /** The bandwidth limit in force, null: none; and when its timetable changes it, null: never. */
+  readonly limitBytesPerSecond: number | null;
+  readonly limitUntilWallMs: number | null;
   readonly running: RunningView | null;
   readonly last: RunView | null;
   readonly lastCommitted: RunView | null;

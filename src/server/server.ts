@@ -22,7 +22,7 @@ import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./serv
 import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
-import { everyMinute } from "./stats-line.ts";
+import { everyMinute, everyStream } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
 import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
@@ -45,6 +45,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
+  readonly streamStats?: () => boolean;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -80,6 +82,7 @@ export class Server {
   readonly #verifier: Verifier;
   readonly #scrubber: Scrubber;
   #statsTimer: Timer | undefined;
+  #streamsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
   readonly #reception: Reception;
@@ -177,7 +180,10 @@ export class Server {
     const { clock, log } = this.#options;
     this.#watch.start();
     this.#scrubber.start();
+    const { registry } = this.#house;
+    const { streamStats = () => false } = this.#options;
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
+    this.#streamsTimer = everyStream(clock, log, registry, streamStats);
   }
 
   /** A connection whose handshake is done; must be called in the turn in which it came. */
@@ -226,6 +232,7 @@ export class Server {
     this.#scrubber.stop();
     const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
+    this.#streamsTimer?.cancel();
     this.#desk.close(failure);
     // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
     const readsClosed = this.#reads.close(failure);

@@ -4,6 +4,7 @@
  */
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import type { StreamCount } from "#observe/stream-stats.ts";
 import type { AnyMessage } from "#wire/messages.ts";
 import type { ReceiveState } from "#wire/states.ts";
 import { ChunkReceiver, type ReceiverHost } from "./chunk-receiver.ts";
@@ -30,6 +31,8 @@ export class SessionConnections {
   readonly #agent: string;
   readonly #host: ConnectionHost;
   readonly #dataOnMain: boolean;
+  /** By slot, on connections that are gone. */
+  readonly #bytesBefore = new Map<number, number>();
   #main: Link | undefined;
   /** By slot. With parallels 0 the session connection stands in slot 0 too. */
   readonly #places = new Map<number, Place>();
@@ -72,6 +75,15 @@ export class SessionConnections {
 
   stream(slot: number): Link | undefined {
     return this.#places.get(slot)?.link;
+  }
+
+  /** What came by each slot so far. */
+  streams(): StreamCount[] {
+    return Array.from({ length: this.slots.count }, (_, slot) => {
+      const place = this.#places.get(slot);
+      const bytes = (this.#bytesBefore.get(slot) ?? 0) + (place?.receiver.bytesReceived ?? 0);
+      return { slot, up: place !== undefined, bytes };
+    });
   }
 
   /** Throws Failure E_PROTOCOL when the session has no such slot for a stream, E_LIMIT when the slot is disabled. */
@@ -174,6 +186,7 @@ export class SessionConnections {
     if (this.#main === link) this.#main = undefined;
     for (const [slot, place] of this.#places) {
       if (place.link !== link) continue;
+      this.#bytesBefore.set(slot, (this.#bytesBefore.get(slot) ?? 0) + place.receiver.bytesReceived);
       must(this.#places.get(slot), `slot ${slot}`).receiver.abort();
       this.#places.delete(slot);
       this.slots.leave(slot, place.generation, how);

@@ -114,7 +114,8 @@ export class Session implements Occupant {
   get facts(): SessionFacts {
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     const backlogBytes = this.#store?.backlogBytes ?? 0;
-    return { totals: this.#totals, durationMs, backlogBytes, stalled: this.#connections.paused };
+    const { paused: stalled } = this.#connections;
+    return { totals: this.#totals, durationMs, backlogBytes, stalled, streams: this.#connections.streams() };
   }
 
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */

@@ -212,6 +212,7 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
       parallels: options.parallels,
       autoScaler: { enabled: false, mode: "efficiency" },
       bandwidthLimitBytesPerSecond: options.limitBytesPerSecond,
+      bandwidthWindows: [],
       dscp: undefined,
       portRotation: { mode: "off" },
       scheduleJitterMs: 0,

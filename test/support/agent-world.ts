@@ -177,6 +177,7 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       parallels: fields.parallels ?? 0,
       autoScaler: { enabled: false, mode: "efficiency" },
       bandwidthLimitBytesPerSecond: fields.limitBytesPerSecond,
+      bandwidthWindows: [],
       dscp: undefined,
       portRotation: { mode: "off" },
       scheduleJitterMs: 0,

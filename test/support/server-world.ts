@@ -31,6 +31,7 @@ const BASE_DIR = "/srv/backups";
 const WAIT_MS = 120_000;
 
 export interface WorldOptions {
+  readonly streamStats?: boolean;
   readonly sessionsMax?: number;
   readonly memoryBytesMax?: number;
   readonly sessionIdleTimeoutMs?: number;
@@ -117,6 +118,7 @@ export class ServerWorld {
       openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
+      streamStats: () => options.streamStats ?? false,
     });
   }
 

@@ -186,6 +186,25 @@ describe("sources that are not what they were", () => {
     ]);
   });
 
+  test("are looked at again when the run waited for long to be admitted, and it asks anew when they changed", async () => {
+    const begun: (string | undefined)[] = [];
+    let refusals = 0;
+    const world = worldOf({}, (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun.push(arrived.body.holdRotation);
+      if (begun.length < 2 || refusals > 0) return false;
+      refusals += 1;
+      server.refuse(link, "E_BUSY", { retry: true, retryAfterMs: 120_000 });
+      world.facts = [{ ...facts, empty: true }];
+      return true;
+    });
+    world.facts = [facts];
+    await world.run();
+    expect((await world.run()).result).toBe("committed");
+    expect(begun).toEqual([undefined, undefined, undefined, "source /home became empty"]);
+    expect(world.events.map(({ kind }) => kind)).toEqual(["source_changed"]);
+  });
+
   test("stay remembered as they were until a run is committed", async () => {
     let refuse = false;
     const world = worldOf({}, (link, arrived, server) => (refuse ? refusing(link, arrived, server) : false));

@@ -34,6 +34,7 @@ async function ran(
   const plan = agentPlan();
   const plans = names.map((name) => ({ ...plan, entry: { ...plan.entry, name } }));
   const run = runOnce(new EntryWorld(deps).deps, plans, stop.signal, {
+    streamStats: true,
     stage: (_plan, stage) => display.stage(stage),
     finished: ({ entry }) => {
       display.finish();
@@ -46,6 +47,18 @@ async function ran(
   expect(clock.pendingCount).toBe(0);
   return { results: results.map(({ backup, result }) => `${backup} ${result}`), finished, shown: written.join("") };
 }
+
+test("a run by hand has lines of figures in the log too, and those of its streams when they are asked for", async () => {
+  const clock = new SimClock();
+  const { deps, logged } = agentParts(clock, new ScriptServer(clock), () => new MadeUpProducer(clock, [9, 9], 70_000));
+  const events = { streamStats: true, stage: () => undefined, finished: () => undefined };
+  const run = runOnce(new EntryWorld(deps).deps, [agentPlan()], new AbortController().signal, events);
+  await clock.until(run, 3_600_000);
+  const count = (event: string): number => logged.filter((line) => line.includes(`"event":"${event}"`)).length;
+  expect([count("agent.stats"), count("stream.stats")]).toEqual([2, 9]);
+  await clock.advance(60_000);
+  expect(clock.pendingCount).toBe(0);
+});
 
 test("entries run in order, and one that fails does not keep the next from running", async () => {
   const { results, finished } = await ran(["a", "b", "c"], {

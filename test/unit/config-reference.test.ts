@@ -142,11 +142,11 @@ describe("a key without effect", () => {
   test("is told once however often it is set", () => {
     const entries = Array.from(
       { length: 3 },
-      (_, i) => `  - {name: e${i}, storage: main, sources: [{path: /e${i}}], dscp: EF}`,
+      (_, i) => `  - {name: e${i}, storage: main, sources: [{path: /e${i}}], port_rotation: {mode: off}}`,
     ).join("\n");
     const { warnings } = agentOf(agentYaml(entries));
     expect(warnings.map(({ key, message }) => [key, message])).toEqual([
-      ["backups[1].dscp", "has no effect yet (nor in 2 other places)"],
+      ["backups[1].port_rotation", "has no effect yet (nor in 2 other places)"],
     ]);
   });
   test("is still checked", () => {
