@@ -238,7 +238,7 @@ describe("the listener", () => {
     const port = server.port;
     for (let i = 0; i < 20; i++) {
       const next = server.next();
-      const end = new NetEnd(await server.dialer(pki.strangeAgent).dial());
+      const end = new NetEnd(await server.dialer({ ...pki.strangeAgent, caPem: pki.strangeCaPem }).dial());
       (await next).connection.destroy();
       end.connection.destroy();
     }

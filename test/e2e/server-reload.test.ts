@@ -31,7 +31,7 @@ function shownCertificate(port: number): Promise<string> {
 test("an invalid file changes nothing; a good one counts at once with its certificate; systemd hears of each", async () => {
   const socket = new DatagramSocket(site.at("notify"));
   const server = await site.startServer({ env: { NOTIFY_SOCKET: site.at("notify") } });
-  const file = (await site.serverConfig({ port: server.port })).file;
+  const file = site.at("server-1.yaml");
   const text = readFileSync(file, "utf8");
   const before = await shownCertificate(server.port);
 
@@ -42,7 +42,8 @@ test("an invalid file changes nothing; a good one counts at once with its certif
   expect(await shownCertificate(server.port)).toBe(before);
 
   const pair = await site.pki.addServer("another", ["127.0.0.1"]);
-  await site.serverConfig({ port: server.port, pair, storages: { main: {}, more: {} } });
+  const next = await site.serverConfig({ port: server.port, pair, storages: { main: {}, more: {} } });
+  writeFileSync(file, readFileSync(next.file, "utf8"));
   server.kill("SIGHUP");
   await server.event("server.reloaded");
   expect(await shownCertificate(server.port)).not.toBe(before);
