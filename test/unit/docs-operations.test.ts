@@ -34,6 +34,8 @@ async function eventKinds(): Promise<string[]> {
   }
   // A line of the log only.
   kinds.delete("server.stats");
+  // A key of the configuration.
+  kinds.delete("server.listen");
   return [...kinds].sort();
 }
 
