@@ -2,17 +2,17 @@
  * The real things around the agent's daemon: state directory, log, signals, control socket, systemd. Starts it, has it read its
  * configuration again, and stops it.
  */
-import { CertificateWatch } from "#agent/certificate-watch.ts";
+import { CertificateWatch } from "#observe/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
 import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { settled, type Timer } from "#base/clock.ts";
-import { Failure, toFailure } from "#base/errors.ts";
+import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { EXIT } from "#cli/exit-codes.ts";
-import { ConfigFailure, problemText } from "#config/problem.ts";
+import { problemText } from "#config/problem.ts";
 import type { Loaded } from "#config/load.ts";
 import type { AgentConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
@@ -23,6 +23,7 @@ import { backupPlans, entryRunDeps } from "./agent-backup.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
+import { logReloadFailure } from "./reload-failure.ts";
 import { releaseMemory } from "./release-memory.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
@@ -182,18 +183,8 @@ class Service {
   }
 
   #reloadFailed(error: unknown): void {
-    const { log } = this.#daemonLog;
-    const failure = toFailure(error);
-    const reasons = failure instanceof ConfigFailure ? failure.problems.map(problemText) : [failure.message];
-    for (const reason of reasons) log.error("the configuration is not used", { code: failure.code, reason });
-    log.error("nothing was changed: everything goes on as it was configured before", { hint: failure.hint });
-    this.#daemon.reloadFailed(failure.code, reasons[0] ?? failure.message);
-    // The file may have been rotated all the same.
-    try {
-      this.#daemonLog.use(this.#daemon.config.logging);
-    } catch (problem) {
-      log.error("the log file cannot be opened anew", { reason: toFailure(problem).message });
-    }
+    const { failure, reason } = logReloadFailure(error, this.#daemonLog, this.#daemon.config.logging);
+    this.#daemon.reloadFailed(failure.code, reason);
   }
 
   #watchCertificates(config = this.#daemon.config): void {

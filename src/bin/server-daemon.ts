@@ -5,12 +5,13 @@ import { errnoName, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
-import type { Listener } from "#net/connection.ts";
-import { listenTls } from "#net/listen.ts";
+import { listenTls, type TlsListener } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
+import type { EventSink } from "#observe/events.ts";
 import { Recorder } from "#observe/recorder.ts";
 import type { SessionLogs } from "#observe/session-log.ts";
 import { withSessionLogs } from "#observe/session-log-events.ts";
+import type { ConfigReading } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { Server } from "#server/server.ts";
@@ -24,7 +25,7 @@ import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
 import { Storage } from "#store/storage.ts";
-import type { StorageOptions } from "#store/storage-options.ts";
+import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
@@ -48,6 +49,15 @@ export interface ServerRuntime {
 }
 
 export interface Daemon {
+  readonly events: EventSink;
+  /** A sentence for `systemctl status`. */
+  summary(): string;
+  /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
+  use(identity: Identity): void;
+  /** These count from now on. Never rejects. */
+  reload(config: ServerConfig): Promise<void>;
+  /** The file was read and is not used. */
+  reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
   stop(): Promise<void>;
 }
@@ -57,6 +67,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const { config, identity, software, privileged, spawnThread } = runtime;
   const sessionLogs = openSessionLogs(config.logging, runtime.log);
   const { log } = sessionLogs;
+  let { logging } = config;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
@@ -74,11 +85,12 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
       openStorage(storage, established, { disk: metered(storage.name, disk, metrics), ...shared }),
+    configureStorage: (storage, next) => storage.configure(rulesOf(next)),
     openStock: (storage) => new StorageStock(metered(storage.name, disk, metrics), [storage]),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
-    streamStats: () => config.logging.streamStats,
+    streamStats: () => logging.streamStats,
   });
   await server.start();
   try {
@@ -96,12 +108,30 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       "Connections that came to nothing before they were one",
       () => listener.strangerCount,
     );
-    const around = { pid: process.pid, events: recorder.events, history: recorder.history };
+    const reading: ConfigReading = { readWallMs: systemClock.wall(), failure: null };
+    const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
     const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
+      events: recorder,
+      summary: () => summaryOf(server),
+      use: (next) => listener.use(next),
+      async reload(next): Promise<void> {
+        reading.readWallMs = systemClock.wall();
+        reading.failure = null;
+        ({ logging } = next);
+        sessionLogs.use(logging.sessionLogDir);
+        await server.reload(next);
+        const text = "configuration and certificates were read again";
+        recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
+      },
+      reloadFailed(code, reason): void {
+        reading.failure = { wallMs: systemClock.wall(), code, reason };
+        const message = `the configuration that was read again is not used: ${reason}`;
+        recorder.emit({ kind: "server.reload-failed", level: "error", message, fields: { code, reason } });
+      },
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
         stopping ??= stopAll({ listener, server, control, recorder, sessionLogs, lock });
@@ -117,7 +147,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
 }
 
 interface Running {
-  readonly listener: Listener;
+  readonly listener: TlsListener;
   readonly server: Server;
   readonly control: LineServer | undefined;
   readonly recorder: Recorder;
@@ -155,13 +185,20 @@ function openStorage(
   established: boolean,
   shared: Pick<StorageOptions, "disk" | "log" | "buffer" | "ended">,
 ): Promise<Storage> {
-  const { name, baseDir, maxBackups, minAgeMs, verifyIntegrity, reserve, assembler } = config;
+  const { name, baseDir } = config;
+  return Storage.open({ ...{ name, baseDir, established, clock: systemClock }, ...rulesOf(config), ...shared });
+}
+
+function rulesOf({ maxBackups, minAgeMs, verifyIntegrity, reserve, assembler }: StorageConfig): StorageRules {
   const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
-  return Storage.open({
-    ...{ name, baseDir, established, maxBackups, minAgeMs, verifyIntegrity, reserve, pendingBytesMax },
-    staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
-    ...{ clock: systemClock, ...shared },
-  });
+  const staging = assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined;
+  return { maxBackups, minAgeMs, verifyIntegrity, reserve, pendingBytesMax, staging };
+}
+
+function summaryOf(server: Server): string {
+  const { sessionCount, waitingCount } = server.view();
+  const sessions = sessionCount === 1 ? "1 session runs" : `${sessionCount} sessions run`;
+  return waitingCount === 0 ? sessions : `${sessions}, ${waitingCount} wait`;
 }
 
 /** One server per state directory: its records must not be written by two. */

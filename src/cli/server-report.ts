@@ -6,6 +6,15 @@ import type { PruneView, ServerStatus, SessionsView, StorageView } from "#observ
 import { timeText } from "./time-text.ts";
 import { textTable } from "./text-table.ts";
 
+function configurationLines({ configuration: { readWallMs, failure } }: ServerStatus): string[] {
+  const lines = [`configuration read at ${timeText(readWallMs)}`];
+  if (failure === null) return lines;
+  return [
+    ...lines,
+    `a newer one was not taken at ${timeText(failure.wallMs)}: ${safeText(`${failure.code}: ${failure.reason}`)}`,
+  ];
+}
+
 export function statusText(status: ServerStatus, nowWallMs: number): string {
   const { software, pid, uptimeMs, stopping, sessionCount, sessionsMax, waitingCount, connectionCount } = status;
   const { memoryBytes, memoryBytesMax, storages, lostRecords } = status;
@@ -15,6 +24,7 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
       `${formatSize(memoryBytes)} of ${formatSize(memoryBytesMax)} memory`,
   ];
   if (status.verifying !== null) lines.push(verifyingText(status));
+  lines.push(...configurationLines(status));
   if (lostRecords.failing) lines.push("events and history cannot be written: see the log and the disk of state_dir");
   const table = textTable(
     [

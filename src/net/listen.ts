@@ -2,9 +2,9 @@
  * Takes connections of agents: TLS 1.3 with a certificate of our CA, or nothing. Strangers cost a bounded number of
  * sockets for a bounded time, and are counted. Names, roles and everything said on the connection are judged above.
  *
- * It does not share its port (SO_REUSEPORT), so that a second server on the same port is an error and not half of the
- * connections. For new certificates on reload a second listener would be made on the port and the first one stopped;
- * then both need it, and whoever builds that must find out first whether somebody else has the port.
+ * For new certificates a second listener is made on the port and the first one stopped, because Bun's listener keeps the ones that it
+ * began with; so both share it (SO_REUSEPORT). That a second server on the same port is an error all the same, and not half
+ * of the connections, is found out by a bind without sharing before the first listener.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
@@ -43,6 +43,11 @@ export interface TlsListener extends Listener {
   readonly strangerCount: number;
   /** Handshakes under way. */
   readonly handshakeCount: number;
+  /**
+   * Handshakes that begin from now on are made with this identity; connections that are there go on. Throws Failure E_LISTEN, and then
+   * nothing has changed.
+   */
+  use(identity: TlsIdentity): void;
 }
 
 /** Throws Failure E_LISTEN when the address cannot be had. */
@@ -81,11 +86,44 @@ class Gate {
   }
 
   open(): TlsListener {
-    const { address, identity, protocol } = this.#options;
-    const listener = Bun.listen<Peer>({
-      hostname: address.host,
-      port: address.port,
-      tls: { ...tlsOptions(identity, protocol), requestCert: true },
+    const { address, identity } = this.#options;
+    if (address.port !== 0) assertFree(address);
+    let listener = this.#listen(identity, address.port);
+    const { port } = listener;
+    let current = identity;
+    const gate = this;
+    return {
+      port,
+      get strangerCount(): number {
+        return gate.#strangers.total;
+      },
+      get handshakeCount(): number {
+        return gate.#handshakes.size;
+      },
+      use: (next) => {
+        if (sameIdentity(current, next)) return;
+        const former = listener;
+        try {
+          listener = this.#listen(next, port);
+        } catch (error) {
+          throw listenFailure(error, { host: address.host, port });
+        }
+        current = next;
+        former.stop(false);
+      },
+      stop: () => {
+        listener.stop(false);
+        this.#stop();
+      },
+    };
+  }
+
+  #listen(identity: TlsIdentity, port: number): Bun.TCPSocketListener<Peer> {
+    const options: SharedListenOptions = {
+      hostname: this.#options.address.host,
+      port,
+      reusePort: true,
+      tls: { ...tlsOptions(identity, this.#options.protocol), requestCert: true },
       socket: {
         binaryType: "uint8array",
         open: (socket) => this.#opened(socket),
@@ -95,21 +133,8 @@ class Gate {
         error: (socket, error) => this.#errored(socket, error),
         close: (socket, error) => this.#closed(socket, error),
       },
-    });
-    const gate = this;
-    return {
-      port: listener.port,
-      get strangerCount(): number {
-        return gate.#strangers.total;
-      },
-      get handshakeCount(): number {
-        return gate.#handshakes.size;
-      },
-      stop: () => {
-        listener.stop(false);
-        this.#stop();
-      },
     };
+    return Bun.listen<Peer>(options);
   }
 
   #opened(socket: Bun.Socket<Peer>): void {
@@ -203,6 +228,21 @@ class Gate {
     }
     this.#strangers.stop();
   }
+}
+
+/** Bun's types do not name `reusePort`. */
+interface SharedListenOptions extends Bun.TCPSocketListenOptions<Peer> {
+  readonly reusePort: true;
+}
+
+/** Throws as Bun.listen does when somebody listens there, sharing or not. */
+function assertFree({ host, port }: HostPort): void {
+  const nothing = (): void => undefined;
+  Bun.listen({ hostname: host, port, socket: { data: nothing } }).stop(true);
+}
+
+function sameIdentity(a: TlsIdentity, b: TlsIdentity): boolean {
+  return a.caPem === b.caPem && a.certPem === b.certPem && a.keyPem === b.keyPem;
 }
 
 function connectionOf(socket: Bun.Socket<Peer>): TlsConnection<Peer> | undefined {

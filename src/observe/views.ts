@@ -27,7 +27,15 @@ export interface StorageView {
   readonly verifyingCount: number;
 }
 
+/** When a configuration was read, and the last try that failed since; `wallMs` of each. */
+export interface ConfigReading {
+  readWallMs: number;
+  failure: { readonly wallMs: number; readonly code: string; readonly reason: string } | null;
+}
+
 export interface ServerStatus {
+  /** The configuration that counts. */
+  readonly configuration: Readonly<ConfigReading>;
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   /** UUID of this start. */

@@ -10,7 +10,15 @@ import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
-import type { AbortView, PrunedView, PruneFailure, PruneView, RecordedView, ServerStatus } from "#observe/views.ts";
+import type {
+  AbortView,
+  ConfigReading,
+  PrunedView,
+  PruneFailure,
+  PruneView,
+  RecordedView,
+  ServerStatus,
+} from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
@@ -86,6 +94,7 @@ export interface AdminOptions {
 /** What only the process around the server knows. */
 export interface AdminSurroundings {
   readonly pid: number;
+  readonly reading: ConfigReading;
   readonly events: RecordStore<EventRecord>;
   readonly history: RecordStore<SessionRecord>;
 }
@@ -127,12 +136,12 @@ export class Admin {
     }
   }
 
-  #status({ pid, events, history }: AdminSurroundings): ServerStatus {
+  #status({ pid, reading, events, history }: AdminSurroundings): ServerStatus {
     const lostRecords = {
       ...{ events: events.droppedLines, history: history.droppedLines },
       failing: events.failing || history.failing,
     };
-    return { ...this.#options.overview.status(), pid, lostRecords };
+    return { ...this.#options.overview.status(), pid, configuration: reading, lostRecords };
   }
 
   /** What is known by now of an archive whose verification was pending when its session ended. */
@@ -199,7 +208,9 @@ export class Admin {
   #opened(storage: string, baseDir: string): ReturnType<StorageShelf["open"]> {
     if (this.#options.storages.config(storage).baseDir !== baseDir) {
       const text = `storage ${storage} of the running server is not ${baseDir}`;
-      throw new Failure("E_USAGE", text, { hint: "Restart nbackup-server to use the changed configuration." });
+      throw new Failure("E_USAGE", text, {
+        hint: "Restart nbackup-server: the directory of a storage does not change by a reload.",
+      });
     }
     return this.#options.storages.open(storage);
   }

@@ -201,13 +201,25 @@ export class AdmissionDesk implements ApplicantDesk {
   /** Lets in whoever is first, as long as there is room. Nobody overtakes. */
   #pump(): void {
     for (let first = this.#line.first(); first !== undefined; first = this.#line.first()) {
-      const config = this.#options.storages.config(first.request.storage);
+      const config = this.#configOf(first);
+      if (config === undefined) continue;
       const memoryBytes = SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax;
       const { shares } = this.#options.house;
       if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
       void this.#admit(first, config, shares.take(config.name, memoryBytes));
+    }
+  }
+
+  /** Undefined when it was refused: a reload took its storage away while it stood in line. */
+  #configOf(applicant: Applicant): StorageConfig | undefined {
+    try {
+      return this.#options.storages.config(applicant.request.storage);
+    } catch (error) {
+      this.#line.leave(applicant);
+      this.#refuse(applicant, toFailure(error));
+      return undefined;
     }
   }
 

@@ -10,7 +10,8 @@ import type { StorageConditions } from "./storage-conditions.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface OverviewOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  /** As it is now: a reload changes it. */
+  readonly config: () => Pick<ServerConfig, "server" | "storages">;
   readonly clock: Clock;
   readonly boot: string;
   readonly software: string;
@@ -60,14 +61,14 @@ export class Overview implements ServerGauges {
   }
 
   memory(): BufferView {
-    const { house, config, chunkBuffer } = this.#options;
+    const { house, chunkBuffer } = this.#options;
     const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
-    return { usedBytes, bytesMax: config.server.memoryBytesMax };
+    return { usedBytes, bytesMax: this.#options.config().server.memoryBytesMax };
   }
 
   verifying(): ReturnType<ServerGauges["verifying"]> {
     const { config, verifier } = this.#options;
-    return config.storages.map(({ name }) => ({ storage: name, count: verifier.countOf(name) }));
+    return config().storages.map(({ name }) => ({ storage: name, count: verifier.countOf(name) }));
   }
 
   chunkBuffer(): ChunkBufferView {
@@ -81,15 +82,16 @@ export class Overview implements ServerGauges {
 
   storages(): ReturnType<ServerGauges["storages"]> {
     const { config, conditions } = this.#options;
-    return config.storages.map(({ name }) => {
+    return config().storages.map(({ name }) => {
       const { state, space } = conditions.of(name);
       return { name, usable: state !== "failed", space };
     });
   }
 
   /** All but what the process itself knows. */
-  status(): Omit<ServerStatus, "pid" | "lostRecords"> {
-    const { config, clock, boot, software, metrics } = this.#options;
+  status(): Omit<ServerStatus, "pid" | "lostRecords" | "configuration"> {
+    const { clock, boot, software, metrics } = this.#options;
+    const config = this.#options.config();
     const memory = this.memory();
     return {
       ...{ software, boot, startedWallMs: this.#startedWallMs, uptimeMs: clock.now() - this.#startedAtMs },

@@ -34,7 +34,8 @@ export interface ReadWish {
 export type ReadListing = { readonly rows: readonly ArchiveRow[] } | { readonly failure: Failure };
 
 interface Shelf {
-  readonly config: StorageConfig;
+  /** As it was when it was last asked for; the directory of a name does not change while the server runs. */
+  config: StorageConfig;
   readonly stock: ArchiveStock;
   readonly turns: ReadTurns;
   /** Calls that took too long and have not come back. */
@@ -108,7 +109,8 @@ export class ReadLibrary {
       throw new Failure("E_STORAGE_DENIED", `storage ${name} does not allow agent ${agent}`);
     }
     let shelf = this.#shelves.get(name);
-    if (shelf === undefined) {
+    if (shelf !== undefined) shelf.config = config;
+    else {
       const busy = (): boolean => [...storages.opened()].some((storage) => storage.name === name && storage.inUse);
       shelf = { config, stock: openStock(config), turns: new ReadTurns(clock, busy), hanging: 0 };
       this.#shelves.set(name, shelf);

@@ -11,7 +11,8 @@ import type { StorageShelf } from "./storage-shelf.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface ScrubberOptions {
-  readonly configs: readonly StorageConfig[];
+  /** As they are now: a reload changes them. */
+  readonly configs: () => readonly StorageConfig[];
   readonly storages: StorageShelf;
   readonly verifier: Verifier;
   readonly clock: Clock;
@@ -20,19 +21,16 @@ export interface ScrubberOptions {
 
 export class Scrubber {
   readonly #options: ScrubberOptions;
-  readonly #configs: readonly StorageConfig[];
   #timer: Timer | undefined;
   /** A look is under way, or what it has found is being read. */
   #underWay = false;
 
   constructor(options: ScrubberOptions) {
     this.#options = options;
-    this.#configs = options.configs.filter(({ scrubEveryMs }) => scrubEveryMs > 0);
   }
 
-  /** Nothing at all happens when no storage wants it. */
   start(): void {
-    if (this.#configs.length > 0) this.#timer = every(this.#options.clock, SCRUB_LOOK_MS, () => void this.#look());
+    this.#timer = every(this.#options.clock, SCRUB_LOOK_MS, () => void this.#look());
   }
 
   stop(): void {
@@ -59,8 +57,9 @@ export class Scrubber {
 
   async #next(tried: ReadonlySet<string>): Promise<{ readonly storage: string; readonly archive: string } | undefined> {
     const { storages, clock, events } = this.#options;
-    for (const { name, scrubEveryMs } of this.#configs) {
+    for (const { name, scrubEveryMs } of this.#options.configs()) {
       if (this.#timer === undefined) return undefined;
+      if (scrubEveryMs === 0) continue;
       try {
         const { verifications } = await storages.open(name);
         const all = await verifications.due(scrubEveryMs * SCRUB_EARLY, clock.wall());

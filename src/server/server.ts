@@ -9,6 +9,7 @@ import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { Storage } from "#store/storage.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
@@ -31,7 +32,7 @@ import { Verifier, type VerifyArchive } from "./verifier.ts";
 import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  readonly config: ServerRules;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -39,6 +40,8 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  /** Has an open storage go by changed rules; undefined where nothing is ever reloaded. */
+  readonly configureStorage?: (storage: Storage, config: StorageConfig) => void;
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
@@ -67,12 +70,17 @@ export interface ServerView {
 
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
+/** What of a configuration the server itself goes by. */
+export type ServerRules = Pick<ServerConfig, "server" | "storages">;
+
 export class Server {
   /** UUID of this start. */
   readonly boot: string;
   /** For whoever may steer the server. */
   readonly admin: Admin;
   readonly #options: ServerOptions;
+  /** As it was read last. */
+  #config: ServerRules;
   readonly #house: SessionHouse;
   readonly #storages: StorageShelf;
   readonly #conditions: StorageConditions;
@@ -93,8 +101,10 @@ export class Server {
   #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, software, config } = options;
+    const { clock, random, software } = options;
     this.#options = options;
+    this.#config = options.config;
+    const rules = (): ServerRules["server"] => this.#config.server;
     this.boot = uuid(random);
     const { diskKey, chunkBuffer = NO_BUFFER } = options;
     this.#metrics = options.metrics ?? new ServerMetrics();
@@ -102,11 +112,14 @@ export class Server {
     const events = this.#observed();
     this.#house = new SessionHouse({
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
-      idleTimeoutMs: config.server.sessionIdleTimeoutMs,
+      get idleTimeoutMs(): number {
+        return rules().sessionIdleTimeoutMs;
+      },
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
-      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      ...{ configs: options.config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      configure: options.configureStorage ?? (() => undefined),
       adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
         this.#verifier.opened(storage, anew);
@@ -117,7 +130,10 @@ export class Server {
       ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
       busy: () => this.#house.registry.sessionCount > 0,
     });
-    this.#scrubber = new Scrubber({ configs: config.storages, storages, verifier: this.#verifier, clock, events });
+    this.#scrubber = new Scrubber({
+      ...{ storages, verifier: this.#verifier, clock, events },
+      configs: () => this.#config.storages,
+    });
     const verifyWait = new VerifyWait({ verifier: this.#verifier, storages });
     this.#house.onCommitted = ({ main, plan }, answer) => {
       if (answer.verify === "none") return;
@@ -127,12 +143,21 @@ export class Server {
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
-        sessionsMax: config.server.sessionsMax,
-        memoryBytesMax: config.server.memoryBytesMax - chunkBuffer.bytesMax,
+        get sessionsMax(): number {
+          return rules().sessionsMax;
+        },
+        get memoryBytesMax(): number {
+          return rules().memoryBytesMax - chunkBuffer.bytesMax;
+        },
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
     });
     const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
+    const pump = this.#house.onRoom;
+    this.#house.onRoom = () => {
+      pump();
+      void storages.closeRetired();
+    };
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
@@ -150,12 +175,13 @@ export class Server {
         conditions: this.#conditions,
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
-          return { running, waiting, max: config.server.sessionsMax };
+          return { running, waiting, max: rules().sessionsMax };
         },
       }),
     });
     this.#overview = new Overview({
-      ...{ config, clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
+      config: () => this.#config,
+      ...{ clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
       ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
@@ -189,6 +215,19 @@ export class Server {
   /** A connection whose handshake is done; must be called in the turn in which it came. */
   accept(connection: Connection): void {
     this.#reception.accept(connection);
+  }
+
+  /**
+   * These rules count from now on, for whatever begins from now on; sessions that run are not touched. The directory of a
+   * storage's name must be the same. Resolves when storages that are new were tried. Never rejects.
+   */
+  async reload(config: ServerRules): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    this.#config = config;
+    // A disk that hangs may not hold up what comes next.
+    const opened = this.#storages.reload(config.storages);
+    this.#house.onRoom();
+    await this.#waitFor(opened, STORAGES_START_MS);
   }
 
   view(): ServerView {
@@ -241,7 +280,7 @@ export class Server {
       if (session.state === "parked") void session.suspend(failure);
     }
     const idle = this.#house.idle();
-    await this.#waitFor(idle, this.#options.config.server.shutdownTimeoutMs);
+    await this.#waitFor(idle, this.#config.server.shutdownTimeoutMs);
     for (const session of this.#house.registry.sessions()) void session.suspend(failure);
     // Those that were just being opened are refused, and have cleaned up when the house is idle.
     await settled(this.#options.clock, idle, SUSPEND_MS);

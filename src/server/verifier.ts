@@ -179,10 +179,12 @@ export class Verifier {
       this.#tell(job, result);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      const { message } = toFailure(error);
+      const { code, message } = toFailure(error);
       this.#options.events.emit(archiveUnverified(job, message));
       this.#tell(job, { result: "unknown", message });
-      this.#later(job);
+      // A storage that left the configuration has what waits in its records, for when it comes back.
+      if (code === "E_STORAGE_UNKNOWN") this.#known.delete(keyOf(job));
+      else this.#later(job);
     } finally {
       this.#now = undefined;
     }

@@ -28,7 +28,7 @@ import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import type { StagingCounters } from "./lazy-placement.ts";
 import { reserveBytes, type StorageSpace } from "./space.ts";
-import type { StorageOptions } from "./storage-options.ts";
+import type { StorageOptions, StorageRules } from "./storage-options.ts";
 import { StorageRoot } from "./storage-root.ts";
 import { Turns } from "./turns.ts";
 import { Verifications } from "./verifications.ts";
@@ -62,13 +62,13 @@ interface Opened {
 export class Storage {
   readonly name: string;
   readonly verifications: Verifications;
-  readonly #options: StorageOptions;
+  #options: StorageOptions;
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #removals: SessionRemovals;
   readonly #turns: HashTurns;
   readonly #buffer: ChunkBuffer;
-  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
+  #staging: StagingOptions & { readonly counters: StagingCounters };
   /** Of the sessions that run here, or are being made. */
   readonly #busy = new BusyEntries();
   /** By agent: its entries share a directory, so commits and rotations change it one after another. Those of others need not wait. */
@@ -119,6 +119,12 @@ export class Storage {
       }
       return failed(error);
     }
+  }
+
+  /** Other rules from now on; sessions that run keep those of how their bytes are written. */
+  configure(rules: StorageRules): void {
+    this.#options = { ...this.#options, ...rules };
+    this.#staging = { chunkFsync: true, ...rules.staging, counters: this.#staging.counters };
   }
 
   /** Chunks staged and bytes assembled since the storage was opened. */

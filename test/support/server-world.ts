@@ -115,6 +115,14 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      configureStorage: (storage, { maxBackups, minAgeMs, reserve, assembler, verifyIntegrity }) =>
+        storage.configure({
+          maxBackups,
+          minAgeMs,
+          reserve,
+          verifyIntegrity,
+          pendingBytesMax: assembler.pendingMemBytesMax,
+        }),
       openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,

@@ -19,6 +19,7 @@ export const STORAGE = "main";
 type Yaml = Record<string, unknown>;
 
 export interface ServerSettings {
+  readonly env?: Record<string, string>;
   /** Keys under `server`. */
   readonly server?: Yaml;
   /** By name; `base_dir` and `max_backups` are filled in. One called `main` unless told. */
@@ -134,6 +135,7 @@ export class Site {
       configFile: file,
       port,
       cwd: this.at("cwd"),
+      ...(settings.env === undefined ? {} : { env: settings.env }),
     });
     this.#processes.push(server);
     return server;

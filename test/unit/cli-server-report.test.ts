@@ -16,6 +16,7 @@ const status: ServerStatus = {
   ...{ software: "nbackup-server 0.1.0", boot: "b", pid: 7, startedWallMs: NOW - 3_720_000, uptimeMs: 3_720_000 },
   ...{ stopping: false, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
   ...{ memoryBytes: 16 * 2 ** 20, memoryBytesMax: GB, metrics: [] },
+  configuration: { readWallMs: 0, failure: null },
   lostRecords: { events: 0, history: 0, failing: false },
   verifying: null,
   storages: [
@@ -59,6 +60,7 @@ describe("for people", () => {
       [
         "nbackup-server 0.1.0, process 7, up 1h 02m",
         "1 of 32 sessions run, 0 agents wait, 5 connections, 16.0 MB of 1.00 GB memory",
+        "configuration read at 1970-01-01 00:00:00Z",
         "",
         "STORAGE  STATE      FREE      OF  RESERVE  KEEP  SESSIONS  DIRECTORY",
         "main     ok      50.0 GB  100 GB  5.00 GB     7         1  /srv/main",
@@ -67,6 +69,9 @@ describe("for people", () => {
         "",
       ].join("\n"),
     );
+    const failure = { wallMs: 0, code: "E_CONFIG", reason: "server.yaml:3: no" };
+    const refused = { ...status, configuration: { readWallMs: 0, failure } };
+    expect(statusText(refused, 0)).toMatch(/was not taken at .*: E_CONFIG: server.yaml:3: no/);
     const failing = { ...status, stopping: true, lostRecords: { events: 3, history: 0, failing: true } };
     expect(statusText(failing, NOW)).toMatch(/stopping, up[\s\S]*events and history cannot be written/);
   });

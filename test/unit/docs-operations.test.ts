@@ -26,7 +26,7 @@ function firstWords(of: (word: string) => boolean): string[] {
 
 async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
-  for await (const file of new Bun.Glob("src/{server,bin,agent}/*.ts").scan({ cwd: inProject(".") })) {
+  for await (const file of new Bun.Glob("src/{server,bin,agent,observe}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
       /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
@@ -34,6 +34,8 @@ async function eventKinds(): Promise<string[]> {
   }
   // A line of the log only.
   kinds.delete("server.stats");
+  // A key of the configuration.
+  kinds.delete("server.listen");
   return [...kinds].sort();
 }
 

@@ -212,7 +212,7 @@ describe("verify_integrity", () => {
     await disk.mkdir("/state", 0o700);
     const parts = { disk, linesMax: 100, clock: w.clock, log: memoryLogger() };
     const around = {
-      pid: 1,
+      ...{ pid: 1, reading: { readWallMs: 0, failure: null } },
       events: await RecordStore.open({ ...parts, path: "/state/events", parse: parseEventRecord }),
       history: await RecordStore.open({ ...parts, path: "/state/history", parse: parseSessionRecord }),
     };
