@@ -10,6 +10,7 @@ import type { Random } from "#base/random.ts";
 import { disownFields, failureFromFields } from "#wire/failure.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { Deferral } from "./deferral.ts";
 import { disownBegun } from "./farewell.ts";
 import { type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
 import { retryDelayMs } from "./retry-delay.ts";
@@ -22,6 +23,8 @@ export interface AdmissionDeps extends HandshakeDeps {
 export interface AdmissionRequest {
   readonly begin: Message<"begin">;
   readonly retry: BackoffLimits & { readonly attemptsMax: number };
+  /** How long a server that defers is waited for. */
+  readonly deferredMsMax: number;
 }
 
 export interface AdmissionEvents {
@@ -29,6 +32,8 @@ export interface AdmissionEvents {
   readonly queued: (position: number) => void;
   /** An attempt failed and another one follows after `delayMs`. */
   readonly retrying: (failure: Failure, delayMs: number) => void;
+  /** The server has no time now and says when to come again: no failed attempt. */
+  readonly deferred: (failure: Failure, delayMs: number) => void;
   /** In the turn in which Admitted arrived; must call `handle` on the link. What it throws gives the session up. */
   readonly admitted: (link: FrameLink, admitted: Message<"admitted">) => void;
 }
@@ -55,6 +60,7 @@ export async function requestSession(
     if (open) await disownBegun(deps, request.begin.backup, failure);
     return failure;
   };
+  const deferral = new Deferral(request.deferredMsMax);
   for (let attempt = 0; ; attempt += 1) {
     const asking: Asking = {
       waiting: () => {
@@ -70,9 +76,12 @@ export async function requestSession(
     } catch (error) {
       const failure = toFailure(error);
       if (link.signal.aborted) throw await interrupted(failure);
+      const deferred = deferral.covers(failure, deps.clock.now());
+      if (deferred) attempt = -1;
       if (!failure.retryable || attempt + 1 >= request.retry.attemptsMax) throw failure;
-      const delayMs = retryDelayMs(request.retry, failure, attempt, deps.random.unit());
-      events.retrying(failure, delayMs);
+      const delayMs = retryDelayMs(request.retry, failure, Math.max(0, attempt), deps.random.unit());
+      if (deferred) events.deferred(failure, delayMs);
+      else events.retrying(failure, delayMs);
       await sleep(deps.clock, delayMs, link.signal);
       if (link.signal.aborted) throw await interrupted(failure);
     }

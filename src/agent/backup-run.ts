@@ -67,6 +67,8 @@ export type BackupStage =
   | { readonly stage: "connecting" }
   | { readonly stage: "retrying"; readonly failure: Failure; readonly delayMs: number }
   | { readonly stage: "queued"; readonly position: number }
+  /** The server has no time now, and said when to come again. */
+  | { readonly stage: "deferred"; readonly failure: Failure; readonly delayMs: number }
   | {
       readonly stage: "running";
       /** Totals of the entry's last committed session, 0 when there was none. */
@@ -190,6 +192,7 @@ async function admittedSession(
         ...(plan.holdRotation === undefined ? {} : { holdRotation: holdReason(plan.holdRotation) }),
       },
       retry: { ...retry, attemptsMax: retry.maxAttempts },
+      deferredMsMax: resume.giveUpAfterMs,
     },
     {
       queued: (position) => {
@@ -204,6 +207,16 @@ async function admittedSession(
           delayMs: Math.round(delayMs),
         });
         onStage({ stage: "retrying", failure, delayMs });
+      },
+      deferred: (failure, delayMs) => {
+        const { code, message: reason } = failure;
+        deps.log.info("the server wants this later", {
+          backup: entry.name,
+          code,
+          reason,
+          delayMs: Math.round(delayMs),
+        });
+        onStage({ stage: "deferred", failure, delayMs });
       },
       admitted: (link, admitted) => {
         started = startSession(deps, plan, tally, link, admitted, signal);

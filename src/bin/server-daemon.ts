@@ -17,6 +17,7 @@ import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
 import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
+import { MaintenanceFile } from "#store/maintenance-file.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
@@ -69,6 +70,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
+    maintenance: await MaintenanceFile.open(disk, stateDir, log),
   });
   await server.start();
   try {

@@ -11,6 +11,7 @@ import { columnsOf, cutEnd, cutStart } from "./terminal-text.ts";
 export type ProgressPhase =
   | { readonly kind: "connecting" }
   | { readonly kind: "queued"; readonly position: number }
+  | { readonly kind: "deferred"; readonly why: string; readonly inMs: number }
   | { readonly kind: "retrying"; readonly inMs: number }
   | { readonly kind: "sending" }
   /** An archive of known size is read: `restoring`, `verifying`. The raw bytes are the archive's, and their total is exact. */
@@ -83,7 +84,7 @@ export function barLine(snapshot: ProgressSnapshot, columns: number): string {
 
 function barPieces(snapshot: ProgressSnapshot): readonly Piece[] {
   const { phase } = snapshot;
-  const waiting = phase.kind === "connecting" || phase.kind === "queued" || phase.kind === "retrying";
+  const waiting = ["connecting", "queued", "deferred", "retrying"].includes(phase.kind);
   const elapsed = { rank: 4, text: shortDuration(snapshot.elapsedMs) };
   const retries = { rank: 6, text: retriesText(snapshot) };
   if (waiting) return [{ rank: 0, text: phaseText(snapshot) }, elapsed, retries];
@@ -138,6 +139,8 @@ function phaseText({ phase, sentBytes, ackedBytes }: ProgressSnapshot): string {
       return "connecting";
     case "queued":
       return `waiting, number ${phase.position} in the queue`;
+    case "deferred":
+      return `${safeText(phase.why)}; asking again in ${shortDuration(phase.inMs)}`;
     case "retrying":
       return `trying again in ${shortDuration(phase.inMs)}`;
     case "sending":

@@ -29,7 +29,6 @@ export const AGENT_LATER: readonly LaterKey[] = [
 
 export const SERVER_LATER: readonly LaterKey[] = [
   { path: ["storages", "*", "buckets"], message: NOT_YET },
-  { path: ["flow_rotation"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
   { path: ["control_lost_grace_period"], message: NOT_YET },
   {

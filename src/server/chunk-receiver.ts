@@ -21,6 +21,8 @@ export interface ReceiverHost {
   fail(failure: Failure): void;
   /** Bytes were handed over: time to look at `store.congested`. */
   fed(): void;
+  /** Stored bytes came on a slot, whatever becomes of them. */
+  arrived(slot: number, bytes: number): void;
   fate(fate: ChunkFate, header: FrameHeader): void;
 }
 
@@ -46,6 +48,11 @@ export class ChunkReceiver implements DataOwner {
   /** Stored bytes that came on this connection. */
   get bytesReceived(): number {
     return this.#bytes;
+  }
+
+  /** A chunk is under way. */
+  get busy(): boolean {
+    return this.#header !== undefined;
   }
 
   start(header: FrameHeader): void {
@@ -76,6 +83,7 @@ export class ChunkReceiver implements DataOwner {
 
   bytes(view: Uint8Array): void {
     this.#bytes += view.length;
+    this.#host.arrived(this.#slot, view.length);
     if (this.#writer === undefined) return;
     this.#writer.write(view);
     this.#host.fed();

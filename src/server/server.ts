@@ -13,8 +13,11 @@ import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { FlowWatch } from "./flow-watch.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
+import { Orchestration } from "./orchestration.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import { Reception } from "./reception.ts";
@@ -31,7 +34,7 @@ import { Verifier, type VerifyArchive } from "./verifier.ts";
 import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  readonly config: Pick<ServerConfig, "server" | "storages"> & Partial<Pick<ServerConfig, "flowRotation">>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -45,6 +48,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
+  readonly maintenance?: MaintenanceMemory;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -63,6 +68,7 @@ export interface ServerView {
   readonly staging: readonly StorageStaging[];
 }
 
+const FORGETFUL: MaintenanceMemory = { kept: null, keep: () => Promise.resolve() };
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
 export class Server {
@@ -79,6 +85,8 @@ export class Server {
   readonly #overview: Overview;
   readonly #verifier: Verifier;
   readonly #scrubber: Scrubber;
+  readonly #maintenance: Maintenance;
+  readonly #flows: FlowWatch;
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
@@ -97,6 +105,7 @@ export class Server {
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#conditions = new StorageConditions(clock, options.events);
     const events = this.#observed();
+    this.#maintenance = new Maintenance(options.maintenance ?? FORGETFUL, clock, events);
     this.#house = new SessionHouse({
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
@@ -128,6 +137,12 @@ export class Server {
         memoryBytesMax: config.server.memoryBytesMax - chunkBuffer.bytesMax,
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
+      deferral: () => this.#maintenance.deferral(),
+    });
+    this.#flows = new FlowWatch({
+      clock,
+      sessions: () => this.#house.registry.sessions(),
+      rotation: config.flowRotation,
     });
     const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
     this.#reads = new ReadDesk({
@@ -145,6 +160,7 @@ export class Server {
         clock,
         storages: this.#storages,
         conditions: this.#conditions,
+        maintenance: () => this.#maintenance.on !== null,
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
           return { running, waiting, max: config.server.sessionsMax };
@@ -158,12 +174,16 @@ export class Server {
       connectionCount: () => this.#reception.connectionCount,
       readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      maintenance: this.#maintenance,
       verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
       ...{ metrics: this.#metrics, events, verifier: this.#verifier },
+      orders: new Orchestration({
+        ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },
+      }),
     });
   }
 
@@ -177,6 +197,8 @@ export class Server {
     const { clock, log } = this.#options;
     this.#watch.start();
     this.#scrubber.start();
+    this.#flows.start();
+    this.#maintenance.remind();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
   }
 
@@ -224,6 +246,7 @@ export class Server {
     this.#goodbye = failure;
     this.#watch.stop();
     this.#scrubber.stop();
+    this.#flows.stop();
     const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
