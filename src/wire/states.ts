@@ -85,6 +85,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       data: "server/session-data",
       finish: "server/finishing",
       disown: "closed",
+      goodbye: "closed",
     },
     enters: [],
   },

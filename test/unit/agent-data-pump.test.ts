@@ -60,7 +60,7 @@ function drain(pump: DataPump, onPiece: () => void = () => undefined): Decoded[]
 }
 
 function pumpOf(window: SendWindow, throttle = new Throttle(clock, undefined)): DataPump {
-  return new DataPump({ window, clock, throttle, slot: 3, generation: 7, wake: () => undefined });
+  return new DataPump({ window, clock, throttle, slot: 3, generation: 7, wake: () => undefined, meter: new StreamMeter(), chunkEnded: () => undefined });
 }
 
 test("every chunk becomes one Data frame whose bytes, CRC and tail are the chunk's, whatever its length", () => {
