@@ -251,11 +251,17 @@ export class SessionLinks {
         this.#lastWord(link, message.type, message.body);
         return;
       }
-      this.#options.message(message);
+      if (message.type === "slotOrder") this.#ordered(message.body);
+      else this.#options.message(message);
       if (!waiting || message.type !== "sack" || this.#closed) return;
       waiting = false;
       firstSack();
     };
+  }
+
+  #ordered({ slot, order, reason }: Message<"slotOrder">): void {
+    const { deps, session } = this.#options;
+    deps.log.info("the server has an order for a slot", { session, slot, order, reason });
   }
 
   /** Ended on the session connection ends the session; all else is the end of that connection, and it is asked again. */
