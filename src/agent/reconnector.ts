@@ -4,7 +4,6 @@
  * accepts and drops it at once, is not hammered however well the others do.
  */
 import type { BackoffLimits } from "#base/backoff.ts";
-import type { ErrorCode } from "#base/catalogue.ts";
 import type { Timer } from "#base/clock.ts";
 import { type Failure, toFailure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
@@ -20,7 +19,7 @@ export interface ReconnectorOptions {
   readonly link: Pick<OpenOptions, "name" | "pingFacts">;
   readonly backoff: BackoffLimits;
   /** Failures that trying again cannot mend; everything else is tried until it is stopped. */
-  readonly final: ReadonlySet<ErrorCode>;
+  readonly final: (failure: Failure) => boolean;
   /** In the turn of Welcome: must call `handle` (with `closed` telling `lost`) and `enter`. */
   readonly up: (opened: OpenedLink) => void;
   /** The connection broke or could not be opened; another attempt follows after `delayMs`. */
@@ -111,7 +110,7 @@ export class Reconnector {
   #again(failure: Failure): void {
     if (this.#stopped) return;
     const { deps, backoff, final, retrying, gaveUp } = this.#options;
-    if (final.has(failure.code)) {
+    if (final(failure)) {
       gaveUp(failure);
       return;
     }

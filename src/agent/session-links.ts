@@ -32,6 +32,10 @@ export interface SessionLinksOptions {
   readonly stalled: () => boolean;
   /** What the server says of the session, on any connection. */
   readonly message: (message: AnyMessage) => void;
+  /** The session connection is back: orders that stand come anew (`welcomed`), and that were all (`told`). */
+  readonly resumed: (phase: "welcomed" | "told") => void;
+  /** The server takes no stream for this slot until it says so. */
+  readonly unwanted: (slot: number) => void;
   /** The server ended the session, does not know it, or cannot be talked to. */
   readonly over: (failure: Failure) => void;
 }
@@ -52,6 +56,11 @@ const OVER: readonly ErrorCode[] = [
 const SESSION_FINAL: ReadonlySet<ErrorCode> = new Set([...BROKEN, ...OVER]);
 /** What became of the session is said on the session connection only: a stream that is refused tries again. */
 const STREAM_FINAL: ReadonlySet<ErrorCode> = new Set(BROKEN);
+
+/** The server has parked the slot, and its order is still on its way: PROTOCOL.md "Orchestration". */
+function isParking({ code, retryable }: Failure): boolean {
+  return code === "E_LIMIT" && !retryable;
+}
 
 export class SessionLinks {
   readonly #options: SessionLinksOptions;
@@ -173,8 +182,10 @@ export class SessionLinks {
       deps.log.info("session connection rotated", { portBefore: this.#portBefore, port: link.localPort });
       this.#portBefore = undefined;
     }
+    this.#options.resumed("welcomed");
     this.#adopt(link, () => {
       if (dataOnSession) slots[0]?.up(link, welcome.slotGeneration);
+      this.#options.resumed("told");
     });
     for (const stream of this.#streams) stream.nudge();
   }
@@ -251,17 +262,11 @@ export class SessionLinks {
         this.#lastWord(link, message.type, message.body);
         return;
       }
-      if (message.type === "slotOrder") this.#ordered(message.body);
-      else this.#options.message(message);
+      this.#options.message(message);
       if (!waiting || message.type !== "sack" || this.#closed) return;
       waiting = false;
       firstSack();
     };
-  }
-
-  #ordered({ slot, order, reason }: Message<"slotOrder">): void {
-    const { deps, session } = this.#options;
-    deps.log.info("the server has an order for a slot", { session, slot, order, reason });
   }
 
   /** Ended on the session connection ends the session; all else is the end of that connection, and it is asked again. */
@@ -279,14 +284,15 @@ export class SessionLinks {
   }
 
   #makeReconnector(target: LinkTarget, name: string, up: (opened: OpenedLink) => void, isUp: boolean): Reconnector {
-    const { deps, backoff, pingFacts, over } = this.#options;
+    const { deps, backoff, pingFacts, over, unwanted } = this.#options;
     const isStream = target.role === "stream";
     return new Reconnector(
       {
         deps,
         target,
         backoff,
-        final: isStream ? STREAM_FINAL : SESSION_FINAL,
+        final: (failure) =>
+          isStream ? STREAM_FINAL.has(failure.code) || isParking(failure) : SESSION_FINAL.has(failure.code),
         link: { name, pingFacts },
         up,
         retrying: (failure, delayMs) => {
@@ -296,7 +302,10 @@ export class SessionLinks {
           // The server answers, and knows of an end that the session connection has not heard of.
           if (isStream && OVER.includes(code)) this.#reconnector.nudge();
         },
-        gaveUp: over,
+        gaveUp: (failure) => {
+          if (isStream && isParking(failure) && target.slot !== undefined) unwanted(target.slot);
+          else over(failure);
+        },
       },
       isUp,
     );

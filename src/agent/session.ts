@@ -8,7 +8,8 @@ import type { BackoffLimits } from "#base/backoff.ts";
 import type { FileNumber, Problem, SealedChunk } from "#base/chunk.ts";
 import { every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import { type AckResult, SendWindow } from "#window/send-window.ts";
+import type { AckResult } from "#window/acknowledgement.ts";
+import { SendWindow } from "#window/send-window.ts";
 import { disownFields } from "#wire/failure.ts";
 import { SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
@@ -92,6 +93,7 @@ export class AgentSession {
         activity: (slot) => this.#links.activity(slot),
       },
       nearlyDone: () => this.#summary !== undefined && !this.#window.hasQueued,
+      finished: () => this.#finish !== undefined || this.#over,
     });
     this.#links = new SessionLinks({
       deps,
@@ -107,6 +109,8 @@ export class AgentSession {
       welcomed: ({ boot, generation }) => this.#window.welcome(boot, generation),
       stalled: () => this.#stalled,
       message: (message) => this.#message(message),
+      resumed: (phase) => this.#director.resumed(phase),
+      unwanted: (slot) => this.#director.unwanted(slot),
       over: (failure) => this.#giveUp(failure, "known"),
     });
   }
@@ -195,7 +199,7 @@ export class AgentSession {
     else if (message.type === "phase") this.#phaseOfServer(message.body);
     else if (message.type === "committed") this.#committed(message.body);
     else if (message.type === "verified") this.#verified(message.body);
-    else if (message.type === "slotOrder") this.#ordered(message.body);
+    else if (message.type === "slotOrder") this.#director.order(message.body);
   }
 
   #acknowledged(sack: Message<"sack">): void {
@@ -216,11 +220,6 @@ export class AgentSession {
     if (result.durableChunks > 0) this.#options.producer.poke();
     if (result.requeuedChunks > 0) this.#links.wake();
     this.#finishWhenReceived();
-  }
-
-  /** After the last chunk no connection that carries data is of use any more. */
-  #ordered({ slot, order, reason }: Message<"slotOrder">): void {
-    if (this.#phase === "reading" || this.#phase === "sending") this.#director.order(slot, order, reason);
   }
 
   /** Said again without a change it is a sign of life, and no progress. */

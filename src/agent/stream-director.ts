@@ -17,6 +17,7 @@ import {
 } from "./autoscaler.ts";
 import { adaptiveStep } from "./autoscaler-adaptive.ts";
 import { efficiencyStep } from "./autoscaler-efficiency.ts";
+import type { Message } from "#wire/messages.ts";
 import type { DataSlot } from "./data-slot.ts";
 import type { AutoscalerProgress, SlotActivity } from "./session-progress.ts";
 
@@ -40,6 +41,8 @@ export interface StreamDirectorOptions {
   readonly links: StreamControl;
   /** All was made and given to streams: no connection is worth being exchanged any more. */
   readonly nearlyDone: () => boolean;
+  /** Finish was said, or the session is over. */
+  readonly finished: () => boolean;
 }
 
 /** At most this part of the streams is away at once because of `port_rotation`, and at least one may be. */
@@ -67,6 +70,7 @@ export class StreamDirector {
   readonly #parkedByServer = new Set<number>();
   /** Slots whose connection is being exchanged because of `port_rotation`. */
   readonly #away = new Set<number>();
+  #beingTold = false;
   #scale: ScaleState = SCALE_START;
   #begun: Totals | undefined;
   #stalled = false;
@@ -118,17 +122,32 @@ export class StreamDirector {
     if (links.rotate(slot.slot)) this.#away.add(slot.slot);
   }
 
-  /** The server wants something of a slot: PROTOCOL.md "Orders". */
-  order(slot: number, order: "rotate" | "park" | "resume", reason: string): void {
-    const { log, links, slots, dataOnSession } = this.#options;
+  /** The server wants something of a slot: PROTOCOL.md "Orchestration". After Finish nothing is sent that it could be about. */
+  order({ slot, order, reason }: Message<"slotOrder">): void {
+    const { log, links, slots, dataOnSession, finished } = this.#options;
+    if (finished()) return;
     if (slot >= slots.length || (dataOnSession && order !== "rotate")) {
       log.warn("the server ordered what this session cannot do", { slot, order, reason });
       return;
     }
-    log.info("the server ordered it", { slot, order, reason });
+    log.info("the server has an order for a slot", { slot, order, reason });
     if (order === "rotate") links.rotate(slot);
     else if (order === "park") this.#parkedByServer.add(slot);
     else this.#parkedByServer.delete(slot);
+    if (!this.#beingTold) this.#apply();
+  }
+
+  /** The session connection is back: first come the orders that stand, and all earlier ones are void. */
+  resumed(phase: "welcomed" | "told"): void {
+    this.#beingTold = phase === "welcomed";
+    if (this.#beingTold) this.#parkedByServer.clear();
+    else this.#apply();
+  }
+
+  /** The server refused the slot's stream until it says otherwise. */
+  unwanted(slot: number): void {
+    this.#options.log.info("the server has parked the slot", { slot });
+    this.#parkedByServer.add(slot);
     this.#apply();
   }
 
@@ -177,6 +196,7 @@ export class StreamDirector {
 
   /** The first slots that the server has not parked are the active ones. */
   #apply(): void {
+    if (this.#options.finished()) return;
     let wanted = this.active;
     for (const { slot } of this.#options.slots) {
       const isActive = wanted > 0 && !this.#parkedByServer.has(slot);

@@ -11,41 +11,12 @@ import { assert, must } from "#base/assert.ts";
 import { windowChunksMax } from "#base/chunk-size.ts";
 import type { FileNumber, SealedChunk } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
+import { type Acknowledgement, type AckResult, everyFile } from "./acknowledgement.ts";
 import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
 import { ServerStarts } from "./server-starts.ts";
-
-/** Shaped like the Sack message, without depending on the wire. */
-export interface Acknowledgement {
-  readonly boot: string;
-  readonly generation: number;
-  readonly files: readonly {
-    readonly file: FileNumber;
-    readonly durableChunks: number;
-    readonly durableBytes: number;
-    /** First and last sequence number, both included, ascending. */
-    readonly received: readonly (readonly [number, number])[];
-  }[];
-  readonly lost: readonly (readonly [FileNumber, number])[];
-}
-
-export interface AckResult {
-  /** Chunks and stored bytes that became durable now: their memory is free. */
-  readonly durableChunks: number;
-  readonly durableBytes: number;
-  /** Chunks that the server has now and had not said before (durable ones included). */
-  readonly receivedChunks: number;
-  /** Summed over those chunks that were on their way: from being given to a stream until now. */
-  readonly tripMs: number;
-  /** Of those, the ones that it had never said to have: what counts as progress. */
-  readonly newChunks: number;
-  /** Chunks that must be sent again because the server lost them. */
-  readonly requeuedChunks: number;
-  /** Of those, the ones that it named as lost. */
-  readonly lost: readonly WindowChunk[];
-}
 
 interface FileState {
   readonly chunks: ChunkDeque;
@@ -234,7 +205,8 @@ export class SendWindow {
   carrierLeft(carrier: number): void {
     for (let i = this.#fifoStart; i < this.#freshIndex; i += 1) {
       const chunk = this.#fifo[i];
-      if (chunk !== undefined && chunk.carriers.delete(carrier) && chunk.state === "sent") chunk.carriers.add(DEPARTED);
+      if (chunk === undefined || !chunk.carriers.delete(carrier)) continue;
+      if (chunk.state === "sent") chunk.carriers.add(DEPARTED);
     }
   }
 
@@ -424,10 +396,4 @@ export class SendWindow {
 
 function emptyFile(): FileState {
   return { chunks: new ChunkDeque(), nextOffset: 0, durableBytes: 0 };
-}
-
-/** The first word of a new boot or generation is about both files: of one that it does not name it has nothing. */
-function everyFile(said: Acknowledgement["files"]): Acknowledgement["files"] {
-  const missing = ([0, 1] as const).filter((file) => said.every((each) => each.file !== file));
-  return [...said, ...missing.map((file) => ({ file, durableChunks: 0, durableBytes: 0, received: [] }))];
 }

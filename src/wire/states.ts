@@ -86,7 +86,6 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       finish: "server/finishing",
       goodbye: "closed",
       disown: "closed",
-      goodbye: "closed",
     },
     enters: [],
   },

@@ -4,6 +4,7 @@ import { crc32 } from "node:zlib";
 import type { Clock } from "#base/clock.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { DataPump } from "#agent/data-pump.ts";
+import { StreamMeter } from "#agent/stream-meter.ts";
 import { Throttle } from "#agent/throttle.ts";
 import { SendWindow } from "#window/send-window.ts";
 import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
