@@ -159,7 +159,7 @@ export class SessionLinks {
 
   /** Everything was sent: only the session connection stays, to hear what the server still has to say. */
   closeStreams(): void {
-    for (const stream of this.#streams.splice(0)) stream.close();
+    for (const stream of this.#streams) stream.close();
   }
 
   /** The end: nothing is opened or reported any more. After an orderly one the server hears that the streams go on purpose. */
