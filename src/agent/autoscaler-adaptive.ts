@@ -17,7 +17,7 @@ import {
 const BUSY_SHARE_MIN = 0.5;
 
 export function adaptiveStep(state: ScaleState, sample: ScaleSample, max: number): ScaleState {
-  if (saysNothing(sample)) return hold(state);
+  if (saysNothing(state, sample)) return hold(state);
   if (state.trial !== undefined) return tryOn(state, state.trial, sample);
   const busy = sample.busyMs >= BUSY_SHARE_MIN * state.active * sample.durationMs;
   const next: ScaleState = { ...after(state, sample), more: busy ? state.more + 1 : 0 };

@@ -22,7 +22,7 @@ const MORE_ABOVE = 1;
 const LESS_BELOW = 0.7;
 
 export function efficiencyStep(state: ScaleState, sample: ScaleSample, max: number): ScaleState {
-  if (saysNothing(sample)) return hold(state);
+  if (saysNothing(state, sample)) return hold(state);
   if (state.trial !== undefined) return tryOn(state, state.trial, sample);
   const { active } = state;
   const ratio = producedRate(sample) / drainRate(sample, active);

@@ -47,10 +47,13 @@ export interface Trial {
   readonly windows: number;
   /** Sum of the windows' throughput. */
   readonly rateSum: number;
+  readonly durationMs: number;
 }
 
 export interface ScaleState {
   readonly active: number;
+  /** A window has passed: the first one, in which everything begins, is no measure. */
+  readonly begun: boolean;
   /** Growth doubles until a trial was no gain; from then on it is one stream at a time. */
   readonly refused: boolean;
   readonly trial: Trial | undefined;
@@ -68,6 +71,7 @@ export type ScaleStep = (state: ScaleState, sample: ScaleSample, max: number) =>
 
 export const SCALE_START: ScaleState = {
   active: 1,
+  begun: false,
   refused: false,
   trial: undefined,
   coolWindows: 0,
@@ -103,13 +107,13 @@ export function drainRate(sample: ScaleSample, active: number): number {
 }
 
 /** The window says nothing about the number of streams: something else decided how much went through. */
-export function saysNothing(sample: ScaleSample): boolean {
-  return sample.stalled || sample.up === 0 || sample.heldMs > HELD_SHARE_MAX * sample.busyMs;
+export function saysNothing(state: ScaleState, sample: ScaleSample): boolean {
+  return !state.begun || sample.stalled || sample.up === 0 || sample.heldMs > HELD_SHARE_MAX * sample.busyMs;
 }
 
 /** Nothing is concluded, and nothing that was counted goes on. */
 export function hold(state: ScaleState): ScaleState {
-  return { ...state, more: 0, less: 0, rates: [], phase: state.trial === undefined ? "steady" : "growing" };
+  return { ...state, begun: true, more: 0, less: 0, rates: [], phase: state.trial === undefined ? "steady" : "growing" };
 }
 
 /** Begins a trial with more streams: as many more as there are, or one, and no more than `max`. */
@@ -118,7 +122,7 @@ export function grow(state: ScaleState, max: number): ScaleState {
   assert(added > 0, `no stream to be added to ${state.active} of ${max}`);
   const { active, rates } = state;
   const rateBefore = rates.reduce((sum, rate) => sum + rate, 0) / Math.max(1, rates.length);
-  const trial = { from: active, rateBefore, windows: 0, rateSum: 0 };
+  const trial = { from: active, rateBefore, windows: 0, rateSum: 0, durationMs: 0 };
   return { ...state, active: active + added, trial, more: 0, less: 0, rates: [], phase: "growing" };
 }
 
@@ -129,12 +133,16 @@ export function tryOn(state: ScaleState, trial: Trial, sample: ScaleSample): Sca
   const added = (state.active - from) / from;
   const windows = trial.windows + 1;
   const rateSum = trial.rateSum + rate;
+  const durationMs = trial.durationMs + sample.durationMs;
   const kept: ScaleState = { ...state, trial: undefined, rates: [rate], phase: "growing" };
   // Growing fast one window is enough if it shows half of what there is to be won.
   if (!state.refused && rate >= rateBefore * (1 + 0.5 * added)) return kept;
-  if (windows < HYSTERESIS_WINDOWS) return { ...state, trial: { ...trial, windows, rateSum }, phase: "growing" };
+  if (windows < HYSTERESIS_WINDOWS) return { ...state, trial: { ...trial, windows, rateSum, durationMs }, phase: "growing" };
   const rise = Math.min(RISE_MIN, 0.5 * added);
-  if (rateSum / windows >= rateBefore * (1 + rise)) return kept;
+  const gained = rateSum / windows - rateBefore;
+  // A chunk more or less in a window is chance.
+  const chunkBytes = sample.acknowledgedBytes / Math.max(1, sample.acknowledgedChunks);
+  if (gained >= rateBefore * rise && gained * durationMs > chunkBytes) return kept;
   return { ...state, active: from, trial: undefined, refused: true, coolWindows: COOL_WINDOWS, rates: [], phase: "cooling" };
 }
 
