@@ -269,6 +269,8 @@ function startSession(
     throttle: new Throttle(deps.clock, limitBytesPerSecond),
     windowBytes: resume.bufferBytes,
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
+    autoScaler: entry.autoScaler,
+    portRotation: entry.portRotation,
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
     waitVerify: plan.waitVerify,

@@ -44,6 +44,7 @@ function runningFigures(stage: Running, retries: number): Omit<ProgressFigures, 
     ackedBytes: now.durableBytes,
     retries: retries + now.reconnects,
     streams: now.streamsUp,
+    streamsMax: now.autoscaler?.max,
     currentPath: now.currentPath,
   };
 }

@@ -67,6 +67,10 @@ function detailsOf({ backup, running, last }: AgentEntryView, nowWallMs: number)
   return [`${backup}: ${last.code}: ${safeText(last.message ?? "")}`, `  ${safeText(last.hint ?? "")}`];
 }
 
+function streamsText({ streamsUp, autoscaler }: RunningView): string {
+  return autoscaler === null || autoscaler.max === 1 ? "" : `, ${streamsUp}/${autoscaler.max} streams`;
+}
+
 function runningText(running: RunningView, nowWallMs: number): string {
   const { stage, position, startedWallMs, rawBytes, lastRawBytes, storedBytes, durableBytes, retries } = running;
   const since = `for ${formatDuration(Math.max(0, nowWallMs - startedWallMs))}`;
@@ -78,5 +82,5 @@ function runningText(running: RunningView, nowWallMs: number): string {
       ? ""
       : `, ${formatSize(rawBytes)} read${last}, ${formatSize(storedBytes)} compressed, ${formatSize(durableBytes)} safe on the server`;
   const path = running.currentPath === null ? "" : `, at ${running.currentPath}`;
-  return `${stage} ${since}${place}${tried}${bytes}${path}`;
+  return `${stage} ${since}${place}${tried}${bytes}${streamsText(running)}${path}`;
 }

@@ -36,7 +36,9 @@ export interface ProgressSnapshot {
   readonly rawBytesPerSecond: number;
   readonly entriesPerSecond: number;
   readonly retries: number;
+  /** Streams that are up, and the most there may be. */
   readonly streams: number;
+  readonly streamsMax?: number | undefined;
   /** Raw bytes; empty when there is none. */
   readonly currentPath: Uint8Array;
 }
@@ -102,7 +104,7 @@ function barPieces(snapshot: ProgressSnapshot): readonly Piece[] {
     { rank: 7, text: `${grouped(snapshot.entries)} objects` },
     { rank: 8, text: flowing ? `${grouped(snapshot.entriesPerSecond)} objects/s` : "" },
     retries,
-    { rank: 9, text: snapshot.streams > 1 ? `${snapshot.streams} streams` : "" },
+    { rank: 9, text: streamsText(snapshot) },
     { rank: 10, text: eta === undefined || guess === "" ? "" : "(~ estimated)" },
   ];
 }
@@ -127,7 +129,7 @@ export function plainLine(snapshot: ProgressSnapshot): string {
     `elapsed ${shortDuration(snapshot.elapsedMs)}`,
     eta === undefined ? "" : `ETA ${shortDuration(eta)}${sending ? " (estimated)" : ""}`,
     retriesText(snapshot),
-    snapshot.streams > 1 ? `${snapshot.streams} streams` : "",
+    streamsText(snapshot),
     path === "" ? "" : `at ${path}`,
   ];
   return parts.filter((part) => part !== "").join(", ");
@@ -182,6 +184,11 @@ function amountText(snapshot: ProgressSnapshot): string {
 function retriesText({ retries }: ProgressSnapshot): string {
   if (retries === 0) return "";
   return retries === 1 ? "1 retry" : `${grouped(retries)} retries`;
+}
+
+function streamsText({ streams, streamsMax = streams }: ProgressSnapshot): string {
+  if (streamsMax > streams) return `${streams}/${streamsMax} streams`;
+  return streams > 1 ? `${streams} streams` : "";
 }
 
 function bar(fraction: number): string {

@@ -19,9 +19,7 @@ const NOT_YET = "has no effect yet";
 const HINT = "It is checked and kept for the version that brings it.";
 
 export const AGENT_LATER: readonly LaterKey[] = [
-  { path: ["backups", "*", "auto_scaler"], message: NOT_YET },
   { path: ["backups", "*", "dscp"], message: NOT_YET },
-  { path: ["backups", "*", "port_rotation"], message: NOT_YET },
   { path: ["daemon", "control_channel"], message: NOT_YET },
   { path: ["logging", "stream_stats"], message: NOT_YET },
   { path: ["logging", "session_log_dir"], message: NOT_YET },

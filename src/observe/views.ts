@@ -218,6 +218,30 @@ export interface RunView {
   readonly hint: string | null;
 }
 
+/** One slot of a running session, and its connections so far. */
+export interface StreamView {
+  readonly slot: number;
+  readonly state: "idle" | "up" | "draining" | "parked";
+  readonly sentBytes: number;
+  readonly chunks: number;
+  readonly rttMs: number | null;
+  /** Connections that broke. */
+  readonly reconnects: number;
+  /** Connections that were exchanged on purpose. */
+  readonly rotations: number;
+}
+
+export interface AutoscalerView {
+  readonly mode: "efficiency" | "adaptive";
+  readonly enabled: boolean;
+  readonly active: number;
+  readonly max: number;
+  readonly state: "steady" | "growing" | "shrinking" | "cooling" | "frozen";
+  /** Bytes per second; null before the first window, and where there was nothing to be divided by. */
+  readonly producedRate: number | null;
+  readonly drainRate: number | null;
+}
+
 /** What a running entry is at. */
 export interface RunningView {
   readonly trigger: RunView["trigger"];
@@ -234,6 +258,9 @@ export interface RunningView {
   readonly resentBytes: number;
   readonly reconnects: number;
   readonly streamsUp: number;
+  readonly streams: readonly StreamView[];
+  /** null while no session runs, and with `parallels: 0`. */
+  readonly autoscaler: AutoscalerView | null;
   readonly rttMs: number | null;
   readonly currentPath: string | null;
   /** Of the entry's last committed session, 0 when there was none. */

@@ -30,6 +30,13 @@ const STATES: ReadonlySet<string> = new Set([
   "admission.queued",
 ]);
 
+/** What an agent says of its streams in its log. */
+const SAID: ReadonlyMap<string, string> = new Map([
+  ["stream rotated", "state stream.rotated"],
+  ["session connection rotated", "state session.rotated"],
+  ["the number of streams changes", "state streams.scaled"],
+]);
+
 const BREACHES: ReadonlySet<string> = new Set(["E_PROTOCOL", "E_FRAME_TOO_LARGE", "E_VERSION", "E_IDENTITY"]);
 
 export class World {
@@ -181,6 +188,10 @@ export class World {
       healed: this.#healing.promise,
       isHealed: () => this.#healed,
       log: (line) => trace.note(line),
+      said: (message) => {
+        const kind = SAID.get(message);
+        if (kind !== undefined) trace.count(kind);
+      },
       produces: (process, entry, production) => witness.produces(process, entry, production),
       readAgain: (process, path) => witness.broken(`${process.name} opened ${path} twice in one session`),
       result: (process, entry, result) => this.#result(source, process, entry, result),

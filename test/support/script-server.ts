@@ -263,6 +263,9 @@ export class ScriptServer implements Dialer {
       case "finish":
         this.commit(link);
         break;
+      case "goodbye":
+        link.end();
+        break;
       default:
         break;
     }
