@@ -16,6 +16,7 @@ import type { PrunedEntry } from "#store/prune.ts";
 import type { Orchestration } from "./orchestration.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
+import type { Session } from "./session.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -110,6 +111,11 @@ export class Admin {
 
   constructor(options: AdminOptions) {
     this.#options = options;
+  }
+
+  /** Sessions that run, for who steers them from inside the process. */
+  running(): Iterable<Session> {
+    return this.#options.registry.sessions();
   }
 
   /** The answer as a plain value. Rejects with Failure E_USAGE and what the commands say. */

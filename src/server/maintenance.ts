@@ -69,13 +69,16 @@ export class Maintenance {
     try {
       await this.#memory.keep(this.#on);
     } catch (cause) {
-      const state = this.#on === null ? "off" : "on";
-      const text = `maintenance is ${state}, but the state directory did not take it: ${errnoName(cause) ?? String(cause)}`;
-      throw new Failure("E_STATE_DIR", text, { cause, hint: "A restart of the server would not know it." });
+      throw notKept(this.#on === null ? "off" : "on", cause);
     }
   }
 
   #emit(kind: string, message: string, fields: Record<string, unknown>): void {
     this.#events.emit({ kind, level: "info", message, fields });
   }
+}
+
+function notKept(state: "on" | "off", cause: unknown): Failure {
+  const text = `maintenance is ${state}, but the state directory did not take it: ${errnoName(cause) ?? String(cause)}`;
+  return new Failure("E_STATE_DIR", text, { cause, hint: "A restart of the server would not know it." });
 }

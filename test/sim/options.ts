@@ -96,6 +96,8 @@ export interface SimOptions {
   readonly autoScaler?: "efficiency" | "adaptive";
   /** `port_rotation` after so many chunks; absent: off. */
   readonly rotateChunks?: number;
+  /** The server orders a slot to be rotated, parked or resumed about so often; absent: never. */
+  readonly orderEveryMs?: number;
   readonly maxBackups: number;
   readonly sessionsMax: number;
   readonly limitBytesPerSecond?: number;
@@ -287,10 +289,11 @@ function drawAny(chance: Chance): SimOptions {
 }
 
 /** Which streams there are and how long their connections live: the autoscaler's part and that of `port_rotation`. */
-function drawStreams(chance: Chance): Pick<SimOptions, "autoScaler" | "rotateChunks"> {
+function drawStreams(chance: Chance): Pick<SimOptions, "autoScaler" | "rotateChunks" | "orderEveryMs"> {
   return {
     ...(chance.happens(0.4) ? { autoScaler: chance.pick(["efficiency", "adaptive"] as const) } : {}),
     ...(chance.happens(0.25) ? { rotateChunks: chance.pick([1, 2, 3, 8]) } : {}),
+    ...(chance.happens(0.3) ? { orderEveryMs: chance.pick([50, 500, 3_000]) } : {}),
   };
 }
 

@@ -16,6 +16,7 @@ import type { SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
 import { References } from "./references.ts";
 import { BASE_DIR, type RunningServer, ServerHost } from "./server-host.ts";
+import { ServerOrders } from "./server-orders.ts";
 import { Spoils } from "./spoils.ts";
 import { Trace } from "./trace.ts";
 import { drawTree } from "./tree.ts";
@@ -286,6 +287,10 @@ export class World {
       const meanMs = this.#options.faults[name as keyof SimFaults];
       if (meanMs !== undefined) this.#repeat(chance.fork(name), meanMs, act);
     }
+    const { orderEveryMs } = this.#options;
+    if (orderEveryMs === undefined) return;
+    const orders = new ServerOrders(this.server, this.#chance.fork("orders"), this.trace);
+    this.#repeat(chance.fork("orders"), orderEveryMs, () => orders.give());
   }
 
   #repeat(chance: Chance, meanMs: number, act: () => void): void {
