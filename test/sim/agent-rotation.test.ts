@@ -107,21 +107,39 @@ test("the session connection that carries the data is exchanged likewise, and th
   expect(run.server.links).toHaveLength(2);
 });
 
+test("where the kernel gives the same port again, the next connection gets another one all the same", async () => {
+  const run = new ScriptRun({ parallels: 1, producer: steady(60) });
+  await run.advance(2000);
+  // The port of the stream's connection comes again at the next dial.
+  const ports = run.server.portsAgain;
+  ports.push(run.server.streamLinks(0)[0]?.pipe.client.localPort ?? 0);
+  order(run.server, { slot: 0, order: "rotate", reason: "it is slow" });
+  await run.advance(500);
+  expect(ports).toEqual([]);
+  const [before, after, ...more] = run.server.streamLinks(0);
+  expect(after?.closed).toBe(false);
+  expect(after?.pipe.client.localPort).not.toBe(before?.pipe.client.localPort);
+  expect(more).toEqual([]);
+  expect(await run.result()).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
+});
+
 test("what an exchanged stream carried and nobody has acknowledged yet is not sent again", async () => {
   let silent = false;
   const run = new ScriptRun({
     parallels: 2,
     producer: steady(60),
-    script: (_, arrived, server) => {
-      if (!silent || arrived.type !== "data") return false;
-      server.hold(arrived.body);
+    script: (link, arrived, server) => {
+      if (!silent) return false;
+      if (arrived.type === "data") server.hold(arrived.body);
+      else if (arrived.type === "hello") server.welcome(link);
+      else return false;
       return true;
     },
   });
   await run.advance(2000);
   silent = true;
   await run.advance(1000);
-  for (const slot of [0, 1]) order(run.server, { slot, order: "rotate", reason: "it is slow" });
+  order(run.server, { slot: 0, order: "rotate", reason: "it is slow" });
   await run.advance(1000);
   silent = false;
   expect(await run.result()).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
