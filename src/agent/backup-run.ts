@@ -76,6 +76,8 @@ export type BackupStage =
   | { readonly stage: "connecting" }
   | { readonly stage: "retrying"; readonly failure: Failure; readonly delayMs: number }
   | { readonly stage: "queued"; readonly position: number }
+  /** The server has no time now, and said when to come again. */
+  | { readonly stage: "deferred"; readonly failure: Failure; readonly delayMs: number }
   | {
       readonly stage: "running";
       readonly session: string;
@@ -208,6 +210,7 @@ async function admittedSession(
         ...(hold === undefined ? {} : { holdRotation: holdReason(hold) }),
       },
       retry: { ...retry, attemptsMax: retry.maxAttempts, patienceMs: plan.patienceMs },
+      deferredMsMax: resume.giveUpAfterMs,
     },
     {
       queued: (position) => {
@@ -222,6 +225,16 @@ async function admittedSession(
           delayMs: Math.round(delayMs),
         });
         onStage({ stage: "retrying", failure, delayMs });
+      },
+      deferred: (failure, delayMs) => {
+        const { code, message: reason } = failure;
+        deps.log.info("the server wants this later", {
+          backup: entry.name,
+          code,
+          reason,
+          delayMs: Math.round(delayMs),
+        });
+        onStage({ stage: "deferred", failure, delayMs });
       },
       admitted: (link, admitted) => {
         const late = deps.clock.now() - lookedAtMs > LOOK_FRESH_MS;
@@ -306,6 +319,8 @@ function startSession(
     windowBytes: resume.bufferBytes,
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
     dscp: entry.dscp,
+    autoScaler: entry.autoScaler,
+    portRotation: entry.portRotation,
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
     waitVerify: plan.waitVerify,

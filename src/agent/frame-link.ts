@@ -56,6 +56,7 @@ export class FrameLink {
   #boot = "";
   #pingId = 0;
   #pingSentAtMs: number | undefined;
+  #leaving = false;
   #closed = false;
 
   constructor(options: FrameLinkOptions) {
@@ -94,6 +95,11 @@ export class FrameLink {
     return this.#queue.blocked;
   }
 
+  /** Port on this side. */
+  get localPort(): number {
+    return this.#options.connection.localPort;
+  }
+
   /** Who gets what arrives from now on. */
   handle(handlers: FrameLinkHandlers): void {
     this.#handlers = handlers;
@@ -122,7 +128,7 @@ export class FrameLink {
 
   /** Queues a control frame; a server that reads none of them loses the connection. */
   send<T extends MessageType>(type: T, body: Message<T>): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#leaving) return;
     const frame = encodeMessage(type, body, { generation: this.#generation });
     try {
       this.#queue.control(frame);
@@ -138,6 +144,16 @@ export class FrameLink {
 
   wake(): void {
     if (!this.#closed) this.#queue.run();
+  }
+
+  /**
+   * Says Goodbye behind what was begun, and nothing more. The server, which has read everything then, closes: `closed` without
+   * a failure proves it. How long that may take is the caller's part.
+   */
+  leave(): void {
+    this.send("goodbye", {});
+    this.#leaving = true;
+    this.#heartbeat.cancel();
   }
 
   /** Sends what is queued, then closes; a server that does not take it is cut off after a while. */

@@ -1,7 +1,7 @@
 /** From nothing to a welcomed connection: dial, Hello, Welcome. PROTOCOL.md "A session". */
 import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Dialer } from "#net/connection.ts";
+import type { Connection, Dialer } from "#net/connection.ts";
 import { failureFromFields } from "#wire/failure.ts";
 import { HELLO_TIMEOUT_MS, PROBE_TIMEOUT_MS, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
@@ -43,6 +43,8 @@ export interface OpenOptions {
   readonly signal: AbortSignal;
   /** Marks the packets of a connection that carries data. */
   readonly dscp?: number | undefined;
+  /** The local port that the connection must not have. */
+  readonly otherThanPort?: number | undefined;
   /** Called in the turn in which Welcome arrived, because more may follow in it: must call `handle` and `enter`. */
   readonly welcomed: (opened: OpenedLink) => void;
 }
@@ -52,7 +54,7 @@ export interface OpenOptions {
  * refusal, E_TIMEOUT, E_DISCONNECTED or E_INTERRUPTED.
  */
 export async function openLink(deps: HandshakeDeps, target: LinkTarget, options: OpenOptions): Promise<OpenedLink> {
-  const connection = await deps.dialer.dial(options.signal, { dscp: options.dscp });
+  const connection = await dialOther(deps.dialer, options);
   if (options.signal.aborted) {
     connection.destroy();
     throw new Failure("E_INTERRUPTED", `${options.name}: interrupted while connecting`);
@@ -100,6 +102,18 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
       slot: target.slot,
     });
   });
+}
+
+/** The kernel may give a port again that was just given back: then another one while the first still has it. */
+async function dialOther(dialer: Dialer, { signal, dscp, otherThanPort }: OpenOptions): Promise<Connection> {
+  const first = await dialer.dial(signal, { dscp });
+  if (first.localPort !== otherThanPort) return first;
+  first.attach({ data: () => undefined, drain: () => undefined, closed: () => undefined });
+  try {
+    return await dialer.dial(signal, { dscp });
+  } finally {
+    first.destroy();
+  }
 }
 
 /** False when the server chose a version that was not offered; the link is closed then. */

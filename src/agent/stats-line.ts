@@ -69,5 +69,9 @@ export class StatsLines {
 }
 
 function streamsOf([backup, { stage }]: readonly [string, RunningFacts]): StreamsOfSession[] {
-  return stage?.stage === "running" ? [{ session: stage.session, backup, streams: stage.progress().streams }] : [];
+  if (stage?.stage !== "running") return [];
+  const streams = stage.progress().streams.map(({ slot, state, sentBytes: bytes }) => {
+    return { slot, up: state === "up" || state === "draining", bytes };
+  });
+  return [{ session: stage.session, backup, streams }];
 }

@@ -1,13 +1,24 @@
-/** Commands that ask a running server: status, sessions, history, events, abort and prune. Prune works without one too. */
+/** Commands that ask a running server: status, sessions, history, events, abort, orders and prune. Prune works without one too. */
 import { Failure, toFailure } from "#base/errors.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureLines } from "#cli/failure-text.ts";
 import type { AskCommand } from "#cli/server-command.ts";
+import { maintenanceText, rotatedText, slotOrderText } from "#cli/order-commands.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
-import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus, SessionsView } from "#observe/views.ts";
+import type {
+  AbortView,
+  MaintenanceAnswer,
+  PrunedView,
+  PruneFailure,
+  PruneView,
+  RotateView,
+  ServerStatus,
+  SessionsView,
+  SlotOrderView,
+} from "#observe/views.ts";
 import { pruneFailure, prunedView } from "#server/admin.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
@@ -59,6 +70,23 @@ export async function runServerCommand(
       const aborted = view.outcome === "aborted";
       print([view], () => (aborted ? "aborted\n" : "not aborted: the commit had begun, and stands\n"));
       return aborted ? EXIT.done : EXIT.failed;
+    }
+    case "rotate-stream": {
+      const { session, slot } = command;
+      const view = (await askServer(stateDir, { command: "rotate-stream", session, slot })) as RotateView;
+      return print([view], () => rotatedText(view));
+    }
+    case "park-stream":
+    case "resume-stream": {
+      const { session, slot } = command;
+      const view = (await askServer(stateDir, { command: command.command, session, slot })) as SlotOrderView;
+      return print([view], () => slotOrderText(view));
+    }
+    case "maintenance": {
+      const { turn, reason, abort } = command;
+      const request = { command: "maintenance", turn, abort, ...(reason === undefined ? {} : { reason }) } as const;
+      const answer = (await askServer(stateDir, request)) as MaintenanceAnswer;
+      return print([answer], () => maintenanceText(answer, systemClock.wall()));
     }
     case "prune": {
       const view = await prune(command, config, out);

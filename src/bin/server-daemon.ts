@@ -21,6 +21,7 @@ import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
 import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
+import { MaintenanceFile } from "#store/maintenance-file.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
@@ -91,6 +92,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
     streamStats: () => logging.streamStats,
+    maintenance: await MaintenanceFile.open(disk, stateDir, log),
   });
   await server.start();
   try {

@@ -75,6 +75,10 @@ function limitText({ limitBytesPerSecond, limitUntilWallMs }: AgentEntryView, ti
   return until === "" ? "" : `, without a bandwidth limit${until}`;
 }
 
+function streamsText({ streamsUp, autoscaler }: RunningView): string {
+  return autoscaler === null || autoscaler.max === 1 ? "" : `, ${streamsUp}/${autoscaler.max} streams`;
+}
+
 function runningText(running: RunningView, nowWallMs: number): string {
   const { stage, position, startedWallMs, rawBytes, lastRawBytes, storedBytes, durableBytes, retries } = running;
   const since = `for ${formatDuration(Math.max(0, nowWallMs - startedWallMs))}`;
@@ -86,5 +90,5 @@ function runningText(running: RunningView, nowWallMs: number): string {
       ? ""
       : `, ${formatSize(rawBytes)} read${last}, ${formatSize(storedBytes)} compressed, ${formatSize(durableBytes)} safe on the server`;
   const path = running.currentPath === null ? "" : `, at ${running.currentPath}`;
-  return `${stage} ${since}${place}${tried}${bytes}${path}`;
+  return `${stage} ${since}${place}${tried}${bytes}${streamsText(running)}${path}`;
 }

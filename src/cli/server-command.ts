@@ -7,6 +7,7 @@ import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
 import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
+import { type OrderCommand, orderCommand, orderCommands } from "./order-commands.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 
 export type ServerCommand =
@@ -27,6 +28,7 @@ export type AskCommand = { readonly configFile: string; readonly json: boolean }
   | { readonly command: "history"; readonly limit: number; readonly agent: string | undefined }
   | { readonly command: "events"; readonly limit: number }
   | { readonly command: "abort"; readonly session: string }
+  | OrderCommand
   | {
       readonly command: "prune";
       readonly agent: string | undefined;
@@ -91,6 +93,7 @@ const ASK_COMMANDS: readonly CommandSpec[] = [
     positionals: [{ name: "SESSION", what: "Its id, as nbackup-server sessions shows it.", required: true }],
     details: [BY_SOCKET, "A commit that has begun wins: then the archive stands, and the command exits with 1."],
   },
+  ...orderCommands(CONFIG, BY_SOCKET),
   {
     name: "prune",
     what: "Apply the rotation now: remove what max_backups and min_age of the configuration file do not keep.",
@@ -166,10 +169,10 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
 
 type Parsed = Extract<ParsedArguments, { readonly kind: "command" }>;
 
-function askCommand(
-  { command, flags, values, positionals }: Parsed,
-  common: { readonly configFile: string; readonly json: boolean },
-): AskCommand {
+function askCommand(parsed: Parsed, common: { readonly configFile: string; readonly json: boolean }): AskCommand {
+  const order = orderCommand(parsed);
+  if (order !== undefined) return { ...common, ...order };
+  const { command, flags, values, positionals } = parsed;
   const [first, second] = positionals;
   switch (command) {
     case "history":

@@ -32,14 +32,14 @@ const autoScaler = sectionOr(
     enabled: setting(
       flag(),
       true,
-      "Let the number of active streams follow the need, up to parallels.",
-      "Off, all streams are always active.",
+      "Let the number of active streams follow the need, from one up to parallels. Off, all streams are always active.",
+      "A stream more helps only where each single TCP flow is limited; one that helps nothing costs a connection.",
     ),
     mode: setting(
       word(["efficiency", "adaptive"]),
       "efficiency",
-      "By the rates of producing and sending, or by trying one stream more.",
-      "It needs no trial that costs throughput.",
+      "When to try more streams. `efficiency`: when there is more to send than the streams can take; and fewer when there is less than 0.7 of it. `adaptive`: whenever they are busy. Either way growth is kept if it raised the throughput, else taken back, and not tried again for half a minute.",
+      "It tries nothing while there is no need, and gives back streams that are not needed any more.",
     ),
   },
   "a section with enabled and mode, or one of the words efficiency and adaptive",
@@ -50,7 +50,7 @@ const portRotation = section({
   mode: setting(
     word(["off", "per-n-chunks"]),
     "off",
-    "Reconnect each stream from a new port after a number of chunks.",
+    "Reconnect each stream from a new port after a number of chunks, at most a quarter of the streams (but one at least) at a time. With parallels 0 it is the session connection.",
     "Few networks need it.",
   ),
   chunks_per_cycle: setting(integer({ min: 1, max: 1_000_000 }), 500, "That number."),

@@ -18,15 +18,10 @@ interface LaterKey {
 const NOT_YET = "has no effect yet";
 const HINT = "It is checked and kept for the version that brings it.";
 
-export const AGENT_LATER: readonly LaterKey[] = [
-  { path: ["backups", "*", "auto_scaler"], message: NOT_YET },
-  { path: ["backups", "*", "port_rotation"], message: NOT_YET },
-  { path: ["daemon", "control_channel"], message: NOT_YET },
-];
+export const AGENT_LATER: readonly LaterKey[] = [{ path: ["daemon", "control_channel"], message: NOT_YET }];
 
 export const SERVER_LATER: readonly LaterKey[] = [
   { path: ["storages", "*", "buckets"], message: NOT_YET },
-  { path: ["flow_rotation"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
   { path: ["control_lost_grace_period"], message: NOT_YET },
   {

@@ -45,6 +45,8 @@ export interface ServerStatus {
   readonly uptimeMs: number;
   /** It was told to stop and lets sessions finish. */
   readonly stopping: boolean;
+  /** null: off. */
+  readonly maintenance: MaintenanceView | null;
   readonly sessionCount: number;
   readonly sessionsMax: number;
   readonly waitingCount: number;
@@ -57,6 +59,59 @@ export interface ServerStatus {
   /** Records that the disk of the state directory did not take. */
   readonly lostRecords: { readonly events: number; readonly history: number; readonly failing: boolean };
   readonly metrics: readonly Metric[];
+}
+
+/** One slot of a running session. */
+export interface SlotView {
+  readonly slot: number;
+  /** Of the printed table of slots; `parked`: an administrator has taken it out of use. */
+  readonly state: "idle" | "receiving" | "disconnected" | "disabled";
+  readonly parked: boolean;
+  /** Of the newest connection; 0 before the first. */
+  readonly generation: number;
+  readonly bytes: number;
+  readonly bytesPerSecond: number;
+  readonly chunks: number;
+  /** Chunks that came over it although they were here already. */
+  readonly duplicateChunks: number;
+  /** Connections that followed one that broke, and those that followed one that was closed on purpose. */
+  readonly reconnects: number;
+  readonly rotations: number;
+  /** Includes what the agent sends before its answer; null when nothing is known. */
+  readonly rttMs: number | null;
+  /** Of the agent; null without a connection. */
+  readonly remotePort: number | null;
+  /** null before the first byte. */
+  readonly lastByteAgeMs: number | null;
+}
+
+/** Answer to `rotate-stream`: the connection before and after. */
+export interface RotateView {
+  readonly session: string;
+  readonly slot: number;
+  readonly fromGeneration: number;
+  readonly fromRemote: string;
+  readonly toGeneration: number;
+  readonly toRemote: string;
+}
+
+export interface SlotOrderView {
+  readonly session: string;
+  readonly slot: number;
+  readonly order: "park" | "resume";
+}
+
+export interface MaintenanceView {
+  readonly sinceWallMs: number;
+  readonly reason: string | null;
+}
+
+export interface MaintenanceAnswer {
+  readonly maintenance: MaintenanceView | null;
+  /** Sessions that were ended for it. */
+  readonly abortedCount: number;
+  /** Sessions that go on. */
+  readonly sessionCount: number;
 }
 
 export interface SessionView {
@@ -85,6 +140,7 @@ export interface SessionView {
   readonly backlogBytes: number;
   /** Not reading, because the disk is behind. */
   readonly stalled: boolean;
+  readonly slots: readonly SlotView[];
 }
 
 export interface WaitingView {
@@ -170,11 +226,35 @@ export interface RunView {
   readonly hint: string | null;
 }
 
+/** One slot of a running session, and its connections so far. */
+export interface StreamView {
+  readonly slot: number;
+  readonly state: "idle" | "up" | "draining" | "parked";
+  readonly sentBytes: number;
+  readonly chunks: number;
+  readonly rttMs: number | null;
+  /** Connections that broke. */
+  readonly reconnects: number;
+  /** Connections that were exchanged on purpose. */
+  readonly rotations: number;
+}
+
+export interface AutoscalerView {
+  readonly mode: "efficiency" | "adaptive";
+  readonly enabled: boolean;
+  readonly active: number;
+  readonly max: number;
+  readonly state: "steady" | "growing" | "shrinking" | "cooling" | "frozen";
+  /** Bytes per second; null before the first window, and where there was nothing to be divided by. */
+  readonly producedRate: number | null;
+  readonly drainRate: number | null;
+}
+
 /** What a running entry is at. */
 export interface RunningView {
   readonly trigger: RunView["trigger"];
   readonly startedWallMs: number;
-  /** `hooks`, `connecting`, `queued`, `retrying`, or of the session `reading`, `sending`, `finishing`. */
+  /** `hooks`, `connecting`, `queued`, `deferred`, `retrying`, or of the session `reading`, `sending`, `finishing`. */
   readonly stage: string;
   /** In the server's line, from 1. */
   readonly position: number | null;
@@ -186,6 +266,9 @@ export interface RunningView {
   readonly resentBytes: number;
   readonly reconnects: number;
   readonly streamsUp: number;
+  readonly streams: readonly StreamView[];
+  /** null while no session runs, and with `parallels: 0`. */
+  readonly autoscaler: AutoscalerView | null;
   readonly rttMs: number | null;
   readonly currentPath: string | null;
   /** Of the entry's last committed session, 0 when there was none. */

@@ -6,6 +6,7 @@
 import * as z from "zod/mini";
 import { Failure, toFailure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
+import { MAINTENANCE_REASON_CHARS_MAX } from "#store/maintenance-file.ts";
 import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
@@ -20,8 +21,10 @@ import type {
   ServerStatus,
 } from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
+import type { Orchestration } from "./orchestration.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
+import type { Session } from "./session.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -51,7 +54,19 @@ const finding = z.union([
   }),
 ]);
 
+/** `slot` as the session numbers it: whether it has one is said in a sentence. */
+const slotOrder = { session: z.string(), slot: z.int().check(z.minimum(0), z.maximum(255)) };
+
 const request = z.discriminatedUnion("command", [
+  z.strictObject({ command: z.literal("rotate-stream"), ...slotOrder }),
+  z.strictObject({ command: z.literal("park-stream"), ...slotOrder }),
+  z.strictObject({ command: z.literal("resume-stream"), ...slotOrder }),
+  z.strictObject({
+    command: z.literal("maintenance"),
+    turn: z.enum(["on", "off", "status"]),
+    reason: z.optional(z.string().check(z.maxLength(MAINTENANCE_REASON_CHARS_MAX))),
+    abort: z.optional(z.boolean()),
+  }),
   z.strictObject({ command: z.literal("status") }),
   z.strictObject({ command: z.literal("sessions") }),
   z.strictObject({ command: z.literal("history"), limit: rows, agent: z.optional(z.string()) }),
@@ -89,6 +104,7 @@ export interface AdminOptions {
   readonly metrics: ServerMetrics;
   readonly events: EventSink;
   readonly verifier: Pick<Verifier, "keep">;
+  readonly orders: Orchestration;
 }
 
 /** What only the process around the server knows. */
@@ -106,6 +122,11 @@ export class Admin {
     this.#options = options;
   }
 
+  /** Sessions that run, for who steers them from inside the process. */
+  running(): Iterable<Session> {
+    return this.#options.registry.sessions();
+  }
+
   /** The answer as a plain value. Rejects with Failure E_USAGE and what the commands say. */
   async handle(value: unknown, around: AdminSurroundings): Promise<unknown> {
     const parsed = z.safeParse(request, value);
@@ -115,7 +136,16 @@ export class Admin {
       });
     }
     const wanted = parsed.data;
+    const { orders } = this.#options;
     switch (wanted.command) {
+      case "rotate-stream":
+        return await orders.rotate(wanted.session, wanted.slot);
+      case "park-stream":
+        return orders.park(wanted.session, wanted.slot);
+      case "resume-stream":
+        return orders.resume(wanted.session, wanted.slot);
+      case "maintenance":
+        return await orders.maintain(wanted);
       case "status":
         return this.#status(around);
       case "sessions":

@@ -35,6 +35,8 @@ export interface AdmissionDeskOptions {
   readonly random: Random;
   readonly events: EventSink;
   readonly diskKey: DiskRoomOptions["diskKey"];
+  /** Why nobody is let in for now; undefined: who comes is. */
+  readonly deferral: () => Failure | undefined;
 }
 
 export class AdmissionDesk implements ApplicantDesk {
@@ -93,6 +95,11 @@ export class AdmissionDesk implements ApplicantDesk {
     for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
   }
 
+  /** Those in line are told to come again later; who asks meanwhile hears what `deferral` says. */
+  defer(failure: Failure): void {
+    for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
+  }
+
   begin(applicant: Applicant): void {
     this.#silent.delete(applicant);
     this.#asking.add(applicant);
@@ -142,6 +149,7 @@ export class AdmissionDesk implements ApplicantDesk {
   /** What can be said at once. */
   #judge(applicant: Applicant): StorageConfig {
     if (this.#closed !== undefined) throw this.#closed;
+    this.#checkDeferral();
     const { request, agent } = applicant;
     const config = this.#options.storages.config(request.storage);
     if (!agentAllowed(config.allowAgents, agent)) {
@@ -180,8 +188,14 @@ export class AdmissionDesk implements ApplicantDesk {
     }
   }
 
+  #checkDeferral(): void {
+    const failure = this.#options.deferral();
+    if (failure !== undefined) throw failure;
+  }
+
   #join(applicant: Applicant): void {
     if (this.#closed !== undefined) throw this.#closed;
+    this.#checkDeferral();
     if (this.#line.length >= WAITING_MAX) {
       throw new Failure("E_LIMIT", `${WAITING_MAX} agents are waiting already`, { retryAfterMs: LIMIT_RETRY_MS });
     }

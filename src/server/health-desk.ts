@@ -15,6 +15,7 @@ export interface HealthDeskOptions {
   readonly storages: StorageShelf;
   readonly conditions: StorageConditions;
   readonly sessions: () => SessionCounts;
+  readonly maintenance: () => boolean;
 }
 
 export class HealthDesk {
@@ -42,7 +43,7 @@ export class HealthDesk {
       this.#looking = undefined;
     });
     const storages = await this.#looking;
-    link.send("health", judgeHealth(storages, this.#options.sessions()));
+    link.send("health", judgeHealth(storages, this.#options.sessions(), this.#options.maintenance()));
     link.end();
   }
 

@@ -30,12 +30,12 @@ export function storageFailed(name: string, failure: Failure): StorageHealth {
 }
 
 /** The answer to a health connection. A storage in trouble matters more than sessions that will end by themselves. */
-export function judgeHealth(storages: readonly StorageHealth[], sessions: SessionCounts): Health {
+export function judgeHealth(storages: readonly StorageHealth[], sessions: SessionCounts, maintenance: boolean): Health {
   const troubled = storages.filter(({ state }) => state !== "ok");
   const rest = storages.filter(({ state }) => state === "ok");
   const busy = sessions.running >= sessions.max || sessions.waiting > 0;
   return {
-    state: troubled.length > 0 ? "LOW_DISK" : busy ? "BUSY" : "READY",
+    state: maintenance ? "MAINTENANCE" : troubled.length > 0 ? "LOW_DISK" : busy ? "BUSY" : "READY",
     storages: [...troubled, ...rest].slice(0, HEALTH_STORAGES_MAX),
     storageCount: storages.length,
     sessions,

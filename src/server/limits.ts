@@ -91,6 +91,12 @@ export const READ_PAUSE_MS_MAX = 50;
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
 
+/** When an agent should come again to a server in maintenance: soon after its end, and seldom enough for a thousand agents. */
+export const MAINTENANCE_RETRY_MS = 30_000;
+
+/** How long a command waits for a stream that it has rotated: a chunk on a slow line, and a new connection. */
+export const ROTATE_WAIT_MS = 60_000;
+
 /** How long connections of an ended session may stay before the server closes them by itself. */
 export const LINGER_MS = 5_000;
 

@@ -67,6 +67,8 @@ export class Link {
   #lingerTimer: Timer | undefined;
   #peerCheckedAtMs: number;
   #pingId = 0;
+  #pingedAtMs: number | undefined;
+  #rttMs: number | undefined;
   /** Who and where, for log lines and errors; set when Hello was accepted. */
   #label: string;
   #generation = 0;
@@ -171,7 +173,13 @@ export class Link {
     this.#violation(failure);
   }
 
+  /** Of the last answered Pings, the newest weighing a quarter; what the peer sends at the time stands before its answer. */
+  get rttMs(): number | undefined {
+    return this.#rttMs;
+  }
+
   ping(): void {
+    this.#pingedAtMs = this.#clock.now();
     this.#pingId = (this.#pingId + 1) % 2 ** 32;
     this.send("ping", { id: this.#pingId });
   }
@@ -270,8 +278,16 @@ export class Link {
     if (this.over) return;
     if (!this.#budget.take(this.#clock.now())) throw new Failure("E_LIMIT", "too many control frames");
     if (message.type === "ping") this.send("pong", { id: message.body.id });
-    if (message.type === "pong") this.#liveness.ponged(message.body.id);
+    if (message.type === "pong") this.#ponged(message.body.id);
     else this.#owner?.message(message, header);
+  }
+
+  #ponged(id: number): void {
+    this.#liveness.ponged(id);
+    if (id !== this.#pingId || this.#pingedAtMs === undefined) return;
+    const tripMs = this.#clock.now() - this.#pingedAtMs;
+    this.#pingedAtMs = undefined;
+    this.#rttMs = this.#rttMs === undefined ? tripMs : this.#rttMs + (tripMs - this.#rttMs) / 4;
   }
 
   #dataOwner(): DataOwner {

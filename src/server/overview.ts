@@ -4,6 +4,7 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
+import type { Maintenance } from "./maintenance.ts";
 import type { Session } from "./session.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { StorageConditions } from "./storage-conditions.ts";
@@ -24,6 +25,7 @@ export interface OverviewOptions {
   readonly connectionCount: () => number;
   readonly readerCount: () => number;
   readonly stopping: () => boolean;
+  readonly maintenance: Pick<Maintenance, "on">;
   readonly verifier: Pick<Verifier, "now" | "countOf">;
 }
 
@@ -96,6 +98,7 @@ export class Overview implements ServerGauges {
     return {
       ...{ software, boot, startedWallMs: this.#startedWallMs, uptimeMs: clock.now() - this.#startedAtMs },
       stopping: this.#options.stopping(),
+      maintenance: this.#options.maintenance.on,
       ...{ sessionCount: this.sessionCount(), sessionsMax: config.server.sessionsMax },
       ...{ waitingCount: this.waitingCount(), connectionCount: this.connectionCount() },
       ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
@@ -106,7 +109,9 @@ export class Overview implements ServerGauges {
   }
 
   sessions(): SessionsView {
-    return { running: [...this.#options.house.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
+    const nowMs = this.#options.clock.now();
+    const running = [...this.#options.house.registry.sessions()].map((session) => viewOf(session, nowMs));
+    return { running, waiting: this.#options.desk.waiting() };
   }
 
   #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {
@@ -122,7 +127,7 @@ export class Overview implements ServerGauges {
   }
 }
 
-function viewOf(session: Session): SessionView {
+function viewOf(session: Session, nowMs: number): SessionView {
   const { id, agent, backup, storage, run, startWallMs, parallels, expectedBytes } = session.plan;
   const { totals, durationMs, backlogBytes, stalled } = session.facts;
   const { chunks, bytes, duplicateBytes, damagedChunks, breaks, entries, rawBytes } = totals;
@@ -141,5 +146,6 @@ function viewOf(session: Session): SessionView {
       backlogBytes,
       stalled,
     },
+    slots: session.slots.views(nowMs),
   };
 }

@@ -69,6 +69,7 @@ export class ServerMetrics {
   readonly #damagedChunks: Counter;
   readonly #brokenConnections: Counter;
   readonly #refusedConnections: Counter;
+  readonly #rotatedStreams: Counter;
   readonly #removedArchives: Counter;
   readonly #verifiedArchives: Counter;
   readonly #diskErrors: Counter;
@@ -87,6 +88,9 @@ export class ServerMetrics {
     this.#damagedChunks = own.counter("nbackup_chunks_damaged_total", "Chunks that arrived damaged");
     this.#brokenConnections = own.counter("nbackup_connections_broken_total", "Connections of sessions that broke");
     this.#refusedConnections = own.counter("nbackup_connections_refused_total", "Connections refused", ["code"]);
+    this.#rotatedStreams = own.counter("nbackup_streams_rotated_total", "Streams told to connect again, that did", [
+      "by",
+    ]);
     this.#removedArchives = own.counter("nbackup_archives_removed_total", "Archives removed by rotation", ["storage"]);
     this.#verifiedArchives = own.counter("nbackup_archives_verified_total", "Archives read again, by what was found", [
       ...["storage", "result"],
@@ -139,6 +143,7 @@ export class ServerMetrics {
   /** Counts what an event says. */
   note({ kind, fields, end }: ObservedEvent): void {
     if (kind === "connection.refused") this.#refusedConnections.add(1, String(fields["code"]));
+    if (kind === "stream.rotated") this.#rotatedStreams.add(1, String(fields["by"]));
     if (kind === "archive.read") this.#openedArchives.add(1, String(fields["storage"]));
     if (kind === "session.chunk-damaged") this.#damagedChunks.add(1);
     if (kind === "session.disconnected" && fields["reason"] !== "goodbye") this.#brokenConnections.add(1);

@@ -14,8 +14,11 @@ import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { FlowWatch } from "./flow-watch.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
+import { Orchestration } from "./orchestration.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import { Reception } from "./reception.ts";
@@ -50,6 +53,8 @@ export interface ServerOptions {
   readonly verifyArchive: VerifyArchive;
   /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
   readonly streamStats?: () => boolean;
+  /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
+  readonly maintenance?: MaintenanceMemory;
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -68,10 +73,11 @@ export interface ServerView {
   readonly staging: readonly StorageStaging[];
 }
 
+const FORGETFUL: MaintenanceMemory = { kept: null, keep: () => Promise.resolve() };
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
 /** What of a configuration the server itself goes by. */
-export type ServerRules = Pick<ServerConfig, "server" | "storages">;
+export type ServerRules = Pick<ServerConfig, "server" | "storages"> & Partial<Pick<ServerConfig, "flowRotation">>;
 
 export class Server {
   /** UUID of this start. */
@@ -89,6 +95,8 @@ export class Server {
   readonly #overview: Overview;
   readonly #verifier: Verifier;
   readonly #scrubber: Scrubber;
+  readonly #maintenance: Maintenance;
+  readonly #flows: FlowWatch;
   #statsTimer: Timer | undefined;
   #streamsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
@@ -110,6 +118,7 @@ export class Server {
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#conditions = new StorageConditions(clock, options.events);
     const events = this.#observed();
+    this.#maintenance = new Maintenance(options.maintenance ?? FORGETFUL, clock, events);
     this.#house = new SessionHouse({
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       get idleTimeoutMs(): number {
@@ -151,6 +160,12 @@ export class Server {
         },
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
+      deferral: () => this.#maintenance.deferral(),
+    });
+    this.#flows = new FlowWatch({
+      clock,
+      sessions: () => this.#house.registry.sessions(),
+      rotation: options.config.flowRotation,
     });
     const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
     const pump = this.#house.onRoom;
@@ -173,6 +188,7 @@ export class Server {
         clock,
         storages: this.#storages,
         conditions: this.#conditions,
+        maintenance: () => this.#maintenance.on !== null,
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
           return { running, waiting, max: rules().sessionsMax };
@@ -187,12 +203,16 @@ export class Server {
       connectionCount: () => this.#reception.connectionCount,
       readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      maintenance: this.#maintenance,
       verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
       ...{ metrics: this.#metrics, events, verifier: this.#verifier },
+      orders: new Orchestration({
+        ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },
+      }),
     });
   }
 
@@ -208,6 +228,8 @@ export class Server {
     this.#scrubber.start();
     const { registry } = this.#house;
     const { streamStats = () => false } = this.#options;
+    this.#flows.start();
+    this.#maintenance.remind();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
     this.#streamsTimer = everyStream(clock, log, registry, streamStats);
   }
@@ -224,6 +246,7 @@ export class Server {
   async reload(config: ServerRules): Promise<void> {
     if (this.#stopping !== undefined) return;
     this.#config = config;
+    this.#flows.use(config.flowRotation);
     // A disk that hangs may not hold up what comes next.
     const opened = this.#storages.reload(config.storages);
     this.#house.onRoom();
@@ -269,6 +292,7 @@ export class Server {
     this.#goodbye = failure;
     this.#watch.stop();
     this.#scrubber.stop();
+    this.#flows.stop();
     const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#streamsTimer?.cancel();

@@ -1,7 +1,6 @@
 /** What a session is to those around it: what was agreed at admission, how it ended, what it counted. */
 import type { Compression } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
-import type { StreamCount } from "#observe/stream-stats.ts";
 import type { CommitAnswer } from "#store/session-types.ts";
 
 /** Agreed at admission; never changes. */
@@ -67,5 +66,4 @@ export interface SessionFacts {
   readonly backlogBytes: number;
   /** Its connections are not read, because the disk is behind. */
   readonly stalled: boolean;
-  readonly streams: readonly StreamCount[];
 }

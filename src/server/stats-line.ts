@@ -33,8 +33,9 @@ export function everyStream(clock: Clock, log: Logger, registry: Registry, wante
   const stats = new StreamStats(log);
   return every(clock, STREAM_STATS_MS, () => {
     if (!wanted()) return;
-    const sessions = [...registry.sessions()].map(({ plan, facts: { streams } }) => ({
-      ...{ session: plan.id, agent: plan.agent, backup: plan.backup, streams },
+    const sessions = [...registry.sessions()].map(({ plan, slots }) => ({
+      ...{ session: plan.id, agent: plan.agent, backup: plan.backup },
+      streams: slots.views(clock.now()).map(({ slot, state, bytes }) => ({ slot, up: state === "receiving", bytes })),
     }));
     stats.tell(sessions, STREAM_STATS_MS);
   });

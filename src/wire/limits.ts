@@ -57,6 +57,8 @@ export const PAYLOAD_BYTES_MAX = {
   read: SMALL_PAYLOAD_BYTES_MAX,
   close: SMALL_PAYLOAD_BYTES_MAX,
   failed: FAILURE_PAYLOAD_BYTES_MAX,
+  /** One reason. */
+  slotOrder: KiB,
 } as const;
 export const HELLO_TIMEOUT_MS = 10_000;
 /** From Welcome to Begin on the session connection of a new session. */
@@ -71,6 +73,8 @@ export const DISOWN_TEXT_CHARS_MAX = 1024;
 export const CODE_CHARS_MAX = 64;
 /** Why rotation is held for a session: Begin has 1 KiB. */
 export const HOLD_REASON_CHARS_MAX = 200;
+/** Why a slot is to be rotated, parked or resumed: SlotOrder has 1 KiB. */
+export const ORDER_REASON_CHARS_MAX = 200;
 /** Storages in one Health message, and what is said of each. */
 export const HEALTH_STORAGES_MAX = 100;
 export const HEALTH_REASON_CHARS_MAX = 120;

@@ -15,6 +15,7 @@ import {
   HEALTH_STORAGES_MAX,
   LOST_CHUNKS_MAX,
   MESSAGE_TEXT_CHARS_MAX,
+  ORDER_REASON_CHARS_MAX,
   READ_BYTES_MAX,
   SACK_RANGES_MAX,
   SLOTS_MAX,
@@ -268,6 +269,14 @@ const failed = z.object({
   errno: z.string().max(CODE_CHARS_MAX).optional(),
 });
 
+const slotOrder = z.object({
+  slot,
+  /** `rotate`: connect again from a new port. `park`: stay away until `resume`. PROTOCOL.md "Orchestration". */
+  order: z.enum(["rotate", "park", "resume"]),
+  /** For people. */
+  reason: z.string().max(ORDER_REASON_CHARS_MAX),
+});
+
 /** By frame type. Data, Copy and Bytes carry bytes, not messages. */
 export const MESSAGES = {
   hello,
@@ -294,6 +303,7 @@ export const MESSAGES = {
   read,
   close,
   failed,
+  slotOrder,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

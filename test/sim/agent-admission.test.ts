@@ -125,12 +125,12 @@ test("no server keeps an agent away for longer than an hour, or has it come back
         if (arrived.type !== "begin") return false;
         begun += 1;
         if (begun > 1) return false;
-        server.refuse(link, "E_MAINTENANCE", { retryAfterMs: asked });
+        server.refuse(link, "E_BUSY", { retryAfterMs: asked });
         return true;
       },
     });
     expect((await run.result(2 * 3_600_000)).result).toBe("committed");
-    expect(run.words[1]).toBe(`retrying E_MAINTENANCE in ${waited}`);
+    expect(run.words[1]).toBe(`retrying E_BUSY in ${waited}`);
   }
 });
 
@@ -257,4 +257,38 @@ test("sources are checked before a server is asked for anything", async () => {
   const result = await runBackup({ ...deps, checkSources }, agentPlan(), new AbortController().signal, () => undefined);
   expect(result.failure?.code).toBe("E_SOURCE_MISSING");
   expect(server.dialled).toBe(0);
+});
+
+test("a server in maintenance is waited for as long as it takes, and that is no failed attempt", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun > 20) return false;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return true;
+    },
+  });
+  expect((await run.result()).result).toBe("committed");
+  expect(run.words.slice(0, 3)).toEqual(["connecting", "deferred 30000", "deferred 30000"]);
+  expect(run.words.filter((word) => word.startsWith("retrying"))).toEqual([]);
+  expect(begun).toBe(21);
+});
+
+test("a server that is in maintenance for ever is given up after resume.give_up_after", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 600_000 });
+      return true;
+    },
+  });
+  const result = await run.result(48 * 3_600_000);
+  expect(result).toMatchObject({ result: "failed", failure: { code: "E_MAINTENANCE" } });
+  const deferred = run.words.filter((word) => word.startsWith("deferred")).length;
+  expect(deferred).toBe((24 * 3_600_000) / 600_000);
+  expect(begun).toBeGreaterThan(deferred);
 });

@@ -38,6 +38,8 @@ export interface AgentHostOptions {
   readonly healed: Promise<void>;
   readonly isHealed: () => boolean;
   readonly log: (line: string) => void;
+  /** An agent said something in its log. */
+  readonly said: (message: string) => void;
   readonly produces: (process: SimProcess, entry: string, production: Production) => void;
   /** A file was opened twice by one producer. */
   readonly readAgain: (process: SimProcess, path: string) => void;
@@ -160,7 +162,7 @@ export class AgentHost {
   }
 
   #deps(run: AgentRun, backup: string, random: Chance): BackupDeps {
-    const { network, options, source, log, produces, readAgain } = this.#options;
+    const { network, options, source, log, said, produces, readAgain } = this.#options;
     const { process } = run;
     const { paceMs } = options;
     const entry = `${this.commonName}/${backup}`;
@@ -173,7 +175,7 @@ export class AgentHost {
       clock: process.clock,
       random,
       dialer: network.dialer(process, this.host, this.commonName),
-      log: logger(process, log),
+      log: logger(process, log, said),
       identity: { agent: this.commonName, software: "nbackup-agent 0.0.0", run: run.run },
       makeProducer: ({ compression, chunkBytes }: ProducerOptions) => {
         const watched = new WatchedSource(source, (path) => readAgain(process, path));
@@ -210,11 +212,14 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
       excludeCaches: false,
       excludeIfPresent: [],
       parallels: options.parallels,
-      autoScaler: { enabled: false, mode: "efficiency" },
+      autoScaler: { enabled: options.autoScaler !== undefined, mode: options.autoScaler ?? "efficiency" },
       bandwidthLimitBytesPerSecond: options.limitBytesPerSecond,
       bandwidthWindows: [],
       dscp: undefined,
-      portRotation: { mode: "off" },
+      portRotation:
+        options.rotateChunks === undefined
+          ? { mode: "off" }
+          : { mode: "per-n-chunks", chunksPerCycle: options.rotateChunks },
       scheduleJitterMs: 0,
       runMissed: false,
       hooks: { before: undefined, after: undefined, onFailure: undefined, timeoutMs: 3_600_000 },
@@ -231,11 +236,13 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
   };
 }
 
-function logger(process: SimProcess, line: (text: string) => void): Logger {
+function logger(process: SimProcess, line: (text: string) => void, said: (message: string) => void): Logger {
   const write =
     (level: string) =>
     (message: string, fields?: LogFields): void => {
-      if (process.isAlive) line(`${process.name} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      if (!process.isAlive) return;
+      line(`${process.name} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      said(message);
     };
   const log: Logger = {
     debug: write("debug"),

@@ -20,10 +20,10 @@ test("agent and server count for each stream what it carried, and go on counting
   agent.network.cut(1);
   await world.clock.advance(12_000);
   const sent = progress?.().streams ?? [];
-  const bytes = sent.reduce((sum, stream) => sum + stream.bytes, 0);
-  expect(sent.map(({ slot, up }) => [slot, up])).toEqual([
-    [0, true],
-    [1, true],
+  const bytes = sent.reduce((sum, stream) => sum + stream.sentBytes, 0);
+  expect(sent.map(({ slot, state }) => [slot, state])).toEqual([
+    [0, "up"],
+    [1, "up"],
   ]);
   expect(bytes).toBeGreaterThan(35 * 100 * KiB);
   await world.clock.advance(10_000);

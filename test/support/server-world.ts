@@ -5,9 +5,10 @@
 import { expect } from "bun:test";
 import type { LogFields, Logger } from "#base/log.ts";
 import { GiB, MiB } from "#base/units.ts";
-import type { StorageConfig } from "#config/types.ts";
+import type { FlowRotationConfig, StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
+import type { MaintenanceMemory } from "#server/maintenance.ts";
 import { Server } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
@@ -44,6 +45,8 @@ export interface WorldOptions {
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
   readonly ended?: EndMemory;
+  readonly maintenance?: MaintenanceMemory;
+  readonly flowRotation?: FlowRotationConfig;
   /** Compares the SHA-256 unless told. */
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
@@ -107,7 +110,9 @@ export class ServerWorld {
           shutdownTimeoutMs: options.shutdownTimeoutMs ?? 60_000,
         },
         storages: options.storages ?? [storageConfig()],
+        ...(options.flowRotation === undefined ? {} : { flowRotation: options.flowRotation }),
       },
+      ...(options.maintenance === undefined ? {} : { maintenance: options.maintenance }),
       clock: this.clock,
       random: seededRandom(options.seed ?? 7),
       log: this.#log(),

@@ -153,7 +153,8 @@ export class Site {
         client_cert: pair.certPath,
         client_key: pair.keyPath,
       },
-      backups: settings.backups,
+      // Tests that ask for streams mean all of them at once, unless they say otherwise.
+      backups: settings.backups.map((backup) => ({ auto_scaler: { enabled: false }, ...backup })),
       retry: settings.retry ?? QUICK_RETRY,
       resume: settings.resume ?? {},
       resources: { nice: 0, ...settings.resources },

@@ -149,6 +149,11 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
   }),
   close: fc.record({ open: u32 }),
   failed: fc.record({ request: u32, ...failure, errno: optional(fc.string({ maxLength: 64 })) }),
+  slotOrder: fc.record({
+    slot: fc.nat(254),
+    order: fc.constantFrom("rotate", "park", "resume"),
+    reason: fc.string({ maxLength: 200 }),
+  }),
 };
 
 /** A message of one of the types, with its frame. */
@@ -215,7 +220,7 @@ export const anyStream: fc.Arbitrary<Uint8Array> = fc
 
 /** What an agent may hear on a session connection. */
 export const anyAnswers: fc.Arbitrary<Uint8Array> = fc
-  .array(anyFrame("sack", "phase", "committed", "ping", "pong"), { maxLength: 6 })
+  .array(anyFrame("sack", "phase", "committed", "slotOrder", "ping", "pong"), { maxLength: 6 })
   .map((frames) => new Uint8Array(Buffer.concat(frames)));
 
 /** A Bytes frame; of some of them the payload does not match. */

@@ -14,7 +14,7 @@ const storage: StorageView = {
 };
 const status: ServerStatus = {
   ...{ software: "nbackup-server 0.1.0", boot: "b", pid: 7, startedWallMs: NOW - 3_720_000, uptimeMs: 3_720_000 },
-  ...{ stopping: false, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
+  ...{ stopping: false, maintenance: null, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
   ...{ memoryBytes: 16 * 2 ** 20, memoryBytesMax: GB, metrics: [] },
   configuration: { readWallMs: 0, failure: null },
   lostRecords: { events: 0, history: 0, failing: false },
@@ -32,7 +32,7 @@ const session: SessionView = {
   ...{ session: "6f1c7c9e-58a0-4d4e-9f0e-0a4f6f1c7c9e", agent: "web-1", backup: "home", storage: "main", run: "r" },
   ...{ state: "receiving", startWallMs: NOW, durationMs: 65_000, parallels: 4, connections: ["a", "b"], chunks: 3 },
   ...{ bytes: 3 * GB, duplicateBytes: 0, damagedChunks: 0, breaks: 0, entries: 9, rawBytes: 9, expectedBytes: 4 * GB },
-  ...{ backlogBytes: 0, stalled: false },
+  ...{ backlogBytes: 0, stalled: false, slots: [] },
 };
 
 describe("for people", () => {

@@ -157,8 +157,8 @@ describe("the slot table", () => {
     expect(slots.join(1)).toBe(2);
     expect(slots.leave(1, 2, "goodbye")).toBe(true);
     expect(slots.view()).toEqual([
-      { slot: 0, state: "idle", generation: 0, reconnects: 0 },
-      { slot: 1, state: "idle", generation: 2, reconnects: 1 },
+      { slot: 0, state: "idle", generation: 0, reconnects: 0, rotations: 0 },
+      { slot: 1, state: "idle", generation: 2, reconnects: 1, rotations: 0 },
     ]);
   });
 

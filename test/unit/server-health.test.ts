@@ -54,19 +54,23 @@ describe("the judgement", () => {
       ["LOW_DISK", [ok, low], full],
       ["LOW_DISK", [storageFailed("x", new Failure("E_STORAGE_FAILED", "gone"))], idle],
     ] as const;
-    for (const [state, storages, sessions] of cases) expect(judgeHealth(storages, sessions).state).toBe(state);
+    for (const [state, storages, sessions] of cases) expect(judgeHealth(storages, sessions, false).state).toBe(state);
+  });
+
+  test("is MAINTENANCE before anything else", () => {
+    expect(judgeHealth([low], { ...idle, waiting: 1 }, true).state).toBe("MAINTENANCE");
   });
 
   test("names storages in trouble first and fits a frame however many there are and whatever is wrong with them", () => {
     const many = Array.from({ length: 1000 }, (_, n) =>
       storageHealth(`storage-${n}`, { freeBytes: 1, reserveBytes: 0 }),
     );
-    const health = judgeHealth([...many, low], idle);
+    const health = judgeHealth([...many, low], idle, false);
     expect(health.storages[0]).toEqual(low);
     expect([health.storages.length, health.storageCount]).toEqual([100, 1001]);
     const failure = new Failure("E_STORAGE_FAILED", "€".repeat(5000));
     const bad = many.map((_, n) => storageFailed(`${"s".repeat(60)}${n}`, failure));
-    expect(encodeMessage("health", judgeHealth(bad, idle)).length).toBeLessThan(64 * 1024);
+    expect(encodeMessage("health", judgeHealth(bad, idle, false)).length).toBeLessThan(64 * 1024);
   });
 });
 
