@@ -69,6 +69,7 @@ export type BackupStage =
   | { readonly stage: "queued"; readonly position: number }
   | {
       readonly stage: "running";
+      readonly session: string;
       /** Totals of the entry's last committed session, 0 when there was none. */
       readonly lastEntries: number;
       readonly lastRawBytes: number;
@@ -213,8 +214,8 @@ async function admittedSession(
   );
   const running = must(started, "session that was admitted");
   const { session } = running;
-  const { lastEntries, lastRawBytes } = session.admitted;
-  onStage({ stage: "running", lastEntries, lastRawBytes, progress: () => session.progress() });
+  const { session: id, lastEntries, lastRawBytes } = session.admitted;
+  onStage({ stage: "running", session: id, lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
 }
 

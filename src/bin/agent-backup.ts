@@ -70,13 +70,7 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
     random: systemRandom,
     log,
     identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
-    dialer: new TlsDialer({
-      address: config.server,
-      identity,
-      protocol: ALPN_PROTOCOL,
-      timeoutMs: HELLO_TIMEOUT_MS,
-      clock: systemClock,
-    }),
+    dialer: serverDialer(config, identity),
     cores: automaticWorkers(readTextFile),
     checkSources: (entry) => void presentRoots(entry),
     makeProducer: (options) => {
@@ -100,6 +94,17 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
       });
     },
   };
+}
+
+/** To the server of the configuration; the identity is asked for at each dial. */
+export function serverDialer(config: AgentConfig, identity: () => Identity): TlsDialer {
+  return new TlsDialer({
+    address: config.server,
+    identity,
+    protocol: ALPN_PROTOCOL,
+    timeoutMs: HELLO_TIMEOUT_MS,
+    clock: systemClock,
+  });
 }
 
 /** What a restore of years later can know of the run and of what it left out. */

@@ -22,7 +22,6 @@ export const AGENT_LATER: readonly LaterKey[] = [
   { path: ["backups", "*", "auto_scaler"], message: NOT_YET },
   { path: ["backups", "*", "dscp"], message: NOT_YET },
   { path: ["backups", "*", "port_rotation"], message: NOT_YET },
-  { path: ["daemon", "control_channel"], message: NOT_YET },
   { path: ["logging", "stream_stats"], message: NOT_YET },
   { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
@@ -31,7 +30,6 @@ export const SERVER_LATER: readonly LaterKey[] = [
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["flow_rotation"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
-  { path: ["control_lost_grace_period"], message: NOT_YET },
   {
     path: ["gap_detection"],
     message: "is deprecated and has no effect",

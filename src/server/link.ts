@@ -32,6 +32,10 @@ export interface LinkOwner {
   gone(failure: Failure | undefined): void;
   /** Only on connections that carry data. */
   readonly data?: DataOwner;
+  /** What a Pong says beside its id; only on control connections. */
+  pongFacts?(): Omit<Message<"pong">, "id">;
+  /** The last Ping was answered after so long. */
+  answered?(rttMs: number): void;
 }
 
 export interface DataOwner {
@@ -67,6 +71,7 @@ export class Link {
   #lingerTimer: Timer | undefined;
   #peerCheckedAtMs: number;
   #pingId = 0;
+  #pingSentAtMs = 0;
   /** Who and where, for log lines and errors; set when Hello was accepted. */
   #label: string;
   #generation = 0;
@@ -173,7 +178,13 @@ export class Link {
 
   ping(): void {
     this.#pingId = (this.#pingId + 1) % 2 ** 32;
+    this.#pingSentAtMs = this.#clock.now();
     this.send("ping", { id: this.#pingId });
+  }
+
+  /** Something is said so often from now on, and so much silence is death: control connections have a pace of their own. */
+  pace(heartbeatMs: number, silenceMsMax: number): void {
+    this.#liveness.pace(heartbeatMs, silenceMsMax);
   }
 
   /** Asks the peer for a sign of life, as `Liveness.probe` says. */
@@ -269,9 +280,14 @@ export class Link {
   #message(message: AnyMessage, header: FrameHeader): void {
     if (this.over) return;
     if (!this.#budget.take(this.#clock.now())) throw new Failure("E_LIMIT", "too many control frames");
-    if (message.type === "ping") this.send("pong", { id: message.body.id });
-    if (message.type === "pong") this.#liveness.ponged(message.body.id);
+    if (message.type === "ping") this.send("pong", { id: message.body.id, ...this.#owner?.pongFacts?.() });
+    if (message.type === "pong") this.#ponged(message.body.id);
     else this.#owner?.message(message, header);
+  }
+
+  #ponged(id: number): void {
+    this.#liveness.ponged(id);
+    if (id === this.#pingId) this.#owner?.answered?.(this.#clock.now() - this.#pingSentAtMs);
   }
 
   #dataOwner(): DataOwner {

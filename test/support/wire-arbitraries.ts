@@ -108,6 +108,11 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
   }),
   ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
   pong: fc.record({ id: u32 }),
+  run: fc.record({ request: u32, backup: name }),
+  runAnswer: fc.record({
+    ...{ request: u32, accepted: fc.boolean() },
+    ...{ code: optional(fc.string({ maxLength: 40 })), message: optional(fc.string({ maxLength: 100 })) },
+  }),
   goodbye: fc.constant({}),
   health: fc.record({
     state: fc.constantFrom("READY", "BUSY", "LOW_DISK", "MAINTENANCE"),
