@@ -25,6 +25,7 @@ import type { StorageOptions } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
+import { machineLoad } from "./machine-facts.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 export interface ServerRuntime {
@@ -69,6 +70,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
+    machineLoad,
   });
   await server.start();
   try {

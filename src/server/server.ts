@@ -10,11 +10,14 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
+import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { agentAllowed } from "./agent-globs.ts";
+import { ControlHub, type ServerFacts } from "./control-hub.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { CONTROL_LOST_GRACE_MS, LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import { Reception } from "./reception.ts";
@@ -31,7 +34,7 @@ import { Verifier, type VerifyArchive } from "./verifier.ts";
 import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  readonly config: Pick<ServerConfig, "server" | "storages"> & Partial<Pick<ServerConfig, "controlLostGracePeriodMs">>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -45,6 +48,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** Load and processors of the machine, for agents with a control channel. */
+  readonly machineLoad?: () => { readonly loadHundredths: number; readonly cpus: number };
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -82,6 +87,7 @@ export class Server {
   #statsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
+  readonly #control: ControlHub;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -133,7 +139,14 @@ export class Server {
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
+    this.#control = new ControlHub({
+      ...{ clock, events, facts: (agent) => this.#factsFor(agent) },
+      hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
+      lostGraceMs: config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
+    });
+    this.#metrics.watchAgents(this.#control);
     this.#reception = new Reception({
+      control: this.#control,
       clock,
       events,
       reads: this.#reads,
@@ -163,7 +176,7 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
     });
   }
 
@@ -207,6 +220,22 @@ export class Server {
     return this.#stopping;
   }
 
+  /** What an agent hears in each Pong of its control connection. */
+  #factsFor(agent: string): ServerFacts {
+    const { config, machineLoad } = this.#options;
+    const { sessionCount: running, waitingCount: waiting } = this.view();
+    const allowed = config.storages.filter(({ allowAgents }) => agentAllowed(allowAgents, agent));
+    return {
+      ...machineLoad?.(),
+      sessions: { running, max: config.server.sessionsMax, waiting },
+      storages: allowed.slice(0, HEALTH_STORAGES_MAX).map(({ name }) => {
+        const freeBytes = this.#conditions.of(name).space?.freeBytes;
+        return freeBytes === undefined ? { name } : { name, freeBytes };
+      }),
+      storageCount: allowed.length,
+    };
+  }
+
   /** Every event of the server is counted, tells how storages are, and then goes where events go. */
   #observed(): EventSink {
     return {
@@ -227,6 +256,7 @@ export class Server {
     const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
     this.#desk.close(failure);
+    this.#control.close(failure);
     // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
     const readsClosed = this.#reads.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.
