@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
 import { every } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
+import { MovingAverage } from "#base/moving-average.ts";
 import { ControlLink, type RunVerdict } from "#agent/control-link.ts";
 import type { ControlChannelConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
@@ -328,11 +329,11 @@ describe("the server", () => {
     const session = RUN;
     const most = Number.MAX_SAFE_INTEGER;
     const backup = {
-      ...{ backup: long, storage: long, activity: "running", session, phase: "p".repeat(32), entries: most },
+      ...{ backup: long, storage: long, activity: "running" as const, session, phase: "p".repeat(32), entries: most },
       ...{ rawBytes: most, storedBytes: most, durableBytes: most, rttUs: most, streamsUp: 255, slots: 255 },
       autoscaler: { mode: "m".repeat(32), active: 255, max: 255, state: "s".repeat(32), rate: most },
       ...{ nextWallMs: most, lastResult: "E".repeat(64), lastWallMs: most, lastSuccessWallMs: most },
-    } as const;
+    };
     const backups = Array.from({ length: CONTROL_ENTRIES_MAX }, () => backup);
     link.send("ping", { id: 1, agent: { uptimeMs: most, backups, backupCount: 1000 } });
     await w.wait(link.expect("pong"));
@@ -345,4 +346,13 @@ describe("the server", () => {
     await w.clock.advance(2_000);
     expect((await agentsOf(w)).filter(({ connected }) => connected)).toHaveLength(1_000);
   });
+});
+
+test("the average takes a quarter of each sample, the deviation a quarter of its distance", () => {
+  const rtt = new MovingAverage();
+  expect(rtt.value).toBeUndefined();
+  rtt.add(100);
+  expect([rtt.value, rtt.deviation]).toEqual([100, 50]);
+  rtt.add(200);
+  expect([rtt.value, rtt.deviation]).toEqual([125, 62.5]);
 });
