@@ -20,7 +20,15 @@ export function agentFacts(
   return { ...machine, uptimeMs: Math.max(0, Math.round(uptimeMs)), backups: entries.map(entryFacts), backupCount };
 }
 
-function entryFacts({ backup, storage, activity, nextWallMs, running, last, lastCommitted }: AgentEntryView): EntryFacts {
+function entryFacts({
+  backup,
+  storage,
+  activity,
+  nextWallMs,
+  running,
+  last,
+  lastCommitted,
+}: AgentEntryView): EntryFacts {
   return {
     ...{ backup, storage, activity },
     ...(running === null ? {} : runningFacts(running)),

@@ -21,8 +21,7 @@ export type ServerFacts = NonNullable<Message<"pong">["server"]>;
 
 /** What became of a wish to run an entry now. */
 export type RunVerdict =
-  | { readonly accepted: true; readonly message: string }
-  | { readonly accepted: false; readonly failure: Failure };
+  { readonly accepted: true; readonly message: string } | { readonly accepted: false; readonly failure: Failure };
 
 export interface ControlLinkOptions {
   readonly clock: Clock;
@@ -143,7 +142,8 @@ export class ControlLink {
       pong: ({ server }) => {
         this.#server = server ?? this.#server;
       },
-      closed: (failure) => this.#lost(attempt, failure ?? new Failure("E_DISCONNECTED", "the server closed the control connection")),
+      closed: (failure) =>
+        this.#lost(attempt, failure ?? new Failure("E_DISCONNECTED", "the server closed the control connection")),
     });
     link.enter("agent/control");
     log.info("the control channel is up");

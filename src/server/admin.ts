@@ -10,7 +10,16 @@ import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
-import type { AbortView, AgentView, PrunedView, PruneFailure, PruneView, RecordedView, ServerStatus, StartedView } from "#observe/views.ts";
+import type {
+  AbortView,
+  AgentView,
+  PrunedView,
+  PruneFailure,
+  PruneView,
+  RecordedView,
+  ServerStatus,
+  StartedView,
+} from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
 import { absentAgent } from "./agent-view.ts";
 import type { ControlHub } from "./control-hub.ts";

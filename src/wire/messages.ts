@@ -192,9 +192,7 @@ const entryFacts = z.object({
   rttUs: uint.optional(),
   streamsUp: u8.optional(),
   slots: u8.optional(),
-  autoscaler: z
-    .object({ mode: word, active: u8, max: u8, state: word.optional(), rate: uint.optional() })
-    .optional(),
+  autoscaler: z.object({ mode: word, active: u8, max: u8, state: word.optional(), rate: uint.optional() }).optional(),
   /** Milliseconds since 1970 UTC by the agent's clock. */
   nextWallMs: uint.optional(),
   /** `committed`, or a code of the error catalogue. */
