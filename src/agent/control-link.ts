@@ -30,7 +30,7 @@ export interface ControlLinkOptions {
   readonly settings: ControlChannelConfig;
   /** Asked for at each attempt: address, name and certificates may be others by then. */
   readonly deps: () => HandshakeDeps;
-  /** Asked for before each keep-alive; never rejects. */
+  /** Asked for before each keep-alive; when it rejects the server is told what was known before. */
   readonly facts: () => Promise<Omit<AgentFacts, "rttUs" | "rttDeviationUs">>;
   readonly run: (backup: string) => RunVerdict;
 }
@@ -159,11 +159,20 @@ export class ControlLink {
       return;
     }
     this.#asking = true;
-    void this.#options.facts().then((facts) => {
+    const done = (): void => {
       this.#asking = false;
-      this.#told = facts;
       if (this.#link === link) link.ping();
-    });
+    };
+    this.#options.facts().then(
+      (facts) => {
+        this.#told = facts;
+        done();
+      },
+      (error: unknown) => {
+        this.#options.log.warn("what the server is told cannot be looked up", { reason: toFailure(error).message });
+        done();
+      },
+    );
   }
 
   /** What was looked up last. */
