@@ -4,7 +4,7 @@
  */
 import { assert } from "#base/assert.ts";
 
-export const WINDOW_MS = 1_000;
+const WINDOW_MS = 1_000;
 
 /** Big chunks on a slow link are acknowledged so rarely that a window waits for some of them, but no longer than this. */
 const WINDOW_MS_MAX = 16_000;
@@ -89,7 +89,7 @@ export function windowIsFull(sample: ScaleSample, active: number): boolean {
 }
 
 /** Acknowledged bytes per millisecond. */
-export function throughput(sample: ScaleSample): number {
+function throughput(sample: ScaleSample): number {
   return sample.acknowledgedBytes / sample.durationMs;
 }
 

@@ -247,8 +247,8 @@ async function admittedSession(
   );
   const running = must(started, "session that was admitted");
   const { session } = running;
-  const { lastEntries, lastRawBytes } = session.admitted;
-  onStage({ stage: "running", session: session.id, lastEntries, lastRawBytes, progress: () => session.progress() });
+  const { session: id, lastEntries, lastRawBytes } = session.admitted;
+  onStage({ stage: "running", session: id, lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
 }
 

@@ -5,15 +5,17 @@
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
 import { pathText } from "#base/path-text.ts";
+import { Failure } from "#base/errors.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { AgentEntryView, AgentStatus } from "#observe/views.ts";
+import type { AgentEntryView, AgentStatus, ControlView } from "#observe/views.ts";
 import { bandwidthRule, limitInForce } from "./bandwidth-timetable.ts";
 import type { BackupPlan, BackupStage } from "./backup-run.ts";
 import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import { recalled, withHandled } from "./entry-state.ts";
+import type { RunVerdict } from "./control-link.ts";
 import type { BackupResult } from "./result.ts";
 import { runningView } from "./running-view.ts";
 import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
@@ -42,6 +44,8 @@ export interface DaemonOptions {
   readonly planOf: (config: AgentConfig, entry: BackupEntryConfig) => BackupPlan;
   /** Something began or ended: for who shows it. */
   readonly changed: () => void;
+  /** How the control channel is. */
+  readonly control: () => ControlView;
 }
 
 interface Running {
@@ -136,6 +140,39 @@ export class AgentDaemon {
       : `next: ${next.name} at ${new Date(next.nextMs).toISOString()}`;
   }
 
+  /** The server asks for a run now. */
+  request(name: string): RunVerdict {
+    const became = this.#scheduler.request(name);
+    switch (became) {
+      case "begun":
+        return { accepted: true, message: `a run of ${name} begins` };
+      case "queued":
+        return { accepted: true, message: `a run of ${name} waits: ${this.#running.size} others run, no more at once` };
+      case "running":
+      case "waiting": {
+        const why = became === "running" ? "runs already" : "waits already for others to end";
+        return { accepted: false, failure: new Failure("E_BUSY", `backup entry ${name} ${why}`) };
+      }
+      case "unknown":
+        return { accepted: false, failure: new Failure("E_BACKUP_UNKNOWN", `there is no backup entry ${name}`) };
+      case "stopped":
+        return { accepted: false, failure: new Failure("E_SHUTDOWN", "the agent is stopping") };
+    }
+  }
+
+  /** Of those entries that run or wait, then of those that are next; not more than so many. */
+  entryViews(countMax: number): Promise<AgentEntryView[]> {
+    const rank = ({ name }: BackupEntryConfig): number => {
+      const activity = this.#scheduler.activity(name);
+      if (activity === "running") return 0;
+      return activity === "waiting" ? 1 : (this.#scheduler.nextMs(name) ?? Number.POSITIVE_INFINITY);
+    };
+    const ranked = this.config.backups.map((entry) => ({ entry, rank: rank(entry) }));
+    // Infinite ranks have no difference; those entries keep the order of the file.
+    ranked.sort((a, b) => (a.rank === b.rank ? 0 : a.rank - b.rank));
+    return Promise.all(ranked.slice(0, countMax).map(({ entry }) => this.#entryView(entry)));
+  }
+
   async status(): Promise<AgentStatus> {
     const { clock, software, pid, states } = this.#options;
     const { config, zone, certificateNotAfterMs } = this.#setup;
@@ -151,6 +188,7 @@ export class AgentDaemon {
       reloadFailure: this.#reloadFailure,
       maxConcurrent: config.daemon.maxConcurrent,
       stateFailing: states.failing,
+      control: this.#options.control(),
       entries: await Promise.all(config.backups.map((entry) => this.#entryView(entry))),
     };
   }

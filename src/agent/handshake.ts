@@ -18,9 +18,11 @@ export interface AgentIdentity {
 }
 
 export interface LinkTarget {
-  readonly role: "session" | "stream" | "health" | "read";
+  readonly role: "session" | "stream" | "health" | "read" | "control";
   readonly session?: string;
   readonly slot?: number;
+  /** role control. */
+  readonly keepaliveMs?: number;
 }
 
 export interface HandshakeDeps {
@@ -40,6 +42,7 @@ const WELCOME_TIMEOUT_MS = HELLO_TIMEOUT_MS + PROBE_TIMEOUT_MS;
 export interface OpenOptions {
   readonly name: string;
   readonly pingFacts?: () => PingFacts;
+  readonly beat?: () => void;
   readonly signal: AbortSignal;
   /** Marks the packets of a connection that carries data. */
   readonly dscp?: number | undefined;
@@ -59,7 +62,7 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
     connection.destroy();
     throw new Failure("E_INTERRUPTED", `${options.name}: interrupted while connecting`);
   }
-  const link = new FrameLink({ connection, clock: deps.clock, ...options });
+  const link = new FrameLink({ connection, clock: deps.clock, keepaliveMs: target.keepaliveMs, ...options });
   return new Promise((resolve, reject) => {
     const timer = deps.clock.after(WELCOME_TIMEOUT_MS, () => {
       link.destroy(
@@ -100,6 +103,7 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
       ...deps.identity,
       session: target.session,
       slot: target.slot,
+      keepaliveMs: target.keepaliveMs,
     });
   });
 }

@@ -18,6 +18,7 @@ export function runningView({ trigger, startedWallMs, stage, retries }: RunningF
   return {
     ...{ trigger, startedWallMs, retries },
     stage: stageName(stage, progress),
+    session: running?.session ?? null,
     position: stage?.stage === "queued" ? stage.position : null,
     entries: progress?.entries ?? 0,
     rawBytes: progress?.rawBytes ?? 0,

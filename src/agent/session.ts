@@ -19,7 +19,7 @@ import { ProofBuilder } from "./archive-proof.ts";
 import { DataSlot } from "./data-slot.ts";
 import { disownSession } from "./farewell.ts";
 import type { FrameLink } from "./frame-link.ts";
-import { MovingAverage } from "./moving-average.ts";
+import { MovingAverage } from "#base/moving-average.ts";
 import type { Producer, ReadSummary } from "./producer.ts";
 import { shouldRescue } from "./rescue.ts";
 import { SessionLinks } from "./session-links.ts";

@@ -73,13 +73,7 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
     random: systemRandom,
     ...{ log, sessionLogs },
     identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
-    dialer: new TlsDialer({
-      address: config.server,
-      identity,
-      protocol: ALPN_PROTOCOL,
-      timeoutMs: HELLO_TIMEOUT_MS,
-      clock: systemClock,
-    }),
+    dialer: serverDialer(config, identity),
     cores: automaticWorkers(readTextFile),
     checkSources: (entry, signal) => look.check(entry.sources, signal),
     makeProducer: (options) => {
@@ -103,6 +97,17 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
       });
     },
   };
+}
+
+/** To the server of the configuration; the identity is asked for at each dial. */
+export function serverDialer(config: AgentConfig, identity: () => Identity): TlsDialer {
+  return new TlsDialer({
+    address: config.server,
+    identity,
+    protocol: ALPN_PROTOCOL,
+    timeoutMs: HELLO_TIMEOUT_MS,
+    clock: systemClock,
+  });
 }
 
 /** What a restore of years later can know of the run and of what it left out. */

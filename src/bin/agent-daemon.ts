@@ -2,6 +2,8 @@
  * The real things around the agent's daemon: state directory, log, signals, control socket, systemd. Starts it, has it read its
  * configuration again, and stops it.
  */
+import { agentFacts } from "#agent/agent-facts.ts";
+import { ControlLink } from "#agent/control-link.ts";
 import { CertificateWatch } from "#observe/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
@@ -11,6 +13,7 @@ import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { settled, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { uuid } from "#base/random.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { problemText } from "#config/problem.ts";
 import type { Loaded } from "#config/load.ts";
@@ -18,16 +21,19 @@ import type { AgentConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
 import { logEvents } from "#observe/events.ts";
 import type { SessionLogs } from "#observe/session-log.ts";
+import { formatAddress } from "#net/address.ts";
 import type { Identity } from "#pki/identity.ts";
-import { backupPlans, entryRunDeps } from "./agent-backup.ts";
+import { CONTROL_ENTRIES_MAX } from "#wire/limits.ts";
+import { backupPlans, entryRunDeps, serverDialer } from "./agent-backup.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
 import { logReloadFailure } from "./reload-failure.ts";
+import { MachineWatch } from "./machine-facts.ts";
 import { releaseMemory } from "./release-memory.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
-import { systemClock } from "./system.ts";
+import { systemClock, systemRandom } from "./system.ts";
 
 export interface AgentDaemonRuntime {
   /** Reads the configuration file; throws what is wrong with it. */
@@ -82,6 +88,7 @@ class Service {
   readonly #daemon: AgentDaemon;
   readonly #sessionLogs: SessionLogs;
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
+  readonly #channel: ControlLink;
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
   /** The start, then reloads, one after another. */
@@ -119,9 +126,11 @@ class Service {
         runDeps: (current) => ({ ...entryRunDeps({ ...shared, config: current, mode: "daemon" }), notifier }),
         planOf: (current, entry) => planOf(current, entry.name, log),
         changed: () => this.#changed(),
+        control: () => this.#channel.view(),
       },
       setupOf(config, identity),
     );
+    this.#channel = this.#channelOf(config, uuid(systemRandom));
   }
 
   async start(): Promise<void> {
@@ -133,6 +142,7 @@ class Service {
     await this.#reloading;
     log.info("started", { software: this.#runtime.software, agent: agent.name, zone: localZone(process.env) });
     this.#manager.ready(this.#daemon.summary());
+    this.#channel.start();
   }
 
   reload(): void {
@@ -143,6 +153,7 @@ class Service {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#manager.stopping();
+    this.#channel.stop();
     await Promise.all([this.#daemon.stop(), this.#reloading]);
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
     await this.#notifications.settled();
@@ -154,7 +165,34 @@ class Service {
     this.#manager.close();
   }
 
+  #channelOf(config: AgentConfig, run: string): ControlLink {
+    const machine = new MachineWatch();
+    const startedAtMs = systemClock.now();
+    return new ControlLink({
+      ...{ clock: systemClock, random: systemRandom, log: this.#daemonLog.log, settings: config.controlChannel },
+      deps: () => {
+        const current = this.#daemon.config;
+        return {
+          clock: systemClock,
+          dialer: serverDialer(current, () => this.#identity),
+          identity: { agent: current.agent.name, software: this.#runtime.software, run },
+        };
+      },
+      facts: async () => {
+        const { agent, backups } = this.#daemon.config;
+        const uptimeMs = systemClock.now() - startedAtMs;
+        const [facts, entries] = await Promise.all([
+          machine.look(agent.stateDir),
+          this.#daemon.entryViews(CONTROL_ENTRIES_MAX),
+        ]);
+        return agentFacts(facts, uptimeMs, entries, backups.length);
+      },
+      run: (backup) => this.#daemon.request(backup),
+    });
+  }
+
   #changed(): void {
+    this.#channel.changed();
     this.#manager.status(this.#daemon.summary());
     this.#releasing?.cancel();
     if (this.#daemon.idle) this.#releasing = systemClock.after(RELEASE_DELAY_MS, releaseMemory);
@@ -168,12 +206,14 @@ class Service {
       const { config: read, warnings } = this.#runtime.load();
       const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
       const identity = this.#runtime.identityOf(config);
+      const moved = formatAddress(config.server) !== formatAddress(this.#daemon.config.server);
       this.#daemonLog.use(config.logging);
       this.#sessionLogs.use(config.logging.sessionLogDir);
       this.#identity = identity;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
       this.#watchCertificates(config);
       await this.#daemon.reload(setupOf(config, identity));
+      this.#channel.use(config.controlChannel, moved);
       log.info("configuration and certificates were read again", { file: config.configFile });
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {

@@ -1,8 +1,10 @@
-/** Commands that ask a running server: status, sessions, history, events, abort, orders and prune. Prune works without one too. */
+/** Commands that ask a running server: status, sessions, agents, run, history, events, abort, orders and prune. Prune works without one too. */
 import { Failure, toFailure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureLines } from "#cli/failure-text.ts";
 import type { AskCommand } from "#cli/server-command.ts";
+import { agentsText } from "#cli/agents-report.ts";
 import { maintenanceText, rotatedText, slotOrderText } from "#cli/order-commands.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
@@ -10,6 +12,7 @@ import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type {
   AbortView,
+  AgentView,
   MaintenanceAnswer,
   PrunedView,
   PruneFailure,
@@ -18,6 +21,7 @@ import type {
   ServerStatus,
   SessionsView,
   SlotOrderView,
+  StartedView,
 } from "#observe/views.ts";
 import { pruneFailure, prunedView } from "#server/admin.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
@@ -64,6 +68,15 @@ export async function runServerCommand(
     case "events": {
       const records = (await askServer(stateDir, { command: "events", limit: command.limit })) as EventRecord[];
       return print(records, () => eventsText(records));
+    }
+    case "agents": {
+      const agents = (await askServer(stateDir, { command: "agents" })) as AgentView[];
+      return print(agents, () => agentsText(agents, systemClock.wall()));
+    }
+    case "run": {
+      const { agent, backup } = command;
+      const started = (await askServer(stateDir, { command: "run", agent, backup })) as StartedView;
+      return print([started], () => `${agent}: ${safeText(started.message)}\n`);
     }
     case "abort": {
       const view = (await askServer(stateDir, { command: "abort", session: command.session })) as AbortView;

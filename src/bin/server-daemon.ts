@@ -30,6 +30,7 @@ import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
+import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -93,6 +94,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     metrics,
     streamStats: () => logging.streamStats,
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
+    machineLoad,
   });
   await server.start();
   try {

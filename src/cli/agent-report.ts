@@ -1,7 +1,7 @@
 /** What `nbackup-agent status` prints for people. Values in, text out; times are those of the schedules' time zone. */
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
-import type { AgentEntryView, AgentStatus, RunningView, RunView } from "#observe/views.ts";
+import type { AgentEntryView, AgentStatus, ControlView, RunningView, RunView } from "#observe/views.ts";
 import { textTable } from "./text-table.ts";
 
 export function agentStatusText(status: AgentStatus, nowWallMs: number): string {
@@ -12,6 +12,7 @@ export function agentStatusText(status: AgentStatus, nowWallMs: number): string 
     `agent ${agent}, server ${server}, times in ${zone}`,
     `configuration ${safeText(configFile)}, read ${time(configWallMs)}`,
     `certificate until ${time(status.certificateNotAfterMs)}`,
+    controlText(status.control, time),
     ...troubles(status, time),
   ];
   const rows = status.entries.map((entry) => [
@@ -25,6 +26,20 @@ export function agentStatusText(status: AgentStatus, nowWallMs: number): string 
   );
   const details = status.entries.flatMap((entry) => detailsOf(entry, nowWallMs, time));
   return `${lines.map((line) => `${line}\n`).join("")}\n${table}${details.map((line) => `${line}\n`).join("")}`;
+}
+
+/** The control channel in one line. */
+function controlText(control: ControlView, time: TimeText): string {
+  const { enabled, connectedSinceWallMs, rttMs, rttDeviationMs, serverLoad, serverCpus, lastFailure } = control;
+  if (!enabled) return "control channel off (daemon.control_channel.enabled)";
+  const why =
+    lastFailure === null
+      ? ""
+      : `; last failure ${time(lastFailure.wallMs)}: ${lastFailure.code}: ${safeText(lastFailure.message)}`;
+  if (connectedSinceWallMs === null) return `control channel down${why}`;
+  const rtt = rttMs === null ? "" : `, RTT ${rttMs.toFixed(1)} ± ${(rttDeviationMs ?? 0).toFixed(1)} ms`;
+  const load = serverLoad === null ? "" : `, server load ${serverLoad.toFixed(2)} on ${serverCpus ?? "?"} processors`;
+  return `control channel up since ${time(connectedSinceWallMs)}${rtt}${load}${why}`;
 }
 
 type TimeText = (wallMs: number) => string;

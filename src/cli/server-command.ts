@@ -24,7 +24,8 @@ export type ServerCommand =
 
 /** Those that ask the running server. */
 export type AskCommand = { readonly configFile: string; readonly json: boolean } & (
-  | { readonly command: "status" | "sessions" }
+  | { readonly command: "status" | "sessions" | "agents" }
+  | { readonly command: "run"; readonly agent: string; readonly backup: string }
   | { readonly command: "history"; readonly limit: number; readonly agent: string | undefined }
   | { readonly command: "events"; readonly limit: number }
   | { readonly command: "abort"; readonly session: string }
@@ -66,6 +67,26 @@ const ASK_COMMANDS: readonly CommandSpec[] = [
     options: [CONFIG, jsonOption("Print one JSON object per session.")],
     positionals: [],
     details: [BY_SOCKET],
+  },
+  {
+    name: "agents",
+    what: "List the agents: those that are connected, with what they run, and those that were seen before.",
+    options: [CONFIG, jsonOption("Print one JSON object per agent.")],
+    positionals: [],
+    details: [BY_SOCKET, "An agent is connected while its daemon runs with daemon.control_channel.enabled."],
+  },
+  {
+    name: "run",
+    what: "Have a connected agent run a backup entry now, and wait until it says whether it does.",
+    options: [CONFIG, jsonOption("Print one JSON object: agent, backup and message.")],
+    positionals: [
+      { name: "AGENT", what: "Its name, as nbackup-server agents shows it.", required: true },
+      { name: "BACKUP", what: "The backup entry of its configuration.", required: true },
+    ],
+    details: [
+      BY_SOCKET,
+      "Exits with 0 when the run begins or waits for others of that agent; with 1 when the agent is not connected, has no such entry (E_BACKUP_UNKNOWN), runs it already (E_BUSY), is stopping, or says nothing for 30 s. How it ends is in nbackup-server history.",
+    ],
   },
   {
     name: "history",
@@ -181,6 +202,12 @@ function askCommand(parsed: Parsed, common: { readonly configFile: string; reado
       return { ...common, command, limit: limitOf(values) };
     case "abort":
       return { ...common, command, session: first ?? "" };
+    case "run": {
+      const agent = named("AGENT", first ?? "") ?? "";
+      return { ...common, command, agent, backup: named("BACKUP", second ?? "") ?? "" };
+    }
+    case "agents":
+      return { ...common, command };
     case "prune":
       return {
         ...{ ...common, command, agent: named("AGENT", first), backup: named("BACKUP", second) },

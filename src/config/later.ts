@@ -18,12 +18,11 @@ interface LaterKey {
 const NOT_YET = "has no effect yet";
 const HINT = "It is checked and kept for the version that brings it.";
 
-export const AGENT_LATER: readonly LaterKey[] = [{ path: ["daemon", "control_channel"], message: NOT_YET }];
+export const AGENT_LATER: readonly LaterKey[] = [];
 
 export const SERVER_LATER: readonly LaterKey[] = [
   { path: ["storages", "*", "buckets"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
-  { path: ["control_lost_grace_period"], message: NOT_YET },
   {
     path: ["gap_detection"],
     message: "is deprecated and has no effect",

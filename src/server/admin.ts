@@ -13,14 +13,18 @@ import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
 import type {
   AbortView,
+  AgentView,
   ConfigReading,
   PrunedView,
   PruneFailure,
   PruneView,
   RecordedView,
   ServerStatus,
+  StartedView,
 } from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
+import { absentAgent } from "./agent-view.ts";
+import type { ControlHub } from "./control-hub.ts";
 import type { Orchestration } from "./orchestration.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
@@ -72,6 +76,8 @@ const request = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("history"), limit: rows, agent: z.optional(z.string()) }),
   z.strictObject({ command: z.literal("events"), limit: rows }),
   z.strictObject({ command: z.literal("abort"), session: z.string() }),
+  z.strictObject({ command: z.literal("agents") }),
+  z.strictObject({ command: z.literal("run"), agent: name, backup: name }),
   z.strictObject({
     command: z.literal("prune"),
     storages: z.array(pruneStorage).check(z.maxLength(1_000)),
@@ -105,6 +111,7 @@ export interface AdminOptions {
   readonly events: EventSink;
   readonly verifier: Pick<Verifier, "keep">;
   readonly orders: Orchestration;
+  readonly control: Pick<ControlHub, "agents" | "run">;
 }
 
 /** What only the process around the server knows. */
@@ -159,6 +166,13 @@ export class Admin {
         return around.events.newest(wanted.limit);
       case "abort":
         return await this.#abort(wanted.session);
+      case "agents":
+        return this.#agents(around);
+      case "run": {
+        const { agent, backup } = wanted;
+        const started: StartedView = { agent, backup, message: await this.#options.control.run(agent, backup) };
+        return started;
+      }
       case "prune":
         return await this.#prune(wanted);
       case "verified":
@@ -172,6 +186,18 @@ export class Admin {
       failing: events.failing || history.failing,
     };
     return { ...this.#options.overview.status(), pid, configuration: reading, lostRecords };
+  }
+
+  /** Connected ones, those seen since the start, and those that the history knows. */
+  #agents({ history }: AdminSurroundings): AgentView[] {
+    const views = this.#options.control.agents();
+    const names = new Set(views.map(({ agent }) => agent));
+    for (const { agent, endWallMs } of history.newest(ROWS_MAX, () => true)) {
+      if (agent === "" || names.has(agent)) continue;
+      names.add(agent);
+      views.push(absentAgent(agent, endWallMs));
+    }
+    return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
 
   /** What is known by now of an archive whose verification was pending when its session ended. */

@@ -81,6 +81,19 @@ export const READ_DISK_MS = 30_000;
 /** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
 export const READ_LIST_MS = 300_000;
 
+/** Agents with a control connection: twice the largest installation meant here. One costs a few KiB, and what it last told. */
+export const CONTROL_CONNECTIONS_MAX = 2_048;
+
+/** Agents that were connected since the start and are not now: so many are remembered with what they last told. */
+export const KNOWN_AGENTS_MAX = 2_048;
+
+/** control_lost_grace_period where nothing is configured. */
+export const CONTROL_LOST_GRACE_MS = 300_000;
+
+/** Wishes for a run that wait for one agent's answer, and for how long. */
+export const RUN_REQUESTS_MAX = 16;
+export const RUN_ANSWER_MS = 30_000;
+
 /** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
 export const READS_AT_ONCE = 4;
 

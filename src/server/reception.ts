@@ -1,6 +1,6 @@
 /**
  * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
- * goes where it belongs: to the admission desk, back to its session, into a slot, to the health desk, or to the read desk. It admits nobody itself.
+ * goes where it belongs: to the admission desk, back to its session, into a slot, to the health desk, the read desk, or the control hub. It admits nobody itself.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -11,6 +11,7 @@ import type { AnyMessage, Message } from "#wire/messages.ts";
 import { chooseVersion } from "#wire/version.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ConnectionCount } from "./connection-count.ts";
+import type { ControlHub } from "./control-hub.ts";
 import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
@@ -28,6 +29,7 @@ export interface ReceptionOptions {
   readonly sessions: SessionDoor;
   readonly health: HealthDesk;
   readonly reads: ReadDesk;
+  readonly control: ControlHub;
 }
 
 export class Reception {
@@ -173,7 +175,7 @@ class Newcomer implements LinkOwner {
   }
 
   #welcome(hello: Message<"hello">): void {
-    const { desk, sessions, health, reads, boot, software } = this.#options;
+    const { desk, sessions, health, reads, control, boot, software } = this.#options;
     checkIdentity(hello, this.#link.peer());
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
@@ -198,6 +200,13 @@ class Newcomer implements LinkOwner {
         this.#link.hand(reads.receive(this.#link, agent), "server/read", `agent ${agent}, read connection`);
         this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
         return;
+      case "control": {
+        const welcome = (): void =>
+          this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
+        const claim = { agent, software: hello.software, keepaliveMs: purpose.keepaliveMs };
+        void control.receive(this.#link, claim, welcome);
+        return;
+      }
     }
   }
 

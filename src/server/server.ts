@@ -11,12 +11,15 @@ import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Storage } from "#store/storage.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
+import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { agentAllowed } from "./agent-globs.ts";
+import { ControlHub, type ServerFacts } from "./control-hub.ts";
 import { FlowWatch } from "./flow-watch.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { CONTROL_LOST_GRACE_MS, LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
 import { Orchestration } from "./orchestration.ts";
 import { Overview } from "./overview.ts";
@@ -55,6 +58,8 @@ export interface ServerOptions {
   readonly streamStats?: () => boolean;
   /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
   readonly maintenance?: MaintenanceMemory;
+  /** Load and processors of the machine, for agents with a control channel. */
+  readonly machineLoad?: () => { readonly loadHundredths: number; readonly cpus: number };
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -77,7 +82,8 @@ const FORGETFUL: MaintenanceMemory = { kept: null, keep: () => Promise.resolve()
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
 
 /** What of a configuration the server itself goes by. */
-export type ServerRules = Pick<ServerConfig, "server" | "storages"> & Partial<Pick<ServerConfig, "flowRotation">>;
+export type ServerRules = Pick<ServerConfig, "server" | "storages"> &
+  Partial<Pick<ServerConfig, "flowRotation" | "controlLostGracePeriodMs">>;
 
 export class Server {
   /** UUID of this start. */
@@ -101,6 +107,7 @@ export class Server {
   #streamsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
+  readonly #control: ControlHub;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -176,7 +183,14 @@ export class Server {
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
+    this.#control = new ControlHub({
+      ...{ clock, events, facts: (agent) => this.#factsFor(agent) },
+      hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
+      lostGraceMs: () => this.#config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
+    });
+    this.#metrics.watchAgents(this.#control);
     this.#reception = new Reception({
+      control: this.#control,
       clock,
       events,
       reads: this.#reads,
@@ -209,7 +223,7 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
       orders: new Orchestration({
         ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },
       }),
@@ -275,6 +289,24 @@ export class Server {
     return this.#stopping;
   }
 
+  /** What an agent hears in each Pong of its control connection. */
+  #factsFor(agent: string): ServerFacts {
+    const { machineLoad } = this.#options;
+    const config = this.#config;
+    const { sessionCount: running, waitingCount: waiting } = this.view();
+    const allowed = config.storages.filter(({ allowAgents }) => agentAllowed(allowAgents, agent));
+    return {
+      ...machineLoad?.(),
+      sessions: { running, max: config.server.sessionsMax, waiting },
+      storages: allowed.slice(0, HEALTH_STORAGES_MAX).map(({ name }) => {
+        const freeBytes = this.#conditions.of(name).space?.freeBytes;
+        return freeBytes === undefined ? { name } : { name, freeBytes };
+      }),
+      storageCount: allowed.length,
+      maintenance: this.#maintenance.on !== null,
+    };
+  }
+
   /** Every event of the server is counted, tells how storages are, and then goes where events go. */
   #observed(): EventSink {
     return {
@@ -297,6 +329,7 @@ export class Server {
     this.#statsTimer?.cancel();
     this.#streamsTimer?.cancel();
     this.#desk.close(failure);
+    this.#control.close(failure);
     // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
     const readsClosed = this.#reads.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.

@@ -19,6 +19,7 @@ import { testHeader } from "#test/support/pipeline-kit.ts";
 import type { MemorySource } from "#test/support/memory-source.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 import type { Chance } from "./chance.ts";
+import { controlUp, startControl } from "./control-host.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimOptions } from "./options.ts";
 import { SimProcess } from "./process.ts";
@@ -60,6 +61,9 @@ export interface AgentRun {
   /** By backup: how far the one that runs is. */
   readonly progress: Map<string, Extract<BackupStage, { stage: "running" }>["progress"]>;
 }
+
+/** For the last word of a control channel. */
+const GOODBYE_MS = 1_000;
 
 export class AgentHost {
   readonly host: string;
@@ -110,8 +114,35 @@ export class AgentHost {
     this.runs.push(run);
     this.#waiting = 0;
     const works = backups.filter((backup) => !this.#done.has(backup)).map((backup) => this.#work(run, backup, random));
-    void Promise.all(works).then(() => this.#exit(run));
+    const channel = this.#channel(run, chance.fork(`${process.name} control`));
+    void Promise.all(works)
+      .then(() => channel?.())
+      .then(() => this.#exit(run));
     return run;
+  }
+
+  /** Its control channel; what is returned lets the process end when the channel is up, or need not be any more. */
+  #channel(run: AgentRun, chance: Chance): (() => Promise<void>) | undefined {
+    const { host, commonName, network, options, backups, log, isHealed } = this.#options;
+    if (options.controlChannel !== true) return undefined;
+    const { process } = run;
+    const shared = {
+      process,
+      run: run.run,
+      host,
+      commonName,
+      network,
+      chance,
+      backups,
+      log: logger(process, log, () => undefined),
+    };
+    const link = startControl(shared);
+    return async () => {
+      // Of several runs of one agent only one can have it, and before the end of the faults nobody need.
+      if (isHealed() && run === this.current && !run.retired) await controlUp(process, link, run.stop.signal);
+      link.stop();
+      await sleep(process.clock, GOODBYE_MS);
+    };
   }
 
   /** Ends a process at once. `silent`: with its machine, so that its peers hear nothing. */

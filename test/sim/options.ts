@@ -124,6 +124,8 @@ export interface SimOptions {
   /** `chunk_buffer.drain_ratio`; absent: 0. */
   readonly chunkBufferDrainRatio?: number;
   readonly verifyIntegrity?: boolean;
+  /** Each agent has a control channel, which must be up before the agent ends after the faults. */
+  readonly controlChannel?: boolean;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -273,6 +275,7 @@ function drawAny(chance: Chance): SimOptions {
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
     ...drawChunkBuffer(chance.fork("chunk buffer")),
+    ...(chance.fork("control").happens(0.4) ? { controlChannel: true } : {}),
     ...(chance.fork("verify").happens(0.3) ? { verifyIntegrity: true } : {}),
     ...drawStreams(chance.fork("streams")),
     retry: {

@@ -10,6 +10,7 @@ import { agentOf, agentYaml } from "#test/support/config-fixtures.ts";
 import { EntryWorld } from "#test/support/entry-world.ts";
 import { naiveDueTimes } from "#test/support/naive-cron.ts";
 import { type Script, ScriptServer } from "#test/support/script-server.ts";
+import { CHANNEL_DOWN } from "#test/support/control-view.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 
 const HOUR_MS = 3_600_000;
@@ -56,6 +57,7 @@ function worldOf(at: string, script?: Script, everyMs = 1): World {
           bandwidth: new Bandwidth({ clock, log: deps.log, backup: entry.name }, bandwidthRule(entry, ZONE)),
         }),
         changed: () => undefined,
+        control: () => CHANNEL_DOWN,
       },
       setupOf(config),
     );

@@ -1,0 +1,60 @@
+/** Runs that the server asks for, in the line of the daemon's scheduler. */
+import { expect, test } from "bun:test";
+import { ScheduleWorld } from "#test/support/schedule-world.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
+
+const HOUR_MS = 3_600_000;
+const entries = {
+  home: { expression: "0 0 29 2 *", lastsMs: HOUR_MS },
+  etc: { expression: "0 0 29 2 *", lastsMs: HOUR_MS },
+};
+
+function world(): { readonly clock: SimClock; readonly schedule: ScheduleWorld } {
+  const clock = new SimClock();
+  const schedule = new ScheduleWorld(clock, "UTC", entries);
+  schedule.start();
+  return { clock, schedule };
+}
+
+test("a run of an idle entry begins at once, with a trigger of its own", () => {
+  const { schedule } = world();
+  expect(schedule.scheduler.request("home")).toBe("begun");
+  expect(schedule.ran).toMatchObject([{ name: "home", kind: "remote" }]);
+});
+
+test("a run beyond max_concurrent waits for the one that runs, and then begins", async () => {
+  const { clock, schedule } = world();
+  schedule.scheduler.request("home");
+  expect(schedule.scheduler.request("etc")).toBe("queued");
+  expect(schedule.ran).toHaveLength(1);
+  await clock.advance(HOUR_MS + 1);
+  expect(schedule.ran.map(({ name }) => name)).toEqual(["home", "etc"]);
+  expect(schedule.mostAtOnce).toBe(1);
+});
+
+test("an entry that runs or waits already, or is none, is told as that and not begun", () => {
+  const { schedule } = world();
+  schedule.scheduler.request("home");
+  schedule.scheduler.request("etc");
+  expect(schedule.scheduler.request("home")).toBe("running");
+  expect(schedule.scheduler.request("etc")).toBe("waiting");
+  expect(schedule.scheduler.request("nothing")).toBe("unknown");
+  expect(schedule.ran).toHaveLength(1);
+});
+
+test("a wish that waits is kept by a reload, unless its entry is gone", () => {
+  const { schedule } = world();
+  schedule.scheduler.request("home");
+  schedule.scheduler.request("etc");
+  schedule.reload();
+  expect(schedule.scheduler.activity("etc")).toBe("waiting");
+  schedule.reload({ home: entries.home });
+  expect(schedule.scheduler.request("etc")).toBe("unknown");
+});
+
+test("a scheduler that has stopped begins nothing", () => {
+  const { schedule } = world();
+  schedule.scheduler.stop();
+  expect(schedule.scheduler.request("home")).toBe("stopped");
+  expect(schedule.ran).toEqual([]);
+});
