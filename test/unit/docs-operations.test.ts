@@ -29,13 +29,13 @@ async function eventKinds(): Promise<string[]> {
   for await (const file of new Bun.Glob("src/{server,bin,agent,observe}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate|stream|maintenance)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:agent|session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate|stream|maintenance)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.
-  for (const line of ["server.stats", "stream.stats"]) kinds.delete(line);
-  // A key of the configuration.
-  kinds.delete("server.listen");
+  for (const line of ["agent.stats", "server.stats", "stream.stats"]) kinds.delete(line);
+  // Keys of the configuration.
+  for (const key of ["agent.name", "agent.state_dir", "server.listen"]) kinds.delete(key);
   return [...kinds].sort();
 }
 
