@@ -9,13 +9,16 @@ export type MachineFacts = Pick<
   "cpuPermille" | "machineCpuPermille" | "residentBytes" | "loadHundredths" | "freeBytes"
 >;
 
+/** The limit in force is worked out for people alone: of a timetable that costs more than all the rest of a keep-alive. */
+export type EntryNow = Omit<AgentEntryView, "limitBytesPerSecond" | "limitUntilWallMs">;
+
 type EntryFacts = AgentFacts["backups"][number];
 type Autoscaler = NonNullable<NonNullable<AgentEntryView["running"]>["autoscaler"]>;
 
 export function agentFacts(
   machine: MachineFacts,
   uptimeMs: number,
-  entries: readonly AgentEntryView[],
+  entries: readonly EntryNow[],
   backupCount: number,
 ): Omit<AgentFacts, "rttUs" | "rttDeviationUs"> {
   const { freeBytes, ...others } = machine;
@@ -35,7 +38,7 @@ function entryFacts({
   running,
   last,
   lastCommitted,
-}: AgentEntryView): EntryFacts {
+}: EntryNow): EntryFacts {
   return {
     ...{ backup, storage, activity },
     ...(running === null ? {} : runningFacts(running)),

@@ -1,9 +1,8 @@
 /** What an agent tells of itself fits the wire, whatever its machine and its records say. */
 import { expect, test } from "bun:test";
-import { agentFacts } from "#agent/agent-facts.ts";
+import { agentFacts, type EntryNow } from "#agent/agent-facts.ts";
 import { CONTROL_ENTRIES_MAX } from "#wire/limits.ts";
 import { encodeMessage } from "#wire/encode.ts";
-import type { AgentEntryView } from "#observe/views.ts";
 
 const EIB = 2 ** 60;
 
@@ -20,9 +19,9 @@ test("as many entries as a Ping takes fit into it, with the longest names and nu
     ...{ session: null, archive: null, sha256: null, entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0 },
     ...{ problemCount: 0, problems: [], code: "E_".padEnd(2_000, "X"), message: null, hint: null },
   };
-  const entry: AgentEntryView = {
+  const entry: EntryNow = {
     ...{ backup: name, storage: name, schedule: null, activity: "running", nextWallMs: 2 ** 52 },
-    ...{ limitBytesPerSecond: null, limitUntilWallMs: null, last, lastCommitted: last },
+    ...{ last, lastCommitted: last },
     running: {
       ...{ trigger: "schedule", startedWallMs: 0, retries: 0, stage: "reading", position: null },
       session: "11111111-1111-4111-8111-111111111111",
