@@ -73,6 +73,7 @@ export async function requestSession(
         attempt = 0;
         // The server was there: what it does later is another matter.
         sinceMs = deps.clock.now();
+        deferral.over();
       },
       open: (now) => {
         open = now;

@@ -1,6 +1,6 @@
 /** What an agent tells of itself on its control connection, from what its daemon shows and what its machine says. Pure. */
 import type { AgentEntryView } from "#observe/views.ts";
-import { WORD_CHARS_MAX } from "#wire/limits.ts";
+import { CODE_CHARS_MAX, WORD_CHARS_MAX } from "#wire/limits.ts";
 import type { AgentFacts } from "./control-link.ts";
 
 /** What is known of the machine and of this process; what cannot be had is missing. */
@@ -9,16 +9,25 @@ export type MachineFacts = Pick<
   "cpuPermille" | "machineCpuPermille" | "residentBytes" | "loadHundredths" | "freeBytes"
 >;
 
+/** The limit in force is worked out for people alone: of a timetable that costs more than all the rest of a keep-alive. */
+export type EntryNow = Omit<AgentEntryView, "limitBytesPerSecond" | "limitUntilWallMs">;
+
 type EntryFacts = AgentFacts["backups"][number];
 type Autoscaler = NonNullable<NonNullable<AgentEntryView["running"]>["autoscaler"]>;
 
 export function agentFacts(
   machine: MachineFacts,
   uptimeMs: number,
-  entries: readonly AgentEntryView[],
+  entries: readonly EntryNow[],
   backupCount: number,
 ): Omit<AgentFacts, "rttUs" | "rttDeviationUs"> {
-  return { ...machine, uptimeMs: Math.max(0, Math.round(uptimeMs)), backups: entries.map(entryFacts), backupCount };
+  const { freeBytes, ...others } = machine;
+  return {
+    ...others,
+    // Network filesystems say that they have exbibytes.
+    ...(freeBytes === undefined ? {} : { freeBytes: whole(freeBytes) }),
+    ...{ uptimeMs: whole(uptimeMs), backups: entries.map(entryFacts), backupCount },
+  };
 }
 
 function entryFacts({
@@ -29,12 +38,12 @@ function entryFacts({
   running,
   last,
   lastCommitted,
-}: AgentEntryView): EntryFacts {
+}: EntryNow): EntryFacts {
   return {
     ...{ backup, storage, activity },
     ...(running === null ? {} : runningFacts(running)),
     ...(nextWallMs === null ? {} : { nextWallMs: whole(nextWallMs) }),
-    ...(last === null ? {} : { lastResult: last.code ?? last.result, lastWallMs: endOf(last) }),
+    ...(last === null ? {} : { lastResult: (last.code ?? last.result).slice(0, CODE_CHARS_MAX), lastWallMs: endOf(last) }),
     ...(lastCommitted === null ? {} : { lastSuccessWallMs: endOf(lastCommitted) }),
   };
 }
@@ -59,7 +68,7 @@ function endOf({ startedWallMs, durationMs }: NonNullable<AgentEntryView["last"]
   return whole(startedWallMs + durationMs);
 }
 
-/** The wire has whole numbers from 0. */
+/** The wire has whole numbers from 0, and none that a double cannot tell from its neighbour. */
 function whole(value: number): number {
-  return Math.max(0, Math.round(value));
+  return Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(value)));
 }

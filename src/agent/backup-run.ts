@@ -294,7 +294,6 @@ function startSession(
   const throttle = new Throttle(deps.clock, limit);
   const { session: id } = admitted;
   const log = deps.log.child({ session: id });
-  deps.sessionLogs?.begin({ session: id, agent: deps.identity.agent, backup: entry.name });
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
   const made = deps.makeProducer({
@@ -330,6 +329,8 @@ function startSession(
       if (room > 0) tally.problems.push(...problems.slice(0, room));
     },
   });
+  // From here on nothing throws: who begins a log ends it.
+  deps.sessionLogs?.begin({ session: id, agent: deps.identity.agent, backup: entry.name });
   log.info("session admitted", {
     backup: entry.name,
     session: id,

@@ -58,6 +58,7 @@ export class Bandwidth {
   }
 
   #look(throttle: Throttle): void {
+    if (throttle.stopped) return;
     const { clock, log, backup } = this.#options;
     const nowMs = clock.wall();
     const { bytesPerSecond, untilMs } = limitInForce(this.#rule, nowMs);

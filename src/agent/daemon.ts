@@ -11,6 +11,7 @@ import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { AgentEntryView, AgentStatus, ControlView } from "#observe/views.ts";
+import type { EntryNow } from "./agent-facts.ts";
 import { bandwidthRule, limitInForce } from "./bandwidth-timetable.ts";
 import type { BackupPlan, BackupStage } from "./backup-run.ts";
 import { type EntryRunDeps, runEntry } from "./entry-run.ts";
@@ -161,7 +162,7 @@ export class AgentDaemon {
   }
 
   /** Of those entries that run or wait, then of those that are next; not more than so many. */
-  entryViews(countMax: number): Promise<AgentEntryView[]> {
+  entriesNow(countMax: number): Promise<EntryNow[]> {
     const rank = ({ name }: BackupEntryConfig): number => {
       const activity = this.#scheduler.activity(name);
       if (activity === "running") return 0;
@@ -170,7 +171,7 @@ export class AgentDaemon {
     const ranked = this.config.backups.map((entry) => ({ entry, rank: rank(entry) }));
     // Infinite ranks have no difference; those entries keep the order of the file.
     ranked.sort((a, b) => (a.rank === b.rank ? 0 : a.rank - b.rank));
-    return Promise.all(ranked.slice(0, countMax).map(({ entry }) => this.#entryView(entry)));
+    return Promise.all(ranked.slice(0, countMax).map(({ entry }) => this.#entryNow(entry)));
   }
 
   async status(): Promise<AgentStatus> {
@@ -301,8 +302,15 @@ export class AgentDaemon {
   }
 
   async #entryView(entry: BackupEntryConfig): Promise<AgentEntryView> {
-    const { name, storage, schedule } = entry;
     const limit = limitInForce(bandwidthRule(entry, this.#setup.zone), this.#options.clock.wall());
+    return {
+      ...(await this.#entryNow(entry)),
+      limitBytesPerSecond: limit.bytesPerSecond ?? null,
+      limitUntilWallMs: limit.untilMs ?? null,
+    };
+  }
+
+  async #entryNow({ name, storage, schedule }: BackupEntryConfig): Promise<EntryNow> {
     const { last, lastCommitted } = await this.#options.states.read(name);
     const running = this.#running.get(name);
     return {
@@ -311,8 +319,6 @@ export class AgentDaemon {
       schedule: schedule ?? null,
       activity: this.#scheduler.activity(name),
       nextWallMs: this.#scheduler.nextMs(name) ?? null,
-      limitBytesPerSecond: limit.bytesPerSecond ?? null,
-      limitUntilWallMs: limit.untilMs ?? null,
       running: running === undefined ? null : runningView({ ...running, trigger: running.trigger.kind }),
       last,
       lastCommitted,

@@ -55,8 +55,9 @@ export class DataPump implements DataSource {
     this.#options = options;
   }
 
-  /** Nothing in hand and nothing queued: free to carry a chunk that another stream holds up. */
+  /** Nothing in hand and nothing queued, and not about to go: free to carry a chunk that another stream holds up. */
   get idle(): boolean {
+    if (this.#stopped) return false;
     return this.#current === undefined && this.#offered === undefined && !this.#options.window.hasQueued;
   }
 

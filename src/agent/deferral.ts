@@ -16,6 +16,11 @@ export class Deferral {
     this.#msMax = msMax;
   }
 
+  /** The server has taken the agent into its line: a deferral after that is another one. */
+  over(): void {
+    this.#sinceMs = undefined;
+  }
+
   /** True: it is only to be waited for. False: it is a failed attempt like others, or it has lasted too long. */
   covers(failure: Failure, nowMs: number): boolean {
     if (!failure.retryable || failure.retryAfterMs === undefined || !DEFERRALS.has(failure.code)) return false;

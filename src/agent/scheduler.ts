@@ -183,12 +183,18 @@ export class Scheduler {
     const { dueMs } = look;
     known.memory = memoryAfter(memory, look);
     known.nextMs = undefined;
-    // A run that waits for others is lost with this process unless it is remembered as one to be made up for.
-    const queued = look.verdict === "run" && this.activity(name) === "idle";
+    // A run that waits for others is lost with this process unless it is remembered as one to be made up for; so is one that is
+    // skipped because of a wish that waits, which nobody remembers.
+    const queued = look.verdict === "run" && (this.activity(name) === "idle" || this.#wished(name));
     this.#options.remember(name, known.rule.expression, dueMs, queued ? dueMs : undefined);
     if (look.verdict === "missed") this.#tellMissed(name, dueMs, look.lateMs);
     else this.#due(name, { kind: look.missed ? "missed" : "schedule", dueMs }, startOf(known.rule, dueMs));
     this.#lookAt(name, known, nowMs);
+  }
+
+  /** The server asked for a run of it that has not begun. */
+  #wished(name: string): boolean {
+    return this.#waiting.some((waiting) => waiting.name === name && waiting.trigger.kind === "remote");
   }
 
   #plausible(name: string, memory: ScheduleMemory, nowMs: number): ScheduleMemory {

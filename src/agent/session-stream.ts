@@ -71,6 +71,7 @@ export class SessionStream {
   park(): void {
     if (!this.#wanted) return;
     this.#wanted = false;
+    this.#portBefore = undefined;
     if (this.#link === undefined) this.#reconnector.rest();
     else this.#leave(this.#link);
   }

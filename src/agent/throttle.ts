@@ -40,6 +40,11 @@ export class Throttle {
     return this.#bucket?.bytesPerSecond;
   }
 
+  /** Nobody is held to anything any more. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   /** How long so many bytes take at the limit; 0 without one. */
   durationMs(bytes: number): number {
     const { bytesPerSecond } = this;

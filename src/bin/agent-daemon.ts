@@ -183,7 +183,7 @@ class Service {
         const uptimeMs = systemClock.now() - startedAtMs;
         const [facts, entries] = await Promise.all([
           machine.look(agent.stateDir),
-          this.#daemon.entryViews(CONTROL_ENTRIES_MAX),
+          this.#daemon.entriesNow(CONTROL_ENTRIES_MAX),
         ]);
         return agentFacts(facts, uptimeMs, entries, backups.length);
       },

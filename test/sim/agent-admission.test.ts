@@ -152,6 +152,47 @@ test("a window too small for the chunks that the server chose is said at once, a
   });
 });
 
+test("a maintenance after hours in the server's queue is waited for like the first one", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    giveUpAfterMs: 3_600_000,
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun === 2) link.send("queued", { position: 1 });
+      else if (begun < 20) server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return begun < 20;
+    },
+  });
+  await run.advance(2 * 3_600_000);
+  const waiting = run.server.sessionLink;
+  if (waiting === undefined) throw new Error("the agent does not wait any more");
+  run.server.refuse(waiting, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+  expect((await run.result()).result).toBe("committed");
+  expect(run.words.filter((word) => word.startsWith("retrying"))).toEqual([]);
+});
+
+test("each log of a session that is begun is ended, also when the session could not be", async () => {
+  const open = new Set<string>();
+  const sessionLogs = {
+    begin: ({ session }: { readonly session: string }) => void open.add(session),
+    end: (session: string) => void open.delete(session),
+  };
+  for (const windowBytes of [8 * MiB, 64 * MiB]) {
+    const clock = new SimClock();
+    const server = new ScriptServer(clock, (link, arrived, self) => {
+      if (arrived.type !== "begin") return false;
+      self.admit(link, { chunkBytes: 4 * MiB });
+      return true;
+    });
+    const { deps } = agentParts(clock, server, () => new MadeUpProducer(clock, [100]));
+    const { signal } = new AbortController();
+    const run = runBackup({ ...deps, sessionLogs }, agentPlan({ windowBytes }), signal, () => undefined);
+    expect((await clock.until(run, 3_600_000)).result).toBe(windowBytes === 8 * MiB ? "failed" : "committed");
+    expect([...open]).toEqual([]);
+  }
+});
+
 test("another chunk size than was asked for, or one that cannot be, is refused", async () => {
   for (const [asked, answered] of [
     [131_072, 65_536],

@@ -95,6 +95,19 @@ test("a stream that the server orders to be rotated ends with Goodbye behind a w
   expect(await run.result()).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
 });
 
+test("a stream that is put away while it is about to be exchanged is not exchanged when it comes back", async () => {
+  const run = new ScriptRun({ parallels: 2, producer: steady(60) });
+  await run.advance(2000);
+  order(run.server, { slot: 1, order: "rotate", reason: "it is slow" });
+  order(run.server, { slot: 1, order: "park", reason: "it is not wanted" });
+  await run.advance(1000);
+  expect(run.server.streamLinks(1)).toHaveLength(1);
+  order(run.server, { slot: 1, order: "resume", reason: "it is wanted" });
+  await run.advance(500);
+  expect(progressOf(run.stages).streams[1]).toMatchObject({ state: "up", rotations: 0 });
+  expect(await run.result()).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
+});
+
 test("the session connection that carries the data is exchanged likewise, and the session resumes at once", async () => {
   const run = new ScriptRun({ producer: steady(60) });
   await run.advance(2000);

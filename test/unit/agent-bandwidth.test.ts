@@ -171,6 +171,16 @@ describe("a session that runs", () => {
     expect(throttle.bytesPerSecond).toBe(MiB);
   });
 
+  test("is told of no change once it is over, whatever the timetable says then", async () => {
+    const { clock, throttle, log } = running(
+      rule([window("08:00", "09:00", MiB), window("09:00", "10:00", 4 * MiB)]),
+      "2026-06-10T06:59:50Z",
+    );
+    throttle.stop();
+    await clock.advance(HOUR_MS);
+    expect(log.lines).toEqual([]);
+  });
+
   test("leaves no timer behind", async () => {
     const { clock, throttle, bandwidth } = running(rule([window("08:00", "18:00", MiB)]), "2026-06-10T06:00:00Z");
     bandwidth.release();

@@ -138,3 +138,12 @@ test("a chunk offered for rescue goes out next, unless it was received in the me
   );
   expect(drain(pump)).toEqual([]);
 });
+
+test("a stream that is being drained is not idle: it would take a chunk on and never send it", () => {
+  const window = windowWith([1000]);
+  window.next(0, 0);
+  const pump = pumpOf(window);
+  expect(pump.idle).toBe(true);
+  pump.finish(() => undefined);
+  expect(pump.idle).toBe(false);
+});

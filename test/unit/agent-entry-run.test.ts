@@ -275,6 +275,27 @@ describe("what is remembered", () => {
     expect(stateOf(world)).toMatchObject({ schedule: { handledWallMs: 5000 }, last: { result: "committed" } });
   });
 
+  test("a file that cannot be read, or not be understood, is told once and not at each look", async () => {
+    for (const trouble of ["EIO", "damaged"]) {
+      const world = worldOf({});
+      const told = (): number => world.logged.filter((line) => line.includes("the state of an entry")).length;
+      const trip = async (): Promise<void> => {
+        if (trouble === "EIO") world.disk.unreadable = trouble;
+        else world.disk.files.set("/state/entries/home.json", Buffer.from("{"));
+        await world.states.read("home");
+        await world.states.read("home");
+      };
+      await trip();
+      expect(told()).toBe(1);
+      world.disk.unreadable = undefined;
+      await world.states.update("home", (state) => state);
+      await world.states.read("home");
+      expect(told()).toBe(1);
+      await trip();
+      expect(told()).toBe(2);
+    }
+  });
+
   test("a file that could never be read is not replaced by a state built from nothing, and has all changes later", async () => {
     const world = worldOf({});
     await world.states.update("home", (state) => withHandled(state, "0 2 * * *", 5000));

@@ -85,7 +85,7 @@ const queueing: Script = (link, arrived, server) => {
   return true;
 };
 
-test("without --progress a person hears of the queue and of nothing else", async () => {
+test("without --progress a person hears of the queue and of nothing else that goes on", async () => {
   const { shown } = await ran(["a"], { script: queueing });
   expect(shown).toBe("waiting in the server's queue, position 2\nwaiting in the server's queue, position 1\n");
 });
@@ -93,6 +93,21 @@ test("without --progress a person hears of the queue and of nothing else", async
 test("with --progress each entry has its own lines, which begin when it does and end with it", async () => {
   const { shown } = await ran(["a", "b"], { progress: true });
   expect(shown.split("\n").filter((line) => line.startsWith("connecting"))).toHaveLength(2);
+});
+
+test("a server in maintenance is named once while it is waited for, also without --progress", async () => {
+  let begun = 0;
+  const { results, shown } = await ran(["home"], {
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun > 5) return false;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return true;
+    },
+  });
+  expect(results).toEqual(["home committed"]);
+  expect(shown).toMatch(/^[^\n]+: waiting until it has time\n$/);
 });
 
 test("a log line while nothing is shown is written as it is", () => {

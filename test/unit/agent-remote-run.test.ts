@@ -58,3 +58,18 @@ test("a scheduler that has stopped begins nothing", () => {
   expect(schedule.scheduler.request("home")).toBe("stopped");
   expect(schedule.ran).toEqual([]);
 });
+
+test("a scheduled run that is skipped because a wish waits is made up for when a restart loses the wish", async () => {
+  const clock = new SimClock(Date.parse("2026-06-10T01:00:00Z"));
+  const night = { expression: "0 2 * * *", runMissed: true };
+  const schedule = new ScheduleWorld(clock, "UTC", { home: { ...entries.home, lastsMs: 5 * HOUR_MS }, night });
+  schedule.start();
+  schedule.scheduler.request("home");
+  expect(schedule.scheduler.request("night")).toBe("queued");
+  await clock.advance(2 * HOUR_MS);
+  expect(schedule.told("schedule.overlap", "night")).toHaveLength(1);
+  schedule.kill();
+  schedule.start();
+  await clock.advance(6 * HOUR_MS);
+  expect(schedule.ran.filter(({ name }) => name === "night")).toMatchObject([{ kind: "cut-off" }]);
+});
