@@ -263,11 +263,12 @@ export class AdmissionDesk implements ApplicantDesk {
       );
       const session = house.make(plan, share);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
-      // A server that is stopping has told those who run already, and would wait for this one for ever.
-      if (applicant.over || this.#closed !== undefined) {
+      // A server that is stopping has told those who run already, and would wait for this one for ever; so may maintenance have.
+      const refusal = this.#closed ?? this.#options.deferral();
+      if (applicant.over || refusal !== undefined) {
         const left = new Failure("E_DISCONNECTED", "the agent left while its session was opened");
-        await store.abort(this.#closed ?? left);
-        if (this.#closed !== undefined) throw this.#closed;
+        await store.abort(refusal ?? left);
+        if (refusal !== undefined) throw refusal;
         return;
       }
       running = true;

@@ -1,10 +1,12 @@
 /** Orders and maintenance that meet what ends, begins or hangs at the same moment. */
 import { afterEach, expect, test } from "bun:test";
 import { must } from "#base/assert.ts";
+import { toFailure } from "#base/errors.ts";
 import type { AdminRequest } from "#server/admin.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { dataFrame, makeChunks } from "#test/support/script-client.ts";
-import { ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
+import { beginOf, ServerWorld, type WorldOptions } from "#test/support/server-world.ts";
+import { settle } from "#test/support/sim-clock.ts";
 
 let world: ServerWorld | undefined;
 
@@ -67,4 +69,35 @@ test("flow rotation orders nothing of a session whose end waits for a slow disk,
   release();
   expect(await w.wait(must(aborted, "abort"))).toMatchObject({ outcome: "aborted" });
   expect(main.received.filter(({ type }) => type === "slotOrder")).toEqual([]);
+});
+
+test("maintenance that the state directory does not keep ends sessions all the same, and says so when they have ended", async () => {
+  const disk = new MemoryDisk();
+  const w = await start({ disk, maintenance: { kept: null, keep: () => Promise.reject(new Error("ENOSPC")) } });
+  const { link } = await w.session();
+  const release = hold(disk, () => true);
+  let code: string | undefined;
+  const answered = ask(w, { command: "maintenance", turn: "on", abort: true }).catch((error: unknown) => {
+    code = toFailure(error).code;
+  });
+  await w.clock.advance(1_000);
+  await settle();
+  expect(code).toBeUndefined();
+  release();
+  await w.wait(answered);
+  expect(code).toBe("E_STATE_DIR");
+  expect((await w.wait(link.expect("ended"))).code).toBe("E_MAINTENANCE");
+});
+
+test("a session that is just being opened when maintenance begins is refused and leaves nothing", async () => {
+  const disk = new MemoryDisk();
+  const w = await start({ disk });
+  const asking = await w.hello();
+  const release = hold(disk, (call) => call === "create");
+  asking.link.send("begin", beginOf());
+  await w.clock.advance(100);
+  await w.wait(ask(w, { command: "maintenance", turn: "on" }));
+  release();
+  expect(await w.wait(asking.link.expect("refused"))).toMatchObject({ code: "E_MAINTENANCE", retry: true });
+  expect(w.unfinished()).toEqual([]);
 });
