@@ -72,3 +72,13 @@ test("what listens, what is set aside and where a name lies waits for a restart 
   expect(reload.config.server).toEqual({ ...base.server, sessionsMax: 5 });
   expect(reload.config.storages).toEqual([storageConfig({ maxBackups: 9 }), second]);
 });
+
+test("who waits for a storage that it may no longer use is refused when its turn comes", async () => {
+  const w = await start({ sessionsMax: 1 });
+  await w.session();
+  const waiting = await w.hello("web-2");
+  waiting.link.send("begin", beginOf());
+  await w.wait(waiting.link.expect("queued"));
+  await w.wait(w.server.reload(rules([storageConfig({ allowAgents: ["web-1"] })], 2)));
+  expect((await w.wait(waiting.link.expect("refused"))).code).toBe("E_STORAGE_DENIED");
+});
