@@ -47,6 +47,27 @@ test("a storage that was taken out takes no new session, and is closed when the 
   await w.wait(again.close());
 });
 
+test("a session that is just being opened in a storage that is taken out does not begin in one whose lock is free", async () => {
+  const w = await start();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let looks = 0;
+  // The third look is that of who has the place already and opens the storage for the last time.
+  w.disk.hook = ({ call, path }) => {
+    if (call !== "lstat" || path !== "/srv/backups") return undefined;
+    looks += 1;
+    return looks === 3 ? promise : undefined;
+  };
+  const { link } = await w.hello();
+  link.send("begin", beginOf());
+  await w.clock.advance(10);
+  expect(looks).toBe(3);
+  await w.wait(w.server.reload(rules([second])));
+  resolve();
+  expect(await w.wait(link.expect("refused"))).toMatchObject({ code: "E_STORAGE_FAILED", retry: true });
+  expect(w.eventsOf("storage.closed")).toHaveLength(1);
+  expect(w.server.view().sessionCount).toBe(0);
+});
+
 test("more sessions than before let in who waits", async () => {
   const w = await start({ sessionsMax: 1 });
   await w.session();
