@@ -89,6 +89,27 @@ test("maintenance that the state directory does not keep ends sessions all the s
   expect((await w.wait(link.expect("ended"))).code).toBe("E_MAINTENANCE");
 });
 
+test("maintenance that is off but not kept so is kept when it is turned off again", async () => {
+  const kept: unknown[] = [];
+  let full = false;
+  const keep = (on: unknown): Promise<void> => {
+    if (full) return Promise.reject(new Error("ENOSPC"));
+    kept.push(on);
+    return Promise.resolve();
+  };
+  const w = await start({ maintenance: { kept: null, keep } });
+  await w.wait(ask(w, { command: "maintenance", turn: "on" }));
+  full = true;
+  const refused = ask(w, { command: "maintenance", turn: "off" }).catch((error: unknown) => toFailure(error).code);
+  expect(await w.wait(refused)).toBe("E_STATE_DIR");
+  full = false;
+  await w.wait(ask(w, { command: "maintenance", turn: "off" }));
+  expect(kept.at(-1)).toBeNull();
+  expect(w.eventsOf("maintenance.off")).toHaveLength(1);
+  await w.wait(ask(w, { command: "maintenance", turn: "off" }));
+  expect(kept).toHaveLength(2);
+});
+
 test("a session that is just being opened when maintenance begins is refused and leaves nothing", async () => {
   const disk = new MemoryDisk();
   const w = await start({ disk });
