@@ -2,7 +2,10 @@
 import { afterEach, expect, test } from "bun:test";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { reloadedConfig } from "#server/reload.ts";
+import { StorageShelf } from "#server/storage-shelf.ts";
+import type { Storage } from "#store/storage.ts";
 import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
 
 let world: ServerWorld | undefined;
 
@@ -66,6 +69,32 @@ test("a session that is just being opened in a storage that is taken out does no
   expect(await w.wait(link.expect("refused"))).toMatchObject({ code: "E_STORAGE_FAILED", retry: true });
   expect(w.eventsOf("storage.closed")).toHaveLength(1);
   expect(w.server.view().sessionCount).toBe(0);
+});
+
+test("a storage that is taken back while the close of another one hangs stays open", async () => {
+  const hanging = Promise.withResolvers<void>();
+  const fake = (name: string): Storage => {
+    const close = (): Promise<void> => (name === "slow" ? hanging.promise : Promise.resolve());
+    // What the shelf asks of a storage that nobody uses.
+    return { name, inUse: false, close } as unknown as Storage;
+  };
+  const clock = new SimClock();
+  const [slow, other] = [storageConfig({ name: "slow" }), storageConfig({ name: "other" })];
+  const shelf = new StorageShelf({
+    ...{ configs: [slow, other], clock, events: { emit: () => undefined } },
+    open: ({ name }) => Promise.resolve(fake(name)),
+    configure: () => undefined,
+    adopt: () => Promise.resolve(),
+    known: { has: () => true, add: () => Promise.resolve() },
+  });
+  await clock.until(shelf.openAll(), 1_000);
+  const taken = shelf.reload([]);
+  void shelf.closeRetired();
+  await clock.advance(10);
+  await clock.until(shelf.reload([other]), 1_000);
+  hanging.resolve();
+  await clock.until(taken, 1_000);
+  expect([...shelf.opened()].map(({ name }) => name)).toEqual(["other"]);
 });
 
 test("more sessions than before let in who waits", async () => {
