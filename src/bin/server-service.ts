@@ -66,6 +66,7 @@ class Service {
   #config: ServerConfig;
   /** Reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
+  #stopping = false;
 
   constructor(runtime: ServerServiceRuntime, parts: ServiceParts, config: ServerConfig) {
     this.#runtime = runtime;
@@ -85,6 +86,7 @@ class Service {
 
   async stop(): Promise<void> {
     const { manager, daemon } = this.#parts;
+    this.#stopping = true;
     manager.stopping();
     // The server may be told to stop while a reload waits for a disk.
     const stopped = daemon.stop();
@@ -104,6 +106,8 @@ class Service {
   async #reload(): Promise<void> {
     const { daemonLog, manager, daemon } = this.#parts;
     const { log } = daemonLog;
+    // It may have waited for another one: nothing is to listen again behind a stop.
+    if (this.#stopping) return;
     manager.reloading();
     try {
       const { config: read, warnings } = this.#runtime.load();
@@ -120,7 +124,7 @@ class Service {
       const { failure, reason } = logReloadFailure(error, daemonLog, this.#config.logging);
       daemon.reloadFailed(failure.code, reason);
     }
-    manager.ready(daemon.summary());
+    if (!this.#stopping) manager.ready(daemon.summary());
   }
 
   #watchCertificates({ notAfterMs, caNotAfterMs }: Identity): void {
