@@ -32,6 +32,8 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
   const told = Promise.withResolvers<void>();
   let service: Service | undefined;
   let stopping = false;
+  /** SIGHUP came while storages were opened, which may take half a minute. */
+  let reloadWaits = false;
   const onStop = (signal: NodeJS.Signals): void => {
     log.info("stopping", { signal });
     if (stopping) service?.hurry();
@@ -41,12 +43,14 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
   process.on("SIGTERM", onStop);
   process.on("SIGINT", onStop);
   process.on("SIGHUP", () => {
-    if (!stopping) service?.reload();
+    if (service === undefined) reloadWaits = true;
+    else if (!stopping) service.reload();
   });
   const manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
   const daemon = await startDaemon({ ...runtime, config, identity, log });
   service = new Service(runtime, { daemonLog, manager, daemon }, config);
   service.start(identity);
+  if (reloadWaits && !stopping) service.reload();
   await told.promise;
   await service.stop();
   log.info("stopped");
