@@ -50,7 +50,7 @@ export class StatsLines {
     if ((this.#ticks * STREAM_STATS_MS) % LINE_MS === 0) {
       for (const [backup, facts] of running) this.#line(backup, facts);
     }
-    if (this.#options.streamStats()) this.#streams.tell([...running].flatMap(streamsOf), STREAM_STATS_MS);
+    this.#streams.tell([...running].flatMap(streamsOf), STREAM_STATS_MS, this.#options.streamStats());
   }
 
   #line(backup: string, facts: RunningFacts): void {

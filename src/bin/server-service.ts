@@ -32,6 +32,8 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
   const told = Promise.withResolvers<void>();
   let service: Service | undefined;
   let stopping = false;
+  /** SIGHUP came while storages were opened, which may take half a minute. */
+  let reloadWaits = false;
   const onStop = (signal: NodeJS.Signals): void => {
     log.info("stopping", { signal });
     if (stopping) service?.hurry();
@@ -41,12 +43,14 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
   process.on("SIGTERM", onStop);
   process.on("SIGINT", onStop);
   process.on("SIGHUP", () => {
-    if (!stopping) service?.reload();
+    if (service === undefined) reloadWaits = true;
+    else if (!stopping) service.reload();
   });
   const manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
   const daemon = await startDaemon({ ...runtime, config, identity, log });
   service = new Service(runtime, { daemonLog, manager, daemon }, config);
   service.start(identity);
+  if (reloadWaits && !stopping) service.reload();
   await told.promise;
   await service.stop();
   log.info("stopped");
@@ -66,6 +70,7 @@ class Service {
   #config: ServerConfig;
   /** Reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
+  #stopping = false;
 
   constructor(runtime: ServerServiceRuntime, parts: ServiceParts, config: ServerConfig) {
     this.#runtime = runtime;
@@ -85,6 +90,7 @@ class Service {
 
   async stop(): Promise<void> {
     const { manager, daemon } = this.#parts;
+    this.#stopping = true;
     manager.stopping();
     // The server may be told to stop while a reload waits for a disk.
     const stopped = daemon.stop();
@@ -104,6 +110,8 @@ class Service {
   async #reload(): Promise<void> {
     const { daemonLog, manager, daemon } = this.#parts;
     const { log } = daemonLog;
+    // It may have waited for another one: nothing is to listen again behind a stop.
+    if (this.#stopping) return;
     manager.reloading();
     try {
       const { config: read, warnings } = this.#runtime.load();
@@ -120,7 +128,7 @@ class Service {
       const { failure, reason } = logReloadFailure(error, daemonLog, this.#config.logging);
       daemon.reloadFailed(failure.code, reason);
     }
-    manager.ready(daemon.summary());
+    if (!this.#stopping) manager.ready(daemon.summary());
   }
 
   #watchCertificates({ notAfterMs, caNotAfterMs }: Identity): void {

@@ -33,10 +33,11 @@ export class StreamStats {
     this.#log = log;
   }
 
-  /** `elapsedMs` since the last call. */
-  tell(sessions: readonly StreamsOfSession[], elapsedMs: number): void {
+  /** `elapsedMs` since the last call. Unless it is `wanted` nothing is said, but a line that is later has the right rate. */
+  tell(sessions: readonly StreamsOfSession[], elapsedMs: number, wanted: boolean): void {
     const last = this.#last;
     this.#last = new Map(sessions.map(({ session, streams }) => [session, streams]));
+    if (!wanted) return;
     for (const { streams, ...names } of sessions) {
       const before = new Map((last.get(names.session) ?? []).map(({ slot, bytes }) => [slot, bytes]));
       const told = streams.map(({ slot, up, bytes }) => ({

@@ -151,14 +151,18 @@ export class AdmissionDesk implements ApplicantDesk {
     if (this.#closed !== undefined) throw this.#closed;
     this.#checkDeferral();
     const { request, agent } = applicant;
-    const config = this.#options.storages.config(request.storage);
-    if (!agentAllowed(config.allowAgents, agent)) {
-      throw new Failure("E_STORAGE_DENIED", `storage ${config.name} does not take backups of agent ${agent}`);
-    }
+    const config = this.#configFor(agent, request.storage);
     if (request.parallels > SLOTS_MAX)
       throw new Failure("E_PROTOCOL", `${request.parallels} streams exceed ${SLOTS_MAX}`);
     agreeChunkBytes(request, config.compression.mode);
     return config;
+  }
+
+  /** Throws Failure E_STORAGE_UNKNOWN, E_STORAGE_DENIED. */
+  #configFor(agent: string, storage: string): StorageConfig {
+    const config = this.#options.storages.config(storage);
+    if (agentAllowed(config.allowAgents, agent)) return config;
+    throw new Failure("E_STORAGE_DENIED", `storage ${config.name} does not take backups of agent ${agent}`);
   }
 
   /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody holds it who lives, or is on the way back. */
@@ -226,10 +230,10 @@ export class AdmissionDesk implements ApplicantDesk {
     }
   }
 
-  /** Undefined when it was refused: a reload took its storage away while it stood in line. */
+  /** Undefined when it was refused: a reload took its storage away, or it from the storage, while it stood in line. */
   #configOf(applicant: Applicant): StorageConfig | undefined {
     try {
-      return this.#options.storages.config(applicant.request.storage);
+      return this.#configFor(applicant.agent, applicant.request.storage);
     } catch (error) {
       this.#line.leave(applicant);
       this.#refuse(applicant, toFailure(error));
@@ -263,11 +267,12 @@ export class AdmissionDesk implements ApplicantDesk {
       );
       const session = house.make(plan, share);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
-      // A server that is stopping has told those who run already, and would wait for this one for ever.
-      if (applicant.over || this.#closed !== undefined) {
+      // A server that is stopping has told those who run already, and would wait for this one for ever; so may maintenance have.
+      const refusal = this.#closed ?? this.#options.deferral();
+      if (applicant.over || refusal !== undefined) {
         const left = new Failure("E_DISCONNECTED", "the agent left while its session was opened");
-        await store.abort(this.#closed ?? left);
-        if (this.#closed !== undefined) throw this.#closed;
+        await store.abort(refusal ?? left);
+        if (refusal !== undefined) throw refusal;
         return;
       }
       running = true;

@@ -62,12 +62,7 @@ export class FlowWatch {
       const policy = this.#policies.get(session) ?? new FlowPolicy(rotation);
       kept.set(session, policy);
       const { orders } = session.slots;
-      // Without its session connection the agent could not be told.
-      const held =
-        session.facts.stalled ||
-        orders.rotatingAt(nowMs) ||
-        session.main === undefined ||
-        session.state !== "receiving";
+      const held = session.facts.stalled || orders.rotatingAt(nowMs) || !orders.open;
       const slot = policy.take(nowMs, session.slots.samples(), held);
       if (slot !== undefined) orders.rotate(slot, "flow rotation", `slower than ${rotation.minMbps} Mbit/s`);
     }

@@ -21,6 +21,8 @@ export class Maintenance {
   readonly #clock: Clock;
   readonly #events: EventSink;
   #on: MaintenanceView | null;
+  /** The last change is where a restart finds it. */
+  #isKept = true;
 
   constructor(memory: MaintenanceMemory, clock: Clock, events: EventSink) {
     this.#memory = memory;
@@ -58,16 +60,20 @@ export class Maintenance {
 
   /** As turnOn. */
   async turnOff(): Promise<void> {
-    if (this.#on === null) return;
-    const { sinceWallMs } = this.#on;
-    this.#on = null;
-    this.#emit("maintenance.off", "maintenance is over", { sinceWallMs });
+    if (this.#on === null && this.#isKept) return;
+    if (this.#on !== null) {
+      const { sinceWallMs } = this.#on;
+      this.#on = null;
+      this.#emit("maintenance.off", "maintenance is over", { sinceWallMs });
+    }
     await this.#keep();
   }
 
   async #keep(): Promise<void> {
+    this.#isKept = false;
     try {
       await this.#memory.keep(this.#on);
+      this.#isKept = true;
     } catch (cause) {
       throw notKept(this.#on === null ? "off" : "on", cause);
     }
@@ -80,5 +86,8 @@ export class Maintenance {
 
 function notKept(state: "on" | "off", cause: unknown): Failure {
   const text = `maintenance is ${state}, but the state directory did not take it: ${errnoName(cause) ?? String(cause)}`;
-  return new Failure("E_STATE_DIR", text, { cause, hint: "A restart of the server would not know it." });
+  return new Failure("E_STATE_DIR", text, {
+    cause,
+    hint: "A restart of the server would not know it. When the directory can be written, give the same command again.",
+  });
 }

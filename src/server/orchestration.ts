@@ -3,7 +3,7 @@
  * maintenance. Answers are plain values, refusals are sentences.
  */
 import { type Clock, sleep } from "#base/clock.ts";
-import { Failure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import type { MaintenanceAnswer, RotateView, SlotOrderView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ROTATE_WAIT_MS } from "./limits.ts";
@@ -71,7 +71,8 @@ export class Orchestration {
     const { maintenance, desk, registry } = this.#options;
     let abortedCount = 0;
     if (turn === "on") {
-      const kept = maintenance.turnOn(reason ?? null);
+      // Sessions end whether the disk keeps it or not, which is told when they have.
+      const kept = maintenance.turnOn(reason ?? null).then(() => undefined, toFailure);
       const failure = maintenance.deferral();
       if (failure !== undefined) {
         desk.defer(failure);
@@ -81,7 +82,8 @@ export class Orchestration {
           abortedCount = sessions.filter((session) => session.state === "ended").length;
         }
       }
-      await kept;
+      const refused = await kept;
+      if (refused !== undefined) throw refused;
     } else if (turn === "off") await maintenance.turnOff();
     return { maintenance: maintenance.on, abortedCount, sessionCount: registry.sessionCount };
   }

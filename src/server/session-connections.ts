@@ -68,9 +68,10 @@ export class SessionConnections {
     };
   }
 
-  /** Of the streams that are up, for flow-policy.ts. */
+  /** Of the streams that are up and are to stay, for flow-policy.ts. */
   samples(): FlowSample[] {
-    return [...this.#places].map(([slot, { generation, receiver }]) => {
+    const staying = [...this.#places].filter(([slot]) => !this.orders.isParked(slot));
+    return staying.map(([slot, { generation, receiver }]) => {
       return { slot, generation, bytes: this.meters.of(slot).bytes, busy: receiver.busy };
     });
   }

@@ -57,6 +57,11 @@ export class SlotOrders {
     this.#host = host;
   }
 
+  /** Chunks are taken, and the agent can be told. */
+  get open(): boolean {
+    return this.#host.receiving() && this.#host.main() !== undefined;
+  }
+
   /** A stream is on its way out and back. */
   rotatingAt(nowMs: number): boolean {
     for (const { atMs } of this.#rotating.values()) if (nowMs - atMs < STANDS_MS) return true;
@@ -75,6 +80,7 @@ export class SlotOrders {
   rotate(slot: number, by: OrderBy, reason: string): { readonly rotation: Rotation; readonly done: Promise<Rotated> } {
     this.#check(slot);
     const main = this.#main();
+    if (this.#parked.has(slot)) throw this.#refusal(`slot ${slot} is parked`);
     const link = this.#host.dataOnMain ? main : this.#host.stream(slot);
     if (link === undefined) throw this.#refusal(`slot ${slot} is not up but ${this.#host.slots.state(slot)}`);
     const done = this.#rotating.get(slot)?.done ?? Promise.withResolvers<Rotated>();

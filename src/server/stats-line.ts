@@ -32,12 +32,11 @@ export function everyMinute(clock: Clock, log: Logger, metrics: ServerMetrics, g
 export function everyStream(clock: Clock, log: Logger, registry: Registry, wanted: () => boolean): Timer {
   const stats = new StreamStats(log);
   return every(clock, STREAM_STATS_MS, () => {
-    if (!wanted()) return;
     const sessions = [...registry.sessions()].map(({ plan, slots }) => ({
       ...{ session: plan.id, agent: plan.agent, backup: plan.backup },
       streams: slots.views(clock.now()).map(({ slot, state, bytes }) => ({ slot, up: state === "receiving", bytes })),
     }));
-    stats.tell(sessions, STREAM_STATS_MS);
+    stats.tell(sessions, STREAM_STATS_MS, wanted());
   });
 }
 

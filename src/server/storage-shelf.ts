@@ -87,7 +87,8 @@ export class StorageShelf {
 
   /** A session is over: storages that wait for that are closed, and their locks are free. Never rejects. */
   async closeRetired(): Promise<void> {
-    for (const name of [...this.#retired.keys()]) {
+    // While one is being closed another may be taken back, or be closed by another call.
+    for (const name of this.#retired.keys()) {
       const storage = this.#open.get(name);
       if (this.#opening.has(name) || storage?.inUse === true) continue;
       this.#retired.delete(name);

@@ -75,6 +75,8 @@ export class Storage {
   readonly #changes = new Turns();
 
   readonly #left = new LeftOvers<LeftSession>();
+  /** Its lock is given back, or is about to be: nothing begins here any more. */
+  #closed = false;
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -200,6 +202,7 @@ export class Storage {
     for (const id of [request.session, request.run]) {
       if (!isSessionId(id)) throw new Failure("E_NAME", `${JSON.stringify(id)} is not a session id`);
     }
+    this.#checkOpen();
     if (this.#busy.has(request)) throw new Failure("E_BUSY", `${directory} has a session that is not over`);
     this.#busy.take(request);
     try {
@@ -236,8 +239,9 @@ export class Storage {
     return this.#removals.again();
   }
 
-  /** Gives the lock back. Sessions must have been committed or aborted before. */
+  /** Gives the lock back. Sessions must have been committed or aborted before; of a prune that is under way the rest is left. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#changes.idle();
     // Nobody took them: the next start finds them as this one did.
     for (const left of this.#left.take().sessions) await left.leave();
@@ -247,6 +251,11 @@ export class Storage {
     } finally {
       await lock.release();
     }
+  }
+
+  /** Who had it opened may come a moment too late. Throws Failure E_STORAGE_FAILED. */
+  #checkOpen(): void {
+    if (this.#closed) throw new Failure("E_STORAGE_FAILED", `storage ${this.name} is closed`);
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
@@ -338,6 +347,7 @@ export class Storage {
     const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
     const standing = health.standing((archive) => commits.isPending(archive));
     return this.#changes.run(entry.agent, async () => {
+      this.#checkOpen();
       const options = { rule, nowWallMs: clock.wall(), dryRun, log, standing };
       const rotation = await rotateEntry(root, entry, options).catch(failed);
       if (!dryRun) health.forget(rotation.removed.map(({ archive }) => archive));

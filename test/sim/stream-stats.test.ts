@@ -45,10 +45,19 @@ test("a line has the rate of each stream since the line before, and no more than
     ...{ session: "s", backup: "home" },
     streams: Array.from({ length: count }, (_, slot) => ({ slot, up: slot === 0, bytes })),
   });
-  stats.tell([session(3_000)], 1_500);
-  stats.tell([session(9_000)], 1_500);
-  stats.tell([session(9_000, 255)], 1_500);
+  stats.tell([session(3_000)], 1_500, true);
+  stats.tell([session(9_000)], 1_500, true);
+  stats.tell([session(9_000, 255)], 1_500, true);
   expect(log.lines.map(({ fields }) => fields["bytesPerSecond"])).toEqual([2_000, 4_000, 254 * 6_000]);
   expect(log.lines[1]?.fields["streams"]).toEqual([{ slot: 0, up: true, bytes: 9_000, bytesPerSecond: 4_000 }]);
   expect(log.lines[2]?.fields).toMatchObject({ more: 156 });
+});
+
+test("a line that is wanted from now on has the rate of the last seconds, not of all that came before", () => {
+  const log = memoryLogger();
+  const stats = new StreamStats(log);
+  const session = (bytes: number) => ({ session: "s", backup: "home", streams: [{ slot: 0, up: true, bytes }] });
+  stats.tell([session(900_000)], 1_500, false);
+  stats.tell([session(903_000)], 1_500, true);
+  expect(log.lines.map(({ fields }) => fields["bytesPerSecond"])).toEqual([2_000]);
 });

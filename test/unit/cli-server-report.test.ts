@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { agentsText } from "#cli/agents-report.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import { textTable } from "#cli/text-table.ts";
-import type { ServerStatus, SessionView, StorageView } from "#observe/views.ts";
+import type { AgentView, ServerStatus, SessionView, StorageView } from "#observe/views.ts";
 import { sessionEnd } from "#test/support/session-end.ts";
 
 const NOW = Date.UTC(2026, 1, 12, 2, 0, 0);
@@ -137,6 +138,24 @@ describe("for people", () => {
       ].join("\n"),
     );
     expect(pruneText({ dryRun: true, entries: [], failures: [] })).toBe("nothing to remove\n");
+  });
+
+  test("agents: whatever one of them tells of itself, the others are shown, and nothing of it reaches the terminal as it is", () => {
+    const agent: AgentView = {
+      ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: NOW, address: "192.0.2.7:1", software: "x\u001b[2J" },
+      ...{ rttMs: 1, rttDeviationMs: 0, uptimeMs: 0, cpuPercent: 0, machineCpuPercent: 0, residentBytes: 0, load: 0 },
+      ...{ freeBytes: 0, backupCount: 1 },
+      backups: [
+        {
+          ...{ backup: "home", storage: "main", activity: "running", phase: "\r\n\u009b", rawBytes: Number.MAX_SAFE_INTEGER },
+          ...{ nextWallMs: Number.MAX_SAFE_INTEGER, lastResult: "\u202e", lastWallMs: Number.MAX_SAFE_INTEGER },
+        },
+      ],
+    };
+    const text = agentsText([agent, { ...agent, agent: "web-2", backups: [] }], NOW);
+    expect(text).toContain("home @9007199254740");
+    expect(text.split("\n")).toHaveLength(4);
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   test("a table is as wide as its widest cells, with wide characters counted as two columns", () => {

@@ -171,6 +171,14 @@ describe("park and resume", () => {
     expect(main.message).toContain("has no streams");
   });
 
+  test("a parked stream is not rotated, also while it still drains", async () => {
+    const w = await start();
+    const { id } = await streams(w, 2);
+    await ask(w, { command: "park-stream", session: id, slot: 1 });
+    const refused = await refusal(w, { command: "rotate-stream", session: id, slot: 1 });
+    expect(refused).toMatchObject({ code: "E_USAGE", message: "slot 1 is parked" });
+  });
+
   test("a resumed session connection hears between Welcome and Sack which orders stand", async () => {
     const w = await start();
     const { id, main } = await streams(w, 3);
@@ -292,6 +300,15 @@ describe("the policy of flow rotation", () => {
 
   test("rotates one at a time, the slowest first, and each again only after its cooldown", () => {
     expect(run(() => [8, 0.5, 0.2], 200)).toEqual(["2 at 60", "1 at 65", "2 at 180", "1 at 185"]);
+  });
+
+  test("does not measure a stream by one that is gone", () => {
+    const policy = new FlowPolicy(limits);
+    for (let second = 0; second <= 1_000; second += 5) {
+      const own: FlowSample = { slot: 1, generation: 1, bytes: second * 60_000, busy: true };
+      const other: FlowSample = { slot: 0, generation: 1, bytes: second * 1_000_000, busy: true };
+      expect(policy.take(second * 1000, second < 30 ? [other, own] : [own], false)).toBeUndefined();
+    }
   });
 
   test("does nothing while the server does not read or a stream is on its way", () => {
