@@ -138,6 +138,12 @@ export const LIMIT_RETRY_MS = 30_000;
  */
 export const SESSION_MEMORY_BYTES = 8 * MiB;
 
+/**
+ * Memory that one verification takes: two threads of 15 MB each, and four pieces, stored and decompressed, of the chunks that the
+ * defaults make. `memory_limit` counts it while it runs.
+ */
+export const VERIFY_MEMORY_BYTES = 64 * MiB;
+
 /** Agents in line hear of a new position after at most this long. */
 export const POSITION_NOTICE_MS = 200;
 

@@ -24,7 +24,7 @@ export interface OverviewOptions {
   readonly connectionCount: () => number;
   readonly readerCount: () => number;
   readonly stopping: () => boolean;
-  readonly verifier: Pick<Verifier, "now" | "countOf">;
+  readonly verifier: Pick<Verifier, "now" | "countOf" | "memoryBytes">;
 }
 
 export class Overview implements ServerGauges {
@@ -61,8 +61,8 @@ export class Overview implements ServerGauges {
   }
 
   memory(): BufferView {
-    const { house, chunkBuffer } = this.#options;
-    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
+    const { house, chunkBuffer, verifier } = this.#options;
+    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax + verifier.memoryBytes;
     return { usedBytes, bytesMax: this.#options.config().server.memoryBytesMax };
   }
 

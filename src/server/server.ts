@@ -120,6 +120,7 @@ export class Server {
     this.#storages = new StorageShelf({
       ...{ configs: options.config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
       configure: options.configureStorage ?? (() => undefined),
+      leave: (name) => this.#verifier.leave(name),
       adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
         this.#verifier.opened(storage, anew);
@@ -127,8 +128,9 @@ export class Server {
     });
     const storages = this.#storages;
     this.#verifier = new Verifier({
-      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive, diskKey },
       busy: () => this.#house.registry.sessionCount > 0,
+      onRoom: () => this.#house.onRoom(),
     });
     this.#scrubber = new Scrubber({
       ...{ storages, verifier: this.#verifier, clock, events },
@@ -140,6 +142,7 @@ export class Server {
       this.#verifier.committed(plan.storage, answer.session, answer.archive);
       if (main !== undefined) verifyWait.take(main, plan.agent, answer);
     };
+    const verifier = this.#verifier;
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
@@ -147,7 +150,7 @@ export class Server {
           return rules().sessionsMax;
         },
         get memoryBytesMax(): number {
-          return rules().memoryBytesMax - chunkBuffer.bytesMax;
+          return rules().memoryBytesMax - chunkBuffer.bytesMax - verifier.memoryBytes;
         },
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },

@@ -8,7 +8,7 @@ import { GiB, MiB } from "#base/units.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
-import { Server } from "#server/server.ts";
+import { Server, type ServerRules } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -89,7 +89,10 @@ export class ServerWorld {
   readonly logged: string[] = [];
   #ports = 40_000;
 
+  readonly #options: WorldOptions;
+
   private constructor(options: WorldOptions) {
+    this.#options = options;
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
@@ -97,17 +100,7 @@ export class ServerWorld {
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
-      config: {
-        server: {
-          listen: { host: "0.0.0.0", port: 9847 },
-          stateDir: "/var/lib/nbackup",
-          sessionsMax: options.sessionsMax ?? 32,
-          memoryBytesMax: options.memoryBytesMax ?? GiB,
-          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs ?? 86_400_000,
-          shutdownTimeoutMs: options.shutdownTimeoutMs ?? 60_000,
-        },
-        storages: options.storages ?? [storageConfig()],
-      },
+      config: this.rules(options.storages ?? [storageConfig()]),
       clock: this.clock,
       random: seededRandom(options.seed ?? 7),
       log: this.#log(),
@@ -137,6 +130,15 @@ export class ServerWorld {
     }
     await world.wait(world.server.start());
     return world;
+  }
+
+  /** Those of this world, with other storages: for a reload. */
+  rules(storages: readonly StorageConfig[]): ServerRules {
+    const { sessionsMax = 32, memoryBytesMax = GiB, sessionIdleTimeoutMs = 86_400_000 } = this.#options;
+    const { shutdownTimeoutMs = 60_000 } = this.#options;
+    const listen = { host: "0.0.0.0", port: 9847 };
+    const limits = { sessionsMax, memoryBytesMax, sessionIdleTimeoutMs, shutdownTimeoutMs };
+    return { server: { listen, stateDir: "/var/lib/nbackup", ...limits }, storages };
   }
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {

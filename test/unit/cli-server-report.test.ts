@@ -46,7 +46,7 @@ describe("for people", () => {
     };
     const text = statusText({ ...status, verifying, storages: [{ ...storage, verifyingCount: 3 }] }, NOW);
     expect(text.split("\n")[2]).toBe(
-      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more wait",
+      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more to be read",
     );
   });
 

@@ -6,7 +6,6 @@ import { parseEventRecord, parseSessionRecord, type SessionRecord } from "#obser
 import { RecordStore } from "#observe/record-store.ts";
 import type { ServerStatus } from "#observe/views.ts";
 import { SCRUB_LOOK_MS } from "#server/limits.ts";
-import type { VerifyArchive } from "#server/verifier.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
@@ -15,7 +14,7 @@ import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { type OpenSession, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import { settle } from "#test/support/sim-clock.ts";
-import { compareSum } from "#test/support/verify-kit.ts";
+import { held } from "#test/support/verify-kit.ts";
 
 const DAY_MS = 86_400_000;
 const worlds: ServerWorld[] = [];
@@ -34,19 +33,6 @@ afterEach(async () => {
 async function stop(world: ServerWorld): Promise<void> {
   worlds.splice(worlds.indexOf(world), 1);
   await world.close();
-}
-
-/** Holds every verification until it is let go. */
-function held(): { readonly verify: VerifyArchive; readonly go: () => void; readonly begun: () => number } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let begun = 0;
-  const verify: VerifyArchive = async (wanted, task) => {
-    begun += 1;
-    const stopped = new Promise<void>((stop) => task.signal.addEventListener("abort", () => stop(), { once: true }));
-    await Promise.race([promise, stopped]);
-    return await compareSum(wanted, task);
-  };
-  return { verify, go: resolve, begun: () => begun };
 }
 
 async function commit(w: ServerWorld): Promise<OpenSession> {
