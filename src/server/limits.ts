@@ -75,11 +75,8 @@ export const READ_OPEN_TOTAL_MAX = 512;
 /** Of those, so many may be one certificate's: it must not take all from the others. */
 export const AGENT_READ_OPEN_MAX = 2 * READ_OPEN_MAX;
 
-/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+/** How long opening an archive, reading a piece of it or one step of a listing may take: more than a disk that is only busy needs. */
 export const READ_DISK_MS = 30_000;
-
-/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
-export const READ_LIST_MS = 300_000;
 
 /** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
 export const READS_AT_ONCE = 4;
