@@ -6,7 +6,7 @@
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { ArchiveAccess } from "#restore/archive-access.ts";
+import type { ArchiveToJudge } from "#restore/judge.ts";
 import { closeOpened, type OpenedFile } from "#store/archive-file.ts";
 import type { Finding } from "#store/damage-mark.ts";
 import type { DiskFile } from "#store/disk.ts";
@@ -18,7 +18,7 @@ import type { ServerMetrics } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 import { VerifyAccess } from "./verify-access.ts";
-import { archiveUnverified, archiveVerified, type VerifiedArchive } from "./verify-events.ts";
+import { archiveUnverified, archiveVerified, indexDamaged, type VerifiedArchive } from "./verify-events.ts";
 import { VerifyLanes } from "./verify-lanes.ts";
 
 export interface VerifyTask {
@@ -27,19 +27,17 @@ export interface VerifyTask {
   readonly onStart: (readBytes: () => number) => void;
 }
 
-export interface ArchiveToJudge {
-  readonly archive: ArchiveAccess;
-  /** Undefined when there is none. It is not to be believed. */
-  readonly index: ArchiveAccess | undefined;
-  /** 64 hex digits that were stored beside it. */
-  readonly sha256: string | undefined;
+export interface Judged {
+  readonly finding: Finding;
+  /** What is wrong with the index that lies beside it, in words. */
+  readonly indexFault?: string | undefined;
 }
 
 /**
  * Judges an archive. What comes when the signal has aborted is not looked at.
  * Rejects when nothing can be said of the archive.
  */
-export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Finding>;
+export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Judged>;
 
 export interface VerifyWatcher {
   /** Bytes, now and then. */
@@ -233,8 +231,9 @@ export class Verifier {
     const opened = await verifications.open(archive);
     if (opened === undefined) return await this.#gone(job, "it was removed before it was read");
     const startedAtMs = clock.now();
-    const finding = await this.#read(job, opened, signal);
+    const { finding, indexFault } = await this.#read(job, opened, signal);
     if (signal.aborted) return "stopped";
+    if (indexFault !== undefined) this.#options.events.emit(indexDamaged(job, indexFault));
     const counts = { archiveBytes: opened.identity.bytes, durationMs: clock.now() - startedAtMs };
     const now = await storages.open(name);
     const recording = now.verifications.record(archive, opened.identity, finding, by);
@@ -244,7 +243,7 @@ export class Verifier {
     return resultOf(finding);
   }
 
-  async #read(job: Job, opened: OpenedFile, signal: AbortSignal): Promise<Finding> {
+  async #read(job: Job, opened: OpenedFile, signal: AbortSignal): Promise<Judged> {
     const { file, identity, sha256 } = opened;
     const { clock, busy, verify } = this.#options;
     const total = identity.bytes;

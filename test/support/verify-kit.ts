@@ -20,10 +20,10 @@ export const compareSum: VerifyArchive = async ({ archive, sha256 }, { signal, o
     }
   } catch (error) {
     if (!isLostBytes(error)) throw error;
-    return { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] };
+    return { finding: { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] } };
   }
-  if (hash.digest("hex") === sha256) return { ok: true };
-  return { ok: false, what: "its SHA-256 is not the one beside it", details: [] };
+  if (hash.digest("hex") === sha256) return { finding: { ok: true } };
+  return { finding: { ok: false, what: "its SHA-256 is not the one beside it", details: [] } };
 };
 
 /** Holds every verification until it is let go. */

@@ -14,7 +14,7 @@ import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { type OpenSession, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import { settle } from "#test/support/sim-clock.ts";
-import { held } from "#test/support/verify-kit.ts";
+import { compareSum, held } from "#test/support/verify-kit.ts";
 
 const DAY_MS = 86_400_000;
 const worlds: ServerWorld[] = [];
@@ -313,6 +313,32 @@ describe("scrub_days", () => {
     await settle();
     expect([w.eventsOf("archive.verified").length, w.eventsOf("archive.damaged").length]).toEqual([2, 1]);
     expect(marks(w)).toEqual([`${first ?? ""}.damaged`]);
+  });
+
+  test("tells of an index that is damaged, and how it is made again, though the archive is whole", async () => {
+    const w = await start({
+      storages: [storageConfig({ maxBackups: 3, scrubEveryMs: 10 * DAY_MS })],
+      verifyArchive: async (wanted, task) => ({ ...(await compareSum(wanted, task)), indexFault: "a block is wrong" }),
+    });
+    const { link, admitted } = await w.session();
+    const chunks = makeChunks(2, 400);
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    link.send("finish", finishOf(chunks), 1);
+    await w.wait(link.expect("committed"));
+    await w.clock.advance(SCRUB_LOOK_MS + 1_000);
+    await settle();
+    const { archive } = admitted;
+    expect(w.eventsOf("archive.verified")).toHaveLength(1);
+    expect(w.eventsOf("index.damaged")).toMatchObject([
+      {
+        level: "warn",
+        message: `the index of ${archive} is damaged: a block is wrong`,
+        fields: { code: "E_INDEX_DAMAGED", by: "scrub", storage: "main", agent: "web-1" },
+      },
+    ]);
+    expect(w.eventsOf("index.damaged")[0]?.fields["hint"]).toEndWith(
+      `nbackup-server index rebuild --storage main ${archive.replace(".tar.gz", "")}`,
+    );
   });
 
   test("goes on with the others when one cannot be read, and tries that once a look", async () => {
