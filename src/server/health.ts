@@ -30,7 +30,11 @@ export function storageFailed(name: string, failure: Failure): StorageHealth {
 }
 
 /** The answer to a health connection. A storage in trouble matters more than sessions that will end by themselves. */
-export function judgeHealth(storages: readonly StorageHealth[], sessions: SessionCounts): Health {
+export function judgeHealth(
+  storages: readonly StorageHealth[],
+  sessions: SessionCounts,
+  certificateDaysLeft?: number,
+): Health {
   const troubled = storages.filter(({ state }) => state !== "ok");
   const rest = storages.filter(({ state }) => state === "ok");
   const busy = sessions.running >= sessions.max || sessions.waiting > 0;
@@ -39,5 +43,6 @@ export function judgeHealth(storages: readonly StorageHealth[], sessions: Sessio
     storages: [...troubled, ...rest].slice(0, HEALTH_STORAGES_MAX),
     storageCount: storages.length,
     sessions,
+    ...(certificateDaysLeft === undefined ? {} : { certificateDaysLeft }),
   };
 }

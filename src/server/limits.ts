@@ -141,6 +141,9 @@ export const SESSION_MEMORY_BYTES = 8 * MiB;
  */
 export const VERIFY_MEMORY_BYTES = 64 * MiB;
 
+/** Agents whose certificates near their end are remembered as told of; beyond that the longest untold may be told of again. */
+export const EXPIRING_AGENTS_MAX = 10_000;
+
 /** Agents in line hear of a new position after at most this long. */
 export const POSITION_NOTICE_MS = 200;
 

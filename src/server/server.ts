@@ -48,6 +48,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** When its own certificate ends, wall milliseconds, asked each time: a reload may exchange it. Nobody knows unless told. */
+  readonly certificateNotAfterMs?: () => number;
   /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
   readonly streamStats?: () => boolean;
   /** Where the caller counts too; of its own unless told. */
@@ -176,6 +178,7 @@ export class Server {
         clock,
         storages: this.#storages,
         conditions: this.#conditions,
+        certificateNotAfterMs: () => options.certificateNotAfterMs?.(),
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
           return { running, waiting, max: rules().sessionsMax };

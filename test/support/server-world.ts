@@ -48,6 +48,7 @@ export interface WorldOptions {
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
+  readonly certificateNotAfterMs?: () => number;
 }
 
 /** A connection of the script, and how to break it. */
@@ -120,6 +121,7 @@ export class ServerWorld {
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
       streamStats: () => options.streamStats ?? false,
+      ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });
   }
 

@@ -117,6 +117,14 @@ describe("a server that is asked", () => {
     expect((await ask(w)).state).toBe("READY");
   });
 
+  test("says how many days its own certificate is valid for, which is no part of the state", async () => {
+    const w = await start({ certificateNotAfterMs: () => notAfterMs });
+    let notAfterMs = w.clock.wall() + 12.5 * 86_400_000;
+    expect(await ask(w)).toMatchObject({ state: "READY", certificateDaysLeft: 12 });
+    notAfterMs = w.clock.wall() - 1;
+    expect(await ask(w)).toMatchObject({ state: "READY", certificateDaysLeft: 0 });
+  });
+
   test("does not wait for a disk that does not answer", async () => {
     const disk = new MemoryDisk();
     const w = await start({ disk });
