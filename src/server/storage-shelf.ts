@@ -96,12 +96,13 @@ export class StorageShelf {
       if (this.#opening.has(name) || storage?.inUse === true) continue;
       this.#retired.delete(name);
       this.#failures.delete(name);
-      if (storage === undefined) continue;
-      this.#open.delete(name);
-      const closing = this.#retire(storage);
-      this.#closing.set(name, closing);
-      await closing;
-      this.#closing.delete(name);
+      if (storage !== undefined) {
+        this.#open.delete(name);
+        const closing = this.#retire(storage);
+        this.#closing.set(name, closing);
+        await closing;
+        this.#closing.delete(name);
+      }
       this.#options.events.emit({
         kind: "storage.closed",
         level: "info",
@@ -127,7 +128,7 @@ export class StorageShelf {
     const config = this.#configs.get(name);
     if (config !== undefined) return config;
     throw new Failure("E_STORAGE_UNKNOWN", `storage ${name} is not known here`, {
-      hint: `Name a storage that server.yaml defines: ${[...this.#configs.keys()].join(", ")}.`,
+      hint: `Name a storage that the server has: ${[...this.#configs.keys()].join(", ")}. One that was added to server.yaml counts when the server has read it again (SIGHUP).`,
     });
   }
 
