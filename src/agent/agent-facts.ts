@@ -30,20 +30,14 @@ export function agentFacts(
   };
 }
 
-function entryFacts({
-  backup,
-  storage,
-  activity,
-  nextWallMs,
-  running,
-  last,
-  lastCommitted,
-}: EntryNow): EntryFacts {
+function entryFacts({ backup, storage, activity, nextWallMs, running, last, lastCommitted }: EntryNow): EntryFacts {
   return {
     ...{ backup, storage, activity },
     ...(running === null ? {} : runningFacts(running)),
     ...(nextWallMs === null ? {} : { nextWallMs: whole(nextWallMs) }),
-    ...(last === null ? {} : { lastResult: (last.code ?? last.result).slice(0, CODE_CHARS_MAX), lastWallMs: endOf(last) }),
+    ...(last === null
+      ? {}
+      : { lastResult: (last.code ?? last.result).slice(0, CODE_CHARS_MAX), lastWallMs: endOf(last) }),
     ...(lastCommitted === null ? {} : { lastSuccessWallMs: endOf(lastCommitted) }),
   };
 }

@@ -106,7 +106,8 @@ export class StateStore {
     try {
       const bytes = await this.#disk.read(path, STATE_BYTES_MAX);
       const parsed = bytes === undefined ? emptyState(backup) : parseState(jsonOf(bytes), backup);
-      if (parsed === undefined) this.#trouble("the state of an entry is not understood and begins anew", { backup, path });
+      if (parsed === undefined)
+        this.#trouble("the state of an entry is not understood and begins anew", { backup, path });
       else this.#troubled.delete(backup);
       // What is damaged stays so, and begins anew.
       const state = parsed ?? emptyState(backup);

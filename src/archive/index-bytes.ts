@@ -166,6 +166,12 @@ export class ByteCursor {
     return this.#bytes.subarray(at, at + length);
   }
 
+  /** Fills `into` from `start` to its end. */
+  copy(into: Uint8Array, start: number): void {
+    const from = this.#take(into.length - start) - start;
+    for (let i = start; i < into.length; i += 1) into[i] = this.#bytes[from + i] ?? 0;
+  }
+
   zeros(count: number): void {
     for (let i = 0; i < count; i += 1) if (this.u8() !== 0) throw this.damaged("has something where zeros belong");
   }

@@ -70,6 +70,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const sessionLogs = openSessionLogs(config.logging, runtime.log);
   const { log } = sessionLogs;
   let { logging } = config;
+  let { notAfterMs } = identity;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
@@ -95,6 +96,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     streamStats: () => logging.streamStats,
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
     machineLoad,
+    certificateNotAfterMs: () => notAfterMs,
   });
   await server.start();
   try {
@@ -121,7 +123,10 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     return {
       events: recorder,
       summary: () => summaryOf(server),
-      use: (next) => listener.use(next),
+      use(next): void {
+        listener.use(next);
+        ({ notAfterMs } = next);
+      },
       async reload(next): Promise<void> {
         reading.readWallMs = systemClock.wall();
         reading.failure = null;

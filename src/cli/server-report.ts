@@ -52,7 +52,7 @@ function verifyingText({ verifying, storages }: ServerStatus): string {
   const { storage, archive, done, total, by } = verifying;
   const waiting = storages.reduce((sum, one) => sum + one.verifyingCount, 0) - 1;
   const part = total > 0 ? `${Math.floor((100 * done) / total)} % of ${formatSize(total)}` : formatSize(done);
-  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more wait` : ""}`;
+  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more to be read` : ""}`;
 }
 
 function trouble({ name, code, message, sinceWallMs }: StorageView, nowWallMs: number): string {

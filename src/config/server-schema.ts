@@ -39,7 +39,7 @@ export const serverShape = {
   memory_limit: setting(
     size({ min: 64 * MiB, max: TiB }),
     "1gb",
-    "Memory for all sessions and chunk_buffer.size; a session that does not fit waits. One takes 8mb and its assembler_pending_mem_limit.",
+    "Memory for all sessions, chunk_buffer.size, and 64mb for each archive that is just being verified; a session that does not fit waits. One takes 8mb and its assembler_pending_mem_limit.",
     "32 sessions of 16 MB, and room for bursts.",
   ),
   session_idle_timeout: setting(

@@ -58,7 +58,8 @@ export class FlowPolicy {
     for (const sample of samples) this.#follow(nowMs, sample, held);
     const up = new Set(samples.map(({ slot }) => slot));
     // Its cooldown goes on, but no other one is measured by it.
-    for (const [slot, track] of this.#tracks) if (!up.has(slot)) Object.assign(track, { busy: false, lastBytesPerMs: 0 });
+    for (const [slot, track] of this.#tracks)
+      if (!up.has(slot)) Object.assign(track, { busy: false, lastBytesPerMs: 0 });
     if (held) return undefined;
     const slow = samples
       .map(({ slot }) => ({ slot, track: this.#tracks.get(slot) }))

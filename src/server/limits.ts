@@ -75,11 +75,8 @@ export const READ_OPEN_TOTAL_MAX = 512;
 /** Of those, so many may be one certificate's: it must not take all from the others. */
 export const AGENT_READ_OPEN_MAX = 2 * READ_OPEN_MAX;
 
-/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+/** How long opening an archive, reading a piece of it or one step of a listing may take: more than a disk that is only busy needs. */
 export const READ_DISK_MS = 30_000;
-
-/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
-export const READ_LIST_MS = 300_000;
 
 /** Agents with a control connection: twice the largest installation meant here. One costs a few KiB, and what it last told. */
 export const CONTROL_CONNECTIONS_MAX = 2_048;
@@ -156,6 +153,15 @@ export const LIMIT_RETRY_MS = 30_000;
  * slots, sockets. Both together are what `memory_limit` counts, and once for all sessions `chunk_buffer.size`.
  */
 export const SESSION_MEMORY_BYTES = 8 * MiB;
+
+/**
+ * Memory that one verification takes: two threads of 15 MB each, and four pieces, stored and decompressed, of the chunks that the
+ * defaults make. `memory_limit` counts it while it runs.
+ */
+export const VERIFY_MEMORY_BYTES = 64 * MiB;
+
+/** Agents whose certificates near their end are remembered as told of; beyond that the longest untold may be told of again. */
+export const EXPIRING_AGENTS_MAX = 10_000;
 
 /** Agents in line hear of a new position after at most this long. */
 export const POSITION_NOTICE_MS = 200;

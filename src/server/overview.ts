@@ -26,7 +26,7 @@ export interface OverviewOptions {
   readonly readerCount: () => number;
   readonly stopping: () => boolean;
   readonly maintenance: Pick<Maintenance, "on">;
-  readonly verifier: Pick<Verifier, "now" | "countOf">;
+  readonly verifier: Pick<Verifier, "now" | "countOf" | "memoryBytes">;
 }
 
 export class Overview implements ServerGauges {
@@ -63,8 +63,8 @@ export class Overview implements ServerGauges {
   }
 
   memory(): BufferView {
-    const { house, chunkBuffer } = this.#options;
-    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
+    const { house, chunkBuffer, verifier } = this.#options;
+    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax + verifier.memoryBytes;
     return { usedBytes, bytesMax: this.#options.config().server.memoryBytesMax };
   }
 

@@ -16,6 +16,7 @@ import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
+import { PeerExpiry } from "./peer-expiry.ts";
 import type { ReadDesk } from "./read-desk.ts";
 import { connectionRefused } from "./session-ends.ts";
 import type { SessionDoor } from "./session-door.ts";
@@ -36,6 +37,7 @@ export class Reception {
   readonly #options: ReceptionOptions;
   readonly #count = new ConnectionCount();
   readonly #links = new Set<Link>();
+  readonly #expiry: PeerExpiry;
   /** Links that are refused at the door and not yet closed. */
   #turnedAway = 0;
   #closed = false;
@@ -43,6 +45,7 @@ export class Reception {
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
+    this.#expiry = new PeerExpiry(options.clock, options.events);
   }
 
   get connectionCount(): number {
@@ -76,7 +79,7 @@ export class Reception {
         this.#count.closed(agent);
       },
     });
-    const newcomer = new Newcomer(link, agent, this.#options, () => this.#count.spoke(agent));
+    const newcomer = new Newcomer(link, agent, this.#options, this.#expiry, () => this.#count.spoke(agent));
     this.#links.add(link);
     link.open(newcomer);
   }
@@ -128,15 +131,17 @@ class Newcomer implements LinkOwner {
   /** As the certificate says. */
   readonly #agent: string;
   readonly #options: ReceptionOptions;
+  readonly #expiry: PeerExpiry;
   readonly #onSpoke: () => void;
   readonly #timer: Timer;
   #done = false;
 
   /** `onSpoke` is called once: it counts as one without Hello no more. */
-  constructor(link: Link, agent: string, options: ReceptionOptions, onSpoke: () => void) {
+  constructor(link: Link, agent: string, options: ReceptionOptions, expiry: PeerExpiry, onSpoke: () => void) {
     this.#link = link;
     this.#agent = agent;
     this.#options = options;
+    this.#expiry = expiry;
     this.#onSpoke = onSpoke;
     this.#timer = options.clock.after(HELLO_TIMEOUT_MS, () => {
       this.#spoke();
@@ -176,7 +181,9 @@ class Newcomer implements LinkOwner {
 
   #welcome(hello: Message<"hello">): void {
     const { desk, sessions, health, reads, control, boot, software } = this.#options;
-    checkIdentity(hello, this.#link.peer());
+    const peer = this.#link.peer();
+    checkIdentity(hello, peer);
+    this.#expiry.saw(peer);
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
     const { agent, run } = hello;

@@ -54,6 +54,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** When its own certificate ends, wall milliseconds, asked each time: a reload may exchange it. Nobody knows unless told. */
+  readonly certificateNotAfterMs?: () => number;
   /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
   readonly streamStats?: () => boolean;
   /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
@@ -136,6 +138,7 @@ export class Server {
     this.#storages = new StorageShelf({
       ...{ configs: options.config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
       configure: options.configureStorage ?? (() => undefined),
+      leave: (name) => this.#verifier.leave(name),
       adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
         this.#verifier.opened(storage, anew);
@@ -143,8 +146,9 @@ export class Server {
     });
     const storages = this.#storages;
     this.#verifier = new Verifier({
-      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive, diskKey },
       busy: () => this.#house.registry.sessionCount > 0,
+      onRoom: () => this.#house.onRoom(),
     });
     this.#scrubber = new Scrubber({
       ...{ storages, verifier: this.#verifier, clock, events },
@@ -156,6 +160,7 @@ export class Server {
       this.#verifier.committed(plan.storage, answer.session, answer.archive);
       if (main !== undefined) verifyWait.take(main, plan.agent, answer);
     };
+    const verifier = this.#verifier;
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
@@ -163,7 +168,7 @@ export class Server {
           return rules().sessionsMax;
         },
         get memoryBytesMax(): number {
-          return rules().memoryBytesMax - chunkBuffer.bytesMax;
+          return rules().memoryBytesMax - chunkBuffer.bytesMax - verifier.memoryBytes;
         },
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
@@ -203,6 +208,7 @@ export class Server {
         storages: this.#storages,
         conditions: this.#conditions,
         maintenance: () => this.#maintenance.on !== null,
+        certificateNotAfterMs: () => options.certificateNotAfterMs?.(),
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
           return { running, waiting, max: rules().sessionsMax };

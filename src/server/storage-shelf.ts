@@ -17,6 +17,8 @@ export interface StorageShelfOptions {
   readonly open: StorageOpener;
   /** Has an open storage go by changed rules. */
   readonly configure: (storage: Storage, config: StorageConfig) => void;
+  /** It left the configuration: resolves when nobody but sessions uses it any more. Never rejects. */
+  readonly leave: (name: string) => Promise<void>;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
   readonly adopt: (storage: Storage, config: StorageConfig, anew: boolean) => Promise<void>;
   readonly known: StorageMemory;
@@ -43,6 +45,8 @@ export class StorageShelf {
   readonly #open = new Map<string, Storage>();
   /** Taken out of the configuration, and closed when their sessions are over. */
   readonly #retired = new Map<string, StorageConfig>();
+  /** By name, those that are just being closed. */
+  readonly #closing = new Map<string, Promise<void>>();
   /** Openings under way: who comes meanwhile waits for the same one. */
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
@@ -93,9 +97,13 @@ export class StorageShelf {
       if (this.#opening.has(name) || storage?.inUse === true) continue;
       this.#retired.delete(name);
       this.#failures.delete(name);
-      if (storage === undefined) continue;
-      this.#open.delete(name);
-      await this.#closeOne(storage);
+      if (storage !== undefined) {
+        this.#open.delete(name);
+        const closing = this.#retire(storage);
+        this.#closing.set(name, closing);
+        await closing;
+        this.#closing.delete(name);
+      }
       this.#options.events.emit({
         kind: "storage.closed",
         level: "info",
@@ -103,6 +111,12 @@ export class StorageShelf {
         fields: { storage: name },
       });
     }
+  }
+
+  /** A disk that hangs keeps its descriptors, and nothing else. Never rejects. */
+  async #retire(storage: Storage): Promise<void> {
+    await settled(this.#options.clock, this.#options.leave(storage.name), STORAGES_STOP_MS);
+    await this.#closeOne(storage);
   }
 
   /** In the order of the configuration. */
@@ -115,7 +129,7 @@ export class StorageShelf {
     const config = this.#configs.get(name);
     if (config !== undefined) return config;
     throw new Failure("E_STORAGE_UNKNOWN", `storage ${name} is not known here`, {
-      hint: `Name a storage that server.yaml defines: ${[...this.#configs.keys()].join(", ")}.`,
+      hint: `Name a storage that the server has: ${[...this.#configs.keys()].join(", ")}. One that was added to server.yaml counts when the server has read it again (SIGHUP).`,
     });
   }
 
@@ -203,6 +217,7 @@ export class StorageShelf {
 
   async #begin(config: StorageConfig): Promise<Storage> {
     try {
+      await this.#closing.get(config.name);
       if (this.#retired.has(config.name)) {
         throw new Failure("E_STORAGE_FAILED", "sessions still run in the directory that had its name before");
       }

@@ -281,6 +281,8 @@ const health = z.object({
     .max(HEALTH_STORAGES_MAX),
   storageCount: uint,
   sessions: z.object({ running: uint, max: uint, waiting: uint }),
+  /** Whole days until the server's own certificate ends; 0 on the last. Not part of the state. */
+  certificateDaysLeft: uint.optional(),
 });
 
 const list = z.object({

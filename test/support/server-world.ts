@@ -9,7 +9,7 @@ import type { FlowRotationConfig, StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import type { MaintenanceMemory } from "#server/maintenance.ts";
-import { Server } from "#server/server.ts";
+import { Server, type ServerRules } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -51,6 +51,7 @@ export interface WorldOptions {
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
+  readonly certificateNotAfterMs?: () => number;
 }
 
 /** A connection of the script, and how to break it. */
@@ -92,7 +93,10 @@ export class ServerWorld {
   readonly logged: string[] = [];
   #ports = 40_000;
 
+  readonly #options: WorldOptions;
+
   private constructor(options: WorldOptions) {
+    this.#options = options;
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
@@ -100,18 +104,7 @@ export class ServerWorld {
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
-      config: {
-        server: {
-          listen: { host: "0.0.0.0", port: 9847 },
-          stateDir: "/var/lib/nbackup",
-          sessionsMax: options.sessionsMax ?? 32,
-          memoryBytesMax: options.memoryBytesMax ?? GiB,
-          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs ?? 86_400_000,
-          shutdownTimeoutMs: options.shutdownTimeoutMs ?? 60_000,
-        },
-        storages: options.storages ?? [storageConfig()],
-        ...(options.flowRotation === undefined ? {} : { flowRotation: options.flowRotation }),
-      },
+      config: this.rules(options.storages ?? [storageConfig()]),
       ...(options.maintenance === undefined ? {} : { maintenance: options.maintenance }),
       clock: this.clock,
       random: seededRandom(options.seed ?? 7),
@@ -132,6 +125,7 @@ export class ServerWorld {
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
       streamStats: () => options.streamStats ?? false,
+      ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });
   }
 
@@ -142,6 +136,17 @@ export class ServerWorld {
     }
     await world.wait(world.server.start());
     return world;
+  }
+
+  /** Those of this world, with other storages: for a reload. */
+  rules(storages: readonly StorageConfig[]): ServerRules {
+    const { sessionsMax = 32, memoryBytesMax = GiB, sessionIdleTimeoutMs = 86_400_000 } = this.#options;
+    const { shutdownTimeoutMs = 60_000 } = this.#options;
+    const listen = { host: "0.0.0.0", port: 9847 };
+    const limits = { sessionsMax, memoryBytesMax, sessionIdleTimeoutMs, shutdownTimeoutMs };
+    const { flowRotation } = this.#options;
+    const server = { listen, stateDir: "/var/lib/nbackup", ...limits };
+    return { server, storages, ...(flowRotation === undefined ? {} : { flowRotation }) };
   }
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {

@@ -156,6 +156,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     ),
     storageCount: uint,
     sessions: fc.record({ running: uint, max: uint, waiting: uint }),
+    certificateDaysLeft: optional(uint),
   }),
   list: fc.record({ request: u32, storage: optional(name), backup: optional(name), facts: fc.boolean() }),
   archives: fc.record({

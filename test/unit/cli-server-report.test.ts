@@ -47,7 +47,7 @@ describe("for people", () => {
     };
     const text = statusText({ ...status, verifying, storages: [{ ...storage, verifyingCount: 3 }] }, NOW);
     expect(text.split("\n")[2]).toBe(
-      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more wait",
+      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more to be read",
     );
   });
 
@@ -142,12 +142,25 @@ describe("for people", () => {
 
   test("agents: whatever one of them tells of itself, the others are shown, and nothing of it reaches the terminal as it is", () => {
     const agent: AgentView = {
-      ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: NOW, address: "192.0.2.7:1", software: "x\u001b[2J" },
+      ...{
+        agent: "web-1",
+        connected: true,
+        lost: false,
+        sinceWallMs: NOW,
+        address: "192.0.2.7:1",
+        software: "x\u001b[2J",
+      },
       ...{ rttMs: 1, rttDeviationMs: 0, uptimeMs: 0, cpuPercent: 0, machineCpuPercent: 0, residentBytes: 0, load: 0 },
       ...{ freeBytes: 0, backupCount: 1 },
       backups: [
         {
-          ...{ backup: "home", storage: "main", activity: "running", phase: "\r\n\u009b", rawBytes: Number.MAX_SAFE_INTEGER },
+          ...{
+            backup: "home",
+            storage: "main",
+            activity: "running",
+            phase: "\r\n\u009b",
+            rawBytes: Number.MAX_SAFE_INTEGER,
+          },
           ...{ nextWallMs: Number.MAX_SAFE_INTEGER, lastResult: "\u202e", lastWallMs: Number.MAX_SAFE_INTEGER },
         },
       ],

@@ -2,6 +2,10 @@
 import { afterEach, expect, test } from "bun:test";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { reloadedConfig } from "#server/reload.ts";
+import { Failure } from "#base/errors.ts";
+import type { ObservedEvent } from "#observe/events.ts";
+import { StorageConditions } from "#server/storage-conditions.ts";
+import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { StorageShelf } from "#server/storage-shelf.ts";
 import type { Storage } from "#store/storage.ts";
 import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
@@ -85,6 +89,7 @@ test("a storage that is taken back while the close of another one hangs stays op
     open: ({ name }) => Promise.resolve(fake(name)),
     configure: () => undefined,
     adopt: () => Promise.resolve(),
+    leave: () => Promise.resolve(),
     known: { has: () => true, add: () => Promise.resolve() },
   });
   await clock.until(shelf.openAll(), 1_000);
@@ -131,4 +136,71 @@ test("who waits for a storage that it may no longer use is refused when its turn
   await w.wait(waiting.link.expect("queued"));
   await w.wait(w.server.reload(rules([storageConfig({ allowAgents: ["web-1"] })], 2)));
   expect((await w.wait(waiting.link.expect("refused"))).code).toBe("E_STORAGE_DENIED");
+});
+
+/** A session of web-1 that was committed. */
+async function commit(w: ServerWorld): Promise<void> {
+  const { link } = await w.session();
+  const chunks = makeChunks(2, 400);
+  for (const chunk of chunks) link.data(chunk, { generation: 1 });
+  link.send("finish", finishOf(chunks), 1);
+  await w.wait(link.expect("committed"));
+}
+
+test("changed rules of a storage reach it while it is open: how much it keeps, its reserve, and who may use it", async () => {
+  const w = await start({ storages: [storageConfig({ maxBackups: 3 })] });
+  await commit(w);
+  await commit(w);
+  const archives = (): string[] => [...w.tree().keys()].filter((path) => path.endsWith(".tar.gz"));
+  expect(archives()).toHaveLength(2);
+  await w.wait(w.server.reload(w.rules([storageConfig({ maxBackups: 1 })])));
+  await commit(w);
+  expect(archives()).toHaveLength(1);
+
+  w.disk.space = () => Promise.resolve({ totalBytes: 1000, freeBytes: 500 });
+  await w.wait(w.server.reload(w.rules([storageConfig({ reserve: { percent: 60, bytesMax: 10_000 } })])));
+  const full = await w.hello();
+  full.link.send("begin", beginOf());
+  expect(await w.wait(full.link.expect("refused"))).toMatchObject({ code: "E_FULL" });
+
+  await w.wait(w.server.reload(w.rules([storageConfig({ allowAgents: ["db-*"] })])));
+  const denied = await w.hello();
+  denied.link.send("begin", beginOf());
+  expect(await w.wait(denied.link.expect("refused"))).toMatchObject({ code: "E_STORAGE_DENIED" });
+});
+
+test("session_idle_timeout counts for a session that runs, and for one that waits for its agent already", async () => {
+  const w = await start({ sessionIdleTimeoutMs: 10 * 3_600_000 });
+  const changed = { ...w.rules([storageConfig()]) };
+  const shorter = { ...changed, server: { ...changed.server, sessionIdleTimeoutMs: 600_000 } };
+  const running = await w.session({ backup: "running" });
+  const waiting = await w.session({ backup: "waiting" });
+  waiting.pipe.cut();
+  running.link.send("ping", { id: 1 });
+  await w.wait(w.server.reload(shorter));
+  running.pipe.cut();
+  await w.clock.advance(590_000);
+  expect(w.server.view().sessionCount).toBe(2);
+  await w.clock.advance(80_000);
+  expect(w.server.view().sessionCount).toBe(0);
+  expect(w.eventsOf("session.ended").map(({ fields }) => fields["code"])).toEqual([
+    ...["E_SESSION_EXPIRED", "E_SESSION_EXPIRED"],
+  ]);
+});
+
+test("of a storage that was taken out nothing is remembered: one of its name begins anew", async () => {
+  const events: ObservedEvent[] = [];
+  const conditions = new StorageConditions(new SimClock(), { emit: (event) => void events.push(event) });
+  const closed = { kind: "storage.closed", level: "info", message: "closed", fields: { storage: "main" } } as const;
+  conditions.failed("main", new Failure("E_DISK", "EIO"));
+  conditions.emit(closed);
+  expect(conditions.of("main").state).toBe("unknown");
+  expect(events.map(({ kind }) => kind)).toEqual(["storage.failed", "storage.closed"]);
+  const w = await start();
+  const { link } = await w.hello();
+  link.send("begin", beginOf({ storage: "added" }));
+  expect(await w.wait(link.expect("refused"))).toMatchObject({
+    code: "E_STORAGE_UNKNOWN",
+    hint: expect.stringContaining("read it again"),
+  });
 });
