@@ -115,6 +115,7 @@ export class StorageShelf {
 
   /** A disk that hangs keeps its descriptors, and nothing else. Never rejects. */
   async #retire(storage: Storage): Promise<void> {
+    storage.retire();
     await settled(this.#options.clock, this.#options.leave(storage.name), STORAGES_STOP_MS);
     await this.#closeOne(storage);
   }

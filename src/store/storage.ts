@@ -239,9 +239,14 @@ export class Storage {
     return this.#removals.again();
   }
 
+  /** It is about to be closed: from now on nothing begins here. */
+  retire(): void {
+    this.#closed = true;
+  }
+
   /** Gives the lock back. Sessions must have been committed or aborted before; of a prune that is under way the rest is left. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.retire();
     await this.#changes.idle();
     // Nobody took them: the next start finds them as this one did.
     for (const left of this.#left.take().sessions) await left.leave();

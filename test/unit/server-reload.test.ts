@@ -80,7 +80,7 @@ test("a storage that is taken back while the close of another one hangs stays op
   const fake = (name: string): Storage => {
     const close = (): Promise<void> => (name === "slow" ? hanging.promise : Promise.resolve());
     // What the shelf asks of a storage that nobody uses.
-    return { name, inUse: false, close } as unknown as Storage;
+    return { name, inUse: false, close, retire: () => undefined } as unknown as Storage;
   };
   const clock = new SimClock();
   const [slow, other] = [storageConfig({ name: "slow" }), storageConfig({ name: "other" })];
