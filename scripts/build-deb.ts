@@ -9,7 +9,14 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { QUICKEST, SMALLEST } from "./deb/compress.ts";
 import { debianPackage } from "./deb/package.ts";
-import { type Architecture, ARCHITECTURES, build, nativeArchitecture, type Program, PROGRAMS } from "./lib/executables.ts";
+import {
+  type Architecture,
+  ARCHITECTURES,
+  build,
+  nativeArchitecture,
+  type Program,
+  PROGRAMS,
+} from "./lib/executables.ts";
 import { inProject, ROOT, VERSION } from "./lib/project.ts";
 import { mustRun, runMain, Sentence } from "./lib/run.ts";
 
@@ -20,7 +27,9 @@ async function main(): Promise<number> {
   const architectures = chosenArchitectures(values.only);
   const one = async (program: Program, architecture: Architecture): Promise<void> => {
     const executable = await Bun.file(await build(program, architecture)).bytes();
-    const bytes = await debianPackage({ ...{ program, architecture, version: VERSION, epochSeconds, executable, compression } });
+    const bytes = await debianPackage({
+      ...{ program, architecture, version: VERSION, epochSeconds, executable, compression },
+    });
     const file = inProject("dist", `nbackup-${program}_${architecture}.deb`);
     await Bun.write(file, bytes);
     console.log(`${path.relative(ROOT, file)}  ${VERSION}  ${(bytes.length / 2 ** 20).toFixed(1)} MB`);
@@ -47,7 +56,9 @@ async function sourceEpoch(): Promise<number> {
 
 /** In the form of sha256sum, of every executable and package that is there. */
 async function checksums(directory: string): Promise<string> {
-  const names = (await readdir(directory)).filter((name) => /^nbackup-(agent|server)[-_][\w-]+(\.deb)?$/.test(name)).sort();
+  const names = (await readdir(directory))
+    .filter((name) => /^nbackup-(agent|server)[-_][\w-]+(\.deb)?$/.test(name))
+    .sort();
   const lines: string[] = [];
   for (const name of names) {
     const file = path.join(directory, name);

@@ -78,9 +78,7 @@ function controlFile({ program, architecture, version }: PackageOptions, files: 
 /** dpkg --verify compares with them. */
 function sums(files: readonly PackageFile[]): string {
   const sorted = files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
-  return lines(
-    sorted.map(({ path, bytes }) => `${createHash("md5").update(bytes).digest("hex")}  ${path.slice(1)}`),
-  );
+  return lines(sorted.map(({ path, bytes }) => `${createHash("md5").update(bytes).digest("hex")}  ${path.slice(1)}`));
 }
 
 function plain(name: string, text: string): PackageFile {

@@ -33,9 +33,12 @@ export function copyrightFile(bundled: readonly Licensed[]): string {
 }
 
 function stanza({ files, copyright, licence, text }: Licensed): string {
-  return [`Files: ${files}`, `Copyright: ${copyright.join("\n ")}`, `License: ${licence}`, ...text.trim().split("\n").map(continued)].join(
-    "\n",
-  );
+  return [
+    `Files: ${files}`,
+    `Copyright: ${copyright.join("\n ")}`,
+    `License: ${licence}`,
+    ...text.trim().split("\n").map(continued),
+  ].join("\n");
 }
 
 /** A line of a field that goes on: an empty one is a full stop. */

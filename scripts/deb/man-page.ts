@@ -49,7 +49,10 @@ export function manPage({ program, manual, version, date, passedThrough }: ManPa
     section("Files"),
     ...manual.files.flatMap(([name, text]) => tagged(placeTerm(name), text)),
     section("Notes"),
-    ...program.footer.filter((text) => exitCodes(text) === undefined).flatMap((text) => [".P", ...paragraph(text)]).slice(1),
+    ...program.footer
+      .filter((text) => exitCodes(text) === undefined)
+      .flatMap((text) => [".P", ...paragraph(text)])
+      .slice(1),
     section("Examples"),
     ...manual.examples.flatMap(([command, text]) => [".P", ...paragraph(text), ...literal([command])]).slice(1),
     section("See also"),
@@ -90,7 +93,10 @@ function options(list: readonly OptionSpec[]): readonly string[] {
 function passedLines(row: HelpRow): readonly string[] {
   switch (row.kind) {
     case "usage":
-      return [subsection(row.text.replace(/^nbackup-\w+ /, "").split(/[ :] ?(?=[[A-Z-]|a )/)[0] ?? ""), ...paragraph(row.text)];
+      return [
+        subsection(row.text.replace(/^nbackup-\w+ /, "").split(/[ :] ?(?=[[A-Z-]|a )/)[0] ?? ""),
+        ...paragraph(row.text),
+      ];
     case "row":
       return tagged(bold(row.term), row.text);
     case "paragraph":

@@ -29,7 +29,10 @@ export const AGENT_MANUAL: Manual = {
     "A connection that breaks does not end a backup: it goes on from what the server holds, for as long as resume.give_up_after says, without reading a file twice.",
   ],
   signals: [
-    ["SIGHUP", "Read the configuration and certificates again and open the log file anew. What runs is not touched; a file with a mistake changes nothing."],
+    [
+      "SIGHUP",
+      "Read the configuration and certificates again and open the log file anew. What runs is not touched; a file with a mistake changes nothing.",
+    ],
     ["SIGTERM, SIGINT", "Give up what runs, tell the server, and end. A second one ends at once."],
   ],
   environment: [
@@ -39,7 +42,10 @@ export const AGENT_MANUAL: Manual = {
     ["NBACKUP_*", "What hooks are told: entry, storage, reason and result of the run. See the documentation."],
   ],
   files: [
-    ["/etc/nbackup/agent.yaml", "The configuration file. It is not part of the package, which never changes or removes it."],
+    [
+      "/etc/nbackup/agent.yaml",
+      "The configuration file. It is not part of the package, which never changes or removes it.",
+    ],
     ["/etc/nbackup/agent.yaml.example", "A commented example."],
     ["/etc/default/nbackup-agent", "Environment of the service, where it exists."],
     ["/var/lib/nbackup-agent/", "What the service remembers of each entry, and the socket of nbackup-agent status."],
@@ -49,14 +55,18 @@ export const AGENT_MANUAL: Manual = {
     ["nbackup-agent --once --backup system --progress", "Back up one entry now:"],
     ["nbackup-agent list", "Which archives of this machine are there?"],
     ["nbackup-agent find 'nginx.conf'", "Which versions of a file are there, and in which archives?"],
-    ["nbackup-agent restore latest etc/nginx --backup system --to /tmp/restored", "Get a directory of the newest archive back:"],
+    [
+      "nbackup-agent restore latest etc/nginx --backup system --to /tmp/restored",
+      "Get a directory of the newest archive back:",
+    ],
   ],
   seeAlso: [
     ["nbackup-server", 8],
     ["tar", 1],
     ["systemctl", 1],
   ],
-  documentation: "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-agent.",
+  documentation:
+    "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-agent.",
 };
 
 export const SERVER_MANUAL: Manual = {
@@ -74,7 +84,10 @@ export const SERVER_MANUAL: Manual = {
   ],
   environment: [STATE_DIRECTORY, NOTIFY],
   files: [
-    ["/etc/nbackup/server.yaml", "The configuration file. It is not part of the package, which never changes or removes it."],
+    [
+      "/etc/nbackup/server.yaml",
+      "The configuration file. It is not part of the package, which never changes or removes it.",
+    ],
     ["/etc/nbackup/server.yaml.example", "A commented example."],
     ["/etc/default/nbackup-server", "Environment of the service, where it exists."],
     [
@@ -88,7 +101,10 @@ export const SERVER_MANUAL: Manual = {
     ["nbackup-server check-config", "Is the configuration right?"],
     ["nbackup-server status", "What does the running server do, and how are its storages?"],
     ["nbackup-server list web-01", "Which archives of an agent are there?"],
-    ["nbackup-server restore web-01/system/latest etc/nginx --to /tmp/restored", "Get a directory of the newest archive back:"],
+    [
+      "nbackup-server restore web-01/system/latest etc/nginx --to /tmp/restored",
+      "Get a directory of the newest archive back:",
+    ],
     ["nbackup-server verify web-01/system/latest", "Is an archive whole?"],
     ["nbackup-server scrub --limit-time 4h", "Read again what was not read for long, for four hours at most:"],
   ],
@@ -98,5 +114,6 @@ export const SERVER_MANUAL: Manual = {
     ["systemctl", 1],
     ["systemd.exec", 5],
   ],
-  documentation: "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-server.",
+  documentation:
+    "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-server.",
 };

@@ -58,7 +58,10 @@ async function packageFiles(options: PackageOptions): Promise<readonly PackageFi
   const doc = `/usr/share/doc/${name}`;
   return [
     { path: `/usr/bin/${name}`, mode: 0o755, bytes: executable },
-    await copied(`/etc/nbackup/${program}.yaml.example`, inProject("src", "config", "examples", `${program}.yaml.example`)),
+    await copied(
+      `/etc/nbackup/${program}.yaml.example`,
+      inProject("src", "config", "examples", `${program}.yaml.example`),
+    ),
     await copied(`/usr/lib/systemd/system/${name}.service`, debFile(`${name}.service`)),
     ...(program === "server" ? [await copied(`/usr/lib/sysusers.d/${name}.conf`, debFile(`${name}.sysusers`))] : []),
     text(`/usr/share/bash-completion/completions/${name}`, completionScript(spec, "bash")),

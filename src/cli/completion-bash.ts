@@ -40,7 +40,14 @@ ${valueCases(program, commands)}
     fi
     if [[ $cur == -* ]]; then
         case "$command" in
-${commands.map((command) => wordsCase(quoted(command.path), command.options.map(({ word }) => word))).join("\n")}
+${commands
+  .map((command) =>
+    wordsCase(
+      quoted(command.path),
+      command.options.map(({ word }) => word),
+    ),
+  )
+  .join("\n")}
         esac
         return
     fi
@@ -70,7 +77,16 @@ function valueCases(program: ProgramSpec, commands: readonly CommandWords[]): st
 function positionalCases(program: ProgramSpec, commands: readonly CommandWords[]): string {
   return commands
     .flatMap(({ path, next, positionals }) => {
-      const words = next.length === 0 ? [] : [wordsCase(quoted(`${path} 0`), next.map(({ word }) => word), OUTER)];
+      const words =
+        next.length === 0
+          ? []
+          : [
+              wordsCase(
+                quoted(`${path} 0`),
+                next.map(({ word }) => word),
+                OUTER,
+              ),
+            ];
       const places = positionals.map(({ value, many }, index) => {
         const action = fill(program, value);
         const pattern = many ? `${quoted(`${path} `)}*` : quoted(`${path} ${index}`);

@@ -42,7 +42,11 @@ function withNext(name: string, command: CommandWords, commands: readonly Comman
     const next = commands.find(({ path }) => path === `${below}${word}`);
     const body =
       next === undefined || next.next.length === 0
-        ? argumentsCall(name, next?.options ?? [], (next?.positionals ?? []).map((item, i) => positional(name, item, i)))
+        ? argumentsCall(
+            name,
+            next?.options ?? [],
+            (next?.positionals ?? []).map((item, i) => positional(name, item, i)),
+          )
         : withNext(name, next, commands);
     return `        ${word})\n${body}\n          ;;`;
   });

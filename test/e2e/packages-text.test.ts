@@ -109,11 +109,14 @@ describe("a man page", () => {
     [AGENT_PROGRAM, AGENT_MANUAL, []],
     [SERVER_PROGRAM, SERVER_MANUAL, HELP_TOPICS.map(helpText)],
   ] as const) {
-    test.skipIf(Bun.which("mandoc") === null)(`has nothing that mandoc would complain of: ${program.name}`, async () => {
-      const file = path.join(directory, `${program.name}.8`);
-      writeFileSync(file, manPage({ program, manual, version: "1.2.3", date: "2026-02-12", passedThrough }));
-      const { exitCode, stdout, stderr } = await run(["mandoc", "-Tlint", "-Wstyle", file]);
-      expect([exitCode, stdout, stderr]).toEqual([0, "", ""]);
-    });
+    test.skipIf(Bun.which("mandoc") === null)(
+      `has nothing that mandoc would complain of: ${program.name}`,
+      async () => {
+        const file = path.join(directory, `${program.name}.8`);
+        writeFileSync(file, manPage({ program, manual, version: "1.2.3", date: "2026-02-12", passedThrough }));
+        const { exitCode, stdout, stderr } = await run(["mandoc", "-Tlint", "-Wstyle", file]);
+        expect([exitCode, stdout, stderr]).toEqual([0, "", ""]);
+      },
+    );
   }
 });
