@@ -5,18 +5,23 @@
 import { Sentence } from "#scripts/lib/run.ts";
 
 export interface Compression {
-  readonly suffix: "xz";
-  /** As xz has it: 0 to 9, with `e` behind for the slowest. */
-  readonly preset: string;
+  /** Of the members' names. */
+  readonly suffix: ".xz" | "";
+  /** As xz has it: 0 to 9, with `e` behind for the slowest; undefined for none. */
+  readonly preset: string | undefined;
 }
 
 /** 64 MiB of memory where it is unpacked. */
-export const SMALLEST: Compression = { suffix: "xz", preset: "9e" };
+export const SMALLEST: Compression = { suffix: ".xz", preset: "9e" };
 
 /** For tests: seconds instead of minutes. */
-export const QUICKEST: Compression = { suffix: "xz", preset: "0" };
+export const QUICKEST: Compression = { suffix: ".xz", preset: "0" };
+
+/** Also for tests: dpkg takes such a package, lintian does not. */
+export const UNCOMPRESSED: Compression = { suffix: "", preset: undefined };
 
 export async function compress(bytes: Uint8Array, { preset }: Compression): Promise<Uint8Array> {
+  if (preset === undefined) return bytes;
   if (Bun.which("xz") === null) throw new Sentence("Packages are compressed with xz: install xz-utils.");
   const child = Bun.spawn(["xz", "--format=xz", "--check=crc64", "--threads=1", `-${preset}`, "--stdout"], {
     env: { PATH: process.env["PATH"] },

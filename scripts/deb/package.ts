@@ -38,8 +38,8 @@ export async function debianPackage(options: PackageOptions): Promise<Uint8Array
   return arArchive(
     [
       { name: "debian-binary", bytes: Buffer.from("2.0\n") },
-      { name: `control.tar.${compression.suffix}`, bytes: await compress(controlTar, compression) },
-      { name: `data.tar.${compression.suffix}`, bytes: await compress(dataTar, compression) },
+      { name: `control.tar${compression.suffix}`, bytes: await compress(controlTar, compression) },
+      { name: `data.tar${compression.suffix}`, bytes: await compress(dataTar, compression) },
     ],
     epochSeconds,
   );

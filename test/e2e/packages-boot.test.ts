@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { stringify } from "yaml";
-import { QUICKEST } from "#scripts/deb/compress.ts";
+import { UNCOMPRESSED } from "#scripts/deb/compress.ts";
 import { debianPackage } from "#scripts/deb/package.ts";
 import { nativeArchitecture, type Program, PROGRAMS } from "#scripts/lib/executables.ts";
 import { VERSION } from "#scripts/lib/project.ts";
@@ -26,7 +26,7 @@ let root: DebianRoot;
 async function addPackage(program: Program, version: string, executable: Uint8Array): Promise<void> {
   const bytes = await debianPackage({
     ...{ program, version, executable, architecture: nativeArchitecture() },
-    ...{ epochSeconds: 1_700_000_000, compression: QUICKEST },
+    ...{ epochSeconds: 1_700_000_000, compression: UNCOMPRESSED },
   });
   writeFileSync(root.at(`nbackup-${program}-${version}.deb`), bytes);
 }

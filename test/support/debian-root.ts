@@ -67,7 +67,7 @@ export class DebianRoot {
     throw new Error(`${command.join(" ")} ended with ${exitCode}:\n${stdout}\n${stderr}`);
   }
 
-  /** Starts systemd, with a network of its own, and waits until it has started everything. */
+  /** Starts systemd, with a network of its own, and waits until it answers; services may still be starting. */
   async boot(): Promise<void> {
     await this.#unmount();
     const flags = ["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot"];
@@ -83,7 +83,7 @@ export class DebianRoot {
     });
     await eventually("systemd answers", async () => {
       const { stdout } = await this.run("systemctl", "is-system-running");
-      return /running|degraded/.test(stdout);
+      return /running|degraded|starting/.test(stdout);
     });
   }
 
