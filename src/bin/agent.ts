@@ -11,6 +11,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
 import { agentStatusText } from "#cli/agent-report.ts";
+import { type NameKind, namesText } from "#cli/completion-command.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import { onceExit, onceJson, onceText, problemsText, unverifiedText } from "#cli/once-report.ts";
@@ -39,6 +40,12 @@ import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
 
 const SOFTWARE = `nbackup-agent ${pkg.version}`;
+
+/** What completion scripts ask for. */
+const NAMES_OF: Readonly<Record<NameKind, (entry: AgentConfig["backups"][number]) => string>> = {
+  backups: ({ name }) => name,
+  storages: ({ storage }) => storage,
+};
 
 /** After the end of a run: how long connections may take to say goodbye before the process ends all the same. */
 const LINGER_MS = 3000;
@@ -70,6 +77,9 @@ async function main(argv: readonly string[]): Promise<number> {
     switch (command.command) {
       case "print":
         process.stdout.write(command.text);
+        return EXIT.done;
+      case "names":
+        process.stdout.write(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
         return EXIT.done;
       case "check-config":
         return checkConfig(command.configFile, command.json, {

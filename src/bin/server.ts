@@ -1,5 +1,6 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
 import { Failure, toFailure } from "#base/errors.ts";
+import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
@@ -58,6 +59,9 @@ async function main(argv: readonly string[]): Promise<number> {
     switch (command.command) {
       case "print":
         stdout(command.text);
+        return EXIT.done;
+      case "names":
+        stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
         return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom });

@@ -2,8 +2,10 @@
 import { Failure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
 import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
+import { completionCommand, type CompletionRequest, completionRequest, type NameKind } from "./completion-command.ts";
 import { helpText } from "./help.ts";
 import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
+import { PKI_SUBCOMMANDS } from "./pki-words.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
 import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
@@ -20,6 +22,7 @@ export type ServerCommand =
   | { readonly command: "scrub"; readonly request: ScrubRequest }
   /** What stands after `pki`, unread: pki-tools has its own command line and help. */
   | { readonly command: "pki"; readonly args: readonly string[] }
+  | CompletionRequest
   | AskCommand;
 
 /** Those that ask the running server. */
@@ -43,6 +46,7 @@ const ROWS_DEFAULT = 50;
 const ROWS_MAX = 10_000;
 
 const CONFIG = configOption(DEFAULT_SERVER_CONFIG_FILE);
+const NAMES: readonly NameKind[] = ["storages"];
 const LIMIT: OptionSpec = {
   name: "limit",
   value: "N",
@@ -163,8 +167,10 @@ export const SERVER_PROGRAM: ProgramSpec = {
       positionals: [],
       details: [],
       passThrough: true,
+      subcommands: PKI_SUBCOMMANDS,
     },
     ...ASK_COMMANDS,
+    completionCommand(CONFIG, NAMES),
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted; 141 nobody read the output to its end.",
@@ -182,6 +188,7 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   if (request !== undefined) return { command: "archives", place: archivePlace(parsed, "server"), request };
   if (parsed.command === "scrub") return { command: "scrub", request: scrubRequest(parsed) };
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
+  if (parsed.command === "completion") return completionRequest(SERVER_PROGRAM, parsed, { configFile, names: NAMES });
   const json = parsed.flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
   if (parsed.command === "") return { command: "serve", configFile };

@@ -251,11 +251,7 @@ export class Storage {
     // Nobody took them: the next start finds them as this one did.
     for (const left of this.#left.take().sessions) await left.leave();
     const { commits, health, lock } = this.#opened;
-    try {
-      await allOf([commits.close(), health.close()]);
-    } finally {
-      await lock.release();
-    }
+    await allOf([commits.close(), health.close()]).finally(() => lock.release());
   }
 
   /** Who had it opened may come a moment too late. Throws Failure E_STORAGE_FAILED. */
