@@ -62,11 +62,10 @@ export class LinuxXattrs implements Xattrs {
     this.#checkProc();
     if (directory !== this.#directory) this.#setDirectory(directory);
     const path = this.#path.bytes;
-    let at = this.#directoryEnd;
-    for (const byte of name) {
-      path[at++] = byte;
-      if (byte === 0) break;
-    }
+    const start = this.#directoryEnd;
+    let length = 0;
+    for (; name[length] !== 0; length += 1) path[start + length] = name[length] ?? 0;
+    path[start + length] = 0;
     return this;
   }
 
