@@ -286,7 +286,7 @@ export class Link {
 
   #message(message: AnyMessage, header: FrameHeader): void {
     if (this.over) return;
-    if (!this.#budget.take(this.#clock.now())) throw new Failure("E_LIMIT", "too many control frames");
+    if (!this.#budget.take(this.#clock.now(), header.length)) throw new Failure("E_LIMIT", "too many control frames");
     if (message.type === "ping") this.send("pong", { id: message.body.id, ...this.#owner?.pongFacts?.() });
     if (message.type === "pong") this.#ponged(message.body.id);
     else this.#owner?.message(message, header);

@@ -341,6 +341,26 @@ describe("the server", () => {
     expect((await agentsOf(w))[0]?.backups).toHaveLength(CONTROL_ENTRIES_MAX);
   });
 
+  test("closes an agent that sends many facts at once, and not one that does so each second", async () => {
+    const w = await start();
+    const backups = Array.from({ length: CONTROL_ENTRIES_MAX }, () => ({
+      ...{ backup: "n".repeat(64), storage: "n".repeat(64), activity: "running" as const, session: RUN },
+      ...{ phase: "p".repeat(32), lastResult: "E".repeat(64) },
+    }));
+    const facts = { uptimeMs: 1, backups, backupCount: CONTROL_ENTRIES_MAX };
+    const { link } = w.connect("web-2");
+    link.send("hello", helloOf({ role: "control", agent: "web-2", keepaliveMs: 1_000 }));
+    await w.wait(link.expect("welcome"));
+    for (let id = 1; id <= 60; id += 1) {
+      link.send("ping", { id, agent: facts });
+      await w.clock.advance(1_000);
+    }
+    expect(link.isClosed).toBe(false);
+    for (let id = 100; id < 160; id += 1) link.send("ping", { id, agent: facts });
+    await w.clock.advance(100);
+    expect(link.received.at(-1)).toMatchObject({ type: "refused", body: { code: "E_LIMIT" } });
+  });
+
   test("keeps a thousand agents at once", async () => {
     const w = await start();
     for (let index = 0; index < 1_000; index += 1) channel(w, SETTINGS, `web-${index}`, index);
