@@ -13,6 +13,7 @@ import { formatAddress, type HostPort, remoteAddressOf } from "./address.ts";
 import type { Connection, Listener } from "./connection.ts";
 import { socketDescriptor, tuneSocket } from "./socket-options.ts";
 import { StrangerLog } from "./stranger-log.ts";
+import { TrustedCas } from "#pki/trusted-cas.ts";
 import { TlsConnection } from "./tls-connection.ts";
 import { tlsFailure } from "./tls-failure.ts";
 import { TLS_VERSION_NAME, type TlsIdentity, tlsOptions } from "./tls-options.ts";
@@ -79,16 +80,19 @@ class Gate {
   readonly #strangers: StrangerLog;
   /** In order of arrival. */
   readonly #handshakes = new Set<Handshake>();
+  /** Those that handshakes are made with now. */
+  #cas: TrustedCas;
 
   constructor(options: TlsListenOptions) {
     this.#options = options;
     this.#strangers = new StrangerLog(options.clock, options.log);
+    this.#cas = new TrustedCas(options.identity.caPem);
   }
 
   open(): TlsListener {
     const { address, identity } = this.#options;
     if (address.port !== 0) assertFree(address);
-    let listener = this.#listen(identity, address.port);
+    let listener = this.#listen(identity, address.port, this.#cas);
     const { port } = listener;
     let current = identity;
     const gate = this;
@@ -103,12 +107,14 @@ class Gate {
       use: (next) => {
         if (sameIdentity(current, next)) return;
         const former = listener;
+        const cas = next.caPem === current.caPem ? this.#cas : new TrustedCas(next.caPem);
         try {
-          listener = this.#listen(next, port);
+          listener = this.#listen(next, port, cas);
         } catch (error) {
           throw listenFailure(error, { host: address.host, port });
         }
         current = next;
+        this.#cas = cas;
         former.stop(false);
       },
       stop: () => {
@@ -118,7 +124,7 @@ class Gate {
     };
   }
 
-  #listen(identity: TlsIdentity, port: number): Bun.TCPSocketListener<Peer> {
+  #listen(identity: TlsIdentity, port: number, cas: TrustedCas): Bun.TCPSocketListener<Peer> {
     const options: SharedListenOptions = {
       hostname: this.#options.address.host,
       port,
@@ -127,7 +133,7 @@ class Gate {
       socket: {
         binaryType: "uint8array",
         open: (socket) => this.#opened(socket),
-        handshake: (socket, success, error) => this.#handshaken(socket, success, error),
+        handshake: (socket, success, error) => this.#handshaken(socket, success, error, cas),
         data: (socket, bytes) => connectionOf(socket)?.onData(bytes),
         drain: (socket) => connectionOf(socket)?.onDrain(),
         error: (socket, error) => this.#errored(socket, error),
@@ -156,7 +162,7 @@ class Gate {
     this.#handshakes.add(handshake);
   }
 
-  #handshaken(socket: Bun.Socket<Peer>, success: boolean, error: Error | null): void {
+  #handshaken(socket: Bun.Socket<Peer>, success: boolean, error: Error | null, cas: TrustedCas): void {
     const handshake = handshakeOf(socket);
     if (handshake === undefined) return;
     const failure = this.#judge(handshake, success, error);
@@ -165,7 +171,10 @@ class Gate {
       return;
     }
     this.#finish(handshake);
-    const connection = new TlsConnection({ socket, role: "agent", clock: this.#options.clock });
+    const connection = new TlsConnection({
+      ...{ socket, role: "agent", clock: this.#options.clock },
+      withdrawn: (der) => this.#cas.withdrawn(der, cas),
+    });
     socket.data.stage = connection;
     try {
       this.#options.accept(connection);
