@@ -3,6 +3,7 @@
  * without an object per entry. Compresses nothing, and does not know where in the index its blocks will stand.
  */
 import { assert, must } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import { SLASH } from "./bytes.ts";
 import { ByteWriter, NumberList } from "./index-bytes.ts";
 import {
@@ -141,6 +142,10 @@ export class EntryBlocks {
   #changed = 0;
   #short = 0;
   #sorted = true;
+
+  constructor() {
+    keepLight(this.add, this.#write, this.#live, this.#u64, this.#begin, this.#common, this.#follows);
+  }
 
   /** Blocks that are full. */
   get finishedCount(): number {

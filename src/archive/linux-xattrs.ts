@@ -4,6 +4,7 @@
  * /proc: not bound to PATH_MAX, and no link on the way can be swapped in. Filesystems that have none are asked once.
  */
 import { Failure } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import {
   AT_FDCWD,
   ENODATA,
@@ -45,6 +46,7 @@ export class LinuxXattrs implements Xattrs {
 
   constructor(c: Libc) {
     this.#c = c;
+    keepLight(this.ofFile, this.ofName, this.names, this.#list);
   }
 
   /** The open file. */

@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import type { Attribute } from "./attributes.ts";
 import { SLASH } from "./bytes.ts";
 import { PaxRecords } from "./pax.ts";
@@ -106,6 +107,7 @@ export class TarWriter {
 
   constructor(names: IdNames) {
     this.#names = names;
+    keepLight(this.write, this.#writeHeader, writeExtension);
   }
 
   /**
