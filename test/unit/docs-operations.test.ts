@@ -56,7 +56,7 @@ describe("the page for administrators", () => {
   });
 
   test("names every command that asks a running server", () => {
-    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat"]);
+    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat", "completion"]);
     for (const { name } of SERVER_PROGRAM.commands)
       if (!own.has(name)) expect(page).toContain(`nbackup-server ${name}`);
   });
