@@ -128,17 +128,18 @@ describe("an index of a million entries", () => {
   test(
     "is read to its end in memory that does not grow with it",
     async () => {
-      const source = new CountedFile(file);
-      const index = await IndexReader.open(source);
-      let count = 0;
-      let atTenth = 0;
-      for await (const batch of index.entries()) {
-        count += batch.length;
-        if (atTenth === 0 && count > ENTRIES / 10) atTenth = resident();
+      let before = 0;
+      // What the first reading takes is code that is compiled meanwhile, and not the same each time.
+      for (const _reading of [1, 2]) {
+        before = resident();
+        const source = new CountedFile(file);
+        let count = 0;
+        for await (const batch of (await IndexReader.open(source)).entries()) count += batch.length;
+        source.close();
+        expect(count).toBe(ENTRIES);
       }
-      source.close();
-      expect(count).toBe(ENTRIES);
-      expect(resident() - atTenth).toBeLessThan(20 * MiB);
+      // Kept entries would be more than a hundred.
+      expect(resident() - before).toBeLessThan(32 * MiB);
     },
     TIMEOUT_MS,
   );
