@@ -42,7 +42,7 @@ export const IMPORT_TABLE: Readonly<Record<string, DomainRule>> = {
     typesOnly: ["config"],
   },
   web: { imports: ["base", "observe", "config"], typesOnly: ["config"] },
-  ui: { imports: ["web/api-types.ts"], typesOnly: ["web"] },
+  ui: { imports: ["web/api-types.ts", "web/api-archives.ts"], typesOnly: ["web"] },
   cli: { imports: ["base", "config", "observe/log.ts", "observe/records.ts", "observe/views.ts"] },
   commands: { imports: ["base", "archive", "restore", "cli"] },
   "pki-tools": { imports: ["base", "pki"] },
