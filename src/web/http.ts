@@ -3,7 +3,7 @@ import type { ApiError } from "./api-types.ts";
 
 export interface WebRequest {
   readonly method: string;
-  /** Decoded once, without the query: `/api/v1/sessions`. */
+  /** Without the query, as it came: `/api/v1/sessions`. */
   readonly path: string;
   readonly query: URLSearchParams;
   /** Path and query as they came. */
@@ -22,7 +22,7 @@ export interface WebAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array | ReadableStream<Uint8Array> | null;
-  /** An answer without end: the time limits for answers do not count. */
+  /** An answer without end: time limits for answers do not count. */
   readonly isStream?: boolean;
 }
 

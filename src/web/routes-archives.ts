@@ -115,7 +115,7 @@ export class ArchiveRoutes {
     try {
       const { name, path, bytes, body } = await told(() => this.#options.browser.file({ ...place, key }, signal));
       this.#options.emit(downloadEvent(place, { path, bytes, address }));
-      return { status: 200, headers: downloadHeaders(name, bytes), body: watched(body, leave), isStream: true };
+      return { status: 200, headers: downloadHeaders(name, bytes), body: watched(body, leave) };
     } catch (error) {
       leave();
       throw error;

@@ -2,6 +2,7 @@
  * All routes behind the access rules, as one function of a request. It opens no socket, reads no file and knows no configuration file: what it
  * shows comes from the read model, the page's own files from whoever embeds them.
  */
+import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
@@ -20,6 +21,8 @@ const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 export interface PageFile {
   readonly body: Uint8Array;
   readonly contentType: string;
+  /** The same, smaller, for those who take it; undefined where that would not be smaller. */
+  readonly gzip: Uint8Array | undefined;
   /** Its name changes with its content: a browser may keep it. */
   readonly isImmutable: boolean;
 }
@@ -48,6 +51,11 @@ export class WebApp {
     this.stream = new LiveStream(model);
     this.#server = new ServerRoutes(model);
     this.#archives = new ArchiveRoutes({ model, browser, isAllowed: () => this.#mayDownload, emit });
+  }
+
+  /** How every backup entry stands. */
+  backups(): readonly BackupRow[] {
+    return this.#server.backups();
   }
 
   /** Something that backup rows are made from has changed. */
@@ -91,7 +99,7 @@ export class WebApp {
       case "/api/v1/archives/file":
         return await this.#archives.file(request, admitted.address);
       default:
-        return path.startsWith("/api/") ? await this.#api(request, admitted) : this.#page(path);
+        return path.startsWith("/api/") ? await this.#api(request, admitted) : this.#page(request);
     }
   }
 
@@ -156,11 +164,15 @@ export class WebApp {
     return empty(204, { "set-cookie": passwords.logout(request.header("cookie")) });
   }
 
-  #page(path: string): WebAnswer {
+  #page({ path, header }: WebRequest): WebAnswer {
     const file = this.#options.page(path);
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
     const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
-    return { status: 200, headers: { "content-type": file.contentType, "cache-control": cache }, body: file.body };
+    const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
+    const isSmall = file.gzip !== undefined && /\bgzip\b/i.test(header("accept-encoding") ?? "");
+    return isSmall && file.gzip !== undefined
+      ? { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: file.gzip }
+      : { status: 200, headers, body: file.body };
   }
 }
 
