@@ -26,9 +26,12 @@ import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
 import { systemClock, systemRandom } from "./system.ts";
+import { WebSide } from "./web.ts";
 
 export interface ServerRuntime {
   readonly config: ServerConfig;
+  /** Of the configuration file, as it was read. */
+  readonly content: unknown;
   readonly identity: Identity;
   readonly log: Logger;
   /** `nbackup-server 0.1.0` */
@@ -53,6 +56,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const lock = await lockStateDir(disk, stateDir);
   const recorder = await openRecorder(runtime, disk);
   const metrics = new ServerMetrics();
+  const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
@@ -60,7 +64,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: recorder,
+    events: web?.watched(recorder) ?? recorder,
+    ...(web === undefined ? {} : { onPhase: web.onPhase }),
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
@@ -89,17 +94,19 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     const around = { pid: process.pid, events: recorder.events, history: recorder.history };
     const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
+    web?.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, recorder, lock });
+        stopping ??= stopAll({ listener, server, control, web, recorder, lock });
         return stopping;
       },
     };
   } catch (error) {
     await server.shutdown();
+    await web?.stop();
     await recorder.close();
     await lock.release();
     throw error;
@@ -110,16 +117,18 @@ interface Running {
   readonly listener: Listener;
   readonly server: Server;
   readonly control: LineServer | undefined;
+  readonly web: WebSide | undefined;
   readonly recorder: Recorder;
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, recorder, lock }: Running): Promise<void> {
+async function stopAll({ listener, server, control, web, recorder, lock }: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();
   control?.stop();
+  await web?.stop();
   await recorder.close();
   await lock.release();
 }

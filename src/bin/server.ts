@@ -23,6 +23,7 @@ import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { startDaemon } from "./server-daemon.ts";
 import { systemClock, systemRandom } from "./system.ts";
+import { runWebPassword } from "./web-password.ts";
 
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
@@ -75,6 +76,8 @@ async function main(argv: readonly string[]): Promise<number> {
         return await inContext(archivesOf(command.request.place), (context) =>
           runScrub(command.request, { ...context, disk: new LinuxDisk(diskRuntime), load: storageConfig }),
         );
+      case "web-password":
+        return await runWebPassword(command.output, { stdout, stderr });
       case "serve":
         return await serve(command.configFile);
       default:
@@ -121,7 +124,7 @@ function identityOf(config: ServerConfig): Identity {
 
 /** Serves until SIGTERM or SIGINT; a second one does not wait for sessions. */
 async function serve(file: string): Promise<number> {
-  const { config, warnings } = load(file);
+  const { config, content, warnings } = load(file);
   stderr(warningsText(warnings));
   const identity = identityOf(config);
   const log = loggerOf(config.logging);
@@ -135,7 +138,7 @@ async function serve(file: string): Promise<number> {
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   const daemon = await startDaemon({
-    ...{ config, identity, log },
+    ...{ config, content, identity, log },
     software: `nbackup-server ${pkg.version}`,
     spawnBackground,
     ...diskRuntime,

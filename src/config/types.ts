@@ -206,6 +206,7 @@ export interface WebUiConfig {
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
   readonly allowDownload: boolean;
+  readonly hostNames: readonly string[];
   readonly trustedProxies: readonly string[];
 }
 

@@ -1,8 +1,10 @@
 /** What the server is doing now, as the plain values of #observe/views.ts and as gauges. It changes nothing. */
 import type { Clock } from "#base/clock.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
+import type { LiveView } from "#observe/live-view.ts";
 import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
+import { liveView } from "./live-view.ts";
 import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
 import type { Session } from "./session.ts";
 import type { SessionHouse } from "./session-house.ts";
@@ -105,6 +107,11 @@ export class Overview implements ServerGauges {
 
   sessions(): SessionsView {
     return { running: [...this.#options.house.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
+  }
+
+  /** Sessions as who watches them sees them. */
+  live(): readonly LiveView[] {
+    return [...this.#options.house.registry.sessions()].map((session) => liveView(session, viewOf(session)));
   }
 
   #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {

@@ -13,10 +13,12 @@ import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import type { FinishingHost } from "./finishing.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
+import type { ReadLibrary } from "./read-library.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
@@ -45,6 +47,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** A session that finishes comes into another phase. */
+  readonly onPhase?: FinishingHost["onPhase"];
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -100,6 +104,7 @@ export class Server {
     this.#house = new SessionHouse({
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
       idleTimeoutMs: config.server.sessionIdleTimeoutMs,
+      ...(options.onPhase === undefined ? {} : { onPhase: options.onPhase }),
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
@@ -183,6 +188,16 @@ export class Server {
   /** A connection whose handshake is done; must be called in the turn in which it came. */
   accept(connection: Connection): void {
     this.#reception.accept(connection);
+  }
+
+  /** What runs now, for who shows it. */
+  get overview(): Overview {
+    return this.#overview;
+  }
+
+  /** All archives, for who may see all. */
+  get library(): ReadLibrary {
+    return this.#reads.library;
   }
 
   view(): ServerView {
