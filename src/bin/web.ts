@@ -29,7 +29,7 @@ import { serveWeb, type WebServer } from "#web/web-server.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { archiveBrowser } from "./web-archives.ts";
 import { hostNamesOf, type PageTls, pageTls, passwordCheck } from "./web-files.ts";
-import { pageFile } from "./web-page.ts";
+import { loadPage, type PageFiles } from "./web-page.ts";
 
 const DAY_MS = 86_400_000;
 /** Looks at storages, for the forecast: a year of one storage at one an hour. */
@@ -51,6 +51,7 @@ export interface WebRuntime {
 interface Kept {
   readonly snapshots: RecordStore<ActiveSnapshot>;
   readonly samples: RecordStore<StorageSample>;
+  readonly page: PageFiles;
 }
 
 export class WebSide {
@@ -78,7 +79,7 @@ export class WebSide {
     if (!config.webUi.enabled) return undefined;
     const { activeSessionsFile, activeSessionsLinesMax } = config.webUi;
     const common = { disk, clock: systemClock, log };
-    const [snapshots, samples] = await Promise.all([
+    const [snapshots, samples, page] = await Promise.all([
       RecordStore.open({
         ...{ ...common, path: activeSessionsFile, linesMax: activeSessionsLinesMax, parse: parseActiveSnapshot },
       }),
@@ -86,8 +87,9 @@ export class WebSide {
         ...{ ...common, path: `${config.server.stateDir}/storage-history.jsonl` },
         ...{ linesMax: STORAGE_SAMPLES_MAX, parse: parseStorageSample },
       }),
+      loadPage(),
     ]);
-    return new WebSide(runtime, { snapshots, samples });
+    return new WebSide(runtime, { snapshots, samples, page });
   }
 
   /** The same sink, whose events the page hears of too. */
@@ -158,7 +160,7 @@ export class WebSide {
     const model = this.#model(server, scans, tls);
     const hostNames = hostNamesOf(webUi, tls);
     const app = new WebApp({
-      ...{ model, passwords, allowDownload: webUi.allowDownload, page: pageFile },
+      ...{ model, passwords, allowDownload: webUi.allowDownload, page: this.#kept.page },
       access: new Access({ ...webUi, hostNames }, passwords, (address) => this.#refused(address)),
       browser: archiveBrowser(new ArchiveDesk(server.library), spawnBackground),
       emit: (event) => recorder.emit(event),

@@ -87,14 +87,14 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "seen",
       label: t("agent.seen"),
-      width: "minmax(9.5rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSeenWallMs} />,
     },
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(9rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "none",
       cell: (row) => <When wallMs={nextRun(row)} />,
     },

@@ -59,7 +59,7 @@ function listColumns(): readonly Column<BackupRow>[] {
     {
       key: "newest",
       label: t("archives.newest"),
-      width: "minmax(9.5rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
     },
@@ -76,7 +76,7 @@ function listColumns(): readonly Column<BackupRow>[] {
       label: t("col.trend"),
       width: "6rem",
       narrow: "none",
-      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} />,
+      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
     },
     {
       key: "damaged",

@@ -40,7 +40,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "when",
       label: t("events.when"),
-      width: "minmax(10rem, 0.7fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (event) => <When wallMs={event.wallMs} />,
     },
@@ -61,7 +61,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "who",
       label: t("events.who"),
-      width: "minmax(9rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (event) => (
         <span class="links">

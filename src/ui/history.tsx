@@ -75,7 +75,7 @@ export function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "end",
       label: t("col.ended"),
-      width: "minmax(9.5rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (end) => <When wallMs={end.endWallMs} />,
     },

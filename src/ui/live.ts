@@ -81,6 +81,14 @@ export function takeSessions(views: readonly (LiveSession & { readonly sparkline
   if (!same) running.value = ids;
 }
 
+/** Of sessions that are known already only what was before they were: their rates of the last minute. */
+export function takePast(views: readonly { readonly session: string; readonly sparkline: readonly number[] }[]): void {
+  for (const { session, sparkline } of views) {
+    const rates = sessions.get(session)?.rates;
+    if (rates !== undefined && rates.value.length < sparkline.length) rates.value = sparkline;
+  }
+}
+
 function takeTick(tick: StreamTick): void {
   setClock(tick.nowWallMs);
   server.value = tick.server;

@@ -25,7 +25,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
       tone={row.state === "ok" && row.damagedCount > 0 ? "warn" : stateTone(row.state)}
       title={row.reason === "" ? undefined : row.reason}
     >
-      {t(`state.${row.state}`)}
+      {row.state === "ok" && row.damagedCount > 0 ? t("badge.damaged") : t(`state.${row.state}`)}
     </Badge>
   );
 }

@@ -8,7 +8,7 @@ import { format, language, t, tn } from "./i18n.ts";
 import { forecastView, storageTone } from "./judge.ts";
 import { freshEvents, lastTraffic, now } from "./live.ts";
 import { ForecastText, StorageBadge } from "./marks.tsx";
-import { Badge, Bar, Empty, Panel, When } from "./parts.tsx";
+import { Badge, Bar, Empty, Panel } from "./parts.tsx";
 import { columns } from "./shapes.ts";
 
 /** Certificates that live longer than this are nobody's concern on this view. */
@@ -25,11 +25,11 @@ export function Certificates({ rows }: { rows: readonly CertificateRow[] }) {
     <Panel title={t("certificates")}>
       <ul class="list">
         {soon.map((row) => (
-          <li key={row.name}>
+          <li key={row.name} class="split">
             <Badge tone={row.daysLeft <= 7 ? "bad" : "warn"}>{row.name}</Badge>
             <span>
               {row.daysLeft < 0 ? t("certificates.over") : tn("certificates.left", Math.floor(row.daysLeft))} ·{" "}
-              <When wallMs={row.notAfterWallMs} />
+              {format.value.time(row.notAfterWallMs, now.value)}
             </span>
           </li>
         ))}

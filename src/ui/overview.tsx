@@ -79,28 +79,28 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "name",
       label: t("col.backup"),
-      width: "minmax(10rem, 1.7fr)",
+      width: "minmax(9rem, 1.6fr)",
       narrow: "main",
       cell: (row) => <BackupName row={row} />,
     },
     {
       key: "state",
       label: t("col.state"),
-      width: "minmax(7.5rem, 0.9fr)",
+      width: "minmax(6.8rem, 0.5fr)",
       narrow: "end",
       cell: (row) => <StateBadge row={row} />,
     },
     {
       key: "last",
       label: t("col.lastSuccess"),
-      width: "minmax(9.5rem, 1.1fr)",
+      width: "minmax(11.4rem, 0.7fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
     },
     {
       key: "every",
       label: t("col.schedule"),
-      width: "minmax(7.5rem, 0.8fr)",
+      width: "8.6rem",
       narrow: "none",
       cell: (row) => <ScheduleAge row={row} />,
     },
@@ -117,12 +117,12 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       label: t("col.trend"),
       width: "5rem",
       narrow: "none",
-      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} />,
+      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
     },
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(9rem, 0.9fr)",
+      width: "minmax(10.5rem, 0.8fr)",
       narrow: "none",
       cell: (row) =>
         row.state === "ok" || row.state === "unknown" || row.running !== null ? (

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import type { LiveSession, SessionsAnswer } from "#web/api-types.ts";
 import { History } from "./history.tsx";
 import { format, t, tn, word } from "./i18n.ts";
-import { boot, now, running, sessionSignals, takeSessions, waiting } from "./live.ts";
+import { boot, now, running, sessionSignals, takePast, takeSessions, waiting } from "./live.ts";
 import { Badge, Bar, Empty, Fact, Failed, Loading, Panel, Spark, Title } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { pathOf } from "./routes.ts";
@@ -104,9 +104,12 @@ function Running() {
   const answer = value.value;
   useEffect(() => {
     // The stream's ticks are newer than this answer, but they do not have the minute before.
-    if (answer !== null && answer.nowWallMs > now.peek() - 5_000) {
+    if (answer === null) return;
+    if (boot.value === null) {
       takeSessions(answer.running);
       waiting.value = answer.waiting;
+    } else {
+      takePast(answer.running);
     }
   }, [answer]);
   if (answer === null && boot.value === null) {

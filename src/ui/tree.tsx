@@ -94,7 +94,7 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
     {
       key: "mtime",
       label: t("tree.changed"),
-      width: "minmax(10rem, 1fr)",
+      width: "minmax(11.4rem, 0.8fr)",
       narrow: "line",
       cell: (entry) => <When wallMs={entry.mtimeWallMs} />,
     },
