@@ -70,7 +70,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
     },
     {
       key: "memory",
-      label: t("agent.memory"),
+      label: t("numbers.memory"),
       width: "5.5rem",
       number: true,
       narrow: "none",

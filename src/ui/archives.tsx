@@ -182,7 +182,7 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
     {
       key: "raw",
       label: t("session.raw"),
-      width: "5.5rem",
+      width: "7.5rem",
       number: true,
       narrow: "line",
       cell: (row) => f.bytes(row.rawBytes),

@@ -73,7 +73,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
       key: "kind",
       label: t("events.kind"),
       width: "minmax(8rem, 0.8fr)",
-      narrow: "line",
+      narrow: "none",
       cell: (event) => <span class="mono small">{event.kind}</span>,
     },
     {

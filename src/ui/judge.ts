@@ -53,7 +53,7 @@ export function scheduleRatio(row: BackupRow, nowWallMs: number): number | null 
 export function reasonText(row: BackupRow): TextKey | undefined {
   if (row.state === "failing") return "reason.failing";
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
-  if (row.state === "late") return row.everyMs === null ? "reason.late" : "reason.lateEvery";
+  if (row.state === "late") return "reason.late";
   if (row.state === "unknown") return "reason.unknown";
   return row.damagedCount > 0 ? "reason.damaged" : undefined;
 }

@@ -35,10 +35,9 @@ export function Reason({ row }: { row: BackupRow }) {
   const key = reasonText(row);
   if (key === undefined) return null;
   const f = format.value;
-  const every = row.everyMs === null ? "" : roughDuration(row.everyMs, f.language);
   const age = roughDuration(now.value - (row.lastSuccessWallMs ?? now.value), f.language);
   const outcome = row.lastOutcome === null ? "" : word("outcome", row.lastOutcome);
-  return <span title={row.reason}>{t(key, { every, age, outcome, n: row.damagedCount })}</span>;
+  return <span title={row.reason}>{t(key, { age, outcome, n: row.damagedCount })}</span>;
 }
 
 export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {

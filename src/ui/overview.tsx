@@ -86,7 +86,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "state",
       label: t("col.state"),
-      width: "minmax(6.8rem, 0.5fr)",
+      width: "minmax(7.4rem, 0.5fr)",
       narrow: "end",
       cell: (row) => <StateBadge row={row} />,
     },
@@ -100,7 +100,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "every",
       label: t("col.schedule"),
-      width: "8.6rem",
+      width: "9.2rem",
       narrow: "none",
       cell: (row) => <ScheduleAge row={row} />,
     },

@@ -141,7 +141,7 @@ function Body({ detail }: { detail: SessionDetail }) {
       <Phases phases={phases} endWallMs={detail.record?.endWallMs ?? null} />
       <SessionCharts series={series} windowBytes={detail.windowBytes} />
       <div class="columns">
-        <Slots slots={slots} />
+        {slots.length === 0 && !runs ? null : <Slots slots={slots} />}
         <div class="side">
           {autoscaler === null ? null : <AutoscalerGauge row={autoscaler} />}
           <Log detail={detail} />

@@ -1,5 +1,5 @@
 /** The frame of every view: navigation, switches, and whether what is shown is live. */
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { access, logOut } from "./api.ts";
 import { Agent } from "./agent.tsx";
 import { Agents } from "./agents.tsx";
@@ -99,8 +99,14 @@ function View({ at }: { at: Route }) {
 
 function Navigation() {
   const here = topView(route.value);
+  const list = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a narrow screen the list is longer than the screen is wide.
+    const link = list.current?.querySelector<HTMLElement>("[aria-current]");
+    if (link != null) list.current?.scrollTo({ left: link.offsetLeft - link.offsetWidth });
+  }, [here]);
   return (
-    <nav class="nav" aria-label={t("nav")}>
+    <nav class="nav" aria-label={t("nav")} ref={list}>
       {TOP_VIEWS.map((name) => (
         <a key={name} href={name === "overview" ? "/" : `/${name}`} aria-current={here === name ? "page" : undefined}>
           {t(`nav.${name}`)}

@@ -82,7 +82,7 @@ function Card({ storage }: { storage: StorageRow }) {
       </header>
       <p class="mono small muted break">{storage.baseDir}</p>
       {storage.message === null ? null : (
-        <div class="wrong" role="note">
+        <div class={storage.state === "failed" ? "wrong" : "wrong warn"} role="note">
           <p>
             <code>{storage.code}</code> {storage.message}
           </p>

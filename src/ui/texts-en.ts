@@ -65,7 +65,6 @@ export const EN = {
   "reason.never": "no run succeeded: {outcome}",
   "reason.neverRan": "has not run",
   "reason.late": "nothing for {age}",
-  "reason.lateEvery": "nothing for {age}, due every {every}",
   "reason.unknown": "too few runs to tell",
   "reason.damaged": "damaged archives: {n}",
   every: "every {every}",

@@ -66,7 +66,6 @@ export const PT: Texts = {
   "reason.never": "nenhuma execução teve êxito: {outcome}",
   "reason.neverRan": "não foi executado",
   "reason.late": "nada há {age}",
-  "reason.lateEvery": "nada há {age}, esperado a cada {every}",
   "reason.unknown": "poucas execuções para julgar",
   "reason.damaged": "arquivos danificados: {n}",
   every: "a cada {every}",

@@ -115,7 +115,7 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
     {
       key: "flags",
       label: t("col.notes"),
-      width: "minmax(6rem, 0.8fr)",
+      width: "minmax(10.5rem, 0.8fr)",
       narrow: "none",
       cell: (entry) =>
         entry.flags
