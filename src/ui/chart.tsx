@@ -126,7 +126,11 @@ function draw(
     plot.setSize({ width: Math.max(120, box.clientWidth), height: options.height });
   });
   sized.observe(box);
-  return { plot, stop: (): void => (sized.disconnect(), plot.destroy()) };
+  const stop = (): void => {
+    sized.disconnect();
+    plot.destroy();
+  };
+  return { plot, stop };
 }
 
 function drawLimit(plot: uPlot, limit: number | undefined): void {

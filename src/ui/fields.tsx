@@ -6,7 +6,8 @@ import { query, setQuery } from "./router.ts";
 /** After the last key: a list is not asked for at every letter. */
 const TYPED_MS = 250;
 
-export function Search({ name, label }: { name: string; label: string }) {
+/** `options`: what people may mean; where only whole names are found, they complete them. */
+export function Search({ name, label, options = [] }: { name: string; label: string; options?: readonly string[] }) {
   const inUrl = query.value[name] ?? "";
   const [text, setText] = useState(inUrl);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
@@ -30,7 +31,22 @@ export function Search({ name, label }: { name: string; label: string }) {
     <label class="search">
       <span class="hidden">{label}</span>
       <Icon name="search" />
-      <input type="search" value={text} placeholder={label} onInput={onInput} autoComplete="off" spellcheck={false} />
+      <input
+        type="search"
+        value={text}
+        placeholder={label}
+        onInput={onInput}
+        autoComplete="off"
+        spellcheck={false}
+        list={options.length === 0 ? undefined : `${name}-options`}
+      />
+      {options.length === 0 ? null : (
+        <datalist id={`${name}-options`}>
+          {options.map((option) => (
+            <option key={option} value={option} />
+          ))}
+        </datalist>
+      )}
     </label>
   );
 }

@@ -57,14 +57,14 @@ const LEVELS: readonly ApiEvent["level"][] = ["debug", "info", "warn", "error"];
 /** The same judgement as the server's for `GET /api/v1/events`, for events that come live. */
 export function eventMatches(event: ApiEvent, query: Query): boolean {
   const { level, kind, agent, session, text } = query;
-  const floor = LEVELS.findIndex((name) => name === level);
+  const floor = LEVELS.indexOf(level as ApiEvent["level"]);
   if (floor > LEVELS.indexOf(event.level)) return false;
   if (kind !== undefined && !kind.split(",").some((one) => kindMatches(event.kind, one))) return false;
   if (agent !== undefined && event.fields["agent"] !== agent) return false;
   if (session !== undefined && event.fields["session"] !== session) return false;
   if (text === undefined) return true;
   const wanted = text.toLowerCase();
-  return event.message.toLowerCase().includes(wanted) || JSON.stringify(event.fields).toLowerCase().includes(wanted);
+  return `${event.kind} ${event.message} ${JSON.stringify(event.fields)}`.toLowerCase().includes(wanted);
 }
 
 function kindMatches(kind: string, wanted: string): boolean {

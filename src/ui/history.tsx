@@ -14,6 +14,7 @@ import { pathOf } from "./routes.ts";
 import { type Column, Table } from "./table.tsx";
 
 const PAGE_ROWS = 200;
+const AGENTS_MAX = 500;
 
 /** Further badges: what is worth knowing of a session that was committed all the same. */
 function Badges({ end }: { end: ApiEnd }) {
@@ -140,10 +141,15 @@ function merged(fresh: readonly ApiEnd[], rows: readonly ApiEnd[]): readonly Api
   return [...newest, ...rows.filter((row) => !keys.has(endKey(row)))];
 }
 
-function Filters() {
+/** The agents of rows, to complete a name by. */
+function agentsOf(rows: readonly ApiEnd[] | null): readonly string[] {
+  return [...new Set((rows ?? []).map((row) => row.agent))].sort().slice(0, AGENTS_MAX);
+}
+
+function Filters({ agents }: { agents: readonly string[] }) {
   return (
     <div class="tools">
-      <Search name="agent" label={t("filter.agent")} />
+      <Search name="agent" label={t("filter.agent")} options={agents} />
       <Select
         name="outcome"
         label={t("col.result")}
@@ -180,8 +186,9 @@ export function History() {
   const columns = useMemo(endColumns, [language.value]);
   const fresh = freshEnds.value.filter((end) => endMatches(end, query.value, OUTCOMES));
   const shown = useMemo(() => (rows === null ? null : merged(fresh, rows)), [rows, fresh.length, url]);
+  const agents = useMemo(() => agentsOf(shown), [shown]);
   return (
-    <Panel title={t("sessions.history")} flush aside={<Filters />}>
+    <Panel title={t("sessions.history")} flush aside={<Filters agents={agents} />}>
       {failure === null ? null : <Failed failure={failure} again={again} />}
       {shown === null && failure === null ? <Loading rows={6} /> : null}
       {shown?.length === 0 ? (

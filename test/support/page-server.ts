@@ -16,6 +16,7 @@ import type { ArchivesAnswer, FindAnswer, Page, StoragesAnswer, TreeAnswer } fro
 import { loadPage, type PageFiles } from "#bin/web-page.ts";
 import { secured } from "#web/access.ts";
 import * as make from "#test/support/page-fixtures.ts";
+import * as made from "#test/support/page-session-fixtures.ts";
 
 export interface PageWorld {
   readonly backups: number;
@@ -100,9 +101,9 @@ export class PageServer {
     this.#turn += 1;
     this.push(this.#tick());
     if (watched === undefined) return;
-    const slots = Array.from({ length: this.#world.slots }, (_, slot) => make.slotRow(slot, this.#turn));
-    const point = make.seriesPoint(300 + this.#turn, this.nowWallMs + this.#turn * 1000);
-    const { autoscaler, phases } = make.sessionDetail(watched, this.nowWallMs, this.#world.slots);
+    const slots = Array.from({ length: this.#world.slots }, (_, slot) => made.slotRow(slot, this.#turn));
+    const point = made.seriesPoint(300 + this.#turn, this.nowWallMs + this.#turn * 1000);
+    const { autoscaler, phases } = made.sessionDetail(watched, this.nowWallMs, this.#world.slots);
     this.push({ type: "session", data: { session: make.uuid(watched), slots, autoscaler, phases, point } });
   }
 
@@ -118,7 +119,7 @@ export class PageServer {
   }
 
   #live() {
-    return Array.from({ length: this.#world.running }, (_, i) => make.liveSession(i + 1, this.nowWallMs, this.#turn));
+    return Array.from({ length: this.#world.running }, (_, i) => made.liveSession(i + 1, this.nowWallMs, this.#turn));
   }
 
   #tick(): StreamMessage {
@@ -258,7 +259,7 @@ export class PageServer {
         return this.#find();
       default: {
         const n = Number(/^\/api\/v1\/sessions\/.*-0*(\d+)$/.exec(pathname)?.[1] ?? Number.NaN);
-        return Number.isNaN(n) ? undefined : make.sessionDetail(n, nowWallMs, world.slots);
+        return Number.isNaN(n) ? undefined : made.sessionDetail(n, nowWallMs, world.slots);
       }
     }
   }
