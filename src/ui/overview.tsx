@@ -44,17 +44,21 @@ function Numbers({ first }: { first: OverviewAnswer }) {
   const f = format.value;
   return (
     <dl class="numbers">
-      <a href="/sessions">
+      <div>
         <dt>{t("numbers.running")}</dt>
         <dd>
-          {f.count(server.value === null ? numbers.sessionCount : running.value.length)}
-          <small> / {f.count(numbers.sessionsMax)}</small>
+          <a href="/sessions">
+            {f.count(server.value === null ? numbers.sessionCount : running.value.length)}
+            <small> / {f.count(numbers.sessionsMax)}</small>
+          </a>
         </dd>
-      </a>
-      <a href="/sessions">
+      </div>
+      <div>
         <dt>{t("numbers.waiting")}</dt>
-        <dd>{f.count(server.value === null ? numbers.waitingCount : waiting.value.length)}</dd>
-      </a>
+        <dd>
+          <a href="/sessions">{f.count(server.value === null ? numbers.waitingCount : waiting.value.length)}</a>
+        </dd>
+      </div>
       <div>
         <dt>{t("numbers.received")}</dt>
         <dd>{f.rate(numbers.receivedRate)}</dd>
