@@ -140,7 +140,7 @@ export class WebSide {
       ...{ clock: systemClock, samples: this.#kept.samples, intervalMs: config.webUi.storageScanIntervalMs },
       storages: () => config.storages.map(({ name }) => name),
       list: (storage) => server.library.listAll(storage),
-      view: (storage) => server.overview.status().storages.find(({ name }) => name === storage),
+      view: (storage) => server.overview.running().storages.find(({ name }) => name === storage),
       changed: () => {
         this.#app?.forget();
         this.#app?.stream.changed("archives");
@@ -222,7 +222,7 @@ export class WebSide {
     return {
       ...{ clock: systemClock, scans, series: this.#series, snapshots: this.#kept.snapshots },
       ...{ events: recorder.events, history: recorder.history },
-      status: () => overview.status(),
+      status: () => overview.running(),
       maintenance: () => null,
       live: () => overview.live(),
       waiting: () => overview.sessions().waiting,
