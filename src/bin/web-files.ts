@@ -38,9 +38,14 @@ export function pageTls({ tlsCertFile, tlsKeyFile }: WebUiConfig): PageTls | und
     const parsed = new X509Certificate(cert);
     const names = (parsed.subjectAltName ?? "").split(",").flatMap((name) => /^\s*DNS:(\S+)$/.exec(name)?.[1] ?? []);
     return { cert, key, notAfterMs: Date.parse(parsed.validTo), hostNames: names };
-  } catch (cause) {
-    throw new Failure("E_WEB", `web_ui.tls_cert ${tlsCertFile} holds no certificate`, { cause });
+  } catch (error) {
+    throw pageFailure(`web_ui.tls_cert ${tlsCertFile} holds no certificate`, error);
   }
+}
+
+/** Failure E_WEB. */
+export function pageFailure(message: string, cause: unknown): Failure {
+  return new Failure("E_WEB", message, { cause });
 }
 
 /** By which a browser may ask, beside addresses and localhost. */
@@ -52,8 +57,8 @@ function readText(key: string, file: string): string {
   try {
     if (statSync(file).size > FILE_BYTES_MAX) throw new Failure("E_WEB", `web_ui.${key} ${file} is too long`);
     return readFileSync(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof Failure) throw cause;
-    throw new Failure("E_WEB", `web_ui.${key} ${file} cannot be read: ${errnoName(cause) ?? String(cause)}`, { cause });
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw pageFailure(`web_ui.${key} ${file} cannot be read: ${errnoName(error) ?? String(error)}`, error);
   }
 }

@@ -36,9 +36,13 @@ function replace(file: string, text: string): void {
     // One that was there before keeps its mode when it is written to.
     chmodSync(made, 0o600);
     renameSync(made, file);
-  } catch (cause) {
-    throw new Failure("E_WRITE", `${file} cannot be written: ${errnoName(cause) ?? String(cause)}`, { cause });
+  } catch (error) {
+    throw writeFailure(file, error);
   }
+}
+
+function writeFailure(file: string, cause: unknown): Failure {
+  return new Failure("E_WRITE", `${file} cannot be written: ${errnoName(cause) ?? String(cause)}`, { cause });
 }
 
 async function firstLine(): Promise<string> {

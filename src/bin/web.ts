@@ -2,7 +2,7 @@
  * The page's side of the server's process: what it keeps, what it listens on, and how both hear of what happens. Whatever goes wrong here is told
  * and costs the page only: a port that is taken must not cost a night of backups.
  */
-import { errnoName, Failure, toFailure } from "#base/errors.ts";
+import { errnoName, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { effectiveServerConfig } from "#config/effective.ts";
 import type { ServerConfig } from "#config/types.ts";
@@ -28,7 +28,7 @@ import { WebApp } from "#web/web-app.ts";
 import { serveWeb, type WebServer } from "#web/web-server.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { archiveBrowser } from "./web-archives.ts";
-import { hostNamesOf, type PageTls, pageTls, passwordCheck } from "./web-files.ts";
+import { hostNamesOf, pageFailure, type PageTls, pageTls, passwordCheck } from "./web-files.ts";
 import { loadPage, type PageFiles } from "./web-page.ts";
 
 const DAY_MS = 86_400_000;
@@ -142,7 +142,7 @@ export class WebSide {
       ...{ clock: systemClock, samples: this.#kept.samples, intervalMs: config.webUi.storageScanIntervalMs },
       storages: () => config.storages.map(({ name }) => name),
       list: (storage) => server.library.listAll(storage),
-      view: (storage) => server.overview.status().storages.find(({ name }) => name === storage),
+      view: (storage) => server.overview.running().storages.find(({ name }) => name === storage),
       changed: () => {
         this.#app?.forget();
         this.#app?.stream.changed("archives");
@@ -185,9 +185,8 @@ export class WebSide {
         handle: (request) => app.handle(request),
         failed: (error) => log.error("a request for the page failed", { error }),
       });
-    } catch (cause) {
-      const reason = errnoName(cause) ?? String(cause);
-      throw new Failure("E_WEB", `${formatAddress(listen)} cannot be listened on: ${reason}`, { cause });
+    } catch (error) {
+      throw pageFailure(`${formatAddress(listen)} cannot be listened on: ${errnoName(error) ?? String(error)}`, error);
     }
   }
 
@@ -224,7 +223,7 @@ export class WebSide {
     return {
       ...{ clock: systemClock, scans, series: this.#series, snapshots: this.#kept.snapshots },
       ...{ events: recorder.events, history: recorder.history },
-      status: () => overview.status(),
+      status: () => overview.running(),
       maintenance: () => null,
       live: () => overview.live(),
       waiting: () => overview.sessions().waiting,

@@ -68,10 +68,25 @@ function isShort(held: unknown): boolean {
 }
 
 function plain(held: unknown): EffectiveRow["value"] {
+  const open = withoutSecrets(held, 0);
+  if (typeof open === "string" || typeof open === "number" || typeof open === "boolean") return open;
+  if (Array.isArray(open)) return open.map((item) => (typeof item === "string" ? item : JSON.stringify(item)));
+  return JSON.stringify(open);
+}
+
+/** Sections deeper than any key of ours go no further. */
+const DEPTH_MAX = 8;
+
+/** What the schema takes as it is may hold anything, so it is looked through. */
+function withoutSecrets(held: unknown, depth: number): unknown {
   if (typeof held === "string") return held.replace(SECRET_URL, `$1${HIDDEN}@`);
-  if (typeof held === "number" || typeof held === "boolean") return held;
-  if (Array.isArray(held)) return held.map((item) => String(plain(item)));
-  return JSON.stringify(held);
+  if (typeof held !== "object" || held === null) return held;
+  if (depth >= DEPTH_MAX) return HIDDEN;
+  if (Array.isArray(held)) return held.map((item: unknown) => withoutSecrets(item, depth + 1));
+  const members = entriesOf(held).map(([key, item]) => {
+    return [key, SECRET_KEY.test(key) && item !== null ? HIDDEN : withoutSecrets(item, depth + 1)];
+  });
+  return Object.fromEntries(members);
 }
 
 function entriesOf(held: unknown): [string, unknown][] {

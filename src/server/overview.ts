@@ -91,7 +91,12 @@ export class Overview implements ServerGauges {
 
   /** All but what the process itself knows. */
   status(): Omit<ServerStatus, "pid" | "lostRecords"> {
-    const { config, clock, boot, software, metrics } = this.#options;
+    return { ...this.running(), metrics: this.#options.metrics.registry.snapshot() };
+  }
+
+  /** The same without the metrics, some of which are made from it. */
+  running(): Omit<ServerStatus, "pid" | "lostRecords" | "metrics"> {
+    const { config, clock, boot, software } = this.#options;
     const memory = this.memory();
     return {
       ...{ software, boot, startedWallMs: this.#startedWallMs, uptimeMs: clock.now() - this.#startedAtMs },
@@ -101,7 +106,6 @@ export class Overview implements ServerGauges {
       ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
       storages: config.storages.map((storage) => this.#storage(storage)),
       verifying: this.#options.verifier.now ?? null,
-      metrics: metrics.registry.snapshot(),
     };
   }
 

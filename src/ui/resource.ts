@@ -43,10 +43,11 @@ class Asked<T> implements Resource<T> {
     this.value = signal((kept.get(url) as T | undefined) ?? null);
   }
 
-  refresh(): void {
+  /** A function of its own, for it is handed to buttons. */
+  readonly refresh = (): void => {
     this.#again = true;
     if (!this.#asking && this.#timer === undefined) void this.#ask();
-  }
+  };
 
   async #ask(): Promise<void> {
     this.#asking = true;

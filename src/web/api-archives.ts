@@ -1,6 +1,7 @@
 /**
  * The JSON of archives, backup entries and storages: the other half of api-types.ts, whose rules hold here too. Only types.
  */
+import type { DiskForecast } from "#observe/forecast.ts";
 import type { Outcome } from "#observe/records.ts";
 import type { StorageView, VerifyingView } from "#observe/views.ts";
 
@@ -153,14 +154,7 @@ export interface DownloadQuery {
 }
 
 /** When a disk is full if it goes on as it did. */
-export interface Forecast {
-  /** Null: it does not fill, or it fills later than in five years. */
-  readonly fullWallMs: number | null;
-  /** Negative: it gets emptier. */
-  readonly bytesPerDay: number;
-  /** Time that it was measured over. */
-  readonly basisMs: number;
-}
+export type Forecast = DiskForecast;
 
 export interface StorageRow extends StorageView {
   /** Of the last scan; null before the first. */

@@ -6,8 +6,11 @@
  * Rules that hold everywhere: times are wall milliseconds since 1970 (`…WallMs`), durations milliseconds (`…Ms`), sizes bytes, rates
  * bytes per second; what is not known is null, never 0 and never left out. Every text may come from an agent: it is text, not HTML.
  */
+import type { EffectiveRow } from "#config/effective.ts";
+import type { LiveSlot } from "#observe/live-view.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { ActiveSnapshot, PhaseSpan, SeriesPoint } from "#observe/session-points.ts";
+import type { TrafficPoint as TrafficSample } from "#observe/session-series.ts";
 import type { ServerStatus, SessionView, WaitingView } from "#observe/views.ts";
 import type { ArchiveSummary, BackupRow, BackupState, Page, StorageRow } from "./api-archives.ts";
 import type { Metric } from "#observe/metrics.ts";
@@ -27,7 +30,6 @@ export type ApiEvent = EventRecord;
 export type ApiEnd = SessionRecord;
 export type ApiPoint = SeriesPoint;
 export type ApiPhase = PhaseSpan;
-export type ApiSnapshot = ActiveSnapshot;
 export type ApiWaiting = WaitingView;
 
 // ---- access -------------------------------------------------------------------------------------------------------------
@@ -87,12 +89,7 @@ export interface ServerNumbers extends Pick<
 // ---- overview -----------------------------------------------------------------------------------------------------------
 
 /** One point of the server's traffic. */
-export interface TrafficPoint {
-  readonly wallMs: number;
-  readonly receivedRate: number;
-  readonly writtenRate: number;
-  readonly sessions: number;
-}
+export type TrafficPoint = TrafficSample;
 
 /** `GET /api/v1/overview` */
 export interface OverviewAnswer {
@@ -148,22 +145,8 @@ export interface SessionsAnswer {
   readonly waiting: readonly WaitingView[];
 }
 
-export interface SlotRow {
-  readonly slot: number;
-  readonly state: "idle" | "receiving" | "disconnected" | "disabled";
-  /** Of the newest connection; 0 before the first. */
-  readonly generation: number;
-  readonly bytes: number | null;
-  readonly bytesPerSecond: number | null;
-  readonly chunks: number | null;
-  /** Chunks that came over it although they were here already. */
-  readonly duplicateChunks: number | null;
-  readonly reconnects: number;
-  readonly rotations: number | null;
-  readonly rttMs: number | null;
-  /** An administrator has taken it out of use. */
-  readonly parked: boolean;
-}
+/** A slot of a running session. Null: this server does not know it of a slot. */
+export type SlotRow = LiveSlot;
 
 export interface AutoscalerRow {
   /** `efficiency` or `adaptive`. */
@@ -299,17 +282,8 @@ export type EventsAnswer = Page<EventRecord>;
 
 // ---- configuration ------------------------------------------------------------------------------------------------------
 
-export interface ConfigRow {
-  /** `web_ui.listen`, `storages.main.max_backups` */
-  readonly key: string;
-  /** As it would stand in the file; `[hidden]` for a secret. */
-  readonly value: string | number | boolean | null | readonly string[];
-  /** Not in the file. */
-  readonly isDefault: boolean;
-  readonly hidden: boolean;
-  /** What it is for. */
-  readonly what: string;
-}
+/** A key: what it is, and whether that is the default. */
+export type ConfigRow = EffectiveRow;
 
 /** `GET /api/v1/config/effective`: in the order of the reference. */
 export interface ConfigAnswer {

@@ -41,8 +41,10 @@ export function watchPage({ registry, model, backups, streamCount, residentBytes
   );
   watchStorages(registry, model);
   watchSessions(registry, model);
-  registry.gauge("nbackup_certificate_days_left", "Days until a certificate ends", () =>
-    model.certificates().map(({ name, daysLeft }) => ({ labels: { certificate: name }, value: daysLeft })),
+  registry.gauge("nbackup_certificate_end_timestamp_seconds", "When a certificate ends", () =>
+    model.certificates().map(({ name, notAfterWallMs }) => {
+      return { labels: { certificate: name }, value: Math.floor(notAfterWallMs / 1000) };
+    }),
   );
   registry.gauge("nbackup_page_streams", "Pages that follow the live stream", streamCount);
   registry.gauge("process_resident_memory_bytes", "Memory of the process", residentBytes);

@@ -32,7 +32,7 @@ export function listOf(query: URLSearchParams, name: string): readonly string[] 
     .filter((part) => part !== "");
 }
 
-export function numberOf(query: URLSearchParams, name: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
+function numberOf(query: URLSearchParams, name: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
   const text = textOf(query, name);
   if (text === undefined) return undefined;
   const number = Number(text);

@@ -4,7 +4,9 @@ import { OUTCOMES } from "#observe/records.ts";
 import type {
   ActiveHistoryAnswer,
   EventsAnswer,
+  EventsQuery,
   HistoryAnswer,
+  HistoryQuery,
   SessionDetail,
   SessionsAnswer,
   StreamSession,
@@ -14,6 +16,13 @@ import { badRequest, notFound } from "./http.ts";
 import { autoscalerOf, liveSession } from "./live-sessions.ts";
 import { checkKnown, listOf, pageOf, spanOf, textOf } from "./paging.ts";
 import type { ReadModel } from "./read-model.ts";
+
+const HISTORY_FILTERS: readonly (keyof HistoryQuery)[] = [
+  ...(["agent", "backup", "storage", "outcome", "from", "to", "limit", "before"] as const),
+];
+const EVENT_FILTERS: readonly (keyof EventsQuery)[] = [
+  ...(["level", "kind", "agent", "session", "text", "from", "to", "limit", "before"] as const),
+];
 
 /** Events of one session in its detail. */
 const DETAIL_EVENTS_MAX = 500;
@@ -64,7 +73,7 @@ export function sessionUpdate(model: ReadModel, session: string): StreamSession 
 }
 
 export function historyRoute(model: ReadModel, query: URLSearchParams): HistoryAnswer {
-  checkKnown(query, ["agent", "backup", "storage", "outcome", "from", "to", "limit", "before"]);
+  checkKnown(query, HISTORY_FILTERS);
   const [agent, backup, storage] = [textOf(query, "agent"), textOf(query, "backup"), textOf(query, "storage")];
   const outcomes = listOf(query, "outcome");
   const unknown = outcomes?.find((outcome) => !OUTCOMES.some((known) => known === outcome));
@@ -99,7 +108,7 @@ export function activeHistoryRoute(model: ReadModel, query: URLSearchParams): Ac
 const LEVELS: readonly EventRecord["level"][] = ["debug", "info", "warn", "error"];
 
 export function eventsRoute(model: ReadModel, query: URLSearchParams): EventsAnswer {
-  checkKnown(query, ["level", "kind", "agent", "session", "text", "from", "to", "limit", "before"]);
+  checkKnown(query, EVENT_FILTERS);
   const [agent, session] = [textOf(query, "agent"), textOf(query, "session")];
   const kinds = listOf(query, "kind");
   const text = textOf(query, "text")?.toLowerCase();

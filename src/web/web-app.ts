@@ -3,7 +3,7 @@
  * shows comes from the read model, the page's own files from whoever embeds them.
  */
 import type { BackupRow } from "./api-archives.ts";
-import type { AccessAnswer, MetricsAnswer } from "./api-types.ts";
+import type { AccessAnswer, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { checkKnown, textOf } from "./paging.ts";
@@ -176,7 +176,7 @@ export class WebApp {
   }
 }
 
-function passwordIn(body: string | undefined): string | undefined {
+function passwordIn(body: string | undefined): LoginRequest["password"] | undefined {
   try {
     const value: unknown = JSON.parse(body ?? "");
     if (typeof value !== "object" || value === null || !("password" in value)) return undefined;

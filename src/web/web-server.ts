@@ -105,8 +105,8 @@ async function bodyOf(
 }
 
 function responseOf({ status, headers, body, isStream }: WebAnswer, { clock, timeouts }: WebServerOptions): Response {
-  const isFinite = body instanceof ReadableStream && isStream !== true;
-  return new Response(isFinite ? guarded(body, clock, timeouts().writeTimeoutMs) : body, { status, headers });
+  const isGuarded = body instanceof ReadableStream && isStream !== true;
+  return new Response(isGuarded ? guarded(body, clock, timeouts().writeTimeoutMs) : body, { status, headers });
 }
 
 /** The same bytes, for as long as the client goes on taking them. */

@@ -26,14 +26,15 @@ function firstWords(of: (word: string) => boolean): string[] {
 
 async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
-  for await (const file of new Bun.Glob("src/{server,bin,agent}/*.ts").scan({ cwd: inProject(".") })) {
+  for await (const file of new Bun.Glob("src/{server,bin,agent,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
-  // A line of the log only.
+  // Lines of the log only.
   kinds.delete("server.stats");
+  kinds.delete("page.started");
   return [...kinds].sort();
 }
 
