@@ -52,6 +52,7 @@ export class PageServer {
   #loggedIn = false;
   readonly #streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
   readonly requests: string[] = [];
+  readonly #waiting = new Map<string, () => void>();
 
   private constructor(files: PageFiles, world: PageWorld) {
     this.#files = files;
@@ -88,6 +89,14 @@ export class PageServer {
     for (const stream of this.#streams) stream.close();
     this.#streams.clear();
     await this.#http?.stop(true);
+  }
+
+  /** Resolves when this was asked for since `requests` was emptied. */
+  async asked(path: string): Promise<void> {
+    if (this.requests.includes(path)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.set(path, resolve);
+    await promise;
   }
 
   /** To every open page. */
@@ -154,6 +163,7 @@ export class PageServer {
   async #answer(request: Request): Promise<Response> {
     const url = new URL(request.url);
     this.requests.push(`${url.pathname}${url.search}`);
+    this.#waiting.get(`${url.pathname}${url.search}`)?.();
     if (!url.pathname.startsWith("/api/")) return this.#file(request, url.pathname);
     if (this.#world.silent?.includes(url.pathname) === true) return await new Promise<Response>(() => undefined);
     if (this.#world.failing?.includes(url.pathname) === true) {

@@ -59,9 +59,8 @@ async function axe({ page }: OpenedPage): Promise<readonly string[]> {
 /** A view is there when its heading is, and nothing of it loads. */
 async function ready({ page }: OpenedPage): Promise<void> {
   await page.locator("main h1").first().waitFor({ state: "attached" });
-  await page.waitForFunction(
-    "document.querySelector('.loading') === null && document.querySelector('.connection.live') !== null",
-  );
+  await page.locator(".connection.live").waitFor();
+  await page.locator(".loading").waitFor({ state: "detached" });
 }
 
 async function judge(opened: OpenedPage, path: string): Promise<void> {
