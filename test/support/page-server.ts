@@ -277,13 +277,18 @@ export class PageServer {
   #overview(): OverviewAnswer {
     const { nowWallMs } = this;
     const backups = make.backupRows(this.#world.backups, nowWallMs);
-    const any = this.#world.backups > 0;
+    const hasAny = this.#world.backups > 0;
     return {
       ...{ nowWallMs, software: "nbackup-server 0.1.0", boot: make.uuid(this.#boot), server: this.#numbers() },
-      ...{ counts: make.counts(backups), backups, scanning: false, traffic: any ? make.trafficPoints(nowWallMs) : [] },
-      storages: any ? ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)) : [],
-      events: any ? Array.from({ length: 12 }, (_, n) => make.apiEvent(n, nowWallMs)) : [],
-      certificates: any ? [{ name: "server", notAfterWallMs: nowWallMs + 12 * make.DAY_MS, daysLeft: 12 }] : [],
+      ...{
+        counts: make.counts(backups),
+        backups,
+        scanning: false,
+        traffic: hasAny ? make.trafficPoints(nowWallMs) : [],
+      },
+      storages: hasAny ? ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)) : [],
+      events: hasAny ? Array.from({ length: 12 }, (_, n) => make.apiEvent(n, nowWallMs)) : [],
+      certificates: hasAny ? [{ name: "server", notAfterWallMs: nowWallMs + 12 * make.DAY_MS, daysLeft: 12 }] : [],
     };
   }
 

@@ -177,6 +177,11 @@ const CODE_BANS: readonly Ban[] = [
     why: "workers are made in src/bin, where a compiled executable finds them",
     allowed: RUNTIME,
   },
+  {
+    pattern: /\b(dangerouslySetInnerHTML|innerHTML|outerHTML|insertAdjacentHTML|document\s*\.\s*write)\b/,
+    why: "what comes from agents is text, never HTML",
+    allowed: ["test/"],
+  },
   { pattern: /[:<|&,]\s*any\b(?!\s*[(:])|\bas any\b/, why: "no `any`: say what it is, or `unknown`", allowed: [] },
   {
     pattern: /^\s*(export\s+)?(declare\s+)?(const\s+)?enum\b/m,

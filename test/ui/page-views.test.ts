@@ -117,7 +117,7 @@ describe("a server without anything", () => {
       await opened.page.goto(`${server.url}${path}`);
       await opened.page.locator(".empty").first().waitFor();
       expect(await opened.page.locator(".failed").count()).toBe(0);
-      if (path === "/") expect(await opened.page.locator("h1").innerText()).toBe("No backups yet");
+      if (path === "/") expect(await opened.page.locator("h1").textContent()).toBe("No backups yet");
       await opened.close();
     });
   }
@@ -137,8 +137,8 @@ describe("an answer that does not come", () => {
     await opened.page.goto(`${server.url}/storages`);
     const alert = opened.page.getByRole("alert");
     await alert.waitFor();
-    expect(await alert.innerText()).toContain("E_STORAGE_FAILED the disk does not answer");
-    expect(await alert.innerText()).toContain("Look at the disk.");
+    expect(await alert.textContent()).toContain("E_STORAGE_FAILED the disk does not answer");
+    expect(await alert.textContent()).toContain("Look at the disk.");
     server.world = FULL;
     await opened.page.getByRole("button", { name: "Try again" }).click();
     await opened.page.getByRole("heading", { name: "main" }).waitFor();
