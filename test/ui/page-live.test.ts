@@ -31,7 +31,7 @@ describe("the live stream", () => {
     await page.locator(LIVE).waitFor();
     const card = page.locator("article").first();
     const rate = card.locator(".rate b");
-    const before = await rate.textContent();
+    const before = (await rate.textContent()) ?? "";
     server.tick();
     await card.locator(".rate b", { hasNotText: before }).waitFor();
     server.push({
