@@ -73,6 +73,9 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
   ],
 };
 
+/** The whole first, then each command. */
+export const HELP_TOPICS = Object.keys(TEXTS) as readonly HelpTopic[];
+
 export function helpText(topic: HelpTopic): string {
   return `${TEXTS[topic].join("\n")}\n`;
 }

@@ -7,7 +7,7 @@ export interface DebianPackage {
   readonly proof: string;
 }
 
-/** What the tests call: other readers of our archives and certificates, and the processors we do not have. */
+/** What the tests call: other readers of our archives and certificates, judges of the packages, and the processors we do not have. */
 export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "tar", proof: "tar" },
   { name: "zstd", proof: "zstd" },
@@ -16,6 +16,13 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "busybox", proof: "busybox" },
   { name: "attr", proof: "getfattr" },
   { name: "acl", proof: "getfacl" },
+  { name: "xz-utils", proof: "xz" },
+  { name: "lintian", proof: "lintian" },
+  { name: "mandoc", proof: "mandoc" },
+  { name: "zsh", proof: "zsh" },
+  { name: "fish", proof: "fish" },
+  { name: "debootstrap", proof: "debootstrap" },
+  { name: "systemd-container", proof: "systemd-nspawn" },
   ...(process.arch === "x64"
     ? [
         { name: "qemu-user-static", proof: "qemu-aarch64-static" },

@@ -21,6 +21,7 @@ const ENTRY_POINTS: Record<Program, readonly string[]> = {
   agent: [
     "src/bin/agent.ts",
     "src/bin/reader-worker.ts",
+    "src/bin/sources-worker.ts",
     "src/bin/compress-worker.ts",
     "src/bin/tar-worker.ts",
     "src/bin/inflate-worker.ts",

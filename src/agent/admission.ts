@@ -10,6 +10,7 @@ import type { Random } from "#base/random.ts";
 import { disownFields, failureFromFields } from "#wire/failure.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { Deferral } from "./deferral.ts";
 import { disownBegun } from "./farewell.ts";
 import { type HandshakeDeps, openLink, type OpenOptions } from "./handshake.ts";
 import { retryDelayMs } from "./retry-delay.ts";
@@ -21,7 +22,13 @@ export interface AdmissionDeps extends HandshakeDeps {
 
 export interface AdmissionRequest {
   readonly begin: Message<"begin">;
-  readonly retry: BackoffLimits & { readonly attemptsMax: number };
+  readonly retry: BackoffLimits & {
+    readonly attemptsMax: number;
+    /** What may be tried again is tried for so long, however often that is. */
+    readonly patienceMs?: number | undefined;
+  };
+  /** How long a server that defers is waited for. */
+  readonly deferredMsMax: number;
 }
 
 export interface AdmissionEvents {
@@ -29,6 +36,8 @@ export interface AdmissionEvents {
   readonly queued: (position: number) => void;
   /** An attempt failed and another one follows after `delayMs`. */
   readonly retrying: (failure: Failure, delayMs: number) => void;
+  /** The server has no time now and says when to come again: no failed attempt. */
+  readonly deferred: (failure: Failure, delayMs: number) => void;
   /** In the turn in which Admitted arrived; must call `handle` on the link. What it throws gives the session up. */
   readonly admitted: (link: FrameLink, admitted: Message<"admitted">) => void;
 }
@@ -46,7 +55,7 @@ export async function requestSession(
   deps: AdmissionDeps,
   request: AdmissionRequest,
   events: AdmissionEvents,
-  link: Pick<OpenOptions, "pingFacts" | "signal">,
+  link: Pick<OpenOptions, "pingFacts" | "signal" | "dscp">,
 ): Promise<void> {
   // The server may have begun a session of which nobody knows: Begin was sent and never answered.
   let open = false;
@@ -55,10 +64,16 @@ export async function requestSession(
     if (open) await disownBegun(deps, request.begin.backup, failure);
     return failure;
   };
+  const { attemptsMax, patienceMs = 0 } = request.retry;
+  let sinceMs = deps.clock.now();
+  const deferral = new Deferral(request.deferredMsMax);
   for (let attempt = 0; ; attempt += 1) {
     const asking: Asking = {
       waiting: () => {
         attempt = 0;
+        // The server was there: what it does later is another matter.
+        sinceMs = deps.clock.now();
+        deferral.over();
       },
       open: (now) => {
         open = now;
@@ -70,9 +85,16 @@ export async function requestSession(
     } catch (error) {
       const failure = toFailure(error);
       if (link.signal.aborted) throw await interrupted(failure);
-      if (!failure.retryable || attempt + 1 >= request.retry.attemptsMax) throw failure;
-      const delayMs = retryDelayMs(request.retry, failure, attempt, deps.random.unit());
-      events.retrying(failure, delayMs);
+      const now = deps.clock.now();
+      // A server that defers is there, and has said when: that counts for no attempt.
+      const deferred = deferral.covers(failure, now);
+      if (deferred) [attempt, sinceMs] = [-1, now];
+      if (!failure.retryable) throw failure;
+      const delayMs = retryDelayMs(request.retry, failure, Math.max(0, attempt), deps.random.unit());
+      const inTime = now + delayMs - sinceMs <= patienceMs;
+      if (attempt + 1 >= attemptsMax && !inTime) throw failure;
+      if (deferred) events.deferred(failure, delayMs);
+      else events.retrying(failure, delayMs);
       await sleep(deps.clock, delayMs, link.signal);
       if (link.signal.aborted) throw await interrupted(failure);
     }
@@ -92,7 +114,7 @@ function askOnce(
   deps: AdmissionDeps,
   begin: Message<"begin">,
   events: AdmissionEvents,
-  options: Pick<OpenOptions, "pingFacts" | "signal">,
+  options: Pick<OpenOptions, "pingFacts" | "signal" | "dscp">,
   asking: Asking,
 ): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -14,12 +14,15 @@ import type { Compression, Problem } from "#base/chunk.ts";
 import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig, ResumeConfig, RetryConfig } from "#config/types.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import { HOLD_REASON_CHARS_MAX } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { FreshProducer } from "./fresh-producer.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
+import type { Bandwidth } from "./bandwidth.ts";
 import { AgentSession } from "./session.ts";
 import { SessionRetries } from "./session-retries.ts";
 import type { SessionEnd, SessionProgress } from "./session-progress.ts";
@@ -45,7 +48,9 @@ export interface ProducerOptions {
 export interface BackupDeps extends AdmissionDeps {
   readonly makeProducer: (options: ProducerOptions) => Producer;
   /** Throws Failure E_SOURCE_MISSING or E_SOURCE_NESTED: an unmounted disk must not become a good empty backup. */
-  readonly checkSources: (entry: BackupEntryConfig) => void;
+  readonly checkSources: (entry: BackupEntryConfig, signal: AbortSignal) => void | Promise<void>;
+  /** Keeps a log of each session; undefined: nobody does. */
+  readonly sessionLogs?: Pick<SessionLogs, "begin" | "end"> | undefined;
   /** Cores that the process may use, at most 8. */
   readonly cores: number;
 }
@@ -53,13 +58,17 @@ export interface BackupDeps extends AdmissionDeps {
 export interface BackupPlan {
   readonly entry: BackupEntryConfig;
   readonly retry: RetryConfig;
+  /** A session is asked for until then however often that is, if trying again can help; undefined: as often as `retry` says. */
+  readonly patienceMs?: number | undefined;
   readonly resume: ResumeConfig;
   /** 0: as many as there are cores and the window can feed. */
   readonly workers: number;
   /** Stay until the server has verified what it committed, where it does that. */
   readonly waitVerify: boolean;
-  /** Why the server is to remove no older archive for this run; undefined: rotation as always. */
-  readonly holdRotation?: string | undefined;
+  /** Holds the streams to what is configured at each moment; undefined: to `bandwidthLimitBytesPerSecond` of the entry. */
+  readonly bandwidth?: Bandwidth | undefined;
+  /** Looks at the sources: why the server is to remove no older archive for this run; undefined: rotation as always. */
+  readonly holdRotation?: (() => Promise<string | undefined>) | undefined;
 }
 
 /** What a progress display is told of a run. */
@@ -67,8 +76,11 @@ export type BackupStage =
   | { readonly stage: "connecting" }
   | { readonly stage: "retrying"; readonly failure: Failure; readonly delayMs: number }
   | { readonly stage: "queued"; readonly position: number }
+  /** The server has no time now, and said when to come again. */
+  | { readonly stage: "deferred"; readonly failure: Failure; readonly delayMs: number }
   | {
       readonly stage: "running";
+      readonly session: string;
       /** Totals of the entry's last committed session, 0 when there was none. */
       readonly lastEntries: number;
       readonly lastRawBytes: number;
@@ -94,7 +106,7 @@ export async function runBackup(
   let end: SessionEnd | undefined;
   let failure: Failure | undefined;
   try {
-    deps.checkSources(plan.entry);
+    await deps.checkSources(plan.entry, signal);
     end = await runSessions(deps, plan, tally, signal, onStage);
   } catch (error) {
     failure = toFailure(error);
@@ -149,13 +161,17 @@ async function runSessions(
 }
 
 /** How the session ended; its threads are gone by then. */
-async function sessionEnd({ session, run, producer }: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
+async function sessionEnd(running: RunningSession, tally: Tally): Promise<SessionEnd | Failure> {
+  const { session, run, producer, release } = running;
   tally.session = session.id;
+  let failure: Failure | undefined;
   try {
     return await run;
   } catch (error) {
-    return toFailure(error);
+    failure = toFailure(error);
+    return failure;
   } finally {
+    release(failure);
     tally.last = session.progress();
     await producer.stop();
   }
@@ -165,6 +181,8 @@ interface RunningSession {
   readonly session: AgentSession;
   readonly run: Promise<SessionEnd>;
   readonly producer: Producer;
+  /** Lets go of what watched over it while it ran; `failure`: why there is no archive. */
+  readonly release: (failure: Failure | undefined) => void;
 }
 
 async function admittedSession(
@@ -175,6 +193,8 @@ async function admittedSession(
   onStage: (stage: BackupStage) => void,
 ): Promise<RunningSession> {
   const { entry, resume, retry } = plan;
+  const hold = await plan.holdRotation?.();
+  const lookedAtMs = deps.clock.now();
   let started: RunningSession | undefined;
   onStage({ stage: "connecting" });
   await requestSession(
@@ -187,9 +207,10 @@ async function admittedSession(
         chunkBytes: resume.chunkBytes ?? 0,
         windowBytes: resume.bufferBytes,
         parallels: entry.parallels,
-        ...(plan.holdRotation === undefined ? {} : { holdRotation: holdReason(plan.holdRotation) }),
+        ...(hold === undefined ? {} : { holdRotation: holdReason(hold) }),
       },
-      retry: { ...retry, attemptsMax: retry.maxAttempts },
+      retry: { ...retry, attemptsMax: retry.maxAttempts, patienceMs: plan.patienceMs },
+      deferredMsMax: resume.giveUpAfterMs,
     },
     {
       queued: (position) => {
@@ -205,16 +226,29 @@ async function admittedSession(
         });
         onStage({ stage: "retrying", failure, delayMs });
       },
+      deferred: (failure, delayMs) => {
+        const { code, message: reason } = failure;
+        deps.log.info("the server wants this later", {
+          backup: entry.name,
+          code,
+          reason,
+          delayMs: Math.round(delayMs),
+        });
+        onStage({ stage: "deferred", failure, delayMs });
+      },
       admitted: (link, admitted) => {
-        started = startSession(deps, plan, tally, link, admitted, signal);
+        const late = deps.clock.now() - lookedAtMs > LOOK_FRESH_MS;
+        const lookAgain = late ? () => stillAsSaid(deps, plan, hold, signal) : undefined;
+        started = startSession(deps, plan, tally, { link, admitted, lookAgain }, signal);
       },
     },
-    { signal },
+    // Data goes over this connection when there are no streams.
+    { signal, dscp: entry.parallels === 0 ? entry.dscp : undefined },
   );
   const running = must(started, "session that was admitted");
   const { session } = running;
-  const { lastEntries, lastRawBytes } = session.admitted;
-  onStage({ stage: "running", lastEntries, lastRawBytes, progress: () => session.progress() });
+  const { session: id, lastEntries, lastRawBytes } = session.admitted;
+  onStage({ stage: "running", session: id, lastEntries, lastRawBytes, progress: () => session.progress() });
   return running;
 }
 
@@ -223,20 +257,46 @@ function holdReason(reason: string): string {
   return reason.length <= HOLD_REASON_CHARS_MAX ? reason : `${reason.slice(0, HOLD_REASON_CHARS_MAX - 1)}…`;
 }
 
+/** Sources that were looked at longer ago when a session is admitted are looked at again before anything is read. */
+const LOOK_FRESH_MS = 60_000;
+
+/** Rejects when the sources are not what Begin said of them; with E_DISOWNED the session is asked for again, and the server told. */
+async function stillAsSaid(
+  deps: BackupDeps,
+  plan: BackupPlan,
+  hold: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await deps.checkSources(plan.entry, signal);
+  const now = await plan.holdRotation?.();
+  if (now === undefined || hold !== undefined) return;
+  throw new Failure("E_DISOWNED", `the sources changed while the run waited to be admitted: ${now}`);
+}
+
+interface Admission {
+  readonly link: FrameLink;
+  readonly admitted: Message<"admitted">;
+  /** Before anything is read; undefined: the last look is fresh. */
+  readonly lookAgain: (() => Promise<void>) | undefined;
+}
+
 function startSession(
   deps: BackupDeps,
   plan: BackupPlan,
   tally: Tally,
-  link: FrameLink,
-  admitted: Message<"admitted">,
+  { link, admitted, lookAgain }: Admission,
   signal: AbortSignal,
 ): RunningSession {
-  const { entry, resume } = plan;
+  const { entry, resume, bandwidth } = plan;
   checkChunkBytes(resume.chunkBytes, admitted.chunkBytes);
-  const limitBytesPerSecond = entry.bandwidthLimitBytesPerSecond;
+  const limit = bandwidth === undefined ? entry.bandwidthLimitBytesPerSecond : bandwidth.bytesPerSecond;
+  const limitBytesPerSecond = bandwidth === undefined ? limit : bandwidth.lowestBytesPerSecond;
+  const throttle = new Throttle(deps.clock, limit);
+  const { session: id } = admitted;
+  const log = deps.log.child({ session: id });
   const chunkBytesMax = admitted.chunkBytes + CHUNK_RECORDS_BYTES_MAX;
   const workers = workerCount(plan.workers, deps.cores, resume.bufferBytes, admitted.chunkBytes);
-  const producer = deps.makeProducer({
+  const made = deps.makeProducer({
     entry,
     compression: admitted.compression,
     chunkBytes: admitted.chunkBytes,
@@ -248,14 +308,18 @@ function startSession(
       startedMs: Math.floor(deps.clock.wall()),
     },
   });
+  const producer = lookAgain === undefined ? made : new FreshProducer(made, lookAgain);
   const session = new AgentSession({
-    deps,
+    deps: { ...deps, log },
     admitted,
     link,
     producer,
-    throttle: new Throttle(deps.clock, limitBytesPerSecond),
+    throttle,
     windowBytes: resume.bufferBytes,
     streams: streamCount(entry.parallels, { windowBytes: resume.bufferBytes, chunkBytesMax, limitBytesPerSecond }),
+    dscp: entry.dscp,
+    autoScaler: entry.autoScaler,
+    portRotation: entry.portRotation,
     backoff: plan.retry,
     giveUpAfterMs: resume.giveUpAfterMs,
     waitVerify: plan.waitVerify,
@@ -265,9 +329,11 @@ function startSession(
       if (room > 0) tally.problems.push(...problems.slice(0, room));
     },
   });
-  deps.log.info("session admitted", {
+  // From here on nothing throws: who begins a log ends it.
+  deps.sessionLogs?.begin({ session: id, agent: deps.identity.agent, backup: entry.name });
+  log.info("session admitted", {
     backup: entry.name,
-    session: session.id,
+    session: id,
     archive: admitted.archive,
     compression: admitted.compression,
     workers,
@@ -275,7 +341,21 @@ function startSession(
   const run = session.run(signal);
   // It is awaited a few turns later; until then a rejection must not count as unhandled.
   run.catch(() => undefined);
-  return { session, run, producer };
+  bandwidth?.hold(throttle);
+  return {
+    session,
+    run,
+    producer,
+    release: (failure) => {
+      bandwidth?.release();
+      const { code, message: reason } = failure ?? {};
+      log.debug(failure === undefined ? "the session ended well" : "the session ended without an archive", {
+        code,
+        reason,
+      });
+      deps.sessionLogs?.end(id, failure === undefined ? "good" : "failed");
+    },
+  };
 }
 
 /** What was asked for holds; where nothing was, the server's choice must be one that the configuration could have made. */

@@ -5,17 +5,22 @@
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
 import { pathText } from "#base/path-text.ts";
+import { Failure } from "#base/errors.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { AgentEntryView, AgentStatus } from "#observe/views.ts";
+import type { AgentEntryView, AgentStatus, ControlView } from "#observe/views.ts";
+import type { EntryNow } from "./agent-facts.ts";
+import { bandwidthRule, limitInForce } from "./bandwidth-timetable.ts";
 import type { BackupPlan, BackupStage } from "./backup-run.ts";
 import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import { recalled, withHandled } from "./entry-state.ts";
+import type { RunVerdict } from "./control-link.ts";
 import type { BackupResult } from "./result.ts";
 import { runningView } from "./running-view.ts";
 import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
+import { StatsLines } from "./stats-line.ts";
 import type { StateStore } from "./state-store.ts";
 
 /** What a reading of the configuration gave. */
@@ -40,6 +45,8 @@ export interface DaemonOptions {
   readonly planOf: (config: AgentConfig, entry: BackupEntryConfig) => BackupPlan;
   /** Something began or ended: for who shows it. */
   readonly changed: () => void;
+  /** How the control channel is. */
+  readonly control: () => ControlView;
 }
 
 interface Running {
@@ -52,6 +59,8 @@ interface Running {
 
 /** Names of source files with problems that a run has in the log. */
 const PROBLEMS_LOGGED_MAX = 100;
+/** A server that is rebooted or upgraded is away for minutes, and must not cost the backup of a night. */
+const PATIENCE_MS = 3_600_000;
 const NOTHING: Recalled = { handledMs: undefined, cutOff: undefined };
 
 export class AgentDaemon {
@@ -59,8 +68,11 @@ export class AgentDaemon {
   readonly #scheduler: Scheduler;
   readonly #stop = new AbortController();
   readonly #running = new Map<string, Running>();
+  /** Of what runs, as it was begun. */
+  readonly #plans = new Map<string, BackupPlan>();
   readonly #startedWallMs: number;
   readonly #startedAtMs: number;
+  readonly #stats: StatsLines;
   #setup: DaemonSetup;
   #configWallMs: number;
   #reloadFailure: AgentStatus["reloadFailure"] = null;
@@ -72,6 +84,11 @@ export class AgentDaemon {
     this.#startedAtMs = clock.now();
     this.#startedWallMs = clock.wall();
     this.#configWallMs = this.#startedWallMs;
+    this.#stats = new StatsLines({
+      ...{ clock, log },
+      streamStats: () => this.config.logging.streamStats,
+      running: () => new Map([...this.#running].map(([name, one]) => [name, { ...one, trigger: one.trigger.kind }])),
+    });
     this.#scheduler = new Scheduler({
       ...{ clock, log, events },
       run: (name, trigger) => this.#run(name, trigger),
@@ -89,9 +106,12 @@ export class AgentDaemon {
     await this.#schedule();
   }
 
-  /** From now on this counts; what runs goes on as it was begun. */
+  /** From now on this counts; what runs goes on as it was begun, but for its bandwidth limit. */
   async reload(setup: DaemonSetup): Promise<void> {
     this.#setup = setup;
+    for (const entry of setup.config.backups) {
+      this.#plans.get(entry.name)?.bandwidth?.use(bandwidthRule(entry, setup.zone));
+    }
     this.#configWallMs = this.#options.clock.wall();
     this.#reloadFailure = null;
     await this.#schedule();
@@ -121,6 +141,39 @@ export class AgentDaemon {
       : `next: ${next.name} at ${new Date(next.nextMs).toISOString()}`;
   }
 
+  /** The server asks for a run now. */
+  request(name: string): RunVerdict {
+    const became = this.#scheduler.request(name);
+    switch (became) {
+      case "begun":
+        return { accepted: true, message: `a run of ${name} begins` };
+      case "queued":
+        return { accepted: true, message: `a run of ${name} waits: ${this.#running.size} others run, no more at once` };
+      case "running":
+      case "waiting": {
+        const why = became === "running" ? "runs already" : "waits already for others to end";
+        return { accepted: false, failure: new Failure("E_BUSY", `backup entry ${name} ${why}`) };
+      }
+      case "unknown":
+        return { accepted: false, failure: new Failure("E_BACKUP_UNKNOWN", `there is no backup entry ${name}`) };
+      case "stopped":
+        return { accepted: false, failure: new Failure("E_SHUTDOWN", "the agent is stopping") };
+    }
+  }
+
+  /** Of those entries that run or wait, then of those that are next; not more than so many. */
+  entriesNow(countMax: number): Promise<EntryNow[]> {
+    const rank = ({ name }: BackupEntryConfig): number => {
+      const activity = this.#scheduler.activity(name);
+      if (activity === "running") return 0;
+      return activity === "waiting" ? 1 : (this.#scheduler.nextMs(name) ?? Number.POSITIVE_INFINITY);
+    };
+    const ranked = this.config.backups.map((entry) => ({ entry, rank: rank(entry) }));
+    // Infinite ranks have no difference; those entries keep the order of the file.
+    ranked.sort((a, b) => (a.rank === b.rank ? 0 : a.rank - b.rank));
+    return Promise.all(ranked.slice(0, countMax).map(({ entry }) => this.#entryNow(entry)));
+  }
+
   async status(): Promise<AgentStatus> {
     const { clock, software, pid, states } = this.#options;
     const { config, zone, certificateNotAfterMs } = this.#setup;
@@ -136,6 +189,7 @@ export class AgentDaemon {
       reloadFailure: this.#reloadFailure,
       maxConcurrent: config.daemon.maxConcurrent,
       stateFailing: states.failing,
+      control: this.#options.control(),
       entries: await Promise.all(config.backups.map((entry) => this.#entryView(entry))),
     };
   }
@@ -168,10 +222,13 @@ export class AgentDaemon {
   #run(name: string, trigger: Trigger): Promise<void> {
     const done = this.#runEntry(name, trigger).finally(() => {
       this.#running.delete(name);
+      this.#plans.delete(name);
+      this.#stats.changed();
       this.#options.changed();
     });
     const startedWallMs = this.#options.clock.wall();
     this.#running.set(name, { trigger, startedWallMs, done, stage: undefined, retries: 0 });
+    this.#stats.changed();
     this.#options.changed();
     return done;
   }
@@ -189,8 +246,10 @@ export class AgentDaemon {
       fields: { backup: name, storage: entry.storage, trigger: trigger.kind, due },
     });
     try {
+      const plan = { ...planOf(config, entry), patienceMs: this.#patienceMs(name) };
+      this.#plans.set(name, plan);
       const result = await runEntry(runDeps(config), {
-        plan: planOf(config, entry),
+        plan,
         trigger,
         signal: this.#stop.signal,
         onStage: (stage) => this.#staged(name, stage),
@@ -199,6 +258,12 @@ export class AgentDaemon {
     } catch (error) {
       log.error("a run ended in a way that it must not", { backup: name, error });
     }
+  }
+
+  /** Until the next run could begin, which would find this one still trying. */
+  #patienceMs(name: string): number {
+    const nextMs = this.#scheduler.nextMs(name) ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(PATIENCE_MS, nextMs - this.#options.clock.wall()));
   }
 
   #staged(name: string, stage: BackupStage): void {
@@ -236,7 +301,16 @@ export class AgentDaemon {
     });
   }
 
-  async #entryView({ name, storage, schedule }: BackupEntryConfig): Promise<AgentEntryView> {
+  async #entryView(entry: BackupEntryConfig): Promise<AgentEntryView> {
+    const limit = limitInForce(bandwidthRule(entry, this.#setup.zone), this.#options.clock.wall());
+    return {
+      ...(await this.#entryNow(entry)),
+      limitBytesPerSecond: limit.bytesPerSecond ?? null,
+      limitUntilWallMs: limit.untilMs ?? null,
+    };
+  }
+
+  async #entryNow({ name, storage, schedule }: BackupEntryConfig): Promise<EntryNow> {
     const { last, lastCommitted } = await this.#options.states.read(name);
     const running = this.#running.get(name);
     return {

@@ -9,6 +9,7 @@ import type { WindowChunk } from "#window/held-chunk.ts";
 import type { SendWindow } from "#window/send-window.ts";
 import { encodeDataFrame } from "#wire/encode.ts";
 import { WRITE_BYTES_MAX } from "#wire/limits.ts";
+import type { StreamMeter } from "./stream-meter.ts";
 import type { Throttle } from "./throttle.ts";
 
 export interface DataPumpOptions {
@@ -20,6 +21,9 @@ export interface DataPumpOptions {
   readonly generation: number;
   /** Called when `next` had nothing because of the throttle, and may have something now. */
   readonly wake: () => void;
+  readonly meter: StreamMeter;
+  /** A chunk was handed out whole. */
+  readonly chunkEnded: () => void;
 }
 
 /** Stands in for stored bytes that are durable by another stream while this one is half-way: PROTOCOL.md "Addressing and trust". */
@@ -44,20 +48,32 @@ export class DataPump implements DataSource {
   /** To be sent next, before what the window has queued. */
   #offered: WindowChunk | undefined;
   #stopped = false;
+  #finished: (() => void) | undefined;
   #scratch: Uint8Array | undefined;
 
   constructor(options: DataPumpOptions) {
     this.#options = options;
   }
 
-  /** Nothing in hand and nothing queued: free to carry a chunk that another stream holds up. */
+  /** Nothing in hand and nothing queued, and not about to go: free to carry a chunk that another stream holds up. */
   get idle(): boolean {
+    if (this.#stopped) return false;
     return this.#current === undefined && this.#offered === undefined && !this.#options.window.hasQueued;
   }
 
   /** Begins no chunk any more; the one that has begun goes out whole. */
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** As `stop`; `finished` is called, once, when the chunk in hand was handed out whole, or at once. */
+  finish(finished: () => void): void {
+    this.#stopped = true;
+    const offered = this.#offered;
+    this.#offered = undefined;
+    if (offered !== undefined) this.#options.window.takeBack(offered, this.#options.slot);
+    if (this.#current === undefined) finished();
+    else this.#finished = finished;
   }
 
   /** Sends `chunk` as well, although a stream carries it. Only when idle; the owner wakes the connection. */
@@ -68,14 +84,31 @@ export class DataPump implements DataSource {
 
   /** The next piece, at most WRITE_BYTES_MAX long; undefined when there is nothing to send now. */
   next(): DataPiece | undefined {
+    const { clock, meter, throttle, wake } = this.#options;
     const current = this.#current ?? this.#begin();
-    if (current === undefined) return undefined;
+    if (current === undefined) {
+      meter.idle(clock.now());
+      return undefined;
+    }
     const piece = this.#piece(current);
-    if (!this.#options.throttle.take(piece.length, this.#options.wake)) return undefined;
+    if (!throttle.take(piece.length, wake)) {
+      meter.held(clock.now());
+      return undefined;
+    }
+    meter.sent(piece.length, clock.now());
     current.sentBytes += piece.length;
     const endsFrame = current.sentBytes === frameLength(current);
-    if (endsFrame) this.#current = undefined;
+    if (endsFrame) this.#ended();
     return { bytes: piece, endsFrame };
+  }
+
+  #ended(): void {
+    this.#current = undefined;
+    this.#options.meter.chunks += 1;
+    const finished = this.#finished;
+    this.#finished = undefined;
+    if (finished === undefined) this.#options.chunkEnded();
+    else finished();
   }
 
   #begin(): Current | undefined {

@@ -21,8 +21,11 @@ export interface EntryRunDeps {
   readonly runCommand: RunCommand;
   readonly notifier: Notifier;
   readonly events: EventSink;
-  /** Throws what the system says of a root that cannot be looked at. */
-  readonly sourceFacts: (entry: BackupEntryConfig) => readonly SourceFacts[];
+  /** Throws or rejects with what the system says of a root that cannot be looked at. */
+  readonly sourceFacts: (
+    entry: BackupEntryConfig,
+    signal: AbortSignal,
+  ) => readonly SourceFacts[] | Promise<readonly SourceFacts[]>;
 }
 
 export interface EntryRun {
@@ -45,8 +48,13 @@ export async function runEntry(deps: EntryRunDeps, run: EntryRun): Promise<Backu
   let facts: readonly SourceFacts[] | undefined;
   let result: BackupResult;
   if (cancelled === undefined) {
-    facts = lookAtSources(deps, entry);
-    const holdRotation = await heldBecause(deps, entry, facts);
+    let told: string | undefined;
+    const holdRotation = async (): Promise<string | undefined> => {
+      facts = await lookAtSources(deps, entry, run.signal);
+      const reason = await heldBecause(deps, entry, facts, told);
+      told = reason ?? told;
+      return reason;
+    };
     result = await runBackup(deps.backup, { ...plan, holdRotation }, run.signal, run.onStage);
     await hookAfter(deps, run, "after", result);
   } else {
@@ -106,10 +114,14 @@ function lateSignal(
   return { signal: late.signal, release };
 }
 
-function lookAtSources(deps: EntryRunDeps, entry: BackupEntryConfig): readonly SourceFacts[] | undefined {
+async function lookAtSources(
+  deps: EntryRunDeps,
+  entry: BackupEntryConfig,
+  signal: AbortSignal,
+): Promise<readonly SourceFacts[] | undefined> {
   if (deps.states === undefined) return undefined;
   try {
-    return deps.sourceFacts(entry);
+    return await deps.sourceFacts(entry, signal);
   } catch (error) {
     // The check of the sources that follows says it better, or it is one of those that fail no run.
     const { code, message } = toFailure(error);
@@ -118,17 +130,19 @@ function lookAtSources(deps: EntryRunDeps, entry: BackupEntryConfig): readonly S
   }
 }
 
-/** Tells of sources that are not what they were; what is returned keeps the server from removing older archives for this run. */
+/** Tells of sources that are not what they were, unless that was `told` already; what is returned keeps the server from removing older archives for this run. */
 async function heldBecause(
   deps: EntryRunDeps,
   entry: BackupEntryConfig,
   facts: readonly SourceFacts[] | undefined,
+  told: string | undefined,
 ): Promise<string | undefined> {
   const state = await deps.states?.read(entry.name);
   if (state === undefined || facts === undefined) return undefined;
   const changes = changedSources(state.sources, facts);
   if (changes.length === 0) return undefined;
   const reason = changes.join("; ");
+  if (reason === told) return reason;
   deps.events.emit({
     kind: "source_changed",
     level: "warn",

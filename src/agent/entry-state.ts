@@ -20,7 +20,7 @@ const count = z.number().check(z.minimum(0));
 const wallMs = z.number();
 const text = z.string();
 const textOrNull = z.nullable(text);
-const trigger = z.enum(["schedule", "missed", "cut-off", "once"]);
+const trigger = z.enum(["schedule", "missed", "cut-off", "remote", "once"]);
 
 const runRecord = z.object({
   trigger,

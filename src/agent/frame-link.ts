@@ -9,15 +9,17 @@ import type { Connection } from "#net/connection.ts";
 import { type DataSource, WriteQueue } from "#net/write-queue.ts";
 import { type BytesHandlers, FrameDecoder } from "#wire/decoder.ts";
 import { encodeMessage } from "#wire/encode.ts";
-import { HEARTBEAT_MS, SILENCE_MAX_MS } from "#wire/limits.ts";
+import { HEARTBEAT_MS, KEEPALIVES_SILENT_MAX, SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message, MessageType } from "#wire/messages.ts";
 import type { ReceiveState } from "#wire/states.ts";
-import { MovingAverage } from "./moving-average.ts";
+import { MovingAverage } from "#base/moving-average.ts";
 
 export interface FrameLinkHandlers {
   message(message: AnyMessage): void;
   /** Only on connections where bytes may come. */
   readonly bytes?: BytesHandlers;
+  /** The answer to the last Ping. */
+  pong?(body: Message<"pong">): void;
   /** Exactly once. No failure after an orderly end by either side. */
   closed(failure: Failure | undefined): void;
 }
@@ -31,6 +33,16 @@ export interface FrameLinkOptions {
   /** For error messages: `session connection`, `stream 3`. */
   readonly name: string;
   readonly pingFacts?: () => PingFacts;
+  /** What a heartbeat does instead of a Ping at once. */
+  readonly beat?: () => void;
+  /** Of a control connection, which has a pace of its own. */
+  readonly keepaliveMs?: number | undefined;
+}
+
+/** How often something is said, and how much silence is death. PROTOCOL.md "Liveness". */
+function paceOf(keepaliveMs: number | undefined): { readonly heartbeatMs: number; readonly silenceMsMax: number } {
+  if (keepaliveMs === undefined) return { heartbeatMs: HEARTBEAT_MS, silenceMsMax: SILENCE_MAX_MS };
+  return { heartbeatMs: keepaliveMs, silenceMsMax: Math.max(SILENCE_MAX_MS, KEEPALIVES_SILENT_MAX * keepaliveMs) };
 }
 
 /** Control frames that may wait for a server that does not read. */
@@ -48,6 +60,7 @@ export class FrameLink {
   readonly #queue: WriteQueue;
   readonly #decoder: FrameDecoder;
   readonly #heartbeat: Timer;
+  readonly #pace: ReturnType<typeof paceOf>;
   #beatAtMs: number;
   #lastWords: Timer | undefined;
   #handlers: FrameLinkHandlers | undefined;
@@ -56,10 +69,12 @@ export class FrameLink {
   #boot = "";
   #pingId = 0;
   #pingSentAtMs: number | undefined;
+  #leaving = false;
   #closed = false;
 
   constructor(options: FrameLinkOptions) {
     this.#options = options;
+    this.#pace = paceOf(options.keepaliveMs);
     this.#heardAtMs = options.clock.now();
     this.#beatAtMs = this.#heardAtMs;
     this.#decoder = new FrameDecoder({
@@ -86,12 +101,17 @@ export class FrameLink {
         this.#close(failure);
       },
     });
-    this.#heartbeat = every(options.clock, HEARTBEAT_MS, () => this.#beat());
+    this.#heartbeat = every(options.clock, this.#pace.heartbeatMs, () => this.#beat());
   }
 
   /** The socket takes nothing now: what is queued waits. */
   get blocked(): boolean {
     return this.#queue.blocked;
+  }
+
+  /** Port on this side. */
+  get localPort(): number {
+    return this.#options.connection.localPort;
   }
 
   /** Who gets what arrives from now on. */
@@ -122,13 +142,20 @@ export class FrameLink {
 
   /** Queues a control frame; a server that reads none of them loses the connection. */
   send<T extends MessageType>(type: T, body: Message<T>): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#leaving) return;
     const frame = encodeMessage(type, body, { generation: this.#generation });
     try {
       this.#queue.control(frame);
     } catch (error) {
       this.destroy(toFailure(error));
     }
+  }
+
+  /** Says a Ping now, as at every heartbeat. */
+  ping(): void {
+    this.#pingId = (this.#pingId + 1) >>> 0;
+    this.#pingSentAtMs = this.#options.clock.now();
+    this.send("ping", { id: this.#pingId, ...this.#options.pingFacts?.() });
   }
 
   /** Where Data frames come from. `wake` says that it may have something. */
@@ -138,6 +165,16 @@ export class FrameLink {
 
   wake(): void {
     if (!this.#closed) this.#queue.run();
+  }
+
+  /**
+   * Says Goodbye behind what was begun, and nothing more. The server, which has read everything then, closes: `closed` without
+   * a failure proves it. How long that may take is the caller's part.
+   */
+  leave(): void {
+    this.send("goodbye", {});
+    this.#leaving = true;
+    this.#heartbeat.cancel();
   }
 
   /** Sends what is queued, then closes; a server that does not take it is cut off after a while. */
@@ -172,6 +209,7 @@ export class FrameLink {
       if (message.body.id === this.#pingId && this.#pingSentAtMs !== undefined) {
         this.rtt.add(this.#options.clock.now() - this.#pingSentAtMs);
         this.#pingSentAtMs = undefined;
+        this.#handlers?.pong?.(message.body);
       }
       return;
     }
@@ -188,10 +226,10 @@ export class FrameLink {
 
   #beat(): void {
     const now = this.#options.clock.now();
-    if (now - this.#beatAtMs > HEARTBEAT_MS + LATE_MS_MAX) this.#heardAtMs = now;
+    if (now - this.#beatAtMs > this.#pace.heartbeatMs + LATE_MS_MAX) this.#heardAtMs = now;
     this.#beatAtMs = now;
     const silenceMs = now - this.#heardAtMs;
-    if (silenceMs > SILENCE_MAX_MS) {
+    if (silenceMs > this.#pace.silenceMsMax) {
       this.destroy(
         new Failure(
           "E_TIMEOUT",
@@ -201,9 +239,8 @@ export class FrameLink {
       return;
     }
     if (this.#decoder.state === "agent/welcome") return;
-    this.#pingId = (this.#pingId + 1) >>> 0;
-    this.#pingSentAtMs = now;
-    this.send("ping", { id: this.#pingId, ...this.#options.pingFacts?.() });
+    if (this.#options.beat === undefined) this.ping();
+    else this.#options.beat();
   }
 
   /** `how` closes the connection, if that is not what happened. */

@@ -1,7 +1,7 @@
 /** From nothing to a welcomed connection: dial, Hello, Welcome. PROTOCOL.md "A session". */
 import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Dialer } from "#net/connection.ts";
+import type { Connection, Dialer } from "#net/connection.ts";
 import { failureFromFields } from "#wire/failure.ts";
 import { HELLO_TIMEOUT_MS, PROBE_TIMEOUT_MS, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
@@ -18,9 +18,11 @@ export interface AgentIdentity {
 }
 
 export interface LinkTarget {
-  readonly role: "session" | "stream" | "health" | "read";
+  readonly role: "session" | "stream" | "health" | "read" | "control";
   readonly session?: string;
   readonly slot?: number;
+  /** role control. */
+  readonly keepaliveMs?: number;
 }
 
 export interface HandshakeDeps {
@@ -40,7 +42,12 @@ const WELCOME_TIMEOUT_MS = HELLO_TIMEOUT_MS + PROBE_TIMEOUT_MS;
 export interface OpenOptions {
   readonly name: string;
   readonly pingFacts?: () => PingFacts;
+  readonly beat?: () => void;
   readonly signal: AbortSignal;
+  /** Marks the packets of a connection that carries data. */
+  readonly dscp?: number | undefined;
+  /** The local port that the connection must not have. */
+  readonly otherThanPort?: number | undefined;
   /** Called in the turn in which Welcome arrived, because more may follow in it: must call `handle` and `enter`. */
   readonly welcomed: (opened: OpenedLink) => void;
 }
@@ -50,12 +57,12 @@ export interface OpenOptions {
  * refusal, E_TIMEOUT, E_DISCONNECTED or E_INTERRUPTED.
  */
 export async function openLink(deps: HandshakeDeps, target: LinkTarget, options: OpenOptions): Promise<OpenedLink> {
-  const connection = await deps.dialer.dial(options.signal);
+  const connection = await dialOther(deps.dialer, options);
   if (options.signal.aborted) {
     connection.destroy();
     throw new Failure("E_INTERRUPTED", `${options.name}: interrupted while connecting`);
   }
-  const link = new FrameLink({ connection, clock: deps.clock, ...options });
+  const link = new FrameLink({ connection, clock: deps.clock, keepaliveMs: target.keepaliveMs, ...options });
   return new Promise((resolve, reject) => {
     const timer = deps.clock.after(WELCOME_TIMEOUT_MS, () => {
       link.destroy(
@@ -96,8 +103,21 @@ export async function openLink(deps: HandshakeDeps, target: LinkTarget, options:
       ...deps.identity,
       session: target.session,
       slot: target.slot,
+      keepaliveMs: target.keepaliveMs,
     });
   });
+}
+
+/** The kernel may give a port again that was just given back: then another one while the first still has it. */
+async function dialOther(dialer: Dialer, { signal, dscp, otherThanPort }: OpenOptions): Promise<Connection> {
+  const first = await dialer.dial(signal, { dscp });
+  if (first.localPort !== otherThanPort) return first;
+  first.attach({ data: () => undefined, drain: () => undefined, closed: () => undefined });
+  try {
+    return await dialer.dial(signal, { dscp });
+  } finally {
+    first.destroy();
+  }
 }
 
 /** False when the server chose a version that was not offered; the link is closed then. */

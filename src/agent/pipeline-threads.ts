@@ -3,10 +3,10 @@ import { must } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 
-export type ThreadKind = "reader" | "compress";
+export type ThreadKind = "reader" | "compress" | "sources";
 
 /**
- * Makes a thread from `reader-worker.ts` or `compress-worker.ts`. Passed in from src/bin, because a compiled executable finds a
+ * Makes a thread from `reader-worker.ts`, `compress-worker.ts` or `sources-worker.ts`. Passed in from src/bin, because a compiled executable finds a
  * worker only when the entry file itself constructs it, beside which it was compiled.
  */
 export type SpawnWorker = (kind: ThreadKind) => Thread;

@@ -4,7 +4,6 @@
  * accepts and drops it at once, is not hammered however well the others do.
  */
 import type { BackoffLimits } from "#base/backoff.ts";
-import type { ErrorCode } from "#base/catalogue.ts";
 import type { Timer } from "#base/clock.ts";
 import { type Failure, toFailure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
@@ -17,10 +16,10 @@ const FIRST_DELAY_MS_MAX = 200;
 export interface ReconnectorOptions {
   readonly deps: HandshakeDeps & { readonly random: Random };
   readonly target: LinkTarget;
-  readonly link: Pick<OpenOptions, "name" | "pingFacts">;
+  readonly link: Pick<OpenOptions, "name" | "pingFacts" | "dscp">;
   readonly backoff: BackoffLimits;
   /** Failures that trying again cannot mend; everything else is tried until it is stopped. */
-  readonly final: ReadonlySet<ErrorCode>;
+  readonly final: (failure: Failure) => boolean;
   /** In the turn of Welcome: must call `handle` (with `closed` telling `lost`) and `enter`. */
   readonly up: (opened: OpenedLink) => void;
   /** The connection broke or could not be opened; another attempt follows after `delayMs`. */
@@ -31,11 +30,13 @@ export interface ReconnectorOptions {
 
 export class Reconnector {
   readonly #options: ReconnectorOptions;
-  readonly #stop = new AbortController();
   /** Failures since the last progress. */
   #attempt = 0;
   #timer: Timer | undefined;
   #up: boolean;
+  /** Of the connection that is being opened, or was. */
+  #opening: AbortController | undefined;
+  #stopped = false;
 
   /** `up`: whether the connection was opened by somebody else already; else `start` opens it. */
   constructor(options: ReconnectorOptions, up: boolean) {
@@ -43,7 +44,7 @@ export class Reconnector {
     this.#up = up;
   }
 
-  /** Opens the connection for the first time. */
+  /** Opens the connection for the first time, or after `rest`. */
   start(): void {
     this.#open();
   }
@@ -52,6 +53,22 @@ export class Reconnector {
   lost(failure: Failure): void {
     this.#up = false;
     this.#again(failure);
+  }
+
+  /** The connection that `up` handed over was closed on purpose: another one, of another port than `port`, and no failure. */
+  renew(port: number): void {
+    this.#up = false;
+    this.#open(port);
+  }
+
+  /** No connection is wanted for now: one under way is broken off, and `start` opens it again. */
+  rest(): void {
+    this.#up = false;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const opening = this.#opening;
+    this.#opening = undefined;
+    opening?.abort();
   }
 
   /** The session made progress. */
@@ -69,27 +86,31 @@ export class Reconnector {
 
   /** No more attempts; one under way is broken off. */
   stop(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#stop.abort();
+    this.#stopped = true;
+    this.rest();
   }
 
-  #open(): void {
+  #open(otherThanPort?: number): void {
+    if (this.#stopped) return;
     const { deps, target, link, up } = this.#options;
+    const opening = new AbortController();
+    this.#opening = opening;
     const welcomed = (opened: OpenedLink): void => {
       this.#up = true;
       up(opened);
     };
-    openLink(deps, target, { ...link, signal: this.#stop.signal, welcomed }).catch((error: unknown) => {
+    const options = { ...link, signal: opening.signal, welcomed, otherThanPort };
+    openLink(deps, target, options).catch((error: unknown) => {
+      if (this.#opening !== opening) return;
       this.#up = false;
       this.#again(toFailure(error));
     });
   }
 
   #again(failure: Failure): void {
-    if (this.#stop.signal.aborted) return;
+    if (this.#stopped) return;
     const { deps, backoff, final, retrying, gaveUp } = this.#options;
-    if (final.has(failure.code)) {
+    if (final(failure)) {
       gaveUp(failure);
       return;
     }

@@ -8,8 +8,8 @@ import type { Logger } from "#base/log.ts";
 import type { EventSink } from "#observe/events.ts";
 import { lookAt, memoryAfter, memoryAt, type ScheduleMemory, type ScheduleRule, startOf } from "./schedule.ts";
 
-/** Why a run begins: its time came, it is made up for, or a stop or crash cut an earlier one short. */
-export type TriggerKind = "schedule" | "missed" | "cut-off";
+/** Why a run begins: its time came, it is made up for, a stop or crash cut an earlier one short, or the server asked for it. */
+export type TriggerKind = "schedule" | "missed" | "cut-off" | "remote";
 
 export interface Trigger {
   readonly kind: TriggerKind;
@@ -75,6 +75,8 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   /** In the order of the file. */
   #known = new Map<string, Known>();
+  /** Also those without a schedule. */
+  #names = new Set<string>();
   #maxConcurrent = 1;
   #waiting: Waiting[] = [];
   /** Also of entries that have been removed since. */
@@ -101,7 +103,10 @@ export class Scheduler {
       else known.set(name, this.#begin(name, rule, before === undefined ? recall(name) : undefined, nowMs));
     }
     this.#known = known;
-    this.#waiting = this.#waiting.filter(({ name }) => known.has(name));
+    this.#names = new Set(entries.map(({ name }) => name));
+    this.#waiting = this.#waiting.filter(({ name, trigger }) =>
+      trigger.kind === "remote" ? this.#names.has(name) : known.has(name),
+    );
     this.#look();
   }
 
@@ -114,6 +119,21 @@ export class Scheduler {
   nextMs(name: string): number | undefined {
     const nextMs = this.#known.get(name)?.nextMs;
     return nextMs === Number.POSITIVE_INFINITY ? undefined : nextMs;
+  }
+
+  /**
+   * Begins a run of an idle entry at once, or behind those that wait already; what it does instead when there can be none.
+   * `unknown`: there is no such entry.
+   */
+  request(name: string): "begun" | "queued" | "running" | "waiting" | "unknown" | "stopped" {
+    if (this.#stopped) return "stopped";
+    if (!this.#names.has(name)) return "unknown";
+    const activity = this.activity(name);
+    if (activity !== "idle") return activity;
+    const nowMs = this.#options.clock.wall();
+    this.#enqueue(name, { kind: "remote", dueMs: nowMs }, nowMs);
+    this.#startWaiting();
+    return this.#running.has(name) ? "begun" : "queued";
   }
 
   get runningCount(): number {
@@ -163,12 +183,18 @@ export class Scheduler {
     const { dueMs } = look;
     known.memory = memoryAfter(memory, look);
     known.nextMs = undefined;
-    // A run that waits for others is lost with this process unless it is remembered as one to be made up for.
-    const queued = look.verdict === "run" && this.activity(name) === "idle";
+    // A run that waits for others is lost with this process unless it is remembered as one to be made up for; so is one that is
+    // skipped because of a wish that waits, which nobody remembers.
+    const queued = look.verdict === "run" && (this.activity(name) === "idle" || this.#wished(name));
     this.#options.remember(name, known.rule.expression, dueMs, queued ? dueMs : undefined);
     if (look.verdict === "missed") this.#tellMissed(name, dueMs, look.lateMs);
     else this.#due(name, { kind: look.missed ? "missed" : "schedule", dueMs }, startOf(known.rule, dueMs));
     this.#lookAt(name, known, nowMs);
+  }
+
+  /** The server asked for a run of it that has not begun. */
+  #wished(name: string): boolean {
+    return this.#waiting.some((waiting) => waiting.name === name && waiting.trigger.kind === "remote");
   }
 
   #plausible(name: string, memory: ScheduleMemory, nowMs: number): ScheduleMemory {

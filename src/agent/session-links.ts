@@ -11,7 +11,10 @@ import type { AdmissionDeps } from "./admission.ts";
 import type { DataSlot } from "./data-slot.ts";
 import type { FrameLink, PingFacts } from "./frame-link.ts";
 import type { LinkTarget, OpenedLink } from "./handshake.ts";
+import type { SlotActivity, SlotProgress } from "./session-progress.ts";
+import { Departure } from "./departure.ts";
 import { Reconnector } from "./reconnector.ts";
+import { SessionStream } from "./session-stream.ts";
 
 export interface SessionLinksOptions {
   readonly deps: AdmissionDeps;
@@ -19,12 +22,22 @@ export interface SessionLinksOptions {
   readonly slots: readonly DataSlot[];
   /** The session connection carries the data, as slot 0; else each slot has a stream of its own. */
   readonly dataOnSession: boolean;
+  /** Marks what carries data; undefined: nothing is marked. */
+  readonly dscp?: number | undefined;
+  /** How many of the streams are active from the start; the others are parked. */
+  readonly active: number;
   readonly backoff: BackoffLimits;
   readonly pingFacts: () => PingFacts;
   /** The server introduced itself on a new connection: whether it is another start of it, or an earlier one. */
   readonly welcomed: (welcome: Message<"welcome">) => "same" | "restarted" | "late";
+  /** The server does not read because its disk is behind. */
+  readonly stalled: () => boolean;
   /** What the server says of the session, on any connection. */
   readonly message: (message: AnyMessage) => void;
+  /** The session connection is back: orders that stand come anew (`welcomed`), and that were all (`told`). */
+  readonly resumed: (phase: "welcomed" | "told") => void;
+  /** The server takes no stream for this slot until it says so. */
+  readonly unwanted: (slot: number) => void;
   /** The server ended the session, does not know it, or cannot be talked to. */
   readonly over: (failure: Failure) => void;
 }
@@ -46,13 +59,21 @@ const SESSION_FINAL: ReadonlySet<ErrorCode> = new Set([...BROKEN, ...OVER]);
 /** What became of the session is said on the session connection only: a stream that is refused tries again. */
 const STREAM_FINAL: ReadonlySet<ErrorCode> = new Set(BROKEN);
 
+/** The server has parked the slot, and its order is still on its way: PROTOCOL.md "Orchestration". */
+function isParking({ code, retryable }: Failure): boolean {
+  return code === "E_LIMIT" && !retryable;
+}
+
 export class SessionLinks {
   readonly #options: SessionLinksOptions;
   readonly #reconnector: Reconnector;
-  readonly #streamReconnectors: Reconnector[] = [];
-  /** By slot, from Welcome on. */
-  readonly #streams = new Map<number, FrameLink>();
+  /** By slot; none when the session connection carries the data. */
+  readonly #streams: SessionStream[] = [];
   #link: FrameLink | undefined;
+  /** Of the session connection, which is closed in order and opened again. */
+  #departure: Departure | undefined;
+  #portBefore: number | undefined;
+  #rotations = 0;
   #lostCount = 0;
   #closed = false;
 
@@ -63,9 +84,9 @@ export class SessionLinks {
     this.#reconnector = this.#makeReconnector({ role: "session", session }, "session connection", up, true);
   }
 
-  /** The session connection, while it is up. */
+  /** The session connection, while it is up and not about to be exchanged. */
   get session(): FrameLink | undefined {
-    return this.#link;
+    return this.#departure === undefined ? this.#link : undefined;
   }
 
   /** Connections lost so far. */
@@ -78,13 +99,60 @@ export class SessionLinks {
     const { slots, dataOnSession } = this.#options;
     this.#adopt(link, () => undefined);
     if (dataOnSession) slots[0]?.up(link, slotGeneration);
-    else for (const slot of slots) this.#startStream(slot);
+    else for (const slot of slots) this.#addStream(slot);
+  }
+
+  /** The stream of `slot` is to carry data, or to be drained and stay away. */
+  setActive(slot: number, active: boolean): void {
+    const stream = this.#streams[slot];
+    if (active) stream?.activate();
+    else stream?.park();
+  }
+
+  /**
+   * Exchanges the connection of `slot` for one from another port, with nothing lost, sent again or counted as a failure. False
+   * when none is up that could be exchanged.
+   */
+  rotate(slot: number): boolean {
+    const first = this.#options.slots[0];
+    if (!this.#options.dataOnSession) return this.#streams[slot]?.rotate() ?? false;
+    const link = this.#link;
+    if (slot !== 0 || first === undefined || !first.isUp || link === undefined || this.#departure !== undefined)
+      return false;
+    const { deps, stalled } = this.#options;
+    this.#portBefore = link.localPort;
+    this.#departure = new Departure({ clock: deps.clock, link, slot: first, name: "session connection", stalled });
+    this.#departure.begin();
+    return true;
+  }
+
+  activity(slot: number): SlotActivity {
+    const stream = this.#streams[slot];
+    if (stream !== undefined) return stream.activity;
+    if (this.#departure !== undefined) return "draining";
+    return this.#options.slots[slot]?.isUp === true ? "up" : "idle";
+  }
+
+  /** What is known of each slot's connections. */
+  slots(): SlotProgress[] {
+    return this.#options.slots.map((slot) => {
+      const stream = this.#streams[slot.slot];
+      return {
+        slot: slot.slot,
+        state: this.activity(slot.slot),
+        sentBytes: slot.meter.sentBytes,
+        chunks: slot.meter.chunks,
+        rttMs: stream === undefined ? this.#link?.rtt.value : stream.rttMs,
+        reconnects: stream?.reconnects ?? this.#lostCount,
+        rotations: stream?.rotations ?? this.#rotations,
+      };
+    });
   }
 
   /** A chunk was acknowledged. */
   progressed(): void {
     this.#reconnector.progressed();
-    for (const reconnector of this.#streamReconnectors) reconnector.progressed();
+    for (const stream of this.#streams) stream.progressed();
   }
 
   wake(): void {
@@ -93,13 +161,7 @@ export class SessionLinks {
 
   /** Everything was sent: only the session connection stays, to hear what the server still has to say. */
   closeStreams(): void {
-    for (const reconnector of this.#streamReconnectors.splice(0)) reconnector.stop();
-    for (const [slot, stream] of [...this.#streams]) {
-      this.#streams.delete(slot);
-      stream.handle({ message: () => undefined, closed: () => undefined });
-      stream.send("goodbye", {});
-      stream.end();
-    }
+    for (const stream of this.#streams) stream.close();
   }
 
   /** The end: nothing is opened or reported any more. After an orderly one the server hears that the streams go on purpose. */
@@ -107,8 +169,8 @@ export class SessionLinks {
     this.#closed = true;
     this.#reconnector.stop();
     if (orderly) this.closeStreams();
-    for (const reconnector of this.#streamReconnectors) reconnector.stop();
-    for (const stream of [...this.#streams.values()]) stream.destroy(undefined);
+    for (const stream of this.#streams) stream.abandon();
+    this.#departure?.ended(undefined);
     this.#link?.end();
   }
 
@@ -117,10 +179,17 @@ export class SessionLinks {
     link.enter("agent/session");
     if (this.#isLate(link, welcome)) return;
     deps.log.info("session resumed", { session, generation: welcome.generation });
+    if (this.#portBefore !== undefined) {
+      this.#rotations += 1;
+      deps.log.info("session connection rotated", { portBefore: this.#portBefore, port: link.localPort });
+      this.#portBefore = undefined;
+    }
+    this.#options.resumed("welcomed");
     this.#adopt(link, () => {
       if (dataOnSession) slots[0]?.up(link, welcome.slotGeneration);
+      this.#options.resumed("told");
     });
-    for (const reconnector of this.#streamReconnectors) reconnector.nudge();
+    for (const stream of this.#streams) stream.nudge();
   }
 
   /**
@@ -135,7 +204,7 @@ export class SessionLinks {
     this.#options.deps.log.info("the server was started anew", { session: this.#options.session });
     const restarted = (): Failure => new Failure("E_DISCONNECTED", "the server was started anew");
     this.#link?.destroy(restarted());
-    for (const stream of [...this.#streams.values()]) stream.destroy(restarted());
+    for (const stream of this.#streams) stream.break(restarted());
     return false;
   }
 
@@ -147,7 +216,15 @@ export class SessionLinks {
       closed: (failure) => {
         if (this.#link !== link) return;
         this.#link = undefined;
+        const inOrder = this.#departure?.ended(failure) ?? false;
+        this.#departure = undefined;
         if (this.#closed) return;
+        if (inOrder) {
+          this.#options.slots[0]?.left();
+          this.#reconnector.renew(link.localPort);
+          return;
+        }
+        this.#portBefore = undefined;
         if (this.#options.dataOnSession) this.#options.slots[0]?.down();
         this.#lostCount += 1;
         this.#reconnector.lost(failure ?? new Failure("E_DISCONNECTED", "the server closed the session connection"));
@@ -155,38 +232,25 @@ export class SessionLinks {
     });
   }
 
-  #startStream(slot: DataSlot): void {
-    const name = `stream ${slot.slot}`;
-    const target: LinkTarget = { role: "stream", session: this.#options.session, slot: slot.slot };
-    const reconnector = this.#makeReconnector(
-      target,
-      name,
-      (opened) => this.#joined(slot, name, opened, reconnector),
-      false,
-    );
-    this.#streamReconnectors.push(reconnector);
-    reconnector.start();
-  }
-
-  #joined(slot: DataSlot, name: string, { link, welcome }: OpenedLink, reconnector: Reconnector): void {
-    link.enter("agent/stream");
-    if (this.#isLate(link, welcome)) return;
-    this.#streams.set(slot.slot, link);
-    link.handle({
-      message: this.#messagesOf(link, () => slot.up(link, welcome.slotGeneration)),
-      closed: (failure) => {
-        this.#streams.delete(slot.slot);
-        if (this.#closed) return;
-        const requeued = slot.down();
+  #addStream(slot: DataSlot): void {
+    const { deps, session, stalled, active } = this.#options;
+    const target: LinkTarget = { role: "stream", session, slot: slot.slot };
+    const stream = new SessionStream({
+      clock: deps.clock,
+      log: deps.log,
+      slot,
+      stalled,
+      makeReconnector: (name, up) => this.#makeReconnector(target, name, up, false),
+      isLate: (link, welcome) => this.#isLate(link, welcome),
+      messagesOf: (link, firstSack) => this.#messagesOf(link, firstSack),
+      joined: () => this.#reconnector.nudge(),
+      lost: () => {
         this.#lostCount += 1;
-        const reason = failure ?? new Failure("E_DISCONNECTED", `the server closed ${name}`);
-        const { code, message } = reason;
-        this.#options.deps.log.warn("stream lost", { slot: slot.slot, requeued, code, reason: message });
         this.wake();
-        reconnector.lost(reason);
       },
     });
-    this.#reconnector.nudge();
+    this.#streams.push(stream);
+    if (slot.slot < active) stream.activate();
   }
 
   /**
@@ -215,20 +279,24 @@ export class SessionLinks {
       return;
     }
     this.#link = undefined;
+    this.#departure?.ended(failure);
+    this.#departure = undefined;
     link.end();
     this.#options.over(failure);
   }
 
   #makeReconnector(target: LinkTarget, name: string, up: (opened: OpenedLink) => void, isUp: boolean): Reconnector {
-    const { deps, backoff, pingFacts, over } = this.#options;
+    const { deps, backoff, pingFacts, over, unwanted } = this.#options;
     const isStream = target.role === "stream";
+    const dscp = isStream || this.#options.dataOnSession ? this.#options.dscp : undefined;
     return new Reconnector(
       {
         deps,
         target,
         backoff,
-        final: isStream ? STREAM_FINAL : SESSION_FINAL,
-        link: { name, pingFacts },
+        final: (failure) =>
+          isStream ? STREAM_FINAL.has(failure.code) || isParking(failure) : SESSION_FINAL.has(failure.code),
+        link: { name, pingFacts, dscp },
         up,
         retrying: (failure, delayMs) => {
           const { code, message } = failure;
@@ -237,7 +305,10 @@ export class SessionLinks {
           // The server answers, and knows of an end that the session connection has not heard of.
           if (isStream && OVER.includes(code)) this.#reconnector.nudge();
         },
-        gaveUp: over,
+        gaveUp: (failure) => {
+          if (isStream && isParking(failure) && target.slot !== undefined) unwanted(target.slot);
+          else over(failure);
+        },
       },
       isUp,
     );

@@ -22,9 +22,42 @@ export interface SessionProgress {
   readonly windowBytes: number;
   readonly reconnects: number;
   readonly streamsUp: number;
+  /** By slot. */
+  readonly streams: readonly SlotProgress[];
+  /** undefined when the session connection carries the data. */
+  readonly autoscaler: AutoscalerProgress | undefined;
   readonly rttMs: number | undefined;
   /** Where the reader is, raw bytes. */
   readonly currentPath: Uint8Array;
+}
+
+/** `idle`: it is being opened. `draining`: it carries on with the chunk in hand and is closed then. `parked`: it is not wanted. */
+export type SlotActivity = "idle" | "up" | "draining" | "parked";
+
+/** One slot and its connections so far. */
+export interface SlotProgress {
+  readonly slot: number;
+  readonly state: SlotActivity;
+  /** Data frames, whatever became of them. */
+  readonly sentBytes: number;
+  readonly chunks: number;
+  readonly rttMs: number | undefined;
+  /** Connections that broke. */
+  readonly reconnects: number;
+  /** Connections that were exchanged on purpose. */
+  readonly rotations: number;
+}
+
+export interface AutoscalerProgress {
+  readonly mode: "efficiency" | "adaptive";
+  readonly enabled: boolean;
+  /** Streams that are to carry data, and the most there can be. */
+  readonly active: number;
+  readonly max: number;
+  readonly state: "steady" | "growing" | "shrinking" | "cooling" | "frozen";
+  /** Bytes per second that there were to be sent, and that the streams could have taken; undefined before the first window. */
+  readonly producedRate: number | undefined;
+  readonly drainRate: number | undefined;
 }
 
 export interface SessionEnd {

@@ -8,20 +8,23 @@ import type { BackoffLimits } from "#base/backoff.ts";
 import type { FileNumber, Problem, SealedChunk } from "#base/chunk.ts";
 import { every, type Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import { type AckResult, SendWindow } from "#window/send-window.ts";
+import type { AckResult } from "#window/acknowledgement.ts";
+import { SendWindow } from "#window/send-window.ts";
 import { disownFields } from "#wire/failure.ts";
 import { SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { AutoScalerConfig, PortRotationConfig } from "#config/types.ts";
 import type { AdmissionDeps } from "./admission.ts";
 import { ProofBuilder } from "./archive-proof.ts";
 import { DataSlot } from "./data-slot.ts";
 import { disownSession } from "./farewell.ts";
 import type { FrameLink } from "./frame-link.ts";
-import { MovingAverage } from "./moving-average.ts";
+import { MovingAverage } from "#base/moving-average.ts";
 import type { Producer, ReadSummary } from "./producer.ts";
 import { shouldRescue } from "./rescue.ts";
 import { SessionLinks } from "./session-links.ts";
 import type { SessionEnd, SessionPhase, SessionProgress, VerifyEnd } from "./session-progress.ts";
+import { StreamDirector } from "./stream-director.ts";
 import type { Throttle } from "./throttle.ts";
 import { verifyFailure } from "./verify-failure.ts";
 
@@ -35,6 +38,10 @@ export interface SessionOptions {
   readonly windowBytes: number;
   /** 0: the session connection carries the data as slot 0. */
   readonly streams: number;
+  /** Mark of the packets of what carries data. */
+  readonly dscp?: number | undefined;
+  readonly autoScaler: AutoScalerConfig;
+  readonly portRotation: PortRotationConfig;
   readonly backoff: BackoffLimits;
   readonly giveUpAfterMs: number;
   /** Where the server verifies after the commit, stay until it has. */
@@ -52,6 +59,7 @@ export class AgentSession {
   readonly #window: SendWindow;
   readonly #links: SessionLinks;
   readonly #slots: readonly DataSlot[];
+  readonly #director: StreamDirector;
   readonly #proofs: readonly [ProofBuilder, ProofBuilder] = [new ProofBuilder(0), new ProofBuilder(1)];
   readonly #tripMs = new MovingAverage();
   readonly #end = Promise.withResolvers<SessionEnd>();
@@ -70,25 +78,42 @@ export class AgentSession {
   #ticker: Timer | undefined;
 
   constructor(options: SessionOptions) {
-    const { deps, producer, streams, throttle, backoff } = options;
+    const { deps, producer, streams, throttle, backoff, autoScaler, portRotation } = options;
     this.#options = options;
     this.#window = new SendWindow(options.windowBytes);
     this.#window.welcome(options.link.boot, options.admitted.generation);
     this.#progressAtMs = deps.clock.now();
-    const shared = { clock: deps.clock, window: this.#window, throttle };
+    const chunkEnded = (slot: DataSlot): void => this.#director.chunkEnded(slot);
+    const shared = { clock: deps.clock, window: this.#window, throttle, chunkEnded };
     this.#slots = Array.from({ length: Math.max(1, streams) }, (_, slot) => new DataSlot(slot, shared));
+    this.#director = new StreamDirector({
+      ...{ clock: deps.clock, log: deps.log, window: this.#window, slots: this.#slots, autoScaler, portRotation },
+      dataOnSession: streams === 0,
+      links: {
+        setActive: (slot, active) => this.#links.setActive(slot, active),
+        rotate: (slot) => this.#links.rotate(slot),
+        activity: (slot) => this.#links.activity(slot),
+      },
+      nearlyDone: () => this.#summary !== undefined && !this.#window.hasQueued,
+      finished: () => this.#finish !== undefined || this.#over,
+    });
     this.#links = new SessionLinks({
       deps,
       session: this.id,
       slots: this.#slots,
       dataOnSession: streams === 0,
+      dscp: options.dscp,
+      active: this.#director.active,
       backoff,
       pingFacts: () => {
         const { entries, rawBytes } = producer.progress();
         return { entries, rawBytes };
       },
       welcomed: ({ boot, generation }) => this.#window.welcome(boot, generation),
+      stalled: () => this.#stalled,
       message: (message) => this.#message(message),
+      resumed: (phase) => this.#director.resumed(phase),
+      unwanted: (slot) => this.#director.unwanted(slot),
       over: (failure) => this.#giveUp(failure, "known"),
     });
   }
@@ -126,6 +151,8 @@ export class AgentSession {
       windowBytes: this.#window.usedBytes,
       reconnects: this.#links.lostCount,
       streamsUp: this.#slots.filter((slot) => slot.isUp).length,
+      streams: this.#links.slots(),
+      autoscaler: this.#director.progress(),
       rttMs: this.#links.session?.rtt.value,
       currentPath: read.currentPath,
     };
@@ -136,7 +163,7 @@ export class AgentSession {
   #startProducer(): void {
     try {
       this.#options.producer.start({
-        reserve: (storedBytesMax) => !this.#over && this.#window.reserve(storedBytesMax),
+        reserve: (storedBytesMax) => !this.#over && this.#director.reserved(this.#window.reserve(storedBytesMax)),
         chunk: (chunk) => this.#take(chunk),
         problems: (problems) => this.#options.onProblems(problems),
         end: (summary) => this.#readingEnded(summary),
@@ -156,6 +183,7 @@ export class AgentSession {
     if (this.#over) return;
     const held = this.#window.append(chunk);
     this.#proofs[chunk.file].add(held, chunk.stored);
+    this.#director.produced(held.storedLength);
     this.#links.wake();
   }
 
@@ -174,6 +202,7 @@ export class AgentSession {
     else if (message.type === "phase") this.#phaseOfServer(message.body);
     else if (message.type === "committed") this.#committed(message.body);
     else if (message.type === "verified") this.#verified(message.body);
+    else if (message.type === "slotOrder") this.#director.order(message.body);
   }
 
   #acknowledged(sack: Message<"sack">): void {
@@ -188,6 +217,7 @@ export class AgentSession {
     this.#stalled = sack.stalled;
     if (result.receivedChunks > 0) this.#tripMs.add(result.tripMs / result.receivedChunks);
     this.#durableBytes += result.durableBytes;
+    this.#director.acknowledged(result.newChunks);
     if (result.lost.length > 0) this.#askedAgain(result.lost);
     if (result.durableChunks > 0 || result.newChunks > 0) this.#progressed("acknowledged");
     if (result.durableChunks > 0) this.#options.producer.poke();
@@ -322,6 +352,7 @@ export class AgentSession {
       this.#giveUp(new Failure("E_GIVE_UP", `no progress for ${minutes} minutes`));
       return;
     }
+    if (this.#phase === "reading" || this.#phase === "sending") this.#director.tick(this.#stalled);
     if (!this.#stalled) this.#rescue(now);
   }
 
@@ -347,7 +378,7 @@ export class AgentSession {
       waitedMs,
       rttMs: this.#links.session?.rtt.value ?? 0,
       usualMs: this.#tripMs.value ?? 0,
-      limitedMs: this.#slots.length * this.#options.throttle.durationMs(oldest.storedLength),
+      limitedMs: this.#director.active * this.#options.throttle.durationMs(oldest.storedLength),
       carriers: Math.max(1, oldest.carriers.size),
     });
     if (due) idle.rescue(oldest);

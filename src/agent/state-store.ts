@@ -5,7 +5,7 @@
  * taken for none: changes go on from what was known of it, or wait until it is read.
  */
 import { errnoName } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
+import type { LogFields, Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
 import { emptyState, type EntryState, parseState } from "./entry-state.ts";
 
@@ -35,6 +35,8 @@ export class StateStore {
   readonly #known = new Map<string, EntryState>();
   /** Changes of a file that could never be read. */
   readonly #waiting = new Map<string, readonly Change[]>();
+  /** Entries whose file could not be read or understood, which was told. */
+  readonly #troubled = new Set<string>();
   #failing = false;
 
   /** `directory` must exist. */
@@ -103,23 +105,27 @@ export class StateStore {
     const path = this.#path(backup);
     try {
       const bytes = await this.#disk.read(path, STATE_BYTES_MAX);
-      const state = bytes === undefined ? emptyState(backup) : this.#parse(bytes, backup, path);
+      const parsed = bytes === undefined ? emptyState(backup) : parseState(jsonOf(bytes), backup);
+      if (parsed === undefined)
+        this.#trouble("the state of an entry is not understood and begins anew", { backup, path });
+      else this.#troubled.delete(backup);
+      // What is damaged stays so, and begins anew.
+      const state = parsed ?? emptyState(backup);
       this.#known.set(backup, state);
       return { state: changed(state) };
     } catch (error) {
       const known = this.#known.get(backup);
       const reason = errnoName(error) ?? String(error);
-      this.#log.warn("the state of an entry cannot be read for now", { backup, path, reason });
+      this.#trouble("the state of an entry cannot be read for now", { backup, path, reason });
       return known === undefined ? { state: changed(emptyState(backup)), error } : { state: changed(known) };
     }
   }
 
-  /** What is damaged stays so, and begins anew. */
-  #parse(bytes: Uint8Array, backup: string, path: string): EntryState {
-    const state = parseState(jsonOf(bytes), backup);
-    if (state !== undefined) return state;
-    this.#log.warn("the state of an entry is not understood and begins anew", { backup, path });
-    return emptyState(backup);
+  /** Said once until the file is well again: it is looked at whenever somebody wants to know how the entry is. */
+  #trouble(message: string, fields: LogFields & { readonly backup: string }): void {
+    if (this.#troubled.has(fields.backup)) return;
+    this.#troubled.add(fields.backup);
+    this.#log.warn(message, fields);
   }
 
   /** Said once until the disk takes something again. */

@@ -10,7 +10,7 @@ const STREAM_BYTES_PER_SECOND_MIN = KiB;
 export interface StreamSupply {
   readonly windowBytes: number;
   readonly chunkBytesMax: number;
-  /** undefined: no limit. */
+  /** The lowest that will count; undefined: no limit. One that comes while the session runs changes no number of streams. */
   readonly limitBytesPerSecond: number | undefined;
 }
 

@@ -14,12 +14,11 @@ const SERVED = (): void => undefined;
 
 export class Throttle {
   readonly #clock: Clock;
-  /** The longest piece to ask for at once. */
-  readonly pieceBytesMax: number;
   /** First come, first served. While somebody waits a timer is set. */
   readonly #waiting = new Set<() => void>();
-  readonly #bytesPerMs: number;
+  #pieceBytesMax: number;
   #bucket: TokenBucket | undefined;
+  #stopped = false;
   #timer: Timer | undefined;
   /** Who is being called because its turn has come. */
   #turn: (() => void) | undefined;
@@ -27,21 +26,50 @@ export class Throttle {
   /** `bytesPerSecond` undefined: nothing is held back. */
   constructor(clock: Clock, bytesPerSecond: number | undefined) {
     this.#clock = clock;
-    this.#bytesPerMs = (bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1000;
     this.#bucket = bytesPerSecond === undefined ? undefined : new TokenBucket(bytesPerSecond, clock.now());
-    // A twentieth of a second's worth: fine enough that the rate is smooth, and no piece is more than is ever saved up.
-    const smooth = Math.max(PIECE_BYTES_MIN, Math.floor((bytesPerSecond ?? Number.POSITIVE_INFINITY) / 20));
-    this.pieceBytesMax = Math.min(WRITE_BYTES_MAX, smooth);
+    this.#pieceBytesMax = pieceBytes(bytesPerSecond);
+  }
+
+  /** The longest piece to ask for at once. Smaller pieces come from a limit that was lowered meanwhile. */
+  get pieceBytesMax(): number {
+    return this.#pieceBytesMax;
+  }
+
+  /** The limit; undefined when nothing is held back. */
+  get bytesPerSecond(): number | undefined {
+    return this.#bucket?.bytesPerSecond;
+  }
+
+  /** Nobody is held to anything any more. */
+  get stopped(): boolean {
+    return this.#stopped;
   }
 
   /** How long so many bytes take at the limit; 0 without one. */
   durationMs(bytes: number): number {
-    return bytes / this.#bytesPerMs;
+    const { bytesPerSecond } = this;
+    return bytesPerSecond === undefined ? 0 : (bytes * 1000) / bytesPerSecond;
+  }
+
+  /** Another limit from now on, or none. Who waits keeps its place. */
+  setLimit(bytesPerSecond: number | undefined): void {
+    if (this.#stopped) return;
+    this.#pieceBytesMax = pieceBytes(bytesPerSecond);
+    if (bytesPerSecond === undefined) this.#bucket = undefined;
+    else if (this.#bucket === undefined) this.#bucket = new TokenBucket(bytesPerSecond, this.#clock.now());
+    else this.#bucket.setRate(bytesPerSecond, this.#clock.now());
+    if (this.#timer === undefined) return;
+    // What was to be waited for at the old limit.
+    this.#timer.cancel();
+    this.#timer = this.#clock.after(0, () => this.#serve());
   }
 
   /** True: `bytes` may be sent now. False: `wake`, the same function at each call, is called once when it is worth asking again. */
   take(bytes: number, wake: () => void): boolean {
-    if (this.#bucket === undefined) return true;
+    if (this.#bucket === undefined) {
+      this.#waiting.delete(wake);
+      return true;
+    }
     const mayGo = this.#turn === undefined ? this.#waiting.size === 0 : this.#turn === wake;
     const waitMs = mayGo ? this.#bucket.take(bytes, this.#clock.now()) : undefined;
     if (waitMs === 0) {
@@ -60,6 +88,7 @@ export class Throttle {
    * is called again.
    */
   stop(): void {
+    this.#stopped = true;
     this.#bucket = undefined;
     this.#timer?.cancel();
     this.#waiting.clear();
@@ -77,7 +106,13 @@ export class Throttle {
     }
   }
 
+  /** Whoever has waited longest. */
   #first(): (() => void) | undefined {
     return this.#waiting.values().next().value;
   }
+}
+
+/** A twentieth of a second's worth: fine enough that the rate is smooth, and no piece is more than is ever saved up. */
+function pieceBytes(bytesPerSecond = Number.POSITIVE_INFINITY): number {
+  return Math.min(WRITE_BYTES_MAX, Math.max(PIECE_BYTES_MIN, Math.floor(bytesPerSecond / 20)));
 }

@@ -5,6 +5,7 @@
  */
 import { assert } from "#base/assert.ts";
 import { errnoName } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import { aclText, parseAclValue } from "./acl.ts";
 import { equalBytes } from "./bytes.ts";
 import type { Xattrs } from "./source.ts";
@@ -67,6 +68,7 @@ export class AttributeReader {
   /** All records of a file together are at most `bytesMax` long, which must be room enough for two access control lists. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
+    keepLight(this.read, this.#wanted, this.#collect);
   }
 
   /** The records of a file, sorted by the bytes of their keys. */

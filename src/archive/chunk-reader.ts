@@ -6,6 +6,7 @@
 import { assert } from "#base/assert.ts";
 import type { ChunkKind } from "#base/chunk.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { keepLight } from "#base/light-code.ts";
 import { KiB } from "#base/units.ts";
 import { AttributeReader } from "./attributes.ts";
 import { cutData, type DataCut, fitsChunk, isLarge } from "./cutter.ts";
@@ -95,6 +96,8 @@ export class ChunkReader {
     this.#tar = new TarWriter(options.source);
     this.#links = new LinkTable(options.linkLimits);
     this.#index = new IndexEntries(options.wall);
+    keepLight(this.next, this.#entries, this.#take, this.#smallData, this.#remember, this.#reportData, readData);
+    keepLight(prepareEntry);
     const { source, report } = options;
     this.#entryContext = { source, report, links: this.#links, attributes: new AttributeReader(ATTRIBUTES_BYTES_MAX) };
   }

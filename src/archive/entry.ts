@@ -3,6 +3,7 @@
  * what was listed, or cannot be read, is reported and left out.
  */
 import { errnoName } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import type { Attribute, AttributeReader } from "./attributes.ts";
 import type { LinkTable } from "./links.ts";
 import { lookProblem, type Report, type ScanEntry } from "./scan.ts";
@@ -107,3 +108,5 @@ function changed(listed: Stat, opened: Stat): "type-changed" | "vanished" | unde
   if (opened.type !== "file") return "type-changed";
   return opened.ino === listed.ino && opened.dev === listed.dev ? undefined : "vanished";
 }
+
+keepLight(prepareEntry, openFile, fileEntry, attributesOf, changed);

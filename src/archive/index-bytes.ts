@@ -1,5 +1,5 @@
 /** The numbers of an index (index-format.ts), written into memory that grows, and read with every bound checked. Knows no records. */
-import { assert } from "#base/assert.ts";
+import { AssertionError } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 
 /** What a damaged, foreign or impossible index is refused with; who gets it reads the archive instead. */
@@ -59,27 +59,27 @@ export class ByteWriter {
   }
 
   v(value: number): void {
-    let rest = value;
-    let at = this.length;
-    while (rest > 0x7fff_ffff) {
-      const upper = Math.floor(rest / 128);
-      this.#bytes[at] = 0x80 | (rest - upper * 128);
-      at += 1;
-      rest = upper;
-    }
-    while (rest > 0x7f) {
-      this.#bytes[at] = 0x80 | (rest & 0x7f);
-      at += 1;
-      rest >>>= 7;
-    }
-    this.#bytes[at] = rest;
-    this.length = at + 1;
+    this.length = writeV(this.#bytes, this.length, value);
   }
 
   z(value: number): void {
-    const doubled = value < 0 ? -2 * value - 1 : 2 * value;
-    assert(doubled <= Number.MAX_SAFE_INTEGER, `${value} cannot be written as a difference`);
-    this.v(doubled);
+    this.v(zigzag(value));
+  }
+
+  /** Does not grow. */
+  numbers(list: NumberList): void {
+    const { values, length } = list;
+    let at = this.length;
+    for (let i = 0; i < length; i += 1) {
+      const value = values[i] ?? 0;
+      if (value >= 0) {
+        at = writeV(this.#bytes, at, value);
+      } else {
+        this.#view.setUint32(at, -1 - value);
+        at += 4;
+      }
+    }
+    this.length = at;
   }
 
   bytes(bytes: Uint8Array): void {
@@ -99,6 +99,63 @@ export class ByteWriter {
   patchU32(at: number, value: number): void {
     this.#view.setUint32(at, value);
   }
+}
+
+/**
+ * Numbers to be written in one go. Where each of them is a call, the compiler puts the loops of `v` into its caller that many times, and
+ * to make that machine code costs a backup of some ten thousand files more than to run it.
+ */
+export class NumberList {
+  /** Those of 0 and more are `v`; a `u32` stands there as -1 minus itself. */
+  readonly values: Float64Array;
+  length = 0;
+
+  constructor(capacity: number) {
+    this.values = new Float64Array(capacity);
+  }
+
+  clear(): void {
+    this.length = 0;
+  }
+
+  v(value: number): void {
+    this.values[this.length] = value;
+    this.length += 1;
+  }
+
+  z(value: number): void {
+    this.v(zigzag(value));
+  }
+
+  u32(value: number): void {
+    this.v(-1 - value);
+  }
+}
+
+/** Gives the offset behind it. */
+function writeV(into: Uint8Array, start: number, value: number): number {
+  let rest = value;
+  let at = start;
+  while (rest > 0x7fff_ffff) {
+    const upper = Math.floor(rest / 128);
+    into[at] = 0x80 | (rest - upper * 128);
+    at += 1;
+    rest = upper;
+  }
+  while (rest > 0x7f) {
+    into[at] = 0x80 | (rest & 0x7f);
+    at += 1;
+    rest >>>= 7;
+  }
+  into[at] = rest;
+  return at + 1;
+}
+
+function zigzag(value: number): number {
+  const doubled = value < 0 ? -2 * value - 1 : 2 * value;
+  // Not assert(): the text would be made for every number.
+  if (doubled > Number.MAX_SAFE_INTEGER) throw new AssertionError(`${value} cannot be written as a difference`);
+  return doubled;
 }
 
 /** Reads a block from its beginning to its end; everything throws Failure E_INDEX_DAMAGED where the block does not have it. */
@@ -164,6 +221,12 @@ export class ByteCursor {
   bytes(length: number): Uint8Array {
     const at = this.#take(length);
     return this.#bytes.subarray(at, at + length);
+  }
+
+  /** Fills `into` from `start` to its end. */
+  copy(into: Uint8Array, start: number): void {
+    const from = this.#take(into.length - start) - start;
+    for (let i = start; i < into.length; i += 1) into[i] = this.#bytes[from + i] ?? 0;
   }
 
   zeros(count: number): void {

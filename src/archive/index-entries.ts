@@ -2,6 +2,7 @@
  * What the reader of a tree knows of an entry, made into an entry of the index: where it lies, whether it held still while it was read.
  * The clock comes from the caller. Writes no blocks (index-entry-writer.ts).
  */
+import { keepLight } from "#base/light-code.ts";
 import type { Prepared } from "./entry.ts";
 import type { DataResult } from "./file-data.ts";
 import { type EntryBlock, EntryBlocks, headersDigest, type NewEntry, type NewPlace } from "./index-entry-writer.ts";
@@ -36,6 +37,7 @@ export class IndexEntries {
 
   constructor(wall: () => number) {
     this.#wall = wall;
+    keepLight(this.add, this.headers, this.opened);
   }
 
   /** The next entry has just been looked at, and opened if it has data. */

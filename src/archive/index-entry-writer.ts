@@ -3,13 +3,15 @@
  * without an object per entry. Compresses nothing, and does not know where in the index its blocks will stand.
  */
 import { assert, must } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import { SLASH } from "./bytes.ts";
-import { ByteWriter } from "./index-bytes.ts";
+import { ByteWriter, NumberList } from "./index-bytes.ts";
 import {
   BLOCK,
   ENTRIES_BYTES,
   ENTRIES_HEAD_BYTES,
   ENTRY_NUMBERS_BYTES_MAX,
+  ENTRY_NUMBERS_MAX,
   FLAG,
   KEY_BYTES_MAX,
   NAME_BYTES_MAX,
@@ -119,6 +121,10 @@ const NOTHING_BEFORE: Readonly<Before> = {
 
 export class EntryBlocks {
   readonly #out = new ByteWriter(ENTRIES_BYTES + SPARE_BYTES);
+  /** Of the entry in hand, as far as they stand behind one another. */
+  readonly #numbers = new NumberList(ENTRY_NUMBERS_MAX);
+  /** For numbers of 64 bits, in two halves. */
+  readonly #wide = new DataView(new ArrayBuffer(8));
   readonly #finished: Finished[] = [];
   /** Memory of the last block that was taken: hardly ever more than one is full. */
   #spare: Uint8Array | undefined;
@@ -136,6 +142,10 @@ export class EntryBlocks {
   #changed = 0;
   #short = 0;
   #sorted = true;
+
+  constructor() {
+    keepLight(this.add, this.#write, this.#live, this.#u64, this.#begin, this.#common, this.#follows);
+  }
 
   /** Blocks that are full. */
   get finishedCount(): number {
@@ -236,59 +246,72 @@ export class EntryBlocks {
     const out = this.#out;
     const before = this.#before;
     const target = entry.linkTarget;
+    const numbers = this.#numbers;
     out.reserve(ENTRY_NUMBERS_BYTES_MAX + pathLength - shared + (target?.length ?? 0));
     const gap = place.headersAt - this.#rawEnd;
     const mtimeSeconds = cutTime(entry.mtimeSeconds);
     out.u8(flagsOf(entry, place));
     out.u8(sameAsBefore(before, entry, live) | (gap > 0 ? SAME.gap : 0));
-    out.v(shared);
-    out.v(pathLength - shared);
+    numbers.clear();
+    numbers.v(shared);
+    numbers.v(pathLength - shared);
+    out.numbers(numbers);
     out.part(entry.path, shared, pathLength);
-    if (entry.type === "file") out.v(entry.size);
-    if (place.sparse) out.v(place.storedBytes);
-    if (gap > 0) out.v(gap / BLOCK_BYTES);
-    out.v((place.dataAt - place.headersAt) / BLOCK_BYTES);
-    out.big(place.headersDigest);
-    out.z(mtimeSeconds - before.mtimeSeconds);
-    if (entry.mtimeNanos !== 0) out.u32(entry.mtimeNanos);
+    numbers.clear();
+    if (entry.type === "file") numbers.v(entry.size);
+    if (place.sparse) numbers.v(place.storedBytes);
+    if (gap > 0) numbers.v(gap / BLOCK_BYTES);
+    numbers.v((place.dataAt - place.headersAt) / BLOCK_BYTES);
+    this.#u64(place.headersDigest);
+    numbers.z(mtimeSeconds - before.mtimeSeconds);
+    if (entry.mtimeNanos !== 0) numbers.u32(entry.mtimeNanos);
     before.mtimeSeconds = mtimeSeconds;
-    if (live !== undefined) this.#writeLive(entry, live);
-    if (before.mode !== entry.mode) out.v(entry.mode);
+    if (live !== undefined) this.#live(entry, live);
+    if (before.mode !== entry.mode) numbers.v(entry.mode);
     if (before.uid !== entry.uid || before.gid !== entry.gid) {
-      out.v(entry.uid);
-      out.v(entry.gid);
+      numbers.v(entry.uid);
+      numbers.v(entry.gid);
     }
     before.mode = entry.mode;
     before.uid = entry.uid;
     before.gid = entry.gid;
     if (target !== undefined) {
-      out.v(target.length);
+      numbers.v(target.length);
+      out.numbers(numbers);
+      numbers.clear();
       out.bytes(target);
     }
     if (entry.type === "char" || entry.type === "block") {
-      out.v(entry.rdevMajor);
-      out.v(entry.rdevMinor);
+      numbers.v(entry.rdevMajor);
+      numbers.v(entry.rdevMinor);
     }
+    out.numbers(numbers);
   }
 
-  #writeLive(entry: NewEntry, live: NewLiveFacts): void {
-    const out = this.#out;
+  #live(entry: NewEntry, live: NewLiveFacts): void {
+    const numbers = this.#numbers;
     const before = this.#before;
     const ctimeSeconds = cutTime(live.ctimeSeconds);
     if (!sameTime(entry, live)) {
-      out.z(ctimeSeconds - before.ctimeSeconds);
-      if (live.ctimeNanos !== 0) out.u32(live.ctimeNanos);
+      numbers.z(ctimeSeconds - before.ctimeSeconds);
+      if (live.ctimeNanos !== 0) numbers.u32(live.ctimeNanos);
     }
     before.ctimeSeconds = ctimeSeconds;
     if (live.ino.length > INODE_DIGITS_MAX) {
-      out.big(BigInt(live.ino));
+      this.#u64(BigInt(live.ino));
     } else {
       const ino = Number(live.ino);
-      out.z(ino - before.ino);
+      numbers.z(ino - before.ino);
       before.ino = ino;
     }
-    if (live.dev !== before.dev) out.big(BigInt(live.dev));
+    if (live.dev !== before.dev) this.#u64(BigInt(live.dev));
     before.dev = live.dev;
+  }
+
+  #u64(value: bigint): void {
+    this.#wide.setBigUint64(0, value);
+    this.#numbers.u32(this.#wide.getUint32(0));
+    this.#numbers.u32(this.#wide.getUint32(4));
   }
 }
 

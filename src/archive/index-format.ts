@@ -84,6 +84,8 @@ export const ENTRIES_BYTES = 128 * KiB;
 export const NAME_BYTES_MAX = 128 * KiB;
 /** An entry without its names: two flags, nine numbers of up to 8 bytes, and 36 bytes of fixed length. */
 export const ENTRY_NUMBERS_BYTES_MAX = 160;
+/** What stands behind one another in an entry behind its path, a number of 64 bits counted twice. */
+export const ENTRY_NUMBERS_MAX = 20;
 export const ENTRIES_HEAD_BYTES = 24;
 
 export const CHUNKS_PER_BLOCK = 1024;

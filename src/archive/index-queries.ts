@@ -3,12 +3,13 @@
  * sorted paths (every archive of nbackup) they read the blocks they need and no others; else they read all of them, and give what they find in
  * the order of the archive, where the last of several entries of one path is the one that counts. Paths are as in IndexEntry.
  */
+import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import { comparePaths, equalBytes, hasPrefix, SLASH } from "./bytes.ts";
 import { Excludes } from "./exclude.ts";
 import type { IndexEntry, TableChunk } from "./index-format.ts";
 import { joinNames } from "./index-path.ts";
-import { type Batches, entryEnd, type IndexReader } from "./index-reader.ts";
+import { type Batches, entryEnd, firstNot, type IndexReader } from "./index-reader.ts";
 
 /** A name in a directory. A directory above a source has no entry of its own. */
 export interface ListedName {
@@ -57,28 +58,29 @@ export function listDirectory(index: IndexReader, directory: Uint8Array): Batche
 }
 
 async function* listSorted(index: IndexReader, directory: Uint8Array): Batches<ListedName> {
-  /** The name listed last; what is below it is passed over. */
-  let last = directory;
+  /** The name listed last; what is below it is passed over, in a batch and among blocks by binary search. */
+  let last: Uint8Array | undefined;
+  const isBelowLast = ({ path }: IndexEntry): boolean => last !== undefined && liesBelow(last, path);
   let passed = (path: Uint8Array): boolean => comparePaths(path, directory) <= 0;
   for (let more = true; more;) {
     more = false;
     for await (const batch of index.entriesFrom(passed)) {
       const names: ListedName[] = [];
       let ended = false;
-      for (const entry of batch) {
+      for (let at = firstNot(batch, isBelowLast); at < batch.length; at = firstNot(batch, isBelowLast, at + 1)) {
+        const entry = must(batch[at], "an entry");
         ended = !liesBelow(directory, entry.path);
         if (ended) break;
-        if (last !== directory && liesBelow(last, entry.path)) continue;
         const listed = nameIn(directory, entry);
         last = listed.path;
         names.push(listed);
       }
       if (names.length > 0) yield names;
       if (ended) return;
-      const lastPath = batch.at(-1)?.path;
-      if (lastPath === undefined || !liesBelow(last, lastPath)) continue;
+      const lastEntry = must(batch.at(-1), "an entry");
+      if (!isBelowLast(lastEntry)) continue;
       // In the middle of a tree that is not asked for: its end may be many blocks away.
-      const child = last;
+      const child = must(last, "a name");
       passed = (path) => comparePaths(path, child) <= 0 || liesBelow(child, path);
       more = true;
       break;

@@ -240,9 +240,9 @@ function lastBefore(references: readonly BlockReference[], isBefore: BeginsBefor
   return low;
 }
 
-/** The first index for which `isBefore` is false; the length when it is true for all. */
-function firstNot<T>(items: readonly T[], isBefore: (item: T) => boolean): number {
-  let low = 0;
+/** The first index, at or behind `from`, for which `isBefore` is false; the length when it is true for all. */
+export function firstNot<T>(items: readonly T[], isBefore: (item: T) => boolean, from = 0): number {
+  let low = from;
   let high = items.length;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);

@@ -4,6 +4,7 @@
  * the backup read something else. Directories are opened with O_PATH, which needs only search permission.
  */
 import { assert, must } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import { hasPrefix, isBelow, SLASH } from "./bytes.ts";
 import {
   AT_FDCWD,
@@ -43,6 +44,7 @@ export class LinuxDirectories {
   constructor(c: Libc, roots: readonly Uint8Array[]) {
     this.#c = c;
     this.#roots = roots;
+    keepLight(this.locate, this.#setName, this.#directory, this.#popUnshared, this.#descend);
   }
 
   /**

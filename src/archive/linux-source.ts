@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { errnoName } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import { KiB } from "#base/units.ts";
 import { parseIdNames } from "./id-names.ts";
 import {
@@ -78,6 +79,9 @@ export class LinuxSource implements FileSource {
     this.#c = libc();
     this.#directories = new LinuxDirectories(this.#c, options.roots);
     this.#xattrs = new LinuxXattrs(this.#c);
+    keepLight(this.lstat, this.names, this.readlink, this.xattrs, this.open, this.#stat, this.#openName, eachName);
+    const { read, close } = LinuxFile.prototype;
+    keepLight(read, close);
   }
 
   lstat(path: Uint8Array): Stat {

@@ -1,4 +1,5 @@
 /** Reads `struct statx` (little-endian, the same on x86-64 and arm64) into a Stat. */
+import { keepLight } from "#base/light-code.ts";
 import { type EntryType, SourceError, type Stat } from "./source.ts";
 
 /** sizeof(struct statx). */
@@ -48,6 +49,7 @@ export class StatReader {
 
   constructor(buffer: ArrayBufferLike) {
     this.#words = new Uint32Array(buffer, 0, STATX_BYTES / 4);
+    keepLight(this.read, this.#inode, this.#device);
   }
 
   read(): Stat {

@@ -4,6 +4,7 @@
  * /proc: not bound to PATH_MAX, and no link on the way can be swapped in. Filesystems that have none are asked once.
  */
 import { Failure } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import {
   AT_FDCWD,
   ENODATA,
@@ -45,6 +46,7 @@ export class LinuxXattrs implements Xattrs {
 
   constructor(c: Libc) {
     this.#c = c;
+    keepLight(this.ofFile, this.ofName, this.names, this.#list);
   }
 
   /** The open file. */
@@ -62,11 +64,10 @@ export class LinuxXattrs implements Xattrs {
     this.#checkProc();
     if (directory !== this.#directory) this.#setDirectory(directory);
     const path = this.#path.bytes;
-    let at = this.#directoryEnd;
-    for (const byte of name) {
-      path[at++] = byte;
-      if (byte === 0) break;
-    }
+    const start = this.#directoryEnd;
+    let length = 0;
+    for (; name[length] !== 0; length += 1) path[start + length] = name[length] ?? 0;
+    path[start + length] = 0;
     return this;
   }
 

@@ -5,6 +5,7 @@
  * directory is listed once more for the names behind the last one. The order of names comes out the same. Knows no paths.
  */
 import { assert, must } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import { MiB } from "#base/units.ts";
 import { sortNames } from "./name-sort.ts";
 import type { OnName } from "./source.ts";
@@ -54,6 +55,7 @@ export class NameStack {
     // Untouched pages cost nothing: only what a walk really needs becomes resident.
     this.bytes = new Uint8Array(limits.bytesMax);
     this.#starts = new Uint32Array(limits.namesMax);
+    keepLight(this.next, this.#add);
   }
 
   get depth(): number {

@@ -1,6 +1,7 @@
 /** The pax records of one entry, gathered in memory that is used again for the next. Their order is the caller's. */
 import { assert } from "#base/assert.ts";
 import { CHUNK_RECORDS_BYTES_MAX } from "#base/chunk-size.ts";
+import { keepLight } from "#base/light-code.ts";
 import { KiB } from "#base/units.ts";
 import type { Attribute } from "./attributes.ts";
 import { decimalDigits, paxRecordLength, writeDecimal } from "./tar-format.ts";
@@ -27,6 +28,10 @@ const DOT = 0x2e;
 export class PaxRecords {
   #buffer = new Uint8Array(INITIAL_BYTES);
   #length = 0;
+
+  constructor() {
+    keepLight(this.attribute, this.bytes, this.number, this.time, this.#begin, this.#end);
+  }
 
   get length(): number {
     return this.#length;

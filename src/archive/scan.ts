@@ -5,6 +5,7 @@
  */
 import type { ProblemReason } from "#base/chunk.ts";
 import { errnoName } from "#base/errors.ts";
+import { keepLight } from "#base/light-code.ts";
 import { KiB } from "#base/units.ts";
 import { SLASH } from "./bytes.ts";
 import type { Excludes } from "./exclude.ts";
@@ -67,6 +68,7 @@ export class Scan {
   constructor(options: ScanOptions) {
     this.#options = options;
     this.#marks = new DirectoryMarks(options.source, options.rules);
+    keepLight(this.next, this.#child, this.#look, this.#entry);
   }
 
   /** The next entry; undefined after the last. Throws Failure E_SOURCE_MISSING when a root is gone. */

@@ -67,14 +67,17 @@ export function writeBase256(into: Uint8Array, at: number, width: number, value:
   into[at] = value < 0 ? 0xff : 0x80;
 }
 
-/** Sum of the block's bytes with the checksum field as spaces, in six octal digits, NUL, space. */
-export function writeChecksum(into: Uint8Array, block: number): void {
+/** Writes the sum of the block's bytes in six octal digits, NUL, space. The field must hold spaces before, and the sum count them. */
+export function writeChecksum(into: Uint8Array, block: number, sum: number): void {
   const at = block + FIELD.checksum;
-  into.fill(0x20, at, at + 8);
-  let sum = 0;
-  for (let i = block; i < block + BLOCK_BYTES; i += 1) sum += into[i] ?? 0;
   writeOctal(into, at, 7, sum);
   into[at + 6] = 0;
+}
+
+export function sumOfBytes(bytes: Uint8Array, start: number, end: number): number {
+  let sum = 0;
+  for (let i = start; i < end; i += 1) sum += bytes[i] ?? 0;
+  return sum;
 }
 
 /** Decimal digits of a safe integer, with a minus where it is negative. Gives the offset behind them. */

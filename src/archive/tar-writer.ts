@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "#base/assert.ts";
+import { keepLight } from "#base/light-code.ts";
 import type { Attribute } from "./attributes.ts";
 import { SLASH } from "./bytes.ts";
 import { PaxRecords } from "./pax.ts";
@@ -19,6 +20,7 @@ import {
   NAME_BYTES,
   PREFIX_BYTES,
   SIZE_MAX,
+  sumOfBytes,
   TIME_MAX,
   writeBase256,
   writeChecksum,
@@ -49,7 +51,7 @@ export interface IdNames {
   groupName(gid: number): string | undefined;
 }
 
-const TYPE_FLAGS: Readonly<Record<TarType | "pax" | "long-name" | "long-link", number>> = {
+const TYPE_FLAGS: Readonly<Record<TarType, number>> = {
   file: 0x30,
   hardlink: 0x31,
   symlink: 0x32,
@@ -57,20 +59,33 @@ const TYPE_FLAGS: Readonly<Record<TarType | "pax" | "long-name" | "long-link", n
   block: 0x34,
   directory: 0x35,
   fifo: 0x36,
-  pax: 0x78,
-  "long-name": 0x4c,
-  "long-link": 0x4b,
 };
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
+const CHECKSUM_BYTES = 8;
+const DEVICE_BYTES = 16;
 const MAGIC_USTAR = ascii("ustar\u000000");
 const MAGIC_GNU = ascii("ustar  \0");
 /** The names other writers give these headers too; readers skip them. */
 const PAX_NAME = ascii("././@PaxHeader");
 const LONG_LINK_NAME = ascii("././@LongLink");
 const NO_NAME = new Uint8Array(0);
+const SPACE = 0x20;
 /** The directory that a reader without an idea of sparse files puts their data in, beside the place of the file. */
 const SPARSE_DIRECTORY = ascii("GNUSparseFile.0/");
+
+/** A header block without what differs from entry to entry: copied, and its sum known, it saves most of the work on each. */
+class Template {
+  readonly bytes = new Uint8Array(BLOCK_BYTES);
+  sum = 0;
+
+  fill(write: (bytes: Uint8Array) => void): void {
+    this.bytes.fill(0);
+    this.bytes.fill(SPACE, FIELD.checksum, FIELD.checksum + CHECKSUM_BYTES);
+    write(this.bytes);
+    this.sum = sumOfBytes(this.bytes, 0, BLOCK_BYTES);
+  }
+}
 
 /** What the block itself says of name and size. */
 interface Shown {
@@ -85,9 +100,14 @@ export class TarWriter {
   readonly #users = new Map<number, Uint8Array>();
   readonly #groups = new Map<number, Uint8Array>();
   readonly #pax = new PaxRecords();
+  /** Of the owner of the last entry, who is most often that of the next one too. */
+  readonly #template = new Template();
+  #uid = -1;
+  #gid = -1;
 
   constructor(names: IdNames) {
     this.#names = names;
+    keepLight(this.write, this.#writeHeader, writeExtension);
   }
 
   /**
@@ -116,7 +136,7 @@ export class TarWriter {
       if (utf8Sparse) pax.bytes("GNU.sparse.name", entry.path);
       pax.number("GNU.sparse.realsize", sparse.realSize);
     }
-    for (const attribute of entry.attributes) pax.attribute(attribute);
+    if (entry.attributes.length > 0) for (const attribute of entry.attributes) pax.attribute(attribute);
     if (stat.gid > ID_MAX) pax.number("gid", stat.gid);
     if (utf8Link) pax.bytes("linkpath", linkTarget);
     pax.time("mtime", stat.mtimeSeconds, stat.mtimeNanos);
@@ -125,9 +145,9 @@ export class TarWriter {
     if (stat.uid > ID_MAX) pax.number("uid", stat.uid);
 
     let next = at;
-    if (pax.length > 0) next = writeExtension(into, next, "pax", pax.view());
-    if (longLink && !utf8Link) next = writeExtension(into, next, "long-link", linkTarget);
-    if (longPath && !utf8Path) next = writeExtension(into, next, "long-name", path);
+    if (pax.length > 0) next = writeExtension(into, next, PAX, pax.view());
+    if (longLink && !utf8Link) next = writeExtension(into, next, LONG_LINK, linkTarget);
+    if (longPath && !utf8Path) next = writeExtension(into, next, LONG_NAME, path);
     this.#writeHeader(into, next, entry, { path, prefix: Math.max(0, prefix), size });
     next += BLOCK_BYTES;
     return sparse === undefined ? next : writeSparseMap(into, next, sparse);
@@ -136,30 +156,49 @@ export class TarWriter {
   #writeHeader(into: Uint8Array, at: number, entry: TarEntry, shown: Shown): void {
     const { stat, type, linkTarget } = entry;
     const { path, prefix, size } = shown;
-    into.fill(0, at, at + BLOCK_BYTES);
+    if (stat.uid !== this.#uid || stat.gid !== this.#gid) this.#setOwner(stat.uid, stat.gid);
+    into.set(this.#template.bytes, at);
+    let sum = this.#template.sum;
     if (prefix > 0) {
-      put(into, at + FIELD.prefix, path, 0, prefix);
-      put(into, at + FIELD.name, path, prefix + 1, path.length);
+      sum += put(into, at + FIELD.prefix, path, 0, prefix);
+      sum += put(into, at + FIELD.name, path, prefix + 1, path.length);
     } else {
       // A long name is cut here, for readers that know neither way of long names.
-      put(into, at + FIELD.name, path, 0, Math.min(path.length, NAME_BYTES));
+      sum += put(into, at + FIELD.name, path, 0, Math.min(path.length, NAME_BYTES));
     }
     writeOctal(into, at + FIELD.mode, 8, stat.mode);
-    writeNumber(into, at + FIELD.uid, 8, stat.uid, ID_MAX);
-    writeNumber(into, at + FIELD.gid, 8, stat.gid, ID_MAX);
+    sum += sumOfBytes(into, at + FIELD.mode, at + FIELD.uid);
     writeNumber(into, at + FIELD.size, 12, size, SIZE_MAX);
     writeNumber(into, at + FIELD.mtime, 12, stat.mtimeSeconds, TIME_MAX);
-    into[at + FIELD.type] = TYPE_FLAGS[type];
+    sum += sumOfBytes(into, at + FIELD.size, at + FIELD.checksum);
+    const flag = TYPE_FLAGS[type];
+    into[at + FIELD.type] = flag;
+    sum += flag;
     if (linkTarget !== undefined) {
-      put(into, at + FIELD.linkName, linkTarget, 0, Math.min(linkTarget.length, NAME_BYTES));
+      sum += put(into, at + FIELD.linkName, linkTarget, 0, Math.min(linkTarget.length, NAME_BYTES));
     }
-    into.set(MAGIC_USTAR, at + FIELD.magic);
-    into.set(this.#userName(stat.uid), at + FIELD.userName);
-    into.set(this.#groupName(stat.gid), at + FIELD.groupName);
-    const device = type === "char" || type === "block";
-    writeOctal(into, at + FIELD.deviceMajor, 8, device ? stat.rdevMajor : 0);
-    writeOctal(into, at + FIELD.deviceMinor, 8, device ? stat.rdevMinor : 0);
-    writeChecksum(into, at);
+    if (type === "char" || type === "block") {
+      const devices = at + FIELD.deviceMajor;
+      sum -= sumOfBytes(into, devices, devices + DEVICE_BYTES);
+      writeOctal(into, devices, 8, stat.rdevMajor);
+      writeOctal(into, at + FIELD.deviceMinor, 8, stat.rdevMinor);
+      sum += sumOfBytes(into, devices, devices + DEVICE_BYTES);
+    }
+    writeChecksum(into, at, sum);
+  }
+
+  #setOwner(uid: number, gid: number): void {
+    this.#template.fill((bytes) => {
+      writeNumber(bytes, FIELD.uid, 8, uid, ID_MAX);
+      writeNumber(bytes, FIELD.gid, 8, gid, ID_MAX);
+      bytes.set(MAGIC_USTAR, FIELD.magic);
+      bytes.set(this.#userName(uid), FIELD.userName);
+      bytes.set(this.#groupName(gid), FIELD.groupName);
+      writeOctal(bytes, FIELD.deviceMajor, 8, 0);
+      writeOctal(bytes, FIELD.deviceMinor, 8, 0);
+    });
+    this.#uid = uid;
+    this.#gid = gid;
   }
 
   #userName(uid: number): Uint8Array {
@@ -214,32 +253,45 @@ function writeNumber(into: Uint8Array, at: number, width: number, value: number,
   else writeBase256(into, at, width, value);
 }
 
+function extension(flag: number, name: Uint8Array, magic: Uint8Array): Template {
+  const template = new Template();
+  template.fill((bytes) => {
+    bytes.set(name, FIELD.name);
+    writeOctal(bytes, FIELD.mode, 8, 0o644);
+    writeOctal(bytes, FIELD.uid, 8, 0);
+    writeOctal(bytes, FIELD.gid, 8, 0);
+    writeOctal(bytes, FIELD.mtime, 12, 0);
+    bytes[FIELD.type] = flag;
+    bytes.set(magic, FIELD.magic);
+  });
+  return template;
+}
+
+const PAX = extension(0x78, PAX_NAME, MAGIC_USTAR);
+const LONG_NAME = extension(0x4c, LONG_LINK_NAME, MAGIC_GNU);
+const LONG_LINK = extension(0x4b, LONG_LINK_NAME, MAGIC_GNU);
+
 /** A header block and the blocks of its data, which describe the next header. */
-function writeExtension(
-  into: Uint8Array,
-  at: number,
-  kind: "pax" | "long-name" | "long-link",
-  data: Uint8Array,
-): number {
+function writeExtension(into: Uint8Array, at: number, template: Template, data: Uint8Array): number {
   // GNU's long names count and store the NUL behind them.
-  const length = kind === "pax" ? data.length : data.length + 1;
+  const length = template === PAX ? data.length : data.length + 1;
   const end = at + BLOCK_BYTES + blocks(length);
   assert(end <= into.length, "no room for a tar header");
-  into.fill(0, at, at + BLOCK_BYTES);
-  into.set(kind === "pax" ? PAX_NAME : LONG_LINK_NAME, at + FIELD.name);
-  writeOctal(into, at + FIELD.mode, 8, 0o644);
-  writeOctal(into, at + FIELD.uid, 8, 0);
-  writeOctal(into, at + FIELD.gid, 8, 0);
+  into.set(template.bytes, at);
   writeOctal(into, at + FIELD.size, 12, length);
-  writeOctal(into, at + FIELD.mtime, 12, 0);
-  into[at + FIELD.type] = TYPE_FLAGS[kind];
-  into.set(kind === "pax" ? MAGIC_USTAR : MAGIC_GNU, at + FIELD.magic);
-  writeChecksum(into, at);
+  writeChecksum(into, at, template.sum + sumOfBytes(into, at + FIELD.size, at + FIELD.mtime));
   into.set(data, at + BLOCK_BYTES);
   into.fill(0, at + BLOCK_BYTES + data.length, end);
   return end;
 }
 
-function put(into: Uint8Array, at: number, from: Uint8Array, start: number, end: number): void {
-  for (let i = start; i < end; i += 1) into[at + i - start] = from[i] ?? 0;
+/** Gives the sum of the bytes. */
+function put(into: Uint8Array, at: number, from: Uint8Array, start: number, end: number): number {
+  let sum = 0;
+  for (let i = start; i < end; i += 1) {
+    const byte = from[i] ?? 0;
+    into[at + i - start] = byte;
+    sum += byte;
+  }
+  return sum;
 }

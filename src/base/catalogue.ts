@@ -57,6 +57,12 @@ export const CATALOGUE = {
   E_STORAGE_UNKNOWN: row(1, false, "Name a storage that server.yaml defines."),
   E_STORAGE_DENIED: row(1, false, "Add the agent to allow_agents of the storage, or use another one."),
   E_STORAGE_FAILED: row(1, true, "The storage's directory cannot be used: look at the server's log and its disk."),
+  E_BACKUP_UNKNOWN: row(1, false, "Name a backup entry of that agent: nbackup-server agents --json lists them."),
+  E_NOT_CONNECTED: row(
+    1,
+    true,
+    "Check that nbackup-agent runs there as a daemon, with daemon.control_channel.enabled, and reaches this server.",
+  ),
   E_BUSY: row(1, true, "Wait for the running session to end, or abort it on the server."),
   E_FULL: row(1, false, "Free space on the storage, lower max_backups and run nbackup-server prune, or lower reserve."),
   E_MAINTENANCE: row(1, true, "The server is in maintenance; the agent tries again by itself."),

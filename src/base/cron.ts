@@ -1,6 +1,7 @@
 /**
- * Cron expressions of five fields: what is wrong with one, and when it is due next. A library knows calendars and time zones;
- * this file says which of its dialects is ours, that of crontab(5), for the check of a configuration and the daemon alike.
+ * Cron expressions of five fields: what is wrong with one, and when it is due next. A library knows the calendar; this file says
+ * which of its dialects is ours, that of crontab(5), for the check of a configuration and the daemon alike, and what becomes of
+ * the times on the wall that it names (zone-time.ts): the library's own zones miss a run where clocks are put forward at midnight.
  *
  * Where the clocks change, as Debian's cron does it: an expression that names its times (neither a star nor a step among
  * minutes and hours) is due once for each of them, a time that is skipped right after the change, one that comes twice the
@@ -8,6 +9,7 @@
  * times in the hour that comes twice.
  */
 import { Cron, type CronOptions } from "croner";
+import { momentsOf, zoneChangeNear, zoneLocalMs, zoneOffsetMs } from "./zone-time.ts";
 
 interface Field {
   readonly name: string;
@@ -31,7 +33,8 @@ const DIALECT: CronOptions = {
   mode: "5-part",
   paused: true,
   sloppyRanges: true,
-  fixedTimeRule: "no-wildcard",
+  // Times on the wall, taken for UTC: a calendar in which no clock is changed.
+  timezone: "UTC",
 };
 
 /** Where the search for a first time begins; any would do, the calendar repeats. */
@@ -55,23 +58,75 @@ export function cronProblem(expression: string): string | undefined {
     : undefined;
 }
 
-/** The same expression and zone are asked for again and again: making one costs as much as asking it. */
-const made = new Map<string, Cron>();
+/** Making one costs as much as asking it some times. */
+const made = new Map<string, Made>();
 const MADE_MAX = 1_000;
+
+interface Made {
+  readonly cron: Cron;
+  /** It has neither star nor step among minutes and hours. */
+  readonly named: boolean;
+}
 
 /**
  * The first time after `afterWallMs` at which an expression without problems is due, in wall-clock milliseconds since 1970 UTC;
  * undefined when there is none for as long as the library looks. `zone` is a name of the IANA database.
  */
 export function nextDueMs(expression: string, zone: string, afterWallMs: number): number | undefined {
-  const key = `${zone} ${expression}`;
-  let cron = made.get(key);
-  if (cron === undefined) {
-    if (made.size >= MADE_MAX) made.clear();
-    cron = new Cron(expression.trim(), { ...DIALECT, timezone: zone });
-    made.set(key, cron);
+  const { cron, named } = madeOf(expression);
+  const next = (localMs: number): number | undefined => cron.nextRun(new Date(localMs))?.getTime();
+  return named ? nextNamed(next, zone, afterWallMs) : nextPassing(next, zone, afterWallMs);
+}
+
+/** The first time on the wall after the given one that the expression names, as if clocks were never changed. */
+type NextLocal = (localMs: number) => number | undefined;
+
+/** Each of the times once: what the clock on the wall has shown, or was put forward over, has been. */
+function nextNamed(next: NextLocal, zone: string, afterWallMs: number): number | undefined {
+  let localMs = next(furthestLocalMs(zone, afterWallMs));
+  while (localMs !== undefined) {
+    const { atMs, skippedAtMs } = momentsOf(zone, localMs);
+    const dueMs = skippedAtMs ?? atMs[0];
+    if (dueMs !== undefined && dueMs > afterWallMs) return dueMs;
+    localMs = next(localMs);
   }
-  return cron.nextRun(new Date(afterWallMs))?.getTime();
+  return undefined;
+}
+
+/** The latest time that the clock on the wall has come to; where it was put back, more than it shows. */
+function furthestLocalMs(zone: string, wallMs: number): number {
+  const localMs = zoneLocalMs(zone, wallMs);
+  const change = zoneChangeNear(zone, wallMs);
+  if (change === undefined || change.atMs > wallMs) return localMs;
+  return Math.max(localMs, change.atMs + change.beforeMs - 1);
+}
+
+/** As time passes: nothing where the clock is put forward, twice where it is put back. */
+function nextPassing(next: NextLocal, zone: string, afterWallMs: number): number | undefined {
+  const change = zoneChangeNear(zone, afterWallMs);
+  // Where the clock may be put back what comes next can show an earlier time.
+  const fromMs =
+    afterWallMs +
+    Math.min(change?.beforeMs ?? Number.POSITIVE_INFINITY, change?.afterMs ?? zoneOffsetMs(zone, afterWallMs));
+  let found: number | undefined;
+  for (let localMs = next(fromMs); localMs !== undefined; localMs = next(localMs)) {
+    const later = momentsOf(zone, localMs).atMs.filter((atMs) => atMs > afterWallMs);
+    found = Math.min(found ?? Number.POSITIVE_INFINITY, ...later);
+    const aheadMs = change === undefined ? zoneOffsetMs(zone, localMs) : Math.max(change.beforeMs, change.afterMs);
+    if (found <= localMs - aheadMs || (change === undefined && Number.isFinite(found))) return found;
+  }
+  return found === undefined || !Number.isFinite(found) ? undefined : found;
+}
+
+function madeOf(expression: string): Made {
+  let one = made.get(expression);
+  if (one === undefined) {
+    if (made.size >= MADE_MAX) made.clear();
+    const [minutes = "", hours = ""] = expression.trim().split(/\s+/);
+    one = { cron: new Cron(expression.trim(), DIALECT), named: !/[*/]/.test(`${minutes}${hours}`) };
+    made.set(expression, one);
+  }
+  return one;
 }
 
 /** Whether the part may stand in that field, by asking for it alone. */

@@ -1,18 +1,18 @@
 /** The real things behind a backup run: sockets, files, threads. Made from a checked configuration; runs nothing itself. */
 import { readFileSync } from "node:fs";
+import { Bandwidth } from "#agent/bandwidth.ts";
+import { bandwidthRule } from "#agent/bandwidth-timetable.ts";
 import type { BackupDeps, BackupPlan, ProducerOptions } from "#agent/backup-run.ts";
 import type { EntryRunDeps } from "#agent/entry-run.ts";
 import { Notifier } from "#agent/notify.ts";
 import { Pipeline } from "#agent/pipeline.ts";
 import { automaticWorkers } from "#agent/pipeline-cores.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import type { SourceLook } from "#agent/source-look.ts";
 import type { StateStore } from "#agent/state-store.ts";
 import { Excludes } from "#archive/exclude.ts";
 import type { IndexHeader } from "#archive/index-format.ts";
-import { linuxFilesystemOf } from "#archive/linux-filesystem.ts";
-import { LinuxSource } from "#archive/linux-source.ts";
-import { sourceFacts } from "#archive/source-facts.ts";
-import { checkSources, type SourceRoot, sourceRoots } from "#archive/source-roots.ts";
+import { type SourceRoot, sourceRoots } from "#archive/source-roots.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { uuid } from "#base/random.ts";
@@ -20,9 +20,11 @@ import { niceLevel } from "#config/defaults.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { TlsDialer } from "#net/dial.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
 import type { Identity } from "#pki/identity.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { runHookProcess } from "./hook-process.ts";
+import { localZone } from "./local-zone.ts";
 import { httpPost } from "./post.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -36,6 +38,10 @@ export interface AgentRuntime {
   /** Constructed in the entry file: a compiled executable finds its workers only from there. */
   readonly spawn: SpawnWorker;
   readonly mode: "daemon" | "once" | "once-at-terminal";
+  /** Its `log` is the one above. */
+  readonly sessionLogs: SessionLogs;
+  /** One for the whole process: it counts the threads that hang. */
+  readonly look: SourceLook;
 }
 
 export interface EntryRunRuntime extends AgentRuntime {
@@ -46,21 +52,18 @@ export interface EntryRunRuntime extends AgentRuntime {
 
 /** For one run: the server knows its connections by a number made here. */
 export function entryRunDeps(runtime: EntryRunRuntime): EntryRunDeps {
-  const { states, events, log } = runtime;
+  const { states, events, log, look } = runtime;
   return {
     backup: backupDeps(runtime),
     ...{ states, events },
     runCommand: runHookProcess,
     notifier: new Notifier({ clock: systemClock, random: systemRandom, log, post: httpPost }),
-    sourceFacts: (entry) => {
-      const roots = sourceRoots(entry.sources);
-      return sourceFacts(new LinuxSource({ roots: roots.map((root) => root.path) }), roots, linuxFilesystemOf);
-    },
+    sourceFacts: (entry, signal) => look.facts(entry.sources, signal),
   };
 }
 
 function backupDeps(runtime: AgentRuntime): BackupDeps {
-  const { config, identity, log, software, spawn } = runtime;
+  const { config, identity, log, software, spawn, sessionLogs, look } = runtime;
   const { ioClass } = config.resources;
   const once = runtime.mode !== "daemon";
   const nice = niceLevel(config.resources, { once, terminal: runtime.mode === "once-at-terminal" });
@@ -68,17 +71,11 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
   return {
     clock: systemClock,
     random: systemRandom,
-    log,
+    ...{ log, sessionLogs },
     identity: { agent: config.agent.name, software, run: uuid(systemRandom) },
-    dialer: new TlsDialer({
-      address: config.server,
-      identity,
-      protocol: ALPN_PROTOCOL,
-      timeoutMs: HELLO_TIMEOUT_MS,
-      clock: systemClock,
-    }),
+    dialer: serverDialer(config, identity),
     cores: automaticWorkers(readTextFile),
-    checkSources: (entry) => void presentRoots(entry),
+    checkSources: (entry, signal) => look.check(entry.sources, signal),
     makeProducer: (options) => {
       const { entry, compression, chunkBytes, workers } = options;
       const roots = sourceRoots(entry.sources);
@@ -102,6 +99,17 @@ function backupDeps(runtime: AgentRuntime): BackupDeps {
   };
 }
 
+/** To the server of the configuration; the identity is asked for at each dial. */
+export function serverDialer(config: AgentConfig, identity: () => Identity): TlsDialer {
+  return new TlsDialer({
+    address: config.server,
+    identity,
+    protocol: ALPN_PROTOCOL,
+    timeoutMs: HELLO_TIMEOUT_MS,
+    clock: systemClock,
+  });
+}
+
 /** What a restore of years later can know of the run and of what it left out. */
 function indexHeader(options: ProducerOptions, roots: readonly SourceRoot[]): IndexHeader {
   const { entry, compression, chunkBytes, run } = options;
@@ -121,9 +129,14 @@ export function backupPlans(
   config: AgentConfig,
   entries: readonly BackupEntryConfig[],
   waitVerify: boolean,
+  log: Logger,
 ): BackupPlan[] {
   const { retry, resume, resources } = config;
-  return entries.map((entry) => ({ entry, retry, resume, workers: resources.workers, waitVerify }));
+  const zone = localZone(process.env);
+  return entries.map((entry) => ({
+    ...{ entry, retry, resume, workers: resources.workers, waitVerify },
+    bandwidth: new Bandwidth({ clock: systemClock, log, backup: entry.name }, bandwidthRule(entry, zone)),
+  }));
 }
 
 /** Throws Failure E_CONFIG that names the entry and the pattern: better at the start than at two in the morning. */
@@ -140,11 +153,6 @@ export function checkExcludes(config: AgentConfig): void {
 function excludeFailure(config: AgentConfig, entry: BackupEntryConfig, cause: Failure): Failure {
   const message = `${config.configFile}: backups entry ${entry.name}: exclude: ${cause.message}`;
   return new Failure(cause.code, message, { cause, hint: cause.hint });
-}
-
-function presentRoots(entry: BackupEntryConfig): void {
-  const roots = sourceRoots(entry.sources);
-  checkSources(new LinuxSource({ roots: roots.map((root) => root.path) }), roots);
 }
 
 function readTextFile(path: string): string | undefined {

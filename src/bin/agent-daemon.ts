@@ -2,27 +2,38 @@
  * The real things around the agent's daemon: state directory, log, signals, control socket, systemd. Starts it, has it read its
  * configuration again, and stops it.
  */
-import { CertificateWatch } from "#agent/certificate-watch.ts";
+import { agentFacts } from "#agent/agent-facts.ts";
+import { ControlLink } from "#agent/control-link.ts";
+import { CertificateWatch } from "#observe/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import { reloadedConfig } from "#agent/reload.ts";
+import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
-import type { Timer } from "#base/clock.ts";
-import { Failure, toFailure } from "#base/errors.ts";
+import { settled, type Timer } from "#base/clock.ts";
+import { Failure } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { uuid } from "#base/random.ts";
 import { EXIT } from "#cli/exit-codes.ts";
-import { ConfigFailure, problemText } from "#config/problem.ts";
+import { problemText } from "#config/problem.ts";
 import type { Loaded } from "#config/load.ts";
 import type { AgentConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
 import { logEvents } from "#observe/events.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
+import { formatAddress } from "#net/address.ts";
 import type { Identity } from "#pki/identity.ts";
-import { backupPlans, entryRunDeps } from "./agent-backup.ts";
+import { CONTROL_ENTRIES_MAX } from "#wire/limits.ts";
+import { backupPlans, entryRunDeps, serverDialer } from "./agent-backup.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
+import { logReloadFailure } from "./reload-failure.ts";
+import { MachineWatch } from "./machine-facts.ts";
 import { releaseMemory } from "./release-memory.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, linuxStateDisk, takeStateDir } from "./state-disk.ts";
-import { systemClock } from "./system.ts";
+import { systemClock, systemRandom } from "./system.ts";
 
 export interface AgentDaemonRuntime {
   /** Reads the configuration file; throws what is wrong with it. */
@@ -38,6 +49,8 @@ export interface AgentDaemonRuntime {
 const RELEASE_DELAY_MS = 2_000;
 /** Once all runs are over: for those who are to be told of their results. */
 const NOTIFY_LIMIT_MS = 5_000;
+/** A disk that hangs must not hold up a stop for the sake of a log. */
+const SESSION_LOGS_LIMIT_MS = 2_000;
 
 /** Serves until SIGTERM or SIGINT; a second one ends it at once. Rejects with Failure E_CONFIG, E_LOCKED, E_STATE_DIR … */
 export async function runAgentDaemon(runtime: AgentDaemonRuntime): Promise<number> {
@@ -73,15 +86,19 @@ class Service {
   readonly #manager: ServiceManager;
   readonly #watch: CertificateWatch;
   readonly #daemon: AgentDaemon;
+  readonly #sessionLogs: SessionLogs;
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
+  readonly #channel: ControlLink;
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
   /** The start, then reloads, one after another. */
   #reloading: Promise<void> = Promise.resolve();
   #releasing: Timer | undefined;
+  #stopping = false;
 
   constructor(runtime: AgentDaemonRuntime, daemonLog: DaemonLog, config: AgentConfig, identity: Identity) {
-    const { log } = daemonLog;
+    this.#sessionLogs = openSessionLogs(config.logging, daemonLog.log);
+    const { log } = this.#sessionLogs;
     const events = logEvents(log);
     this.#runtime = runtime;
     this.#daemonLog = daemonLog;
@@ -90,18 +107,30 @@ class Service {
     this.#watch = new CertificateWatch(systemClock, events);
     const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
     const { software, spawn } = runtime;
-    const shared = { log, events, software, spawn, states, identity: () => this.#identity };
+    const look = new SourceLook(systemClock, () => spawn("sources"));
+    const shared = {
+      look,
+      log,
+      events,
+      software,
+      spawn,
+      states,
+      sessionLogs: this.#sessionLogs,
+      identity: () => this.#identity,
+    };
     const { notifier } = entryRunDeps({ ...shared, config, mode: "daemon" });
     this.#notifications = notifier;
     this.#daemon = new AgentDaemon(
       {
         ...{ clock: systemClock, log, events, states, software, pid: process.pid },
         runDeps: (current) => ({ ...entryRunDeps({ ...shared, config: current, mode: "daemon" }), notifier }),
-        planOf: (current, entry) => planOf(current, entry.name),
+        planOf: (current, entry) => planOf(current, entry.name, log),
         changed: () => this.#changed(),
+        control: () => this.#channel.view(),
       },
       setupOf(config, identity),
     );
+    this.#channel = this.#channelOf(config, uuid(systemRandom));
   }
 
   async start(): Promise<void> {
@@ -113,26 +142,57 @@ class Service {
     await this.#reloading;
     log.info("started", { software: this.#runtime.software, agent: agent.name, zone: localZone(process.env) });
     this.#manager.ready(this.#daemon.summary());
+    this.#channel.start();
   }
 
   reload(): void {
     this.#reloading = this.#reloading.then(() => this.#reload());
   }
 
+  /** What runs hears of it at once, whatever a reload that is under way still waits for. */
   async stop(): Promise<void> {
-    await this.#reloading;
+    this.#stopping = true;
     this.#manager.stopping();
-    await this.#daemon.stop();
+    this.#channel.stop();
+    await Promise.all([this.#daemon.stop(), this.#reloading]);
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
     await this.#notifications.settled();
     timer.cancel();
+    await settled(systemClock, this.#sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
     this.#watch.stop();
     this.#releasing?.cancel();
     this.#control?.stop();
     this.#manager.close();
   }
 
+  #channelOf(config: AgentConfig, run: string): ControlLink {
+    const machine = new MachineWatch();
+    const startedAtMs = systemClock.now();
+    return new ControlLink({
+      ...{ clock: systemClock, random: systemRandom, log: this.#daemonLog.log, settings: config.controlChannel },
+      deps: () => {
+        const current = this.#daemon.config;
+        return {
+          clock: systemClock,
+          dialer: serverDialer(current, () => this.#identity),
+          identity: { agent: current.agent.name, software: this.#runtime.software, run },
+        };
+      },
+      facts: async () => {
+        const { agent, backups } = this.#daemon.config;
+        const uptimeMs = systemClock.now() - startedAtMs;
+        const [facts, entries] = await Promise.all([
+          machine.look(agent.stateDir),
+          this.#daemon.entriesNow(CONTROL_ENTRIES_MAX),
+        ]);
+        return agentFacts(facts, uptimeMs, entries, backups.length);
+      },
+      run: (backup) => this.#daemon.request(backup),
+    });
+  }
+
   #changed(): void {
+    this.#channel.changed();
     this.#manager.status(this.#daemon.summary());
     this.#releasing?.cancel();
     if (this.#daemon.idle) this.#releasing = systemClock.after(RELEASE_DELAY_MS, releaseMemory);
@@ -146,32 +206,25 @@ class Service {
       const { config: read, warnings } = this.#runtime.load();
       const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
       const identity = this.#runtime.identityOf(config);
+      const moved = formatAddress(config.server) !== formatAddress(this.#daemon.config.server);
       this.#daemonLog.use(config.logging);
+      this.#sessionLogs.use(config.logging.sessionLogDir);
       this.#identity = identity;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
       this.#watchCertificates(config);
       await this.#daemon.reload(setupOf(config, identity));
+      this.#channel.use(config.controlChannel, moved);
       log.info("configuration and certificates were read again", { file: config.configFile });
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {
       this.#reloadFailed(error);
     }
-    this.#manager.ready(this.#daemon.summary());
+    if (!this.#stopping) this.#manager.ready(this.#daemon.summary());
   }
 
   #reloadFailed(error: unknown): void {
-    const { log } = this.#daemonLog;
-    const failure = toFailure(error);
-    const reasons = failure instanceof ConfigFailure ? failure.problems.map(problemText) : [failure.message];
-    for (const reason of reasons) log.error("the configuration is not used", { code: failure.code, reason });
-    log.error("nothing was changed: everything goes on as it was configured before", { hint: failure.hint });
-    this.#daemon.reloadFailed(failure.code, reasons[0] ?? failure.message);
-    // The file may have been rotated all the same.
-    try {
-      this.#daemonLog.use(this.#daemon.config.logging);
-    } catch (problem) {
-      log.error("the log file cannot be opened anew", { reason: toFailure(problem).message });
-    }
+    const { failure, reason } = logReloadFailure(error, this.#daemonLog, this.#daemon.config.logging);
+    this.#daemon.reloadFailed(failure.code, reason);
   }
 
   #watchCertificates(config = this.#daemon.config): void {
@@ -196,12 +249,13 @@ function setupOf(config: AgentConfig, identity: Identity): DaemonSetup {
   return { config, zone: localZone(process.env), certificateNotAfterMs: identity.notAfterMs };
 }
 
-function planOf(config: AgentConfig, name: string): ReturnType<typeof backupPlans>[number] {
+function planOf(config: AgentConfig, name: string, log: Logger): ReturnType<typeof backupPlans>[number] {
   const [plan] = backupPlans(
     config,
     config.backups.filter((entry) => entry.name === name),
     // Nobody waits for it: the server tells what it finds.
     false,
+    log,
   );
   if (plan === undefined) throw new Failure("E_INTERNAL", `no entry is named ${name}`);
   return plan;

@@ -21,6 +21,8 @@ export function progressFigures(stage: BackupStage, elapsedMs: number, retries: 
       return { ...idle, phase: { kind: "connecting" } };
     case "queued":
       return { ...idle, phase: { kind: "queued", position: stage.position } };
+    case "deferred":
+      return { ...idle, phase: { kind: "deferred", why: stage.failure.message, inMs: stage.delayMs } };
     case "retrying":
       return { ...idle, phase: { kind: "retrying", inMs: stage.delayMs } };
     case "running":
@@ -42,6 +44,7 @@ function runningFigures(stage: Running, retries: number): Omit<ProgressFigures, 
     ackedBytes: now.durableBytes,
     retries: retries + now.reconnects,
     streams: now.streamsUp,
+    streamsMax: now.autoscaler?.max,
     currentPath: now.currentPath,
   };
 }

@@ -4,11 +4,14 @@
  */
 import { runOnce } from "#agent/once.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
+import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
+import { settled } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
 import { agentStatusText } from "#cli/agent-report.ts";
+import { type NameKind, namesText } from "#cli/completion-command.ts";
 import { EXIT, worstExit } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import { onceExit, onceJson, onceText, problemsText, unverifiedText } from "#cli/once-report.ts";
@@ -32,20 +35,28 @@ import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
 
 const SOFTWARE = `nbackup-agent ${pkg.version}`;
+
+/** What completion scripts ask for. */
+const NAMES_OF: Readonly<Record<NameKind, (entry: AgentConfig["backups"][number]) => string>> = {
+  backups: ({ name }) => name,
+  storages: ({ storage }) => storage,
+};
 
 /** After the end of a run: how long connections may take to say goodbye before the process ends all the same. */
 const LINGER_MS = 3000;
 
 // A compiled executable finds its workers only when they are constructed here, in the entry file.
 const spawn: SpawnWorker = (kind) => {
-  const url =
-    kind === "reader"
-      ? new URL("./reader-worker.ts", import.meta.url)
-      : new URL("./compress-worker.ts", import.meta.url);
+  const url = {
+    reader: new URL("./reader-worker.ts", import.meta.url),
+    compress: new URL("./compress-worker.ts", import.meta.url),
+    sources: new URL("./sources-worker.ts", import.meta.url),
+  }[kind];
   // Small heaps: the threads keep no objects, and what they leave is collected sooner.
   return new Worker(url.href, { smol: true });
 };
@@ -66,6 +77,9 @@ async function main(argv: readonly string[]): Promise<number> {
     switch (command.command) {
       case "print":
         process.stdout.write(command.text);
+        return EXIT.done;
+      case "names":
+        process.stdout.write(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
         return EXIT.done;
       case "check-config":
         return checkConfig(command.configFile, command.json, {
@@ -142,15 +156,18 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   const entries = selectBackups(config.backups, command.backup);
   const identity = identityOf(config);
   const display = new OnceDisplay({ clock: systemClock, stderr: process.stderr, progress: command.progress });
-  const log = loggerOf(config.logging, display);
+  const sessionLogs = openSessionLogs(config.logging, loggerOf(config.logging, display));
+  const { log } = sessionLogs;
   for (const warning of identity.warnings) log.warn(warning);
   const stop = interruption(display);
   const deps = entryRunDeps({
-    ...{ config, log, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
+    look: new SourceLook(systemClock, () => spawn("sources")),
+    ...{ config, log, sessionLogs, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
     mode: process.stderr.isTTY ? "once-at-terminal" : "once",
     states: await onceStates(config, log),
   });
-  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify), stop, {
+  const results = await runOnce(deps, backupPlans(config, entries, command.waitVerify, log), stop, {
+    streamStats: config.logging.streamStats,
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();
@@ -159,6 +176,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
       process.stdout.write(command.json ? onceJson(result) : onceText(result));
     },
   });
+  await settled(systemClock, sessionLogs.close(), LINGER_MS);
   // The interruption may have come too late for the entry that was running, and still kept the next ones from it.
   const kept = results.length < entries.length ? [EXIT.interrupted] : [];
   return worstExit([...results.map(onceExit), ...kept]);

@@ -1,6 +1,7 @@
 /** What a person sees on standard error while `--once` runs: progress if asked for, and lines that do not tear it. */
 import type { BackupStage } from "#agent/backup-run.ts";
 import type { Clock } from "#base/clock.ts";
+import { safeText } from "#base/safe-text.ts";
 import { ProgressDisplay } from "#cli/progress-display.ts";
 import { progressFigures } from "./agent-progress.ts";
 
@@ -24,10 +25,14 @@ export class OnceDisplay {
 
   /** The run came to another stage; the first one of an entry starts its display. */
   stage(stage: BackupStage): void {
+    const before = this.#stage.stage;
     this.#stage = stage;
     if (stage.stage === "retrying") this.#retries += 1;
     if (this.#options.progress) this.#display ??= this.#start();
     else if (stage.stage === "queued") this.note(`waiting in the server's queue, position ${stage.position}\n`);
+    // Said again every half minute, for hours.
+    else if (stage.stage === "deferred" && before !== "deferred")
+      this.note(`${safeText(stage.failure.message)}: waiting until it has time\n`);
   }
 
   /** The entry's run is over. */

@@ -21,6 +21,7 @@ import { withProgress } from "#commands/archive-jobs.ts";
 import type { CommandContext } from "#commands/command-context.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { judgeArchive, type Judgement } from "#restore/judge.ts";
 import { closeOpened, openForReading, type OpenedFile } from "#store/archive-file.ts";
 import type { ListedArchive } from "#store/archive-list.ts";
 import type { Finding } from "#store/damage-mark.ts";
@@ -28,7 +29,7 @@ import type { Disk, DiskFile } from "#store/disk.ts";
 import { lookForDue } from "#store/due-archives.ts";
 import { unusable } from "#store/storage-access.ts";
 import { StorageRoot } from "#store/storage-root.ts";
-import { findingOf, judgeArchive, type Judgement } from "./findings.ts";
+import { findingOf } from "./findings.ts";
 import { recordVerification, type RecordingPlace } from "./verify-records.ts";
 
 export interface ScrubTools extends CommandContext {

@@ -1,13 +1,28 @@
-/** Commands that ask a running server: status, sessions, history, events, abort and prune. Prune works without one too. */
+/** Commands that ask a running server: status, sessions, agents, run, history, events, abort, orders and prune. Prune works without one too. */
 import { Failure, toFailure } from "#base/errors.ts";
+import { safeText } from "#base/safe-text.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureLines } from "#cli/failure-text.ts";
 import type { AskCommand } from "#cli/server-command.ts";
+import { agentsText } from "#cli/agents-report.ts";
+import { maintenanceText, rotatedText, slotOrderText } from "#cli/order-commands.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
-import type { AbortView, PrunedView, PruneFailure, PruneView, ServerStatus, SessionsView } from "#observe/views.ts";
+import type {
+  AbortView,
+  AgentView,
+  MaintenanceAnswer,
+  PrunedView,
+  PruneFailure,
+  PruneView,
+  RotateView,
+  ServerStatus,
+  SessionsView,
+  SlotOrderView,
+  StartedView,
+} from "#observe/views.ts";
 import { pruneFailure, prunedView } from "#server/admin.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
@@ -54,11 +69,37 @@ export async function runServerCommand(
       const records = (await askServer(stateDir, { command: "events", limit: command.limit })) as EventRecord[];
       return print(records, () => eventsText(records));
     }
+    case "agents": {
+      const agents = (await askServer(stateDir, { command: "agents" })) as AgentView[];
+      return print(agents, () => agentsText(agents, systemClock.wall()));
+    }
+    case "run": {
+      const { agent, backup } = command;
+      const started = (await askServer(stateDir, { command: "run", agent, backup })) as StartedView;
+      return print([started], () => `${agent}: ${safeText(started.message)}\n`);
+    }
     case "abort": {
       const view = (await askServer(stateDir, { command: "abort", session: command.session })) as AbortView;
       const aborted = view.outcome === "aborted";
       print([view], () => (aborted ? "aborted\n" : "not aborted: the commit had begun, and stands\n"));
       return aborted ? EXIT.done : EXIT.failed;
+    }
+    case "rotate-stream": {
+      const { session, slot } = command;
+      const view = (await askServer(stateDir, { command: "rotate-stream", session, slot })) as RotateView;
+      return print([view], () => rotatedText(view));
+    }
+    case "park-stream":
+    case "resume-stream": {
+      const { session, slot } = command;
+      const view = (await askServer(stateDir, { command: command.command, session, slot })) as SlotOrderView;
+      return print([view], () => slotOrderText(view));
+    }
+    case "maintenance": {
+      const { turn, reason, abort } = command;
+      const request = { command: "maintenance", turn, abort, ...(reason === undefined ? {} : { reason }) } as const;
+      const answer = (await askServer(stateDir, request)) as MaintenanceAnswer;
+      return print([answer], () => maintenanceText(answer, systemClock.wall()));
     }
     case "prune": {
       const view = await prune(command, config, out);

@@ -1,13 +1,17 @@
 /** The real things around the server: disk, sockets, log, locks. Starts it, and stops it when told to. */
 import { mkdir, stat } from "node:fs/promises";
+import { settled } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
-import type { Listener } from "#net/connection.ts";
-import { listenTls } from "#net/listen.ts";
+import { listenTls, type TlsListener } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
+import type { EventSink } from "#observe/events.ts";
 import { Recorder } from "#observe/recorder.ts";
+import type { SessionLogs } from "#observe/session-log.ts";
+import { withSessionLogs } from "#observe/session-log-events.ts";
+import type { ConfigReading } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { Server } from "#server/server.ts";
@@ -17,16 +21,22 @@ import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
 import { EndedSessions } from "#store/ended-sessions.ts";
 import { KnownStorages } from "#store/known-storages.ts";
+import { MaintenanceFile } from "#store/maintenance-file.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { MeteredDisk } from "#store/metered-disk.ts";
 import { Storage } from "#store/storage.ts";
-import type { StorageOptions } from "#store/storage-options.ts";
+import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { backgroundVerifier } from "./findings.ts";
+import { machineLoad } from "./machine-facts.ts";
+import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { WebSide } from "./web.ts";
+
+/** A disk that hangs must not hold up a stop for the sake of a log. */
+const SESSION_LOGS_LIMIT_MS = 2_000;
 
 export interface ServerRuntime {
   readonly config: ServerConfig;
@@ -44,17 +54,30 @@ export interface ServerRuntime {
 }
 
 export interface Daemon {
+  readonly events: EventSink;
+  /** A sentence for `systemctl status`. */
+  summary(): string;
+  /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
+  use(identity: Identity): void;
+  /** These count from now on. Never rejects. */
+  reload(config: ServerConfig): Promise<void>;
+  /** The file was read and is not used. */
+  reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
   stop(): Promise<void>;
 }
 
 /** Rejects with Failure E_LOCKED, E_STATE_DIR or E_LISTEN. A storage that cannot be used is its own problem. */
 export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
-  const { config, identity, log, software, privileged, spawnThread } = runtime;
+  const { config, identity, software, privileged, spawnThread } = runtime;
+  const sessionLogs = openSessionLogs(config.logging, runtime.log);
+  const { log } = sessionLogs;
+  let { logging } = config;
+  let { notAfterMs } = identity;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
-  const recorder = await openRecorder(runtime, disk);
+  const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
   const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
@@ -64,16 +87,21 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: web?.watched(recorder) ?? recorder,
+    events: withSessionLogs(web?.watched(recorder) ?? recorder, sessionLogs),
     ...(web === undefined ? {} : { onPhase: web.onPhase }),
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
       openStorage(storage, established, { disk: metered(storage.name, disk, metrics), ...shared }),
+    configureStorage: (storage, next) => storage.configure(rulesOf(next)),
     openStock: (storage) => new StorageStock(metered(storage.name, disk, metrics), [storage]),
     diskKey: async (baseDir) => String((await stat(baseDir)).dev),
     verifyArchive: backgroundVerifier(runtime.spawnBackground),
     metrics,
+    streamStats: () => logging.streamStats,
+    maintenance: await MaintenanceFile.open(disk, stateDir, log),
+    machineLoad,
+    certificateNotAfterMs: () => notAfterMs,
   });
   await server.start();
   try {
@@ -91,16 +119,37 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       "Connections that came to nothing before they were one",
       () => listener.strangerCount,
     );
-    const around = { pid: process.pid, events: recorder.events, history: recorder.history };
+    const reading: ConfigReading = { readWallMs: systemClock.wall(), failure: null };
+    const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
     const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
     web?.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
+      events: recorder,
+      summary: () => summaryOf(server),
+      use(next): void {
+        listener.use(next);
+        ({ notAfterMs } = next);
+      },
+      async reload(next): Promise<void> {
+        reading.readWallMs = systemClock.wall();
+        reading.failure = null;
+        ({ logging } = next);
+        sessionLogs.use(logging.sessionLogDir);
+        await server.reload(next);
+        const text = "configuration and certificates were read again";
+        recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
+      },
+      reloadFailed(code, reason): void {
+        reading.failure = { wallMs: systemClock.wall(), code, reason };
+        const message = `the configuration that was read again is not used: ${reason}`;
+        recorder.emit({ kind: "server.reload-failed", level: "error", message, fields: { code, reason } });
+      },
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, web, recorder, lock });
+        stopping ??= stopAll({ listener, server, control, web, recorder, sessionLogs, lock });
         return stopping;
       },
     };
@@ -114,15 +163,16 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
 }
 
 interface Running {
-  readonly listener: Listener;
+  readonly listener: TlsListener;
   readonly server: Server;
   readonly control: LineServer | undefined;
   readonly web: WebSide | undefined;
   readonly recorder: Recorder;
+  readonly sessionLogs: SessionLogs;
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, web, recorder, lock }: Running): Promise<void> {
+async function stopAll({ listener, server, control, web, recorder, sessionLogs, lock }: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
@@ -130,6 +180,7 @@ async function stopAll({ listener, server, control, web, recorder, lock }: Runni
   control?.stop();
   await web?.stop();
   await recorder.close();
+  await settled(systemClock, sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
   await lock.release();
 }
 
@@ -152,13 +203,20 @@ function openStorage(
   established: boolean,
   shared: Pick<StorageOptions, "disk" | "log" | "buffer" | "ended">,
 ): Promise<Storage> {
-  const { name, baseDir, maxBackups, minAgeMs, verifyIntegrity, reserve, assembler } = config;
+  const { name, baseDir } = config;
+  return Storage.open({ ...{ name, baseDir, established, clock: systemClock }, ...rulesOf(config), ...shared });
+}
+
+function rulesOf({ maxBackups, minAgeMs, verifyIntegrity, reserve, assembler }: StorageConfig): StorageRules {
   const { pendingMemBytesMax: pendingBytesMax, chunkShardLevels: shardLevels, chunkFsync } = assembler;
-  return Storage.open({
-    ...{ name, baseDir, established, maxBackups, minAgeMs, verifyIntegrity, reserve, pendingBytesMax },
-    staging: assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined,
-    ...{ clock: systemClock, ...shared },
-  });
+  const staging = assembler.mode === "lazy" ? { shardLevels, chunkFsync } : undefined;
+  return { maxBackups, minAgeMs, verifyIntegrity, reserve, pendingBytesMax, staging };
+}
+
+function summaryOf(server: Server): string {
+  const { sessionCount, waitingCount } = server.view();
+  const sessions = sessionCount === 1 ? "1 session runs" : `${sessionCount} sessions run`;
+  return waitingCount === 0 ? sessions : `${sessions}, ${waitingCount} wait`;
 }
 
 /** One server per state directory: its records must not be written by two. */

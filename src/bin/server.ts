@@ -1,15 +1,13 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
 import { Failure, toFailure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
+import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadServerConfig } from "#config/load.ts";
-import type { LoggingConfig, ServerConfig } from "#config/types.ts";
-import { createLogger } from "#observe/log.ts";
-import { openLogFile } from "#observe/log-file.ts";
+import type { ServerConfig } from "#config/types.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
@@ -21,7 +19,7 @@ import { type ArchivePrograms, inContext, runArchives } from "./archive-commands
 import { serverArchives } from "./server-archives.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
-import { startDaemon } from "./server-daemon.ts";
+import { runServerDaemon } from "./server-service.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { runWebPassword } from "./web-password.ts";
 
@@ -62,6 +60,9 @@ async function main(argv: readonly string[]): Promise<number> {
     switch (command.command) {
       case "print":
         stdout(command.text);
+        return EXIT.done;
+      case "names":
+        stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
         return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom });
@@ -122,38 +123,11 @@ function identityOf(config: ServerConfig): Identity {
   return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
 }
 
-/** Serves until SIGTERM or SIGINT; a second one does not wait for sessions. */
 async function serve(file: string): Promise<number> {
-  const { config, content, warnings } = load(file);
-  stderr(warningsText(warnings));
-  const identity = identityOf(config);
-  const log = loggerOf(config.logging);
-  for (const warning of identity.warnings) log.warn(warning);
-  const told = Promise.withResolvers<void>();
-  let stop = (): void => told.resolve();
-  const onSignal = (signal: NodeJS.Signals): void => {
-    log.info("stopping", { signal });
-    stop();
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
-  const daemon = await startDaemon({
-    ...{ config, content, identity, log },
+  const exitCode = await runServerDaemon({
+    ...{ load: () => load(file), identityOf, spawnBackground, ...diskRuntime },
     software: `nbackup-server ${pkg.version}`,
-    spawnBackground,
-    ...diskRuntime,
   });
-  await told.promise;
-  const stopped = daemon.stop();
-  stop = () => void daemon.stop();
-  await stopped;
-  log.info("stopped");
-  setTimeout(() => process.exit(EXIT.done), LINGER_MS).unref();
-  return EXIT.done;
-}
-
-/** To `logging.file`, else to standard error, where systemd's journal takes it. */
-function loggerOf({ level, format, file }: LoggingConfig): Logger {
-  const sink = file === undefined ? { write: stderr } : openLogFile(file, (failure) => stderr(failureText(failure)));
-  return createLogger({ level, format, sink, clock: systemClock });
+  setTimeout(() => process.exit(exitCode), LINGER_MS).unref();
+  return exitCode;
 }

@@ -1,6 +1,6 @@
 /** Small files of a state directory, replaced as a whole so that a crash leaves the old or the new one. */
 import { openSync } from "node:fs";
-import { open, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import type { StateDisk } from "#agent/state-store.ts";
 import { errnoName, Failure } from "#base/errors.ts";
@@ -56,8 +56,31 @@ export async function takeStateDir(stateDir: string): Promise<void> {
     const errno = flock(openSync(`${stateDir}/lock`, "a", FILE_MODE), LOCK_EX_NB);
     if (errno === EWOULDBLOCK) throw new Failure("E_LOCKED", `${stateDir} is in use by another nbackup-agent`);
     if (errno !== 0) throw new Failure("E_STATE_DIR", `agent.state_dir ${stateDir} cannot be locked: errno ${errno}`);
+    await removeTorn(entriesDirectory(stateDir));
   } catch (error) {
     throw error instanceof Failure ? error : unusable(stateDir, error);
+  }
+}
+
+/** `NAME.json.PID.new`, as `replace` names them. */
+const TORN = /\.json\.(\d+)\.new$/;
+
+/** Files whose writer a crash ended before the rename. A `--once` that runs may be writing its own right now. */
+async function removeTorn(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const pid = Number(TORN.exec(name)?.[1] ?? Number.NaN);
+    if (Number.isNaN(pid) || (pid !== process.pid && isAlive(pid))) continue;
+    await rm(path.join(directory, name), { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Another user's process lives too.
+    return errnoName(error) !== "ESRCH";
   }
 }
 

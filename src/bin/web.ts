@@ -14,12 +14,14 @@ import { RecordStore } from "#observe/record-store.ts";
 import { type ActiveSnapshot, parseActiveSnapshot } from "#observe/session-points.ts";
 import { SessionSeries } from "#observe/session-series.ts";
 import { parseStorageSample, type StorageSample, StorageScans } from "#observe/storage-scans.ts";
+import type { MaintenanceView } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { ArchiveDesk } from "#server/archive-desk.ts";
 import type { Server } from "#server/server.ts";
 import type { ServerMetrics } from "#server/server-metrics.ts";
 import { Access } from "#web/access.ts";
+import { agentChannel } from "#web/agent-channel.ts";
 import type { CertificateRow } from "#web/api-types.ts";
 import { watchPage } from "#web/page-metrics.ts";
 import { Passwords } from "#web/passwords.ts";
@@ -216,23 +218,29 @@ export class WebSide {
     });
   }
 
-  #model({ overview }: Server, scans: StorageScans, tls: PageTls | undefined): ReadModel {
+  #model(server: Server, scans: StorageScans, tls: PageTls | undefined): ReadModel {
     const { config, content, identity, recorder, metrics } = this.#runtime;
+    const { overview } = server;
     const readWallMs = systemClock.wall();
     const rows = effectiveServerConfig(content, config);
     return {
       ...{ clock: systemClock, scans, series: this.#series, snapshots: this.#kept.snapshots },
       ...{ events: recorder.events, history: recorder.history },
       status: () => overview.running(),
-      maintenance: () => null,
+      maintenance: () => maintenanceText(overview.running().maintenance),
       live: () => overview.live(),
       waiting: () => overview.sessions().waiting,
-      agents: () => [],
+      agents: () => server.agents().map(agentChannel),
       certificates: () => certificates(identity, tls),
       config: () => ({ file: config.configFile, readWallMs, rows }),
       metrics: () => metrics.registry.snapshot(),
     };
   }
+}
+
+/** Why no session may begin; null: one may. */
+function maintenanceText(on: MaintenanceView | null): string | null {
+  return on === null ? null : (on.reason ?? "maintenance");
 }
 
 function certificates({ notAfterMs, caNotAfterMs }: Identity, tls: PageTls | undefined): readonly CertificateRow[] {

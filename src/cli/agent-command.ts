@@ -4,6 +4,7 @@ import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
 import type { Address } from "#config/types.ts";
 import { archivePlace } from "./archive-arguments.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
+import { completionCommand, type CompletionRequest, completionRequest, type NameKind } from "./completion-command.ts";
 import { helpText } from "./help.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { configOption, type ProgramSpec } from "./program.ts";
@@ -27,6 +28,7 @@ export type AgentCommand =
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
   /** One of those that look into archives. */
   | { readonly command: "archives"; readonly configFile: string; readonly request: ArchiveRequest }
+  | CompletionRequest
   | {
       readonly command: "health";
       readonly configFile: string;
@@ -36,6 +38,7 @@ export type AgentCommand =
     };
 
 const CONFIG = configOption(DEFAULT_AGENT_CONFIG_FILE);
+const NAMES: readonly NameKind[] = ["backups", "storages"];
 
 export const AGENT_PROGRAM: ProgramSpec = {
   name: "nbackup-agent",
@@ -101,6 +104,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
       positionals: [],
       details: ["It finds the daemon by agent.state_dir. Exits with 1 when none runs."],
     },
+    completionCommand(CONFIG, NAMES),
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
@@ -119,6 +123,7 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   }
   const { flags, values } = parsed;
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
+  if (parsed.command === "completion") return completionRequest(AGENT_PROGRAM, parsed, { configFile, names: NAMES });
   const json = flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
   if (parsed.command === "status") return { command: "status", configFile, json };

@@ -1,7 +1,7 @@
 /** What `nbackup-agent status` prints for people. Values in, text out; times are those of the schedules' time zone. */
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
-import type { AgentEntryView, AgentStatus, RunningView, RunView } from "#observe/views.ts";
+import type { AgentEntryView, AgentStatus, ControlView, RunningView, RunView } from "#observe/views.ts";
 import { textTable } from "./text-table.ts";
 
 export function agentStatusText(status: AgentStatus, nowWallMs: number): string {
@@ -12,6 +12,7 @@ export function agentStatusText(status: AgentStatus, nowWallMs: number): string 
     `agent ${agent}, server ${server}, times in ${zone}`,
     `configuration ${safeText(configFile)}, read ${time(configWallMs)}`,
     `certificate until ${time(status.certificateNotAfterMs)}`,
+    controlText(status.control, time),
     ...troubles(status, time),
   ];
   const rows = status.entries.map((entry) => [
@@ -23,8 +24,22 @@ export function agentStatusText(status: AgentStatus, nowWallMs: number): string 
     columns.map((heading) => ({ heading })),
     rows,
   );
-  const details = status.entries.flatMap((entry) => detailsOf(entry, nowWallMs));
+  const details = status.entries.flatMap((entry) => detailsOf(entry, nowWallMs, time));
   return `${lines.map((line) => `${line}\n`).join("")}\n${table}${details.map((line) => `${line}\n`).join("")}`;
+}
+
+/** The control channel in one line. */
+function controlText(control: ControlView, time: TimeText): string {
+  const { enabled, connectedSinceWallMs, rttMs, rttDeviationMs, serverLoad, serverCpus, lastFailure } = control;
+  if (!enabled) return "control channel off (daemon.control_channel.enabled)";
+  const why =
+    lastFailure === null
+      ? ""
+      : `; last failure ${time(lastFailure.wallMs)}: ${lastFailure.code}: ${safeText(lastFailure.message)}`;
+  if (connectedSinceWallMs === null) return `control channel down${why}`;
+  const rtt = rttMs === null ? "" : `, RTT ${rttMs.toFixed(1)} ± ${(rttDeviationMs ?? 0).toFixed(1)} ms`;
+  const load = serverLoad === null ? "" : `, server load ${serverLoad.toFixed(2)} on ${serverCpus ?? "?"} processors`;
+  return `control channel up since ${time(connectedSinceWallMs)}${rtt}${load}${why}`;
 }
 
 type TimeText = (wallMs: number) => string;
@@ -61,10 +76,22 @@ function committedText(run: RunView | null, nowWallMs: number): string {
   return `${formatDuration(agoMs)} ago, ${formatSize(run.archiveBytes)} in ${formatDuration(run.durationMs)}`;
 }
 
-function detailsOf({ backup, running, last }: AgentEntryView, nowWallMs: number): string[] {
-  if (running !== null) return [`${backup}: ${runningText(running, nowWallMs)}`];
+function detailsOf(entry: AgentEntryView, nowWallMs: number, time: TimeText): string[] {
+  const { backup, running, last } = entry;
+  if (running !== null) return [`${backup}: ${runningText(running, nowWallMs)}${limitText(entry, time)}`];
   if (last === null || last.code === null) return [];
   return [`${backup}: ${last.code}: ${safeText(last.message ?? "")}`, `  ${safeText(last.hint ?? "")}`];
+}
+
+/** `, limited to 2.0 MB/s until 2026-02-12 18:00:00`. */
+function limitText({ limitBytesPerSecond, limitUntilWallMs }: AgentEntryView, time: TimeText): string {
+  const until = limitUntilWallMs === null ? "" : ` until ${time(limitUntilWallMs)}`;
+  if (limitBytesPerSecond !== null) return `, limited to ${formatSize(limitBytesPerSecond)}/s${until}`;
+  return until === "" ? "" : `, without a bandwidth limit${until}`;
+}
+
+function streamsText({ streamsUp, autoscaler }: RunningView): string {
+  return autoscaler === null || autoscaler.max === 1 ? "" : `, ${streamsUp}/${autoscaler.max} streams`;
 }
 
 function runningText(running: RunningView, nowWallMs: number): string {
@@ -78,5 +105,5 @@ function runningText(running: RunningView, nowWallMs: number): string {
       ? ""
       : `, ${formatSize(rawBytes)} read${last}, ${formatSize(storedBytes)} compressed, ${formatSize(durableBytes)} safe on the server`;
   const path = running.currentPath === null ? "" : `, at ${running.currentPath}`;
-  return `${stage} ${since}${place}${tried}${bytes}${path}`;
+  return `${stage} ${since}${place}${tried}${bytes}${streamsText(running)}${path}`;
 }

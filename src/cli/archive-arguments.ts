@@ -68,7 +68,9 @@ export function archivePositional(side: ProgramSide, options: { readonly name?: 
     side === "server"
       ? "An archive's file, AGENT/BACKUP/TIME or AGENT/BACKUP/latest"
       : "The time of an archive, or latest";
-  return { name, what: `${what}${more}.`, required: true } satisfies PositionalSpec;
+  // On the server a file is more often meant; on the agent there are none.
+  const choices = side === "server" ? {} : { choices: ["latest"] };
+  return { name, what: `${what}${more}.`, required: true, ...choices } satisfies PositionalSpec;
 }
 
 /** How a TIME may be written, for the help. */

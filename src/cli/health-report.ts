@@ -14,6 +14,8 @@ export interface HealthReport {
   /** All of them; more than `storages` when there are too many to be told. */
   readonly storageCount: number;
   readonly sessions: { readonly running: number; readonly max: number; readonly waiting: number };
+  /** Of the server's own; undefined when it does not say. */
+  readonly certificateDaysLeft?: number | undefined;
 }
 
 interface HealthOfStorage {
@@ -37,7 +39,7 @@ export function healthExit({ state }: HealthReport): number {
 
 /** `server` is `HOST:PORT`. */
 export function healthText(server: string, report: HealthReport): string {
-  const { state, sessions, storages, storageCount, software } = report;
+  const { state, sessions, storages, storageCount, software, certificateDaysLeft } = report;
   const rows = storages.map((storage) => [
     safeText(storage.name),
     storage.state,
@@ -48,15 +50,21 @@ export function healthText(server: string, report: HealthReport): string {
   return [
     `${server}: ${state.replace("_", " ")} (${safeText(software)})`,
     `sessions: ${sessions.running} of ${sessions.max} running, ${sessions.waiting} waiting`,
+    ...(certificateDaysLeft === undefined ? [] : [`certificate: ${daysText(certificateDaysLeft)}`]),
     ...table([["STORAGE", "STATE", "FREE", "RESERVE", ""], ...rows]),
     ...(more > 0 ? [`and ${more} more storages, all of them ok`] : []),
     "",
   ].join("\n");
 }
 
-/** One line of JSON: server, state, software, sessions, storages[], storageCount. What is not known is null. */
+function daysText(days: number): string {
+  if (days === 0) return "less than a day left";
+  return days === 1 ? "1 day left" : `${days} days left`;
+}
+
+/** One line of JSON: server, state, software, sessions, certificateDaysLeft, storages[], storageCount. What is not known is null. */
 export function healthJson(server: string, report: HealthReport): string {
-  const { state, software, sessions, storageCount } = report;
+  const { state, software, sessions, storageCount, certificateDaysLeft = null } = report;
   const storages = report.storages.map((storage) => ({
     name: storage.name,
     state: storage.state,
@@ -64,7 +72,7 @@ export function healthJson(server: string, report: HealthReport): string {
     reserveBytes: known(storage) ? storage.reserveBytes : null,
     reason: storage.reason ?? null,
   }));
-  return `${JSON.stringify({ server, state, software, sessions, storages, storageCount })}\n`;
+  return `${JSON.stringify({ server, state, software, sessions, certificateDaysLeft, storages, storageCount })}\n`;
 }
 
 /** The same when there was no answer. */

@@ -32,7 +32,7 @@ export const INDEX_COMMAND: CommandSpec = {
     ),
   ],
   positionals: [
-    { name: "rebuild", what: "What is done; there is nothing else.", required: true },
+    { name: "rebuild", what: "What is done; there is nothing else.", required: true, choices: ["rebuild"] },
     archivePositional("server", { more: "; all, AGENT/all, AGENT/BACKUP/all" }),
   ],
   details: [

@@ -1,4 +1,7 @@
-/** What a program's command line consists of, as a table. parse.ts reads arguments by it, help.ts prints it. */
+/**
+ * What a program's command line consists of, as a table. parse.ts reads arguments by it, help.ts prints it, completions and the man
+ * page are made of it.
+ */
 
 export interface OptionSpec {
   /** Without the dashes. */
@@ -6,6 +9,8 @@ export interface OptionSpec {
   /** What its value is called in the help, for instance FILE; an option without one is a flag. */
   readonly value?: string;
   readonly what: string;
+  /** All values there are, for completions. */
+  readonly choices?: readonly string[];
 }
 
 export interface PositionalSpec {
@@ -14,6 +19,16 @@ export interface PositionalSpec {
   readonly required: boolean;
   /** The last one may be given any number of times. */
   readonly many?: boolean;
+  /** Words that it may be, for completions; there may be others. */
+  readonly choices?: readonly string[];
+}
+
+/** A word after a command's name that has options of its own, of a command that passes them through. */
+export interface SubcommandSpec {
+  readonly name: string;
+  readonly what: string;
+  readonly options: readonly OptionSpec[];
+  readonly positionals: readonly PositionalSpec[];
 }
 
 export interface CommandSpec {
@@ -26,6 +41,8 @@ export interface CommandSpec {
   readonly positionals: readonly PositionalSpec[];
   /** Everything after the command's name goes to it unread, `--help` included. */
   readonly passThrough?: boolean;
+  /** For completions: what is behind it is read elsewhere. */
+  readonly subcommands?: readonly SubcommandSpec[];
 }
 
 export interface ProgramSpec {

@@ -11,6 +11,7 @@ import { columnsOf, cutEnd, cutStart } from "./terminal-text.ts";
 export type ProgressPhase =
   | { readonly kind: "connecting" }
   | { readonly kind: "queued"; readonly position: number }
+  | { readonly kind: "deferred"; readonly why: string; readonly inMs: number }
   | { readonly kind: "retrying"; readonly inMs: number }
   | { readonly kind: "sending" }
   /** An archive of known size is read: `restoring`, `verifying`. The raw bytes are the archive's, and their total is exact. */
@@ -35,7 +36,9 @@ export interface ProgressSnapshot {
   readonly rawBytesPerSecond: number;
   readonly entriesPerSecond: number;
   readonly retries: number;
+  /** Streams that are up, and the most there may be. */
   readonly streams: number;
+  readonly streamsMax?: number | undefined;
   /** Raw bytes; empty when there is none. */
   readonly currentPath: Uint8Array;
 }
@@ -83,7 +86,7 @@ export function barLine(snapshot: ProgressSnapshot, columns: number): string {
 
 function barPieces(snapshot: ProgressSnapshot): readonly Piece[] {
   const { phase } = snapshot;
-  const waiting = phase.kind === "connecting" || phase.kind === "queued" || phase.kind === "retrying";
+  const waiting = ["connecting", "queued", "deferred", "retrying"].includes(phase.kind);
   const elapsed = { rank: 4, text: shortDuration(snapshot.elapsedMs) };
   const retries = { rank: 6, text: retriesText(snapshot) };
   if (waiting) return [{ rank: 0, text: phaseText(snapshot) }, elapsed, retries];
@@ -101,7 +104,7 @@ function barPieces(snapshot: ProgressSnapshot): readonly Piece[] {
     { rank: 7, text: `${grouped(snapshot.entries)} objects` },
     { rank: 8, text: flowing ? `${grouped(snapshot.entriesPerSecond)} objects/s` : "" },
     retries,
-    { rank: 9, text: snapshot.streams > 1 ? `${snapshot.streams} streams` : "" },
+    { rank: 9, text: streamsText(snapshot) },
     { rank: 10, text: eta === undefined || guess === "" ? "" : "(~ estimated)" },
   ];
 }
@@ -126,7 +129,7 @@ export function plainLine(snapshot: ProgressSnapshot): string {
     `elapsed ${shortDuration(snapshot.elapsedMs)}`,
     eta === undefined ? "" : `ETA ${shortDuration(eta)}${sending ? " (estimated)" : ""}`,
     retriesText(snapshot),
-    snapshot.streams > 1 ? `${snapshot.streams} streams` : "",
+    streamsText(snapshot),
     path === "" ? "" : `at ${path}`,
   ];
   return parts.filter((part) => part !== "").join(", ");
@@ -138,6 +141,8 @@ function phaseText({ phase, sentBytes, ackedBytes }: ProgressSnapshot): string {
       return "connecting";
     case "queued":
       return `waiting, number ${phase.position} in the queue`;
+    case "deferred":
+      return `${safeText(phase.why)}; asking again in ${shortDuration(phase.inMs)}`;
     case "retrying":
       return `trying again in ${shortDuration(phase.inMs)}`;
     case "sending":
@@ -179,6 +184,11 @@ function amountText(snapshot: ProgressSnapshot): string {
 function retriesText({ retries }: ProgressSnapshot): string {
   if (retries === 0) return "";
   return retries === 1 ? "1 retry" : `${grouped(retries)} retries`;
+}
+
+function streamsText({ streams, streamsMax = streams }: ProgressSnapshot): string {
+  if (streamsMax > streams) return `${streams}/${streamsMax} streams`;
+  return streams > 1 ? `${streams} streams` : "";
 }
 
 function bar(fraction: number): string {

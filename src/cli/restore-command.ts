@@ -46,6 +46,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       {
         name: "overwrite",
         value: "WHEN",
+        choices: OVERWRITES,
         what: "What happens to files that are there already: always (the default with --to), if-changed (kept if type, size, time, mode and owner are the same), if-newer, never (the default with --in-place).",
       },
       {
@@ -59,7 +60,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       ...placeOptions(side),
       PROGRESS_OPTION,
       jsonOption(
-        "Print one JSON object: archive, target, result, restored, kept, deleted, bytes, problems[], problemCount, damaged[], damagedCount and durationMs.",
+        "Print one JSON object: archive, target, result, restored, kept, deleted, bytes, problems[], problemCount, damaged[], damagedCount, replacedLinks[], replacedLinkCount and durationMs.",
       ),
     ],
     positionals: [

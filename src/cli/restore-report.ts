@@ -26,6 +26,9 @@ export interface RestoreReport {
   readonly problemCount: number;
   readonly damages: readonly DamageReport[];
   readonly damageCount: number;
+  /** Symbolic links in whose place a directory of the archive came: the first ones by name, and all of them counted. */
+  readonly replacedLinks: readonly Uint8Array[];
+  readonly replacedLinkCount: number;
   readonly durationMs: number;
 }
 
@@ -87,7 +90,18 @@ export function restoreProblemsText(report: RestoreReport): string {
     return `warning: ${pathText(path)}: ${why}${errno === undefined ? "" : ` (${errno})`}\n`;
   });
   const more = restText(report.problemCount - problems.length);
-  return `${damagesText(report.damages, report.damageCount)}${problems.join("")}${more}`;
+  return `${linksText(report)}${damagesText(report.damages, report.damageCount)}${problems.join("")}${more}`;
+}
+
+/** It is as the archive has it; but what lies where the link led is not there any more for who goes by this name. */
+function linksText({ dryRun, replacedLinks, replacedLinkCount }: RestoreReport): string {
+  const did = dryRun ? "would be replaced" : "was replaced";
+  const texts = replacedLinks
+    .slice(0, PRINTED_MAX)
+    .map(
+      (path) => `warning: ${pathText(path)}: a symbolic link stood there, and ${did} by the directory of the archive\n`,
+    );
+  return `${texts.join("")}${restText(replacedLinkCount - texts.length)}`;
 }
 
 export function restoreText(report: RestoreReport): string {
@@ -123,6 +137,8 @@ export function restoreJson(report: RestoreReport): string {
     problemCount,
     damaged: report.damages.map(damageJson),
     damagedCount: damageCount,
+    replacedLinks: report.replacedLinks.map(pathText),
+    replacedLinkCount: report.replacedLinkCount,
     durationMs: Math.round(report.durationMs),
   })}\n`;
 }

@@ -2,11 +2,14 @@
 import { Failure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
 import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
+import { completionCommand, type CompletionRequest, completionRequest, type NameKind } from "./completion-command.ts";
 import { helpText } from "./help.ts";
 import { type ParsedArguments, parseArguments, usage } from "./parse.ts";
+import { PKI_SUBCOMMANDS } from "./pki-words.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
 import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
+import { type OrderCommand, orderCommand, orderCommands } from "./order-commands.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 
 export type ServerCommand =
@@ -21,14 +24,17 @@ export type ServerCommand =
   | { readonly command: "pki"; readonly args: readonly string[] }
   /** Undefined: to standard output. */
   | { readonly command: "web-password"; readonly output: string | undefined }
+  | CompletionRequest
   | AskCommand;
 
 /** Those that ask the running server. */
 export type AskCommand = { readonly configFile: string; readonly json: boolean } & (
-  | { readonly command: "status" | "sessions" }
+  | { readonly command: "status" | "sessions" | "agents" }
+  | { readonly command: "run"; readonly agent: string; readonly backup: string }
   | { readonly command: "history"; readonly limit: number; readonly agent: string | undefined }
   | { readonly command: "events"; readonly limit: number }
   | { readonly command: "abort"; readonly session: string }
+  | OrderCommand
   | {
       readonly command: "prune";
       readonly agent: string | undefined;
@@ -42,6 +48,7 @@ const ROWS_DEFAULT = 50;
 const ROWS_MAX = 10_000;
 
 const CONFIG = configOption(DEFAULT_SERVER_CONFIG_FILE);
+const NAMES: readonly NameKind[] = ["storages"];
 const LIMIT: OptionSpec = {
   name: "limit",
   value: "N",
@@ -66,6 +73,26 @@ const ASK_COMMANDS: readonly CommandSpec[] = [
     options: [CONFIG, jsonOption("Print one JSON object per session.")],
     positionals: [],
     details: [BY_SOCKET],
+  },
+  {
+    name: "agents",
+    what: "List the agents: those that are connected, with what they run, and those that were seen before.",
+    options: [CONFIG, jsonOption("Print one JSON object per agent.")],
+    positionals: [],
+    details: [BY_SOCKET, "An agent is connected while its daemon runs with daemon.control_channel.enabled."],
+  },
+  {
+    name: "run",
+    what: "Have a connected agent run a backup entry now, and wait until it says whether it does.",
+    options: [CONFIG, jsonOption("Print one JSON object: agent, backup and message.")],
+    positionals: [
+      { name: "AGENT", what: "Its name, as nbackup-server agents shows it.", required: true },
+      { name: "BACKUP", what: "The backup entry of its configuration.", required: true },
+    ],
+    details: [
+      BY_SOCKET,
+      "Exits with 0 when the run begins or waits for others of that agent; with 1 when the agent is not connected, has no such entry (E_BACKUP_UNKNOWN), runs it already (E_BUSY), is stopping, or says nothing for 30 s. How it ends is in nbackup-server history.",
+    ],
   },
   {
     name: "history",
@@ -93,6 +120,7 @@ const ASK_COMMANDS: readonly CommandSpec[] = [
     positionals: [{ name: "SESSION", what: "Its id, as nbackup-server sessions shows it.", required: true }],
     details: [BY_SOCKET, "A commit that has begun wins: then the archive stands, and the command exits with 1."],
   },
+  ...orderCommands(CONFIG, BY_SOCKET),
   {
     name: "prune",
     what: "Apply the rotation now: remove what max_backups and min_age of the configuration file do not keep.",
@@ -141,6 +169,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
       positionals: [],
       details: [],
       passThrough: true,
+      subcommands: PKI_SUBCOMMANDS,
     },
     {
       name: "web-password",
@@ -154,6 +183,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
       ],
     },
     ...ASK_COMMANDS,
+    completionCommand(CONFIG, NAMES),
   ],
   footer: [
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but something could not be restored as it was (it was named); 130 interrupted; 141 nobody read the output to its end.",
@@ -172,6 +202,7 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   if (parsed.command === "web-password") return { command: "web-password", output: parsed.values.get("output") };
   if (parsed.command === "scrub") return { command: "scrub", request: scrubRequest(parsed) };
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
+  if (parsed.command === "completion") return completionRequest(SERVER_PROGRAM, parsed, { configFile, names: NAMES });
   const json = parsed.flags.has("json");
   if (parsed.command === "check-config") return { command: "check-config", configFile, json };
   if (parsed.command === "") return { command: "serve", configFile };
@@ -180,10 +211,10 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
 
 type Parsed = Extract<ParsedArguments, { readonly kind: "command" }>;
 
-function askCommand(
-  { command, flags, values, positionals }: Parsed,
-  common: { readonly configFile: string; readonly json: boolean },
-): AskCommand {
+function askCommand(parsed: Parsed, common: { readonly configFile: string; readonly json: boolean }): AskCommand {
+  const order = orderCommand(parsed);
+  if (order !== undefined) return { ...common, ...order };
+  const { command, flags, values, positionals } = parsed;
   const [first, second] = positionals;
   switch (command) {
     case "history":
@@ -192,6 +223,12 @@ function askCommand(
       return { ...common, command, limit: limitOf(values) };
     case "abort":
       return { ...common, command, session: first ?? "" };
+    case "run": {
+      const agent = named("AGENT", first ?? "") ?? "";
+      return { ...common, command, agent, backup: named("BACKUP", second ?? "") ?? "" };
+    }
+    case "agents":
+      return { ...common, command };
     case "prune":
       return {
         ...{ ...common, command, agent: named("AGENT", first), backup: named("BACKUP", second) },

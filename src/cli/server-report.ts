@@ -2,9 +2,19 @@
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
-import type { PruneView, ServerStatus, SessionsView, StorageView } from "#observe/views.ts";
+import type { PruneView, ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
+import { maintenanceLine } from "./order-commands.ts";
 import { timeText } from "./time-text.ts";
 import { textTable } from "./text-table.ts";
+
+function configurationLines({ configuration: { readWallMs, failure } }: ServerStatus): string[] {
+  const lines = [`configuration read at ${timeText(readWallMs)}`];
+  if (failure === null) return lines;
+  return [
+    ...lines,
+    `a newer one was not taken at ${timeText(failure.wallMs)}: ${safeText(`${failure.code}: ${failure.reason}`)}`,
+  ];
+}
 
 export function statusText(status: ServerStatus, nowWallMs: number): string {
   const { software, pid, uptimeMs, stopping, sessionCount, sessionsMax, waitingCount, connectionCount } = status;
@@ -14,7 +24,9 @@ export function statusText(status: ServerStatus, nowWallMs: number): string {
     `${sessionCount} of ${sessionsMax} sessions run, ${waitingCount} agents wait, ${connectionCount} connections, ` +
       `${formatSize(memoryBytes)} of ${formatSize(memoryBytesMax)} memory`,
   ];
+  if (status.maintenance !== null) lines.push(maintenanceLine(status.maintenance, nowWallMs));
   if (status.verifying !== null) lines.push(verifyingText(status));
+  lines.push(...configurationLines(status));
   if (lostRecords.failing) lines.push("events and history cannot be written: see the log and the disk of state_dir");
   const table = textTable(
     [
@@ -40,7 +52,7 @@ function verifyingText({ verifying, storages }: ServerStatus): string {
   const { storage, archive, done, total, by } = verifying;
   const waiting = storages.reduce((sum, one) => sum + one.verifyingCount, 0) - 1;
   const part = total > 0 ? `${Math.floor((100 * done) / total)} % of ${formatSize(total)}` : formatSize(done);
-  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more wait` : ""}`;
+  return `reads ${storage}: ${safeText(archive)} again (${by}): ${part}${waiting > 0 ? `, ${waiting} more to be read` : ""}`;
 }
 
 function trouble({ name, code, message, sinceWallMs }: StorageView, nowWallMs: number): string {
@@ -60,7 +72,7 @@ export function sessionsText({ running, waiting }: SessionsView): string {
   const queued = waiting.map(({ agent, backup, storage, position }) => [
     ...["-", agent, backup, storage, `waits, ${position}. in line`, "-", "-", "-", "1"],
   ]);
-  return textTable(
+  const table = textTable(
     [
       ...[{ heading: "SESSION" }, { heading: "AGENT" }, { heading: "BACKUP" }, { heading: "STORAGE" }],
       ...[{ heading: "STATE" }, { heading: "FOR", right: true }, { heading: "RECEIVED", right: true }],
@@ -71,6 +83,42 @@ export function sessionsText({ running, waiting }: SessionsView): string {
     ],
     [...rows, ...queued],
   );
+  return `${table}${running.map(slotsText).join("")}`;
+}
+
+/** Of a session with streams. */
+function slotsText({ session, parallels, slots }: SessionView): string {
+  if (parallels === 0 || slots.length === 0) return "";
+  const right = true;
+  const table = textTable(
+    [
+      ...[
+        { heading: "SLOT", right },
+        { heading: "STATE" },
+        { heading: "PORT", right },
+        { heading: "GENERATION", right },
+      ],
+      ...[
+        { heading: "BYTES", right },
+        { heading: "CHUNKS", right },
+        { heading: "RATE", right },
+        { heading: "RTT", right },
+      ],
+      ...[
+        { heading: "RECONNECTS", right },
+        { heading: "ROTATIONS", right },
+        { heading: "LAST BYTE", right },
+      ],
+    ],
+    slots.map((slot) => [
+      ...[String(slot.slot), slot.parked ? `${slot.state}, parked` : slot.state, String(slot.remotePort ?? "-")],
+      ...[String(slot.generation), formatSize(slot.bytes), String(slot.chunks), `${formatSize(slot.bytesPerSecond)}/s`],
+      slot.rttMs === null ? "-" : `${Math.round(slot.rttMs)} ms`,
+      ...[String(slot.reconnects), String(slot.rotations)],
+      slot.lastByteAgeMs === null ? "-" : `${formatDuration(slot.lastByteAgeMs)} ago`,
+    ]),
+  );
+  return `\nstreams of ${session}:\n${table}`;
 }
 
 export function historyText(records: readonly SessionRecord[]): string {

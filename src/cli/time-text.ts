@@ -1,15 +1,17 @@
 /** Times as people read them: UTC, as the names of archives are. */
 
-/** `2026-02-12 02:00:00Z` */
+/** Whole seconds that a Date can hold. */
+const DATE_SECONDS_MAX = 8_640_000_000_000;
+
+/** `2026-02-12 02:00:00Z`; `@` and the seconds since 1970 where no calendar has a name for it: agents tell what they like. */
 export function timeText(wallMs: number): string {
+  if (Math.abs(wallMs) > DATE_SECONDS_MAX * 1000) return `@${Math.floor(wallMs / 1000)}`;
   return new Date(wallMs)
     .toISOString()
     .replace("T", " ")
     .replace(/\.\d+Z$/, "Z");
 }
 
-/** Whole seconds that a Date can hold. */
-const DATE_SECONDS_MAX = 8_640_000_000_000;
 const DAY_SECONDS = 86_400;
 
 /** Of a file: `2026-02-12 02:00:00Z`; `@` and the seconds since 1970 where no calendar has a name for it. */

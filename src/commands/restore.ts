@@ -74,8 +74,9 @@ function reportOf(
   durationMs: number,
 ): RestoreReport {
   const { to: target, dryRun } = request;
-  const { counts, problems, problemCount, damages, damageCount } = report;
+  const { counts, problems, problemCount, damages, damageCount, replacedLinks, replacedLinkCount } = report;
   return {
+    ...{ replacedLinks, replacedLinkCount },
     ...{ archive, target, dryRun, interrupted: aborted, problems, problemCount, damages, damageCount, durationMs },
     ...counts,
   };

@@ -11,10 +11,9 @@ import {
   type VerifyReport,
   verifyText,
 } from "#cli/restore-report.ts";
-import { planToVerify } from "#restore/index-plan.ts";
-import { verifyArchive } from "#restore/job-runner.ts";
+import { judgeArchive } from "#restore/judge.ts";
 import type { Verification } from "#restore/verify.ts";
-import { openWithIndex, withProgress } from "./archive-jobs.ts";
+import { withProgress } from "./archive-jobs.ts";
 import { type ArchiveTarget, findArchives } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
 import { attempted } from "./failures.ts";
@@ -48,12 +47,11 @@ async function verifyOne(
   const { clock } = context;
   // Before it is opened: if another file takes the name meanwhile, what is found is not kept for that one.
   const read = target.file === undefined ? undefined : statSync(target.file, { throwIfNoEntry: false });
-  const indexed = await openWithIndex(target);
+  const { archive, index, close } = await target.open();
   try {
     const startedMs = clock.now();
-    const plan = await planToVerify(indexed);
     const { verification, aborted } = await withProgress(request.progress, "verifying", context, (deps) =>
-      verifyArchive(indexed.archive, target.sha256, deps, plan),
+      judgeArchive({ archive, index, sha256: target.sha256 }, deps),
     );
     if (read !== undefined && !aborted) await keep(target, read, verification, context);
     return {
@@ -63,7 +61,7 @@ async function verifyOne(
       durationMs: clock.now() - startedMs,
     };
   } finally {
-    await indexed.close();
+    await close();
   }
 }
 

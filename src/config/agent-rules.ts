@@ -5,6 +5,7 @@
 import { bufferBytesMin, DEFAULT_CHUNK_BYTES } from "#base/chunk-size.ts";
 import { pathText } from "#base/path-text.ts";
 import { resourcesShape, resumeShape, retryShape } from "./agent-schema.ts";
+import { checkBandwidth } from "./bandwidth-rules.ts";
 import { sourcesSchema } from "./backup-schema.ts";
 import { pick } from "./parts.ts";
 import { isWithin } from "./places.ts";
@@ -15,6 +16,7 @@ export function checkAgentRules(content: unknown, report: RuleReport): void {
   checkEntryNames(content, report);
   for (const [index, entry] of itemsAt(content, "backups").entries()) checkSources(index, entry, report);
   checkNotify(content, report);
+  checkBandwidth(content, report);
   checkRetry(content, report);
   checkWindow(content, report);
 }

@@ -17,7 +17,7 @@ export const retryShape = {
   max_attempts: setting(
     integer({ min: 1, max: 1000 }),
     5,
-    "How often starting a session is tried, the first try included. A session that the server lost is begun again; the count starts anew when something of it was acknowledged, but one and the same failure is met at most so often in a run. What only a person can mend (E_FULL, E_DISK_FULL, E_DISK …) ends the run at once.",
+    "How often starting a session is tried, the first try included. A session that the server lost is begun again; the count starts anew when something of it was acknowledged, but one and the same failure is met at most so often in a run. A scheduled run of the daemon asks for an hour, or until the entry is due again, however often that is. What only a person can mend (E_FULL, E_DISK_FULL, E_DISK …) ends the run at once.",
     "With the delays below the last attempt starts within 15 seconds, so --once soon says what is wrong.",
   ),
   initial_delay: setting(

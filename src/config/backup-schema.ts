@@ -1,9 +1,9 @@
 /** One item under `backups` of agent.yaml. */
-import { KiB, TiB } from "#base/units.ts";
+import { bandwidthLimit, toBandwidth } from "./bandwidth-schema.ts";
 import { dscp, fileName, httpUrl, schedule, sourcePath } from "./agent-values.ts";
 import { described, list, optional, required, section, sectionOr, type SectionOf, setting } from "./parts.ts";
 import type { BackupEntryConfig, NotifyConfig, PortRotationConfig } from "./types.ts";
-import { duration, flag, integer, name, size, text, word } from "./values.ts";
+import { duration, flag, integer, name, text, word } from "./values.ts";
 
 const SOURCES_MAX = 1000;
 const EXCLUDES_MAX = 10_000;
@@ -32,14 +32,14 @@ const autoScaler = sectionOr(
     enabled: setting(
       flag(),
       true,
-      "Let the number of active streams follow the need, up to parallels.",
-      "Off, all streams are always active.",
+      "Let the number of active streams follow the need, from one up to parallels. Off, all streams are always active.",
+      "A stream more helps only where each single TCP flow is limited; one that helps nothing costs a connection.",
     ),
     mode: setting(
       word(["efficiency", "adaptive"]),
       "efficiency",
-      "By the rates of producing and sending, or by trying one stream more.",
-      "It needs no trial that costs throughput.",
+      "When to try more streams. `efficiency`: when there is more to send than the streams can take; and fewer when there is less than 0.7 of it. `adaptive`: whenever they are busy. Either way growth is kept if it raised the throughput, else taken back, and not tried again for half a minute.",
+      "It tries nothing while there is no need, and gives back streams that are not needed any more.",
     ),
   },
   "a section with enabled and mode, or one of the words efficiency and adaptive",
@@ -50,7 +50,7 @@ const portRotation = section({
   mode: setting(
     word(["off", "per-n-chunks"]),
     "off",
-    "Reconnect each stream from a new port after a number of chunks.",
+    "Reconnect each stream from a new port after a number of chunks, at most a quarter of the streams (but one at least) at a time. With parallels 0 it is the session connection.",
     "Few networks need it.",
   ),
   chunks_per_cycle: setting(integer({ min: 1, max: 1_000_000 }), 500, "That number."),
@@ -142,8 +142,8 @@ const shape = {
   ),
   auto_scaler: described(autoScaler, "How many of the streams are active."),
   bandwidth_limit: optional(
-    size({ min: 64 * KiB, max: TiB }),
-    "Bytes per second over all streams of the entry.",
+    bandwidthLimit(),
+    "Bytes per second over all streams of the entry. As a list, a timetable: each window has from, to and limit, outside of all there is no limit. Changes count for a run that is under way.",
     "none",
     "The limit that is right depends on the link.",
   ),
@@ -170,7 +170,7 @@ export function toBackupEntry(raw: SectionOf<typeof shape>): BackupEntryConfig {
     excludeIfPresent: raw.exclude_if_present,
     parallels: raw.parallels,
     autoScaler: raw.auto_scaler,
-    bandwidthLimitBytesPerSecond: raw.bandwidth_limit,
+    ...toBandwidth(raw.bandwidth_limit),
     dscp: raw.dscp,
     portRotation: toPortRotation(raw.port_rotation.mode, raw.port_rotation.chunks_per_cycle),
     scheduleJitterMs: raw.schedule_jitter,

@@ -18,20 +18,11 @@ interface LaterKey {
 const NOT_YET = "has no effect yet";
 const HINT = "It is checked and kept for the version that brings it.";
 
-export const AGENT_LATER: readonly LaterKey[] = [
-  { path: ["backups", "*", "auto_scaler"], message: NOT_YET },
-  { path: ["backups", "*", "dscp"], message: NOT_YET },
-  { path: ["backups", "*", "port_rotation"], message: NOT_YET },
-  { path: ["daemon", "control_channel"], message: NOT_YET },
-  { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
-];
+export const AGENT_LATER: readonly LaterKey[] = [];
 
 export const SERVER_LATER: readonly LaterKey[] = [
   { path: ["storages", "*", "buckets"], message: NOT_YET },
-  { path: ["flow_rotation"], message: NOT_YET },
   { path: ["chunk_buffer", "channel_slots"], message: "has no effect", hint: "Remove it." },
-  { path: ["control_lost_grace_period"], message: NOT_YET },
   {
     path: ["gap_detection"],
     message: "is deprecated and has no effect",
@@ -39,8 +30,6 @@ export const SERVER_LATER: readonly LaterKey[] = [
   },
   { path: ["web_ui", "bucket_upload_file"], message: NOT_YET },
   { path: ["web_ui", "bucket_upload_max_lines"], message: NOT_YET },
-  { path: ["logging", "stream_stats"], message: NOT_YET },
-  { path: ["logging", "session_log_dir"], message: NOT_YET },
 ];
 
 /** One warning per row of the table whose key is set, at its first place, with the number of further ones. */

@@ -29,7 +29,10 @@ const shape = {
     "Periodic lines with the figures of every stream.",
     "Only of use while looking into a slow link.",
   ),
-  session_log_dir: optional(filePath(), "Directory for a log of each session, kept only if the session failed."),
+  session_log_dir: optional(
+    filePath(),
+    "Directory for a log of each session with all of its lines, debug too, kept only if the session failed: 8mb of its beginning and 256kb of its end, the last 100 files. Made if missing.",
+  ),
 };
 
 export const loggingSchema = described(section(shape), "What is logged, and where.");

@@ -27,7 +27,8 @@ export type Reader<T> = (value: unknown) => T | Refusal;
 export type Structure =
   | { readonly kind: "value"; readonly allowed: string }
   | { readonly kind: "section"; readonly shape: Shape; readonly allowed: string }
-  | { readonly kind: "list"; readonly item: Schema<unknown>; readonly allowed: string }
+  /** `orValue`: a single value may stand in its place. */
+  | { readonly kind: "list"; readonly item: Schema<unknown>; readonly allowed: string; readonly orValue?: boolean }
   | { readonly kind: "map"; readonly value: Schema<unknown>; readonly allowed: string };
 
 /** What the reference says of a key. `why` is the reason of the default. */
@@ -101,6 +102,23 @@ export function list<T>(item: Schema<T>, limits: CountLimits): Schema<readonly T
         )
       : counted;
   return withStructure(schema, { kind: "list", item, allowed });
+}
+
+/** A single value or a list. */
+export function valueOrList<T, I>(single: Schema<T>, many: Schema<readonly I[]>): Schema<T | readonly I[]> {
+  const [one, several] = [structures.get(single), structures.get(many)];
+  const allowed = `${one?.allowed ?? "a value"}, or ${several?.allowed ?? "a list"}`;
+  const schema = z.transform<unknown, T | readonly I[]>((input, context) => {
+    const result = Array.isArray(input) ? z.safeParse(many, input) : z.safeParse(single, input);
+    if (result.success) return result.data;
+    for (const issue of result.error.issues) {
+      const message = issue.path.length === 0 ? allowed : issue.message;
+      context.issues.push({ ...issue, code: "custom", input, message });
+    }
+    return z.NEVER;
+  });
+  const item = several?.kind === "list" ? several.item : many;
+  return withStructure(schema, { kind: "list", item, allowed, orValue: true });
 }
 
 /** A mapping from names of the administrator's choice to values. */

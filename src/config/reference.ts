@@ -76,21 +76,16 @@ function collect(
     const childPath = [...path, key];
     const works = marked.get(path.join("."))?.includes(key) === true;
     const childLater = !works && (isLater || marked.has(childPath.join(".")));
-    if (holdsSection(child)) {
-      const note = noteOf(child);
-      const partly = (marked.get(childPath.join(".")) ?? []).length > 0;
-      const required = note?.fallback === "required" ? " Required." : "";
-      collect(
-        child,
-        childPath,
-        childLater,
-        sections,
-        marked,
-        `${note?.what ?? ""}${required}${childLater && !partly ? " †" : ""}`,
-      );
-    } else {
-      section.rows.push({ key, mark: childLater ? " †" : "", text: rowText(child) });
-    }
+    const mark = childLater ? " †" : "";
+    const either = isEither(child);
+    if (either || !holdsSection(child)) section.rows.push({ key, mark, text: rowText(child) });
+    if (!holdsSection(child)) continue;
+    const note = noteOf(child);
+    const partly = (marked.get(childPath.join(".")) ?? []).length > 0;
+    const required = note?.fallback === "required" ? " Required." : "";
+    const whole = `${note?.what ?? ""}${required}${partly ? "" : mark}`;
+    const introOf = either ? `Of each item where \`${key}\` is a list.` : whole;
+    collect(child, childPath, childLater, sections, marked, introOf);
   }
 }
 
@@ -106,6 +101,11 @@ function holdsSection(schema: Schema<unknown>): boolean {
   const structure = structureOf(schema);
   if (structure?.kind === "list") return holdsSection(structure.item);
   return structure?.kind === "section" || structure?.kind === "map";
+}
+
+function isEither(schema: Schema<unknown>): boolean {
+  const structure = structureOf(schema);
+  return structure?.kind === "list" && structure.orValue === true;
 }
 
 /** `backups[].sources[]`, `storages.<name>`. */

@@ -8,9 +8,9 @@ import type { YamlText } from "./yaml-text.ts";
 
 /** An issue of the schema library, as far as it is used. */
 interface Issue {
-  readonly code: string;
   readonly path: readonly PropertyKey[];
   readonly message: string;
+  /** Of unknown keys. */
   readonly keys?: readonly string[] | undefined;
   readonly params?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -52,8 +52,8 @@ function problemsOf(
   issue: Issue,
   countMax: number,
 ): ConfigProblem[] {
-  if (issue.code === "unrecognized_keys") {
-    return (issue.keys ?? []).slice(0, countMax).map((key) => unknownKey(file, text, schema, issue.path, key));
+  if (issue.keys !== undefined) {
+    return issue.keys.slice(0, countMax).map((key) => unknownKey(file, text, schema, issue.path, key));
   }
   const place = locate(text.document, issue.path);
   // What stands there is a word where a section belongs: the problem is the word, not the keys it lacks.

@@ -39,7 +39,7 @@ export const serverShape = {
   memory_limit: setting(
     size({ min: 64 * MiB, max: TiB }),
     "1gb",
-    "Memory for all sessions and chunk_buffer.size; a session that does not fit waits. One takes 8mb and its assembler_pending_mem_limit.",
+    "Memory for all sessions, chunk_buffer.size, and 64mb for each archive that is just being verified; a session that does not fit waits. One takes 8mb and its assembler_pending_mem_limit.",
     "32 sessions of 16 MB, and room for bursts.",
   ),
   session_idle_timeout: setting(
@@ -57,13 +57,29 @@ export const serverShape = {
 };
 
 const flowRotation = section({
-  enabled: setting(flag(), false, "Have slow streams reconnect from a new port."),
-  min_mbps: setting(decimal({ min: 0.001, max: 1_000_000 }), 1, "A stream below this rate is slow."),
-  eval_window: setting(duration({ min: 1000, max: 30 * DAY_MS }), "60m", "For how long it must have been so."),
+  enabled: setting(
+    flag(),
+    false,
+    "Have slow streams finish their chunk and connect again from a new port. Nothing is lost or sent twice, and it counts as no failure.",
+    "Few networks need it.",
+  ),
+  min_mbps: setting(
+    decimal({ min: 0.001, max: 1_000_000 }),
+    1,
+    "A stream below so many megabits (of 1,000,000 bits) a second is slow, if another stream of its session or it itself before was at least twice as fast. One that waits for work or for the server's disk is not, nor are streams that are all alike: those are held to a limit.",
+    "A flow that a network has slowed down is far below it, one that is well far above.",
+  ),
+  eval_window: setting(
+    duration({ min: 1000, max: 30 * DAY_MS }),
+    "60m",
+    "For how long it must have been so without a break.",
+    "A busy hour of the line passes by itself.",
+  ),
   cooldown: setting(
     duration({ min: 1000, max: 30 * DAY_MS }),
     "15m",
     "Pause between two rotations of the same stream.",
+    "A new flow needs some time to show what it can do.",
   ),
 });
 

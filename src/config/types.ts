@@ -5,6 +5,7 @@
  */
 import type { Compression } from "#base/chunk.ts";
 import type { LogLevel } from "#base/log.ts";
+import type { WeekWindow } from "#base/week-window.ts";
 
 /** `host` without brackets, `port` 1 to 65535. */
 export interface Address {
@@ -27,6 +28,11 @@ export interface SourceConfig {
   readonly path: string;
   /** A missing source is passed over instead of failing the entry. */
   readonly optional: boolean;
+}
+
+/** `bandwidth_limit` as a timetable. */
+export interface BandwidthWindow extends WeekWindow {
+  readonly bytesPerSecond: number;
 }
 
 export type AutoScalerMode = "efficiency" | "adaptive";
@@ -72,8 +78,10 @@ export interface BackupEntryConfig {
   /** 0: one stream on the session connection. 1 to 255: the most data streams. */
   readonly parallels: number;
   readonly autoScaler: AutoScalerConfig;
-  /** Of the sum of all streams; undefined: no limit. */
+  /** Of the sum of all streams, always; undefined: no limit, or what the windows say. */
   readonly bandwidthLimitBytesPerSecond: number | undefined;
+  /** None overlaps another; outside of them there is no limit. Empty without a timetable. */
+  readonly bandwidthWindows: readonly BandwidthWindow[];
   /** Six bits for the IP header; undefined: the sockets are not marked. */
   readonly dscp: number | undefined;
   readonly portRotation: PortRotationConfig;

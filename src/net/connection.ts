@@ -43,9 +43,14 @@ export interface Connection {
   destroy(): void;
 }
 
+export interface DialMarks {
+  /** Six bits that mark every packet sent; undefined: none. */
+  readonly dscp?: number | undefined;
+}
+
 export interface Dialer {
   /** Resolves with an authenticated connection; rejects with Failure E_CONNECT, E_TLS, E_TIMEOUT, E_INTERRUPTED. */
-  dial(signal?: AbortSignal): Promise<Connection>;
+  dial(signal?: AbortSignal, marks?: DialMarks): Promise<Connection>;
 }
 
 export interface Listener {

@@ -6,13 +6,13 @@
 import type { Clock, Timer } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import { formatAddress, type HostPort } from "./address.ts";
-import type { Connection, Dialer } from "./connection.ts";
-import { socketDescriptor, type StreamSocketOptions, tuneSocket } from "./socket-options.ts";
+import type { Connection, Dialer, DialMarks } from "./connection.ts";
+import { socketDescriptor, tuneSocket } from "./socket-options.ts";
 import { TlsConnection } from "./tls-connection.ts";
 import { connectFailure, tlsFailure } from "./tls-failure.ts";
 import { TLS_VERSION_NAME, type TlsIdentity, tlsOptions } from "./tls-options.ts";
 
-export interface TlsDialerOptions extends StreamSocketOptions {
+export interface TlsDialerOptions {
   /** Name or IP address; the server's certificate must have it among its names. */
   readonly address: HostPort;
   /** Asked at every dial. */
@@ -32,8 +32,8 @@ export class TlsDialer implements Dialer {
   }
 
   /** Rejects with Failure E_CONNECT, E_TLS, E_TIMEOUT (the handshake stalled), E_INTERRUPTED (the signal). */
-  async dial(signal?: AbortSignal): Promise<Connection> {
-    return new Attempt(this.#options, signal).promise;
+  async dial(signal?: AbortSignal, marks: DialMarks = {}): Promise<Connection> {
+    return new Attempt(this.#options, signal, marks).promise;
   }
 }
 
@@ -46,6 +46,7 @@ class Attempt {
   /** For messages. */
   readonly #server: string;
   readonly #signal: AbortSignal | undefined;
+  readonly #marks: DialMarks;
   readonly #resolve: (connection: Connection) => void;
   readonly #reject: (failure: Failure) => void;
   readonly #timer: Timer;
@@ -54,8 +55,9 @@ class Attempt {
   #socket: DialSocket | undefined;
   #connection: TlsConnection<Attempt> | undefined;
 
-  constructor(options: TlsDialerOptions, signal: AbortSignal | undefined) {
+  constructor(options: TlsDialerOptions, signal: AbortSignal | undefined, marks: DialMarks) {
     this.#options = options;
+    this.#marks = marks;
     this.#signal = signal;
     this.#server = `the server ${formatAddress(options.address)}`;
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
@@ -95,7 +97,7 @@ class Attempt {
   #opened(socket: DialSocket): void {
     this.#socket = socket;
     if (this.#settled) socket.terminate();
-    else tuneSocket(socketDescriptor(socket), this.#options);
+    else tuneSocket(socketDescriptor(socket), this.#marks);
   }
 
   #handshaken(socket: DialSocket, success: boolean, error: Error | null): void {

@@ -2,9 +2,9 @@
  * Takes connections of agents: TLS 1.3 with a certificate of our CA, or nothing. Strangers cost a bounded number of
  * sockets for a bounded time, and are counted. Names, roles and everything said on the connection are judged above.
  *
- * It does not share its port (SO_REUSEPORT), so that a second server on the same port is an error and not half of the
- * connections. For new certificates on reload a second listener would be made on the port and the first one stopped;
- * then both need it, and whoever builds that must find out first whether somebody else has the port.
+ * For new certificates a second listener is made on the port and the first one stopped, because Bun's listener keeps the ones that it
+ * began with; so both share it (SO_REUSEPORT). That a second server on the same port is an error all the same, and not half
+ * of the connections, is found out by a bind without sharing before the first listener.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { errnoName, Failure } from "#base/errors.ts";
@@ -13,6 +13,7 @@ import { formatAddress, type HostPort, remoteAddressOf } from "./address.ts";
 import type { Connection, Listener } from "./connection.ts";
 import { socketDescriptor, tuneSocket } from "./socket-options.ts";
 import { StrangerLog } from "./stranger-log.ts";
+import { TrustedCas } from "#pki/trusted-cas.ts";
 import { TlsConnection } from "./tls-connection.ts";
 import { tlsFailure } from "./tls-failure.ts";
 import { TLS_VERSION_NAME, type TlsIdentity, tlsOptions } from "./tls-options.ts";
@@ -43,6 +44,11 @@ export interface TlsListener extends Listener {
   readonly strangerCount: number;
   /** Handshakes under way. */
   readonly handshakeCount: number;
+  /**
+   * Handshakes that begin from now on are made with this identity; connections that are there go on. Throws Failure E_LISTEN, and then
+   * nothing has changed.
+   */
+  use(identity: TlsIdentity): void;
 }
 
 /** Throws Failure E_LISTEN when the address cannot be had. */
@@ -74,42 +80,67 @@ class Gate {
   readonly #strangers: StrangerLog;
   /** In order of arrival. */
   readonly #handshakes = new Set<Handshake>();
+  /** Those that handshakes are made with now. */
+  #cas: TrustedCas;
 
   constructor(options: TlsListenOptions) {
     this.#options = options;
     this.#strangers = new StrangerLog(options.clock, options.log);
+    this.#cas = new TrustedCas(options.identity.caPem);
   }
 
   open(): TlsListener {
-    const { address, identity, protocol } = this.#options;
-    const listener = Bun.listen<Peer>({
-      hostname: address.host,
-      port: address.port,
-      tls: { ...tlsOptions(identity, protocol), requestCert: true },
-      socket: {
-        binaryType: "uint8array",
-        open: (socket) => this.#opened(socket),
-        handshake: (socket, success, error) => this.#handshaken(socket, success, error),
-        data: (socket, bytes) => connectionOf(socket)?.onData(bytes),
-        drain: (socket) => connectionOf(socket)?.onDrain(),
-        error: (socket, error) => this.#errored(socket, error),
-        close: (socket, error) => this.#closed(socket, error),
-      },
-    });
+    const { address, identity } = this.#options;
+    if (address.port !== 0) assertFree(address);
+    let listener = this.#listen(identity, address.port, this.#cas);
+    const { port } = listener;
+    let current = identity;
     const gate = this;
     return {
-      port: listener.port,
+      port,
       get strangerCount(): number {
         return gate.#strangers.total;
       },
       get handshakeCount(): number {
         return gate.#handshakes.size;
       },
+      use: (next) => {
+        if (sameIdentity(current, next)) return;
+        const former = listener;
+        const cas = next.caPem === current.caPem ? this.#cas : new TrustedCas(next.caPem);
+        try {
+          listener = this.#listen(next, port, cas);
+        } catch (error) {
+          throw listenFailure(error, { host: address.host, port });
+        }
+        current = next;
+        this.#cas = cas;
+        former.stop(false);
+      },
       stop: () => {
         listener.stop(false);
         this.#stop();
       },
     };
+  }
+
+  #listen(identity: TlsIdentity, port: number, cas: TrustedCas): Bun.TCPSocketListener<Peer> {
+    const options: SharedListenOptions = {
+      hostname: this.#options.address.host,
+      port,
+      reusePort: true,
+      tls: { ...tlsOptions(identity, this.#options.protocol), requestCert: true },
+      socket: {
+        binaryType: "uint8array",
+        open: (socket) => this.#opened(socket),
+        handshake: (socket, success, error) => this.#handshaken(socket, success, error, cas),
+        data: (socket, bytes) => connectionOf(socket)?.onData(bytes),
+        drain: (socket) => connectionOf(socket)?.onDrain(),
+        error: (socket, error) => this.#errored(socket, error),
+        close: (socket, error) => this.#closed(socket, error),
+      },
+    };
+    return Bun.listen<Peer>(options);
   }
 
   #opened(socket: Bun.Socket<Peer>): void {
@@ -131,7 +162,7 @@ class Gate {
     this.#handshakes.add(handshake);
   }
 
-  #handshaken(socket: Bun.Socket<Peer>, success: boolean, error: Error | null): void {
+  #handshaken(socket: Bun.Socket<Peer>, success: boolean, error: Error | null, cas: TrustedCas): void {
     const handshake = handshakeOf(socket);
     if (handshake === undefined) return;
     const failure = this.#judge(handshake, success, error);
@@ -140,7 +171,10 @@ class Gate {
       return;
     }
     this.#finish(handshake);
-    const connection = new TlsConnection({ socket, role: "agent", clock: this.#options.clock });
+    const connection = new TlsConnection({
+      ...{ socket, role: "agent", clock: this.#options.clock },
+      withdrawn: (der) => this.#cas.withdrawn(der, cas),
+    });
     socket.data.stage = connection;
     try {
       this.#options.accept(connection);
@@ -203,6 +237,21 @@ class Gate {
     }
     this.#strangers.stop();
   }
+}
+
+/** Bun's types do not name `reusePort`. */
+interface SharedListenOptions extends Bun.TCPSocketListenOptions<Peer> {
+  readonly reusePort: true;
+}
+
+/** Throws as Bun.listen does when somebody listens there, sharing or not. */
+function assertFree({ host, port }: HostPort): void {
+  const nothing = (): void => undefined;
+  Bun.listen({ hostname: host, port, socket: { data: nothing } }).stop(true);
+}
+
+function sameIdentity(a: TlsIdentity, b: TlsIdentity): boolean {
+  return a.caPem === b.caPem && a.certPem === b.certPem && a.keyPem === b.keyPem;
 }
 
 function connectionOf(socket: Bun.Socket<Peer>): TlsConnection<Peer> | undefined {

@@ -14,6 +14,9 @@ const MSG_NOSIGNAL = 0x4000;
 /** sun_path of sockaddr_un. */
 const PATH_BYTES_MAX = 108;
 
+/** How long systemd waits for the next word of a service that stops. */
+const EXTENSION_MS = 30_000;
+
 export type ServiceEnvironment = Readonly<Record<string, string | undefined>>;
 
 export interface ServiceManagerOptions {
@@ -28,6 +31,7 @@ export class ServiceManager {
   readonly #clock: Clock;
   readonly #watchdogMs: number | undefined;
   #timer: Timer | undefined;
+  #extension: Timer | undefined;
 
   constructor({ env, pid, clock }: ServiceManagerOptions) {
     this.#address = socketAddress(env["NOTIFY_SOCKET"] ?? "");
@@ -56,9 +60,16 @@ export class ServiceManager {
     this.#send(["STOPPING=1"]);
   }
 
+  /** A stop takes its time: systemd is asked for more of it, again and again until `close`, with a sentence on what is waited for. */
+  extend(text: () => string): void {
+    this.#send([`EXTEND_TIMEOUT_USEC=${EXTENSION_MS * 1000}`, statusLine(text())]);
+    this.#extension = this.#clock.after(EXTENSION_MS / 3, () => this.extend(text));
+  }
+
   /** No more is said by itself. */
   close(): void {
     this.#timer?.cancel();
+    this.#extension?.cancel();
   }
 
   /** By a timer of the event loop: one that hangs is what the watchdog is for. */

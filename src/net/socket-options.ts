@@ -56,7 +56,7 @@ function setter(): SetOption {
 
 /** `dscp` 0 to 63 marks every packet sent; both families are tried, because one of them fits the socket. */
 export interface StreamSocketOptions {
-  readonly dscp?: number;
+  readonly dscp?: number | undefined;
 }
 
 /**

@@ -27,6 +27,8 @@ export interface TlsConnectionOptions<T> {
   /** What the peer is. */
   readonly role: "server" | "agent";
   readonly clock: Clock;
+  /** Whether the CA of that certificate is trusted no more; never unless told. */
+  readonly withdrawn?: (der: Uint8Array) => boolean;
 }
 
 /** Events of the socket, called by the handlers that Bun calls. */
@@ -45,6 +47,7 @@ export class TlsConnection<T> implements Connection, SocketEvents {
   readonly #clock: Clock;
   /** Kept, because a closed socket does not have it any more. */
   readonly #certificateDer: Uint8Array | undefined;
+  readonly #withdrawn: (der: Uint8Array) => boolean;
   #handlers: ConnectionHandlers | undefined;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
@@ -62,13 +65,17 @@ export class TlsConnection<T> implements Connection, SocketEvents {
     this.#socket = socket;
     this.#role = options.role;
     this.#clock = options.clock;
+    this.#withdrawn = options.withdrawn ?? (() => false);
     this.remoteAddress = remoteAddressOf(socket);
     this.localPort = socket.localPort;
     this.#certificateDer = socket.getPeerX509Certificate()?.raw;
   }
 
   peer(): PeerIdentity {
-    return peerIdentity(this.#certificateDer, this.#role, this.#clock.wall());
+    const der = this.#certificateDer;
+    const peer = peerIdentity(der, this.#role, this.#clock.wall());
+    if (der === undefined || !this.#withdrawn(der)) return peer;
+    throw new Failure("E_TLS", `the certificate of ${this.#role} ${peer.commonName}: its CA is not trusted any more`);
   }
 
   attach(handlers: ConnectionHandlers): void {

@@ -27,6 +27,8 @@ export const OUTCOMES = [
   /** Too many chunks arrived damaged. */
   "damaged",
   "protocol",
+  /** Ended by an administrator who turned maintenance on; the agent begins again later. */
+  "maintenance",
   /** Ended by a server that was stopping. */
   "shutdown",
   /** Left on the disk by a server that was stopping; it goes on after the start. */

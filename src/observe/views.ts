@@ -27,7 +27,15 @@ export interface StorageView {
   readonly verifyingCount: number;
 }
 
+/** When a configuration was read, and the last try that failed since; `wallMs` of each. */
+export interface ConfigReading {
+  readWallMs: number;
+  failure: { readonly wallMs: number; readonly code: string; readonly reason: string } | null;
+}
+
 export interface ServerStatus {
+  /** The configuration that counts. */
+  readonly configuration: Readonly<ConfigReading>;
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   /** UUID of this start. */
@@ -37,6 +45,8 @@ export interface ServerStatus {
   readonly uptimeMs: number;
   /** It was told to stop and lets sessions finish. */
   readonly stopping: boolean;
+  /** null: off. */
+  readonly maintenance: MaintenanceView | null;
   readonly sessionCount: number;
   readonly sessionsMax: number;
   readonly waitingCount: number;
@@ -49,6 +59,59 @@ export interface ServerStatus {
   /** Records that the disk of the state directory did not take. */
   readonly lostRecords: { readonly events: number; readonly history: number; readonly failing: boolean };
   readonly metrics: readonly Metric[];
+}
+
+/** One slot of a running session. */
+export interface SlotView {
+  readonly slot: number;
+  /** Of the printed table of slots; `parked`: an administrator has taken it out of use. */
+  readonly state: "idle" | "receiving" | "disconnected" | "disabled";
+  readonly parked: boolean;
+  /** Of the newest connection; 0 before the first. */
+  readonly generation: number;
+  readonly bytes: number;
+  readonly bytesPerSecond: number;
+  readonly chunks: number;
+  /** Chunks that came over it although they were here already. */
+  readonly duplicateChunks: number;
+  /** Connections that followed one that broke, and those that followed one that was closed on purpose. */
+  readonly reconnects: number;
+  readonly rotations: number;
+  /** Includes what the agent sends before its answer; null when nothing is known. */
+  readonly rttMs: number | null;
+  /** Of the agent; null without a connection. */
+  readonly remotePort: number | null;
+  /** null before the first byte. */
+  readonly lastByteAgeMs: number | null;
+}
+
+/** Answer to `rotate-stream`: the connection before and after. */
+export interface RotateView {
+  readonly session: string;
+  readonly slot: number;
+  readonly fromGeneration: number;
+  readonly fromRemote: string;
+  readonly toGeneration: number;
+  readonly toRemote: string;
+}
+
+export interface SlotOrderView {
+  readonly session: string;
+  readonly slot: number;
+  readonly order: "park" | "resume";
+}
+
+export interface MaintenanceView {
+  readonly sinceWallMs: number;
+  readonly reason: string | null;
+}
+
+export interface MaintenanceAnswer {
+  readonly maintenance: MaintenanceView | null;
+  /** Sessions that were ended for it. */
+  readonly abortedCount: number;
+  /** Sessions that go on. */
+  readonly sessionCount: number;
 }
 
 export interface SessionView {
@@ -77,6 +140,7 @@ export interface SessionView {
   readonly backlogBytes: number;
   /** Not reading, because the disk is behind. */
   readonly stalled: boolean;
+  readonly slots: readonly SlotView[];
 }
 
 export interface WaitingView {
@@ -142,7 +206,7 @@ export interface AbortView {
 
 /** How a run of an agent's backup entry ended. */
 export interface RunView {
-  readonly trigger: "schedule" | "missed" | "cut-off" | "once";
+  readonly trigger: "schedule" | "missed" | "cut-off" | "remote" | "once";
   readonly startedWallMs: number;
   readonly durationMs: number;
   readonly result: "committed" | "failed";
@@ -162,12 +226,38 @@ export interface RunView {
   readonly hint: string | null;
 }
 
+/** One slot of a running session, and its connections so far. */
+export interface StreamView {
+  readonly slot: number;
+  readonly state: "idle" | "up" | "draining" | "parked";
+  readonly sentBytes: number;
+  readonly chunks: number;
+  readonly rttMs: number | null;
+  /** Connections that broke. */
+  readonly reconnects: number;
+  /** Connections that were exchanged on purpose. */
+  readonly rotations: number;
+}
+
+export interface AutoscalerView {
+  readonly mode: "efficiency" | "adaptive";
+  readonly enabled: boolean;
+  readonly active: number;
+  readonly max: number;
+  readonly state: "steady" | "growing" | "shrinking" | "cooling" | "frozen";
+  /** Bytes per second; null before the first window, and where there was nothing to be divided by. */
+  readonly producedRate: number | null;
+  readonly drainRate: number | null;
+}
+
 /** What a running entry is at. */
 export interface RunningView {
   readonly trigger: RunView["trigger"];
   readonly startedWallMs: number;
-  /** `hooks`, `connecting`, `queued`, `retrying`, or of the session `reading`, `sending`, `finishing`. */
+  /** `hooks`, `connecting`, `queued`, `deferred`, `retrying`, or of the session `reading`, `sending`, `finishing`. */
   readonly stage: string;
+  /** Once it is admitted. */
+  readonly session: string | null;
   /** In the server's line, from 1. */
   readonly position: number | null;
   readonly retries: number;
@@ -178,6 +268,9 @@ export interface RunningView {
   readonly resentBytes: number;
   readonly reconnects: number;
   readonly streamsUp: number;
+  readonly streams: readonly StreamView[];
+  /** null while no session runs, and with `parallels: 0`. */
+  readonly autoscaler: AutoscalerView | null;
   readonly rttMs: number | null;
   readonly currentPath: string | null;
   /** Of the entry's last committed session, 0 when there was none. */
@@ -192,6 +285,9 @@ export interface AgentEntryView {
   /** `waiting`: it is due, and others run. */
   readonly activity: "idle" | "waiting" | "running";
   readonly nextWallMs: number | null;
+  /** The bandwidth limit in force, null: none; and when its timetable changes it, null: never. */
+  readonly limitBytesPerSecond: number | null;
+  readonly limitUntilWallMs: number | null;
   readonly running: RunningView | null;
   readonly last: RunView | null;
   readonly lastCommitted: RunView | null;
@@ -220,5 +316,85 @@ export interface AgentStatus {
   readonly maxConcurrent: number;
   /** The disk does not take what is to be remembered. */
   readonly stateFailing: boolean;
+  readonly control: ControlView;
   readonly entries: readonly AgentEntryView[];
+}
+
+/** The agent's control channel, as the agent sees it. */
+export interface ControlView {
+  readonly enabled: boolean;
+  /** null: it is down. */
+  readonly connectedSinceWallMs: number | null;
+  readonly rttMs: number | null;
+  readonly rttDeviationMs: number | null;
+  /** Load average of a minute, of the server's machine. */
+  readonly serverLoad: number | null;
+  readonly serverCpus: number | null;
+  readonly serverSessions: { readonly running: number; readonly max: number; readonly waiting: number } | null;
+  /** Those that this agent may use. */
+  readonly storages: readonly { readonly name: string; readonly freeBytes: number | null }[];
+  readonly maintenance: boolean;
+  /** Why it was not up the last time that it was not. */
+  readonly lastFailure: { readonly wallMs: number; readonly code: string; readonly message: string } | null;
+}
+
+/** What an agent told of one backup entry on its control channel; the wire's entry facts (PROTOCOL.md "Control"). */
+export interface AgentBackupView {
+  readonly backup: string;
+  readonly storage: string;
+  readonly activity: "idle" | "waiting" | "running";
+  readonly session?: string | undefined;
+  readonly phase?: string | undefined;
+  readonly entries?: number | undefined;
+  readonly rawBytes?: number | undefined;
+  readonly storedBytes?: number | undefined;
+  readonly durableBytes?: number | undefined;
+  readonly rttUs?: number | undefined;
+  readonly streamsUp?: number | undefined;
+  readonly slots?: number | undefined;
+  readonly autoscaler?:
+    | {
+        readonly mode: string;
+        readonly active: number;
+        readonly max: number;
+        readonly state?: string | undefined;
+        readonly rate?: number | undefined;
+      }
+    | undefined;
+  readonly nextWallMs?: number | undefined;
+  readonly lastResult?: string | undefined;
+  readonly lastWallMs?: number | undefined;
+  readonly lastSuccessWallMs?: number | undefined;
+}
+
+/** An agent, as the server knows it: connected now, or seen before. */
+export interface AgentView {
+  readonly agent: string;
+  readonly connected: boolean;
+  /** It was away for longer than control_lost_grace_period while a session of it ran. */
+  readonly lost: boolean;
+  /** When it was connected, or was last seen. */
+  readonly sinceWallMs: number | null;
+  readonly address: string | null;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string | null;
+  readonly rttMs: number | null;
+  readonly rttDeviationMs: number | null;
+  readonly uptimeMs: number | null;
+  /** Of one processor, percent. */
+  readonly cpuPercent: number | null;
+  readonly machineCpuPercent: number | null;
+  readonly residentBytes: number | null;
+  readonly load: number | null;
+  readonly freeBytes: number | null;
+  readonly backupCount: number;
+  readonly backups: readonly AgentBackupView[];
+}
+
+/** The agent's answer to a wish that it run an entry now. */
+export interface StartedView {
+  readonly agent: string;
+  readonly backup: string;
+  /** Whether it runs or waits for others. */
+  readonly message: string;
 }

@@ -53,9 +53,15 @@ export interface ArchiveListing {
   readonly failures: readonly Failure[];
 }
 
+/** Rejects as the work does, or before it has ended if that takes too long: then `late` gets what it gives. */
+export type InTurn = <T>(work: () => Promise<T>, late?: (value: T) => Promise<void>) => Promise<T>;
+
 export interface ArchiveStock {
-  /** Rejects with Failure when nothing at all can be told: E_STORAGE_UNKNOWN for a storage of the filter that there is not. */
-  list(filter: ArchiveFilter): Promise<ArchiveListing>;
+  /**
+   * Rejects with Failure when nothing at all can be told: E_STORAGE_UNKNOWN for a storage of the filter that there is not. `inTurn`: every
+   * call of a disk of this machine is made in it.
+   */
+  list(filter: ArchiveFilter, inTurn?: InTurn): Promise<ArchiveListing>;
   /** Rejects with Failure E_ARCHIVE_UNKNOWN when it is gone meanwhile. What is open stays readable when rotation removes it. */
   open(row: ArchiveRow): Promise<OpenedArchive>;
   /** Only the index, for who asks many archives and reads none; undefined when there is none. Rejects as `open` does. */

@@ -80,15 +80,16 @@ export class Directories {
       return;
     }
     const above = this.locate(local);
-    const { fd, fresh } = above.fd === ABSENT ? { fd: ABSENT, fresh: true } : this.#open(above);
+    const { fd, fresh } = above.fd === ABSENT ? { fd: ABSENT, fresh: true } : this.#open(above, path);
     this.#enter(this.stack.push(local, fd, fresh), entry, path);
   }
 
-  #open(above: Level<Duty>): { readonly fd: number; readonly fresh: boolean } {
+  #open(above: Level<Duty>, path: Uint8Array): { readonly fd: number; readonly fresh: boolean } {
     const { dryRun, overwrite } = this.#options;
     let fresh = !dryRun && this.#mkdir(above);
     let fd = this.stack.openDirectory(above.fd);
     const blocked = fd < 0 && isBlocked(-fd) && overwrite !== "never";
+    if (blocked && this.stack.statName(above.fd)?.type === "symlink") this.#options.linkReplaced?.(path);
     if (dryRun && (fd === -ENOENT || blocked)) return { fd: ABSENT, fresh: true };
     if (blocked) {
       if (this.#w.unlinkat(above.fd, this.stack.name.pointer, 0) < 0) throw new WriteError(this.#w.c.errno(), "unlink");

@@ -39,13 +39,32 @@ export interface RestoreProblem {
 /** Names listed; the rest are only counted, so that a read-only target does not fill the memory. */
 const LISTED_PROBLEMS_MAX = 10_000;
 
+/** More links to directories than anybody has made by hand. */
+const LINKS_LISTED_MAX = 1_000;
+
 export class RestoreProblems {
   readonly #listed: RestoreProblem[] = [];
   #count = 0;
+  readonly #links: Uint8Array[] = [];
+  #linkCount = 0;
 
   add(path: Uint8Array, reason: RestoreReason, errno?: string): void {
     this.#count += 1;
     if (this.#listed.length < LISTED_PROBLEMS_MAX) this.#listed.push({ path: new Uint8Array(path), reason, errno });
+  }
+
+  /** A symbolic link stood where the archive has a directory, and is one now: as the archive has it, but what was behind it is not seen any more. */
+  linkReplaced(path: Uint8Array): void {
+    this.#linkCount += 1;
+    if (this.#links.length < LINKS_LISTED_MAX) this.#links.push(new Uint8Array(path));
+  }
+
+  get links(): readonly Uint8Array[] {
+    return this.#links;
+  }
+
+  get linkCount(): number {
+    return this.#linkCount;
   }
 
   get listed(): readonly RestoreProblem[] {

@@ -77,6 +77,9 @@ export interface TarReport {
   /** The first ones by name, and all of them counted. */
   readonly problems: readonly RestoreProblem[];
   readonly problemCount: number;
+  /** Symbolic links in whose place a directory of the archive came: the first ones by name, and all of them counted. */
+  readonly replacedLinks: readonly Uint8Array[];
+  readonly replacedLinkCount: number;
   readonly damages: readonly Damage[];
   readonly damageCount: number;
 }

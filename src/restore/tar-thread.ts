@@ -132,6 +132,8 @@ export class TarThread {
       counts: { ...task.counts },
       problems: this.#problems.listed,
       problemCount: this.#problems.count,
+      replacedLinks: this.#problems.links,
+      replacedLinkCount: this.#problems.linkCount,
       damages: feed.damages,
       damageCount: feed.damageCount,
     };
@@ -185,6 +187,7 @@ function restoreTask(job: RestoreJob, problems: RestoreProblems): Task {
       groupId: idsOf("/etc/group"),
     },
     problem: (path, reason, errno) => problems.add(path, reason, errno),
+    linkReplaced: (path) => problems.linkReplaced(path),
   });
   return {
     sink: writer,

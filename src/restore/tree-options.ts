@@ -23,6 +23,8 @@ export interface TreeOptions {
   /** Seconds since 1970 when the run began, or a little before: what was changed later was changed by it. */
   readonly startedSeconds: number;
   readonly problem: TreeProblem;
+  /** Called with each path (in the archive) of a directory that takes the place of a symbolic link; in a dry run, would take. */
+  readonly linkReplaced?: (path: Uint8Array) => void;
   /** Called with each path (below the target) that is removed because of `deletion`. */
   readonly removed?: (path: Uint8Array) => void;
 }

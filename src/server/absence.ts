@@ -6,9 +6,12 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import { RETURN_MS } from "./limits.ts";
 
+/** How soon a changed limit counts for who waits already. */
+const LIMIT_LOOK_MS = 60_000;
+
 export interface AbsenceLimits {
   readonly clock: Clock;
-  /** Until the session expires. */
+  /** Until the session expires; asked each time. */
   readonly idleTimeoutMs: number;
 }
 
@@ -16,6 +19,7 @@ export class Absence {
   readonly #limits: AbsenceLimits;
   readonly #expired: (failure: Failure) => void;
   #timer: Timer | undefined;
+  #begunAtMs = 0;
   #reservedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(limits: AbsenceLimits, expired: (failure: Failure) => void) {
@@ -26,9 +30,22 @@ export class Absence {
   /** The last connection is gone. `ofRestart`: it went with an earlier start of the server, whatever became of the agent. */
   begin(ofRestart: boolean): void {
     const { clock, idleTimeoutMs } = this.#limits;
-    const failure = new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`);
-    this.#timer = clock.after(idleTimeoutMs, () => this.#expired(failure));
+    this.#begunAtMs = clock.now();
+    this.#wait();
     if (ofRestart) this.#reservedUntilMs = clock.now() + Math.min(RETURN_MS, idleTimeoutMs);
+  }
+
+  /** It looks now and then: a reload may have changed how long. */
+  #wait(): void {
+    const { clock, idleTimeoutMs } = this.#limits;
+    const leftMs = Math.max(0, this.#begunAtMs + idleTimeoutMs - clock.now());
+    this.#timer = clock.after(Math.min(leftMs, LIMIT_LOOK_MS), () => this.#look());
+  }
+
+  #look(): void {
+    const { clock, idleTimeoutMs } = this.#limits;
+    if (clock.now() < this.#begunAtMs + idleTimeoutMs) this.#wait();
+    else this.#expired(new Failure("E_SESSION_EXPIRED", `nothing was heard of the agent for ${idleTimeoutMs} ms`));
   }
 
   /** A connection is up, or the session is over. */

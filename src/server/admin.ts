@@ -6,14 +6,29 @@
 import * as z from "zod/mini";
 import { Failure, toFailure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
+import { MAINTENANCE_REASON_CHARS_MAX } from "#store/maintenance-file.ts";
 import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
-import type { AbortView, PrunedView, PruneFailure, PruneView, RecordedView, ServerStatus } from "#observe/views.ts";
+import type {
+  AbortView,
+  AgentView,
+  ConfigReading,
+  PrunedView,
+  PruneFailure,
+  PruneView,
+  RecordedView,
+  ServerStatus,
+  StartedView,
+} from "#observe/views.ts";
 import type { PrunedEntry } from "#store/prune.ts";
+import { absentAgent } from "./agent-view.ts";
+import type { ControlHub } from "./control-hub.ts";
+import type { Orchestration } from "./orchestration.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
+import type { Session } from "./session.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -43,12 +58,26 @@ const finding = z.union([
   }),
 ]);
 
+/** `slot` as the session numbers it: whether it has one is said in a sentence. */
+const slotOrder = { session: z.string(), slot: z.int().check(z.minimum(0), z.maximum(255)) };
+
 const request = z.discriminatedUnion("command", [
+  z.strictObject({ command: z.literal("rotate-stream"), ...slotOrder }),
+  z.strictObject({ command: z.literal("park-stream"), ...slotOrder }),
+  z.strictObject({ command: z.literal("resume-stream"), ...slotOrder }),
+  z.strictObject({
+    command: z.literal("maintenance"),
+    turn: z.enum(["on", "off", "status"]),
+    reason: z.optional(z.string().check(z.maxLength(MAINTENANCE_REASON_CHARS_MAX))),
+    abort: z.optional(z.boolean()),
+  }),
   z.strictObject({ command: z.literal("status") }),
   z.strictObject({ command: z.literal("sessions") }),
   z.strictObject({ command: z.literal("history"), limit: rows, agent: z.optional(z.string()) }),
   z.strictObject({ command: z.literal("events"), limit: rows }),
   z.strictObject({ command: z.literal("abort"), session: z.string() }),
+  z.strictObject({ command: z.literal("agents") }),
+  z.strictObject({ command: z.literal("run"), agent: name, backup: name }),
   z.strictObject({
     command: z.literal("prune"),
     storages: z.array(pruneStorage).check(z.maxLength(1_000)),
@@ -81,11 +110,14 @@ export interface AdminOptions {
   readonly metrics: ServerMetrics;
   readonly events: EventSink;
   readonly verifier: Pick<Verifier, "keep">;
+  readonly orders: Orchestration;
+  readonly control: Pick<ControlHub, "agents" | "run">;
 }
 
 /** What only the process around the server knows. */
 export interface AdminSurroundings {
   readonly pid: number;
+  readonly reading: ConfigReading;
   readonly events: RecordStore<EventRecord>;
   readonly history: RecordStore<SessionRecord>;
 }
@@ -97,6 +129,11 @@ export class Admin {
     this.#options = options;
   }
 
+  /** Sessions that run, for who steers them from inside the process. */
+  running(): Iterable<Session> {
+    return this.#options.registry.sessions();
+  }
+
   /** The answer as a plain value. Rejects with Failure E_USAGE and what the commands say. */
   async handle(value: unknown, around: AdminSurroundings): Promise<unknown> {
     const parsed = z.safeParse(request, value);
@@ -106,7 +143,16 @@ export class Admin {
       });
     }
     const wanted = parsed.data;
+    const { orders } = this.#options;
     switch (wanted.command) {
+      case "rotate-stream":
+        return await orders.rotate(wanted.session, wanted.slot);
+      case "park-stream":
+        return orders.park(wanted.session, wanted.slot);
+      case "resume-stream":
+        return orders.resume(wanted.session, wanted.slot);
+      case "maintenance":
+        return await orders.maintain(wanted);
       case "status":
         return this.#status(around);
       case "sessions":
@@ -120,6 +166,13 @@ export class Admin {
         return around.events.newest(wanted.limit);
       case "abort":
         return await this.#abort(wanted.session);
+      case "agents":
+        return this.#agents(around);
+      case "run": {
+        const { agent, backup } = wanted;
+        const started: StartedView = { agent, backup, message: await this.#options.control.run(agent, backup) };
+        return started;
+      }
       case "prune":
         return await this.#prune(wanted);
       case "verified":
@@ -127,12 +180,24 @@ export class Admin {
     }
   }
 
-  #status({ pid, events, history }: AdminSurroundings): ServerStatus {
+  #status({ pid, reading, events, history }: AdminSurroundings): ServerStatus {
     const lostRecords = {
       ...{ events: events.droppedLines, history: history.droppedLines },
       failing: events.failing || history.failing,
     };
-    return { ...this.#options.overview.status(), pid, lostRecords };
+    return { ...this.#options.overview.status(), pid, configuration: reading, lostRecords };
+  }
+
+  /** Connected ones, those seen since the start, and those that the history knows. */
+  #agents({ history }: AdminSurroundings): AgentView[] {
+    const views = this.#options.control.agents();
+    const names = new Set(views.map(({ agent }) => agent));
+    for (const { agent, endWallMs } of history.newest(ROWS_MAX, () => true)) {
+      if (agent === "" || names.has(agent)) continue;
+      names.add(agent);
+      views.push(absentAgent(agent, endWallMs));
+    }
+    return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
 
   /** What is known by now of an archive whose verification was pending when its session ended. */
@@ -199,7 +264,9 @@ export class Admin {
   #opened(storage: string, baseDir: string): ReturnType<StorageShelf["open"]> {
     if (this.#options.storages.config(storage).baseDir !== baseDir) {
       const text = `storage ${storage} of the running server is not ${baseDir}`;
-      throw new Failure("E_USAGE", text, { hint: "Restart nbackup-server to use the changed configuration." });
+      throw new Failure("E_USAGE", text, {
+        hint: "Restart nbackup-server: the directory of a storage does not change by a reload.",
+      });
     }
     return this.#options.storages.open(storage);
   }

@@ -35,6 +35,8 @@ export interface AdmissionDeskOptions {
   readonly random: Random;
   readonly events: EventSink;
   readonly diskKey: DiskRoomOptions["diskKey"];
+  /** Why nobody is let in for now; undefined: who comes is. */
+  readonly deferral: () => Failure | undefined;
 }
 
 export class AdmissionDesk implements ApplicantDesk {
@@ -93,6 +95,11 @@ export class AdmissionDesk implements ApplicantDesk {
     for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
   }
 
+  /** Those in line are told to come again later; who asks meanwhile hears what `deferral` says. */
+  defer(failure: Failure): void {
+    for (const [applicant] of [...this.#line.positions()]) this.#refuse(applicant, failure);
+  }
+
   begin(applicant: Applicant): void {
     this.#silent.delete(applicant);
     this.#asking.add(applicant);
@@ -142,15 +149,20 @@ export class AdmissionDesk implements ApplicantDesk {
   /** What can be said at once. */
   #judge(applicant: Applicant): StorageConfig {
     if (this.#closed !== undefined) throw this.#closed;
+    this.#checkDeferral();
     const { request, agent } = applicant;
-    const config = this.#options.storages.config(request.storage);
-    if (!agentAllowed(config.allowAgents, agent)) {
-      throw new Failure("E_STORAGE_DENIED", `storage ${config.name} does not take backups of agent ${agent}`);
-    }
+    const config = this.#configFor(agent, request.storage);
     if (request.parallels > SLOTS_MAX)
       throw new Failure("E_PROTOCOL", `${request.parallels} streams exceed ${SLOTS_MAX}`);
     agreeChunkBytes(request, config.compression.mode);
     return config;
+  }
+
+  /** Throws Failure E_STORAGE_UNKNOWN, E_STORAGE_DENIED. */
+  #configFor(agent: string, storage: string): StorageConfig {
+    const config = this.#options.storages.config(storage);
+    if (agentAllowed(config.allowAgents, agent)) return config;
+    throw new Failure("E_STORAGE_DENIED", `storage ${config.name} does not take backups of agent ${agent}`);
   }
 
   /** Makes the entry this applicant's. Throws Failure E_BUSY while somebody holds it who lives, or is on the way back. */
@@ -180,8 +192,14 @@ export class AdmissionDesk implements ApplicantDesk {
     }
   }
 
+  #checkDeferral(): void {
+    const failure = this.#options.deferral();
+    if (failure !== undefined) throw failure;
+  }
+
   #join(applicant: Applicant): void {
     if (this.#closed !== undefined) throw this.#closed;
+    this.#checkDeferral();
     if (this.#line.length >= WAITING_MAX) {
       throw new Failure("E_LIMIT", `${WAITING_MAX} agents are waiting already`, { retryAfterMs: LIMIT_RETRY_MS });
     }
@@ -201,13 +219,25 @@ export class AdmissionDesk implements ApplicantDesk {
   /** Lets in whoever is first, as long as there is room. Nobody overtakes. */
   #pump(): void {
     for (let first = this.#line.first(); first !== undefined; first = this.#line.first()) {
-      const config = this.#options.storages.config(first.request.storage);
+      const config = this.#configOf(first);
+      if (config === undefined) continue;
       const memoryBytes = SESSION_MEMORY_BYTES + config.assembler.pendingMemBytesMax;
       const { shares } = this.#options.house;
       if (!hasRoom(this.#options.limits, shares.taken, memoryBytes)) break;
       this.#line.leave(first);
       this.#noticeSoon();
       void this.#admit(first, config, shares.take(config.name, memoryBytes));
+    }
+  }
+
+  /** Undefined when it was refused: a reload took its storage away, or it from the storage, while it stood in line. */
+  #configOf(applicant: Applicant): StorageConfig | undefined {
+    try {
+      return this.#configFor(applicant.agent, applicant.request.storage);
+    } catch (error) {
+      this.#line.leave(applicant);
+      this.#refuse(applicant, toFailure(error));
+      return undefined;
     }
   }
 
@@ -237,11 +267,12 @@ export class AdmissionDesk implements ApplicantDesk {
       );
       const session = house.make(plan, share);
       const store = await storage.createSession(requestOf(plan, session.generation), session.storeEvents());
-      // A server that is stopping has told those who run already, and would wait for this one for ever.
-      if (applicant.over || this.#closed !== undefined) {
+      // A server that is stopping has told those who run already, and would wait for this one for ever; so may maintenance have.
+      const refusal = this.#closed ?? this.#options.deferral();
+      if (applicant.over || refusal !== undefined) {
         const left = new Failure("E_DISCONNECTED", "the agent left while its session was opened");
-        await store.abort(this.#closed ?? left);
-        if (this.#closed !== undefined) throw this.#closed;
+        await store.abort(refusal ?? left);
+        if (refusal !== undefined) throw refusal;
         return;
       }
       running = true;

@@ -21,6 +21,8 @@ export interface ReceiverHost {
   fail(failure: Failure): void;
   /** Bytes were handed over: time to look at `store.congested`. */
   fed(): void;
+  /** Stored bytes came on a slot, whatever becomes of them. */
+  arrived(slot: number, bytes: number): void;
   fate(fate: ChunkFate, header: FrameHeader): void;
 }
 
@@ -34,8 +36,6 @@ export class ChunkReceiver implements DataOwner {
   #header: FrameHeader | undefined;
   #writer: ChunkWriter | undefined;
   #fate: ChunkFate = "dropped";
-  /** Stored bytes of all frames, dropped ones too. */
-  #bytes = 0;
 
   constructor(host: ReceiverHost, slot: number, generation: number) {
     this.#host = host;
@@ -43,9 +43,9 @@ export class ChunkReceiver implements DataOwner {
     this.#generation = generation;
   }
 
-  /** Stored bytes that came on this connection. */
-  get bytesReceived(): number {
-    return this.#bytes;
+  /** A chunk is under way. */
+  get busy(): boolean {
+    return this.#header !== undefined;
   }
 
   start(header: FrameHeader): void {
@@ -75,7 +75,7 @@ export class ChunkReceiver implements DataOwner {
   }
 
   bytes(view: Uint8Array): void {
-    this.#bytes += view.length;
+    this.#host.arrived(this.#slot, view.length);
     if (this.#writer === undefined) return;
     this.#writer.write(view);
     this.#host.fed();

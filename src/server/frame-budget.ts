@@ -2,7 +2,7 @@
  * How many control frames a connection may still send: a burst, then a steady rate. Pure. Without it a peer with a
  * valid certificate could keep the server busy with Pings.
  */
-import { CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND } from "./limits.ts";
+import { CONTROL_FRAME_BYTES, CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND } from "./limits.ts";
 
 export class FrameBudget {
   #left = CONTROL_FRAMES_BURST;
@@ -17,13 +17,14 @@ export class FrameBudget {
     this.#left = Math.min(CONTROL_FRAMES_BURST, this.#left + 1);
   }
 
-  /** True when one more frame is within the budget. */
-  take(nowMs: number): boolean {
+  /** True when one more frame of so many bytes is within the budget. */
+  take(nowMs: number, bytes: number): boolean {
     const earned = ((nowMs - this.#countedAtMs) / 1000) * CONTROL_FRAMES_PER_SECOND;
     this.#left = Math.min(CONTROL_FRAMES_BURST, this.#left + earned);
     this.#countedAtMs = nowMs;
-    if (this.#left < 1) return false;
-    this.#left -= 1;
+    const cost = 1 + Math.floor(bytes / CONTROL_FRAME_BYTES);
+    if (this.#left < cost) return false;
+    this.#left -= cost;
     return true;
   }
 }

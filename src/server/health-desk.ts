@@ -10,11 +10,16 @@ import type { Link, LinkOwner } from "./link.ts";
 import type { StorageConditions } from "./storage-conditions.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 
+const DAY_MS = 86_400_000;
+
 export interface HealthDeskOptions {
   readonly clock: Clock;
   readonly storages: StorageShelf;
   readonly conditions: StorageConditions;
   readonly sessions: () => SessionCounts;
+  readonly maintenance: () => boolean;
+  /** When the server's own certificate ends, wall milliseconds; undefined where nobody knows. */
+  readonly certificateNotAfterMs: () => number | undefined;
 }
 
 export class HealthDesk {
@@ -42,8 +47,15 @@ export class HealthDesk {
       this.#looking = undefined;
     });
     const storages = await this.#looking;
-    link.send("health", judgeHealth(storages, this.#options.sessions()));
+    const about = { maintenance: this.#options.maintenance(), certificateDaysLeft: this.#certificateDaysLeft() };
+    link.send("health", judgeHealth(storages, this.#options.sessions(), about));
     link.end();
+  }
+
+  #certificateDaysLeft(): number | undefined {
+    const { clock, certificateNotAfterMs } = this.#options;
+    const notAfterMs = certificateNotAfterMs();
+    return notAfterMs === undefined ? undefined : Math.max(0, Math.floor((notAfterMs - clock.wall()) / DAY_MS));
   }
 
   /** What its room does not say: its disk reported an error, or lets nothing be written. */

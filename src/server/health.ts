@@ -29,15 +29,27 @@ export function storageFailed(name: string, failure: Failure): StorageHealth {
   return { name, freeBytes: 0, reserveBytes: 0, state, reason: wireText(failure.message, HEALTH_REASON_CHARS_MAX) };
 }
 
+/** What else a health connection is told of the server. */
+export interface ServerCondition {
+  readonly maintenance: boolean;
+  /** Of the server's own certificate; undefined where nobody knows. */
+  readonly certificateDaysLeft: number | undefined;
+}
+
 /** The answer to a health connection. A storage in trouble matters more than sessions that will end by themselves. */
-export function judgeHealth(storages: readonly StorageHealth[], sessions: SessionCounts): Health {
+export function judgeHealth(
+  storages: readonly StorageHealth[],
+  sessions: SessionCounts,
+  { maintenance, certificateDaysLeft }: ServerCondition,
+): Health {
   const troubled = storages.filter(({ state }) => state !== "ok");
   const rest = storages.filter(({ state }) => state === "ok");
   const busy = sessions.running >= sessions.max || sessions.waiting > 0;
   return {
-    state: troubled.length > 0 ? "LOW_DISK" : busy ? "BUSY" : "READY",
+    state: maintenance ? "MAINTENANCE" : troubled.length > 0 ? "LOW_DISK" : busy ? "BUSY" : "READY",
     storages: [...troubled, ...rest].slice(0, HEALTH_STORAGES_MAX),
     storageCount: storages.length,
     sessions,
+    ...(certificateDaysLeft === undefined ? {} : { certificateDaysLeft }),
   };
 }

@@ -11,7 +11,8 @@ export type Purpose =
   | { readonly kind: "resume"; readonly session: string }
   | { readonly kind: "stream"; readonly session: string; readonly slot: number }
   | { readonly kind: "health" }
-  | { readonly kind: "read" };
+  | { readonly kind: "read" }
+  | { readonly kind: "control"; readonly keepaliveMs: number | undefined };
 
 /** Throws Failure E_IDENTITY unless the certificate's CN is the agent's name. The schema has checked the name itself. */
 export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
@@ -22,7 +23,7 @@ export function checkIdentity(hello: Hello, peer: PeerIdentity): void {
   );
 }
 
-/** Throws Failure E_PROTOCOL for a Hello that misses something, E_USAGE for a role that is not served. */
+/** Throws Failure E_PROTOCOL for a Hello that misses something. */
 export function purposeOf(hello: Hello): Purpose {
   switch (hello.role) {
     case "session":
@@ -37,8 +38,6 @@ export function purposeOf(hello: Hello): Purpose {
     case "read":
       return { kind: "read" };
     case "control":
-      throw new Failure("E_USAGE", `this server does not serve ${hello.role} connections`, {
-        hint: "Install a version of nbackup-server that has the function.",
-      });
+      return { kind: "control", keepaliveMs: hello.keepaliveMs };
   }
 }

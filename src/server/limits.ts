@@ -48,6 +48,12 @@ export const DAMAGED_CHUNKS_MAX = 1_024;
 export const CONTROL_FRAMES_BURST = 256;
 export const CONTROL_FRAMES_PER_SECOND = 32;
 
+/**
+ * A control frame counts once more for each so many bytes: taking apart a Ping of a control connection that tells of 64 entries costs
+ * a hundred times what one without facts does. The largest one in each second is within the rate.
+ */
+export const CONTROL_FRAME_BYTES = 4 * KiB;
+
 /** Control bytes queued for a peer that does not read: more than this and the connection is closed. */
 export const CONTROL_QUEUE_BYTES_MAX = 256 * KiB;
 
@@ -75,11 +81,21 @@ export const READ_OPEN_TOTAL_MAX = 512;
 /** Of those, so many may be one certificate's: it must not take all from the others. */
 export const AGENT_READ_OPEN_MAX = 2 * READ_OPEN_MAX;
 
-/** How long opening an archive or reading a piece of it may take: more than a disk that is only busy needs. */
+/** How long opening an archive, reading a piece of it or one step of a listing may take: more than a disk that is only busy needs. */
 export const READ_DISK_MS = 30_000;
 
-/** How long listing the archives of one agent in one storage may take: thousands of files on a disk that is busy. */
-export const READ_LIST_MS = 300_000;
+/** Agents with a control connection: twice the largest installation meant here. One costs a few KiB, and what it last told. */
+export const CONTROL_CONNECTIONS_MAX = 2_048;
+
+/** Agents that were connected since the start and are not now: so many are remembered with what they last told. */
+export const KNOWN_AGENTS_MAX = 2_048;
+
+/** control_lost_grace_period where nothing is configured. */
+export const CONTROL_LOST_GRACE_MS = 300_000;
+
+/** Wishes for a run that wait for one agent's answer, and for how long. */
+export const RUN_REQUESTS_MAX = 16;
+export const RUN_ANSWER_MS = 30_000;
 
 /** Archives of one storage that a look at all of them tells of: about 400 bytes each. */
 export const ARCHIVES_LISTED_MAX = 200_000;
@@ -99,6 +115,12 @@ export const READ_PAUSE_MS_MAX = 50;
 
 /** When an agent should come again to a server that is stopping: most are back by then. */
 export const SHUTDOWN_RETRY_MS = 5_000;
+
+/** When an agent should come again to a server in maintenance: soon after its end, and seldom enough for a thousand agents. */
+export const MAINTENANCE_RETRY_MS = 30_000;
+
+/** How long a command waits for a stream that it has rotated: a chunk on a slow line, and a new connection. */
+export const ROTATE_WAIT_MS = 60_000;
 
 /** How long connections of an ended session may stay before the server closes them by itself. */
 export const LINGER_MS = 5_000;
@@ -146,6 +168,15 @@ export const LIMIT_RETRY_MS = 30_000;
  * slots, sockets. Both together are what `memory_limit` counts, and once for all sessions `chunk_buffer.size`.
  */
 export const SESSION_MEMORY_BYTES = 8 * MiB;
+
+/**
+ * Memory that one verification takes: two threads of 15 MB each, and four pieces, stored and decompressed, of the chunks that the
+ * defaults make. `memory_limit` counts it while it runs.
+ */
+export const VERIFY_MEMORY_BYTES = 64 * MiB;
+
+/** Agents whose certificates near their end are remembered as told of; beyond that the longest untold may be told of again. */
+export const EXPIRING_AGENTS_MAX = 10_000;
 
 /** Agents in line hear of a new position after at most this long. */
 export const POSITION_NOTICE_MS = 200;

@@ -6,6 +6,7 @@
 import { assert } from "#base/assert.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
+import { MovingAverage } from "#base/moving-average.ts";
 import type { Connection } from "#net/connection.ts";
 import { type DataSource, WriteQueue } from "#net/write-queue.ts";
 import type { EventSink } from "#observe/events.ts";
@@ -32,6 +33,10 @@ export interface LinkOwner {
   gone(failure: Failure | undefined): void;
   /** Only on connections that carry data. */
   readonly data?: DataOwner;
+  /** What a Pong says beside its id; only on control connections. */
+  pongFacts?(): Omit<Message<"pong">, "id">;
+  /** The last Ping was answered after so long. */
+  answered?(rttMs: number): void;
 }
 
 export interface DataOwner {
@@ -67,6 +72,8 @@ export class Link {
   #lingerTimer: Timer | undefined;
   #peerCheckedAtMs: number;
   #pingId = 0;
+  #pingedAtMs: number | undefined;
+  readonly #rtt = new MovingAverage();
   /** Who and where, for log lines and errors; set when Hello was accepted. */
   #label: string;
   #generation = 0;
@@ -171,9 +178,20 @@ export class Link {
     this.#violation(failure);
   }
 
+  /** Of the last answered Pings, the newest weighing a quarter; what the peer sends at the time stands before its answer. */
+  get rttMs(): number | undefined {
+    return this.#rtt.value;
+  }
+
   ping(): void {
+    this.#pingedAtMs = this.#clock.now();
     this.#pingId = (this.#pingId + 1) % 2 ** 32;
     this.send("ping", { id: this.#pingId });
+  }
+
+  /** Something is said so often from now on, and so much silence is death: control connections have a pace of their own. */
+  pace(heartbeatMs: number, silenceMsMax: number): void {
+    this.#liveness.pace(heartbeatMs, silenceMsMax);
   }
 
   /** Asks the peer for a sign of life, as `Liveness.probe` says. */
@@ -268,10 +286,19 @@ export class Link {
 
   #message(message: AnyMessage, header: FrameHeader): void {
     if (this.over) return;
-    if (!this.#budget.take(this.#clock.now())) throw new Failure("E_LIMIT", "too many control frames");
-    if (message.type === "ping") this.send("pong", { id: message.body.id });
-    if (message.type === "pong") this.#liveness.ponged(message.body.id);
+    if (!this.#budget.take(this.#clock.now(), header.length)) throw new Failure("E_LIMIT", "too many control frames");
+    if (message.type === "ping") this.send("pong", { id: message.body.id, ...this.#owner?.pongFacts?.() });
+    if (message.type === "pong") this.#ponged(message.body.id);
     else this.#owner?.message(message, header);
+  }
+
+  #ponged(id: number): void {
+    this.#liveness.ponged(id);
+    if (id !== this.#pingId || this.#pingedAtMs === undefined) return;
+    const tripMs = this.#clock.now() - this.#pingedAtMs;
+    this.#pingedAtMs = undefined;
+    this.#rtt.add(tripMs);
+    this.#owner?.answered?.(tripMs);
   }
 
   #dataOwner(): DataOwner {

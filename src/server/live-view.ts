@@ -1,9 +1,8 @@
 /** What a session is at now, beyond what status says of it: phase, window, slots. Values only; it changes nothing. */
 import type { LiveSlot, LiveView } from "#observe/live-view.ts";
-import type { SessionView } from "#observe/views.ts";
+import type { SessionView, SlotView } from "#observe/views.ts";
 import type { Session } from "./session.ts";
 import type { SessionFacts } from "./session-types.ts";
-import type { SlotView } from "./slots.ts";
 
 export function liveView(session: Pick<Session, "plan" | "facts" | "state">, view: SessionView): LiveView {
   const { facts, plan, state } = session;
@@ -13,7 +12,7 @@ export function liveView(session: Pick<Session, "plan" | "facts" | "state">, vie
     windowBytes: plan.windowBytes,
     durableBytes: facts.store?.durableBytes ?? 0,
     lastRawBytes: plan.lastRawBytes,
-    slots: facts.slots.view().map(liveSlot),
+    slots: view.slots.map(liveSlot),
   };
 }
 
@@ -30,9 +29,6 @@ function phaseOf(
   return { phase: state, phaseDone: again?.doneBytes ?? null, phaseTotal: again?.totalBytes ?? null };
 }
 
-function liveSlot({ slot, state, generation, reconnects }: SlotView): LiveSlot {
-  return {
-    ...{ slot, state, generation, reconnects, parked: state === "disabled" },
-    ...{ bytes: null, bytesPerSecond: null, chunks: null, duplicateChunks: null, rotations: null, rttMs: null },
-  };
+function liveSlot({ remotePort: _port, lastByteAgeMs: _age, ...slot }: SlotView): LiveSlot {
+  return slot;
 }

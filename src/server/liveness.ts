@@ -1,17 +1,17 @@
 /**
  * Whether a connection is alive, and when something must be said on it. PROTOCOL.md "Liveness": any byte proves life;
  * 20 s of silence are death, not counting the time in which this side was not reading; something is sent at least every
- * 5 s. It holds one timer per connection and touches no socket.
+ * 5 s. Control connections have a pace of their own. It holds one timer per connection and touches no socket.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { HEARTBEAT_MS, PROBE_TIMEOUT_MS, SILENCE_MAX_MS } from "#wire/limits.ts";
 
 export interface LivenessEvents {
-  /** At least every HEARTBEAT_MS, however much is said and heard. */
+  /** At least at every heartbeat, however much is said and heard. */
   tick(): void;
-  /** Nothing was said for HEARTBEAT_MS: say something. */
+  /** Nothing was said for a heartbeat: say something. */
   beat(): void;
-  /** Nothing was heard for SILENCE_MAX_MS of reading. */
+  /** Nothing was heard for too long a time of reading. */
   silent(): void;
 }
 
@@ -36,6 +36,8 @@ export class Liveness {
   #pausedTotalMs = 0;
   #probes: Probe[] = [];
   #stopped = false;
+  #heartbeatMs = HEARTBEAT_MS;
+  #silenceMsMax = SILENCE_MAX_MS;
 
   constructor(clock: Clock, events: LivenessEvents) {
     this.#clock = clock;
@@ -60,6 +62,13 @@ export class Liveness {
   /** Something was sent that counts as a heartbeat. */
   said(): void {
     this.#saidAtMs = this.#clock.now();
+  }
+
+  /** Another pace from now on. */
+  pace(heartbeatMs: number, silenceMsMax: number): void {
+    this.#heartbeatMs = heartbeatMs;
+    this.#silenceMsMax = silenceMsMax;
+    this.#arm();
   }
 
   /** This side stopped reading. */
@@ -116,10 +125,10 @@ export class Liveness {
   #arm(): void {
     this.#timer?.cancel();
     if (this.#stopped) return;
-    let dueMs = this.#saidAtMs + HEARTBEAT_MS - this.#clock.now();
+    let dueMs = this.#saidAtMs + this.#heartbeatMs - this.#clock.now();
     if (this.#pausedSinceMs === undefined) {
       const readingMs = this.#readingMs();
-      dueMs = Math.min(dueMs, this.#heardAtMs + SILENCE_MAX_MS - readingMs);
+      dueMs = Math.min(dueMs, this.#heardAtMs + this.#silenceMsMax - readingMs);
       for (const probe of this.#probes) dueMs = Math.min(dueMs, probe.sinceReadingMs + PROBE_TIMEOUT_MS - readingMs);
     }
     const delayMs = Math.max(0, Math.ceil(dueMs));
@@ -134,7 +143,7 @@ export class Liveness {
     if (this.#stopped) return;
     if (this.#pausedSinceMs === undefined) {
       const readingMs = this.#readingMs();
-      if (readingMs - this.#heardAtMs >= SILENCE_MAX_MS) {
+      if (readingMs - this.#heardAtMs >= this.#silenceMsMax) {
         this.#events.silent();
         return;
       }
@@ -142,7 +151,7 @@ export class Liveness {
       this.#probes = this.#probes.filter((probe) => !late.includes(probe));
       for (const probe of late) probe.answer(readingMs - this.#heardAtMs < PROBE_TIMEOUT_MS / 2);
     }
-    if (this.#clock.now() - this.#saidAtMs >= HEARTBEAT_MS) {
+    if (this.#clock.now() - this.#saidAtMs >= this.#heartbeatMs) {
       this.#saidAtMs = this.#clock.now();
       this.#events.beat();
     }

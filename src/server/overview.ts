@@ -6,13 +6,15 @@ import type { ServerStatus, SessionsView, SessionView, StorageView } from "#obse
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { liveView } from "./live-view.ts";
 import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
+import type { Maintenance } from "./maintenance.ts";
 import type { Session } from "./session.ts";
 import type { SessionHouse } from "./session-house.ts";
 import type { StorageConditions } from "./storage-conditions.ts";
 import type { Verifier } from "./verifier.ts";
 
 export interface OverviewOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  /** As it is now: a reload changes it. */
+  readonly config: () => Pick<ServerConfig, "server" | "storages">;
   readonly clock: Clock;
   readonly boot: string;
   readonly software: string;
@@ -25,7 +27,8 @@ export interface OverviewOptions {
   readonly connectionCount: () => number;
   readonly readerCount: () => number;
   readonly stopping: () => boolean;
-  readonly verifier: Pick<Verifier, "now" | "countOf">;
+  readonly maintenance: Pick<Maintenance, "on">;
+  readonly verifier: Pick<Verifier, "now" | "countOf" | "memoryBytes">;
 }
 
 export class Overview implements ServerGauges {
@@ -62,14 +65,14 @@ export class Overview implements ServerGauges {
   }
 
   memory(): BufferView {
-    const { house, config, chunkBuffer } = this.#options;
-    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax;
-    return { usedBytes, bytesMax: config.server.memoryBytesMax };
+    const { house, chunkBuffer, verifier } = this.#options;
+    const usedBytes = house.shares.taken.memoryBytes + chunkBuffer.bytesMax + verifier.memoryBytes;
+    return { usedBytes, bytesMax: this.#options.config().server.memoryBytesMax };
   }
 
   verifying(): ReturnType<ServerGauges["verifying"]> {
     const { config, verifier } = this.#options;
-    return config.storages.map(({ name }) => ({ storage: name, count: verifier.countOf(name) }));
+    return config().storages.map(({ name }) => ({ storage: name, count: verifier.countOf(name) }));
   }
 
   chunkBuffer(): ChunkBufferView {
@@ -83,24 +86,26 @@ export class Overview implements ServerGauges {
 
   storages(): ReturnType<ServerGauges["storages"]> {
     const { config, conditions } = this.#options;
-    return config.storages.map(({ name }) => {
+    return config().storages.map(({ name }) => {
       const { state, space } = conditions.of(name);
       return { name, usable: state !== "failed", space };
     });
   }
 
   /** All but what the process itself knows. */
-  status(): Omit<ServerStatus, "pid" | "lostRecords"> {
+  status(): Omit<ServerStatus, "pid" | "lostRecords" | "configuration"> {
     return { ...this.running(), metrics: this.#options.metrics.registry.snapshot() };
   }
 
   /** The same without the metrics, some of which are made from it. */
-  running(): Omit<ServerStatus, "pid" | "lostRecords" | "metrics"> {
-    const { config, clock, boot, software } = this.#options;
+  running(): Omit<ServerStatus, "pid" | "lostRecords" | "configuration" | "metrics"> {
+    const { clock, boot, software } = this.#options;
+    const config = this.#options.config();
     const memory = this.memory();
     return {
       ...{ software, boot, startedWallMs: this.#startedWallMs, uptimeMs: clock.now() - this.#startedAtMs },
       stopping: this.#options.stopping(),
+      maintenance: this.#options.maintenance.on,
       ...{ sessionCount: this.sessionCount(), sessionsMax: config.server.sessionsMax },
       ...{ waitingCount: this.waitingCount(), connectionCount: this.connectionCount() },
       ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
@@ -110,12 +115,16 @@ export class Overview implements ServerGauges {
   }
 
   sessions(): SessionsView {
-    return { running: [...this.#options.house.registry.sessions()].map(viewOf), waiting: this.#options.desk.waiting() };
+    const nowMs = this.#options.clock.now();
+    const running = [...this.#options.house.registry.sessions()].map((session) => viewOf(session, nowMs));
+    return { running, waiting: this.#options.desk.waiting() };
   }
 
   /** Sessions as who watches them sees them. */
   live(): readonly LiveView[] {
-    return [...this.#options.house.registry.sessions()].map((session) => liveView(session, viewOf(session)));
+    const nowMs = this.#options.clock.now();
+    const sessions = [...this.#options.house.registry.sessions()];
+    return sessions.map((session) => liveView(session, viewOf(session, nowMs)));
   }
 
   #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {
@@ -131,7 +140,7 @@ export class Overview implements ServerGauges {
   }
 }
 
-function viewOf(session: Session): SessionView {
+function viewOf(session: Session, nowMs: number): SessionView {
   const { id, agent, backup, storage, run, startWallMs, parallels, expectedBytes } = session.plan;
   const { totals, durationMs, backlogBytes, stalled } = session.facts;
   const { chunks, bytes, duplicateBytes, damagedChunks, breaks, entries, rawBytes } = totals;
@@ -150,5 +159,6 @@ function viewOf(session: Session): SessionView {
       backlogBytes,
       stalled,
     },
+    slots: session.slots.views(nowMs),
   };
 }

@@ -11,7 +11,7 @@ import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
 import { archiveTimeMs } from "#store/archive-names.ts";
 import { agentAllowed } from "./agent-globs.ts";
-import { ARCHIVES_LISTED_MAX, READ_DISK_MS, READ_LIST_MS } from "./limits.ts";
+import { ARCHIVES_LISTED_MAX, READ_DISK_MS } from "./limits.ts";
 import { LentArchive } from "./lent-archive.ts";
 import { ReadTurns } from "./read-turns.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -38,9 +38,12 @@ type Reader = string | typeof ADMINISTRATOR;
 export type ReadListing = { readonly rows: readonly ArchiveRow[] } | { readonly failure: Failure };
 
 interface Shelf {
-  readonly config: StorageConfig;
+  /** As it was when it was last asked for; the directory of a name does not change while the server runs. */
+  config: StorageConfig;
   readonly stock: ArchiveStock;
   readonly turns: ReadTurns;
+  /** All listings together wait for turns as one reader does. */
+  readonly listings: ReadTurns;
   /** Calls that took too long and have not come back. */
   hanging: number;
 }
@@ -79,12 +82,10 @@ export class ReadLibrary {
     const shelf = await this.#shelf(storage, ADMINISTRATOR);
     const { stock } = shelf;
     const rows: ArchiveRow[] = [];
-    const agents = await shelf.turns.run(() =>
-      this.#soon(shelf, READ_LIST_MS, async () => (await stock.agents?.(storage)) ?? []),
-    );
+    const agents = await shelf.turns.run(() => this.#soon(shelf, async () => (await stock.agents?.(storage)) ?? []));
     for (const agent of agents) {
-      const listed = await shelf.turns.run(() =>
-        this.#soon(shelf, READ_LIST_MS, () => stock.list({ storage, agent, facts: false })),
+      const listed = await stock.list({ storage, agent, facts: false }, (work, late) =>
+        shelf.listings.run(() => shelf.turns.run(() => this.#soon(shelf, work, late))),
       );
       if (listed.failures[0] !== undefined) throw listed.failures[0];
       rows.push(...listed.rows.slice(0, Math.max(0, ARCHIVES_LISTED_MAX - rows.length)));
@@ -105,10 +106,10 @@ export class ReadLibrary {
     if (timeMs === undefined) throw new Failure("E_ARCHIVE_UNKNOWN", `${JSON.stringify(name)} is no archive's name`);
     const row: ArchiveRow = { storage, agent, backup, name, timeMs, ...NOTHING_KNOWN };
     const opening = (): Promise<Found> => (indexOnly ? openIndex(shelf.stock, row) : shelf.stock.open(row));
-    const found = await this.#soon(shelf, READ_DISK_MS, opening, (late) => late.close());
+    const found = await this.#soon(shelf, opening, (late) => late.close());
     return new LentArchive({
       ...{ storage, name: `${agent}/${backup}/${name}`, ...found },
-      inTurn: (work) => shelf.turns.run(() => this.#soon(shelf, READ_DISK_MS, work)),
+      inTurn: (work) => shelf.turns.run(() => this.#soon(shelf, work)),
     });
   }
 
@@ -119,8 +120,9 @@ export class ReadLibrary {
   ): Promise<ReadListing> {
     try {
       const shelf = await this.#shelf(name, agent);
-      const { rows, failures } = await shelf.turns.run(() =>
-        this.#soon(shelf, READ_LIST_MS, () => shelf.stock.list({ storage: name, agent, backup, facts })),
+      // Thousands of files may take minutes: each call waits for its own turn, and a disk hangs when one of them does.
+      const { rows, failures } = await shelf.stock.list({ storage: name, agent, backup, facts }, (work, late) =>
+        shelf.listings.run(() => shelf.turns.run(() => this.#soon(shelf, work, late))),
       );
       // Where it has nothing there is nothing to refuse.
       const failure = failures[0] ?? (rows.length > 0 && !shelf.config.allowAgentRestore ? denied(name) : undefined);
@@ -138,30 +140,27 @@ export class ReadLibrary {
       throw new Failure("E_STORAGE_DENIED", `storage ${name} does not allow agent ${agent}`);
     }
     let shelf = this.#shelves.get(name);
-    if (shelf === undefined) {
+    if (shelf !== undefined) shelf.config = config;
+    else {
       const busy = (): boolean => [...storages.opened()].some((storage) => storage.name === name && storage.inUse);
-      shelf = { config, stock: openStock(config), turns: new ReadTurns(clock, busy), hanging: 0 };
+      const turns = (): ReadTurns => new ReadTurns(clock, busy);
+      shelf = { config, stock: openStock(config), turns: turns(), listings: turns(), hanging: 0 };
       this.#shelves.set(name, shelf);
     }
-    await this.#soon(shelf, READ_DISK_MS, () => storages.open(name));
+    await this.#soon(shelf, () => storages.open(name));
     return shelf;
   }
 
   /** What the call gives, unless it takes too long: then `late` gets it whenever it comes. */
-  async #soon<T>(
-    shelf: Shelf,
-    limitMs: number,
-    call: () => Promise<T>,
-    late?: (value: T) => Promise<void>,
-  ): Promise<T> {
+  async #soon<T>(shelf: Shelf, call: () => Promise<T>, late?: (value: T) => Promise<void>): Promise<T> {
     const { name } = shelf.config;
     if (shelf.hanging > 0) throw new Failure("E_STORAGE_FAILED", `storage ${name}: its disk does not answer`);
     const slow = Promise.withResolvers<never>();
     let isLate = false;
-    const timer = this.#options.clock.after(limitMs, () => {
+    const timer = this.#options.clock.after(READ_DISK_MS, () => {
       isLate = true;
       shelf.hanging += 1;
-      const text = `storage ${name}: its disk did not answer within ${limitMs / 1000} s`;
+      const text = `storage ${name}: its disk did not answer within ${READ_DISK_MS / 1000} s`;
       slow.reject(new Failure("E_STORAGE_FAILED", text));
     });
     const settled = call().finally(() => {

@@ -1,6 +1,6 @@
 /**
  * The door: every connection comes in here, says Hello within HELLO_TIMEOUT_MS, is checked against its certificate, and
- * goes where it belongs: to the admission desk, back to its session, into a slot, to the health desk, or to the read desk. It admits nobody itself.
+ * goes where it belongs: to the admission desk, back to its session, into a slot, to the health desk, the read desk, or the control hub. It admits nobody itself.
  */
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -11,10 +11,12 @@ import type { AnyMessage, Message } from "#wire/messages.ts";
 import { chooseVersion } from "#wire/version.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
 import { ConnectionCount } from "./connection-count.ts";
+import type { ControlHub } from "./control-hub.ts";
 import type { HealthDesk } from "./health-desk.ts";
 import { checkIdentity, purposeOf } from "./hello.ts";
 import { TURNED_AWAY_MAX } from "./limits.ts";
 import { Link, type LinkOwner } from "./link.ts";
+import { PeerExpiry } from "./peer-expiry.ts";
 import type { ReadDesk } from "./read-desk.ts";
 import { connectionRefused } from "./session-ends.ts";
 import type { SessionDoor } from "./session-door.ts";
@@ -28,12 +30,14 @@ export interface ReceptionOptions {
   readonly sessions: SessionDoor;
   readonly health: HealthDesk;
   readonly reads: ReadDesk;
+  readonly control: ControlHub;
 }
 
 export class Reception {
   readonly #options: ReceptionOptions;
   readonly #count = new ConnectionCount();
   readonly #links = new Set<Link>();
+  readonly #expiry: PeerExpiry;
   /** Links that are refused at the door and not yet closed. */
   #turnedAway = 0;
   #closed = false;
@@ -41,6 +45,7 @@ export class Reception {
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
+    this.#expiry = new PeerExpiry(options.clock, options.events);
   }
 
   get connectionCount(): number {
@@ -74,7 +79,7 @@ export class Reception {
         this.#count.closed(agent);
       },
     });
-    const newcomer = new Newcomer(link, agent, this.#options, () => this.#count.spoke(agent));
+    const newcomer = new Newcomer(link, agent, this.#options, this.#expiry, () => this.#count.spoke(agent));
     this.#links.add(link);
     link.open(newcomer);
   }
@@ -126,15 +131,17 @@ class Newcomer implements LinkOwner {
   /** As the certificate says. */
   readonly #agent: string;
   readonly #options: ReceptionOptions;
+  readonly #expiry: PeerExpiry;
   readonly #onSpoke: () => void;
   readonly #timer: Timer;
   #done = false;
 
   /** `onSpoke` is called once: it counts as one without Hello no more. */
-  constructor(link: Link, agent: string, options: ReceptionOptions, onSpoke: () => void) {
+  constructor(link: Link, agent: string, options: ReceptionOptions, expiry: PeerExpiry, onSpoke: () => void) {
     this.#link = link;
     this.#agent = agent;
     this.#options = options;
+    this.#expiry = expiry;
     this.#onSpoke = onSpoke;
     this.#timer = options.clock.after(HELLO_TIMEOUT_MS, () => {
       this.#spoke();
@@ -173,8 +180,10 @@ class Newcomer implements LinkOwner {
   }
 
   #welcome(hello: Message<"hello">): void {
-    const { desk, sessions, health, reads, boot, software } = this.#options;
-    checkIdentity(hello, this.#link.peer());
+    const { desk, sessions, health, reads, control, boot, software } = this.#options;
+    const peer = this.#link.peer();
+    checkIdentity(hello, peer);
+    this.#expiry.saw(peer);
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
     const { agent, run } = hello;
@@ -198,6 +207,13 @@ class Newcomer implements LinkOwner {
         this.#link.hand(reads.receive(this.#link, agent), "server/read", `agent ${agent}, read connection`);
         this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
         return;
+      case "control": {
+        const welcome = (): void =>
+          this.#link.send("welcome", { version, software, boot, generation: 0, slotGeneration: 0 });
+        const claim = { agent, software: hello.software, keepaliveMs: purpose.keepaliveMs };
+        void control.receive(this.#link, claim, welcome);
+        return;
+      }
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import type { ObservedEvent } from "#observe/events.ts";
 import { type Counter, type Histogram, Metrics, type Sample } from "#observe/metrics.ts";
+import type { AgentView } from "#observe/views.ts";
 import type { StagingCounters } from "#store/lazy-placement.ts";
 import type { DiskMeter } from "#store/metered-disk.ts";
 
@@ -72,6 +73,7 @@ export class ServerMetrics {
   readonly #damagedChunks: Counter;
   readonly #brokenConnections: Counter;
   readonly #refusedConnections: Counter;
+  readonly #rotatedStreams: Counter;
   readonly #removedArchives: Counter;
   readonly #verifiedArchives: Counter;
   readonly #diskErrors: Counter;
@@ -93,6 +95,9 @@ export class ServerMetrics {
     this.#damagedChunks = own.counter("nbackup_chunks_damaged_total", "Chunks that arrived damaged");
     this.#brokenConnections = own.counter("nbackup_connections_broken_total", "Connections of sessions that broke");
     this.#refusedConnections = own.counter("nbackup_connections_refused_total", "Connections refused", ["code"]);
+    this.#rotatedStreams = own.counter("nbackup_streams_rotated_total", "Streams told to connect again, that did", [
+      "by",
+    ]);
     this.#removedArchives = own.counter("nbackup_archives_removed_total", "Archives removed by rotation", ["storage"]);
     this.#verifiedArchives = own.counter("nbackup_archives_verified_total", "Archives read again, by what was found", [
       ...["storage", "result"],
@@ -145,6 +150,7 @@ export class ServerMetrics {
   /** Counts what an event says. */
   note({ kind, fields, end }: ObservedEvent): void {
     if (kind === "connection.refused") this.#refusedConnections.add(1, String(fields["code"]));
+    if (kind === "stream.rotated") this.#rotatedStreams.add(1, String(fields["by"]));
     if (kind === "archive.read") this.#openedArchives.add(1, String(fields["storage"]));
     if (kind === "session.chunk-damaged") this.#damagedChunks.add(1);
     if (kind === "session.disconnected" && fields["reason"] !== "goodbye") this.#brokenConnections.add(1);
@@ -154,6 +160,15 @@ export class ServerMetrics {
     this.#sessions.add(1, end.outcome);
     if (end.session !== null) this.#durations.observe(end.durationMs / 1000, end.outcome);
     this.archivesRemoved(end.storage, end.removed.length);
+  }
+
+  /** Once. */
+  watchAgents(hub: { readonly connectedCount: number; agents(): readonly AgentView[] }): void {
+    const { registry: own } = this;
+    own.gauge("nbackup_agents_connected", "Agents with a control channel", () => hub.connectedCount);
+    own.gauge("nbackup_agent_rtt_seconds", "Round trip to an agent on its control channel, averaged", () =>
+      hub.agents().flatMap(({ agent, rttMs }) => (rttMs === null ? [] : [{ labels: { agent }, value: rttMs / 1000 }])),
+    );
   }
 
   /** Once. */

@@ -9,13 +9,21 @@ import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { AgentView } from "#observe/views.ts";
+import type { Storage } from "#store/storage.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
+import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
 import { adoptSessions } from "./adoption.ts";
+import { agentAllowed } from "./agent-globs.ts";
+import { ControlHub, type ServerFacts } from "./control-hub.ts";
+import { FlowWatch } from "./flow-watch.ts";
 import type { FinishingHost } from "./finishing.ts";
 import { HealthDesk } from "./health-desk.ts";
-import { LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { CONTROL_LOST_GRACE_MS, LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
+import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
+import { Orchestration } from "./orchestration.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import type { ReadLibrary } from "./read-library.ts";
@@ -24,7 +32,7 @@ import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./serv
 import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
-import { everyMinute } from "./stats-line.ts";
+import { everyMinute, everyStream } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
 import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
@@ -33,7 +41,7 @@ import { Verifier, type VerifyArchive } from "./verifier.ts";
 import { VerifyWait } from "./verify-wait.ts";
 
 export interface ServerOptions {
-  readonly config: Pick<ServerConfig, "server" | "storages">;
+  readonly config: ServerRules;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -41,6 +49,8 @@ export interface ServerOptions {
   /** `nbackup-server 0.1.0` */
   readonly software: string;
   readonly openStorage: StorageOpener;
+  /** Has an open storage go by changed rules; undefined where nothing is ever reloaded. */
+  readonly configureStorage?: (storage: Storage, config: StorageConfig) => void;
   readonly knownStorages: StorageMemory;
   /** Which disk a base directory lies on: storages that give the same text share their free space. */
   readonly diskKey: (baseDir: string) => Promise<string>;
@@ -49,6 +59,14 @@ export interface ServerOptions {
   readonly verifyArchive: VerifyArchive;
   /** A session that finishes comes into another phase. */
   readonly onPhase?: FinishingHost["onPhase"];
+  /** When its own certificate ends, wall milliseconds, asked each time: a reload may exchange it. Nobody knows unless told. */
+  readonly certificateNotAfterMs?: () => number;
+  /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
+  readonly streamStats?: () => boolean;
+  /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
+  readonly maintenance?: MaintenanceMemory;
+  /** Load and processors of the machine, for agents with a control channel. */
+  readonly machineLoad?: () => { readonly loadHundredths: number; readonly cpus: number };
   /** Where the caller counts too; of its own unless told. */
   readonly metrics?: ServerMetrics;
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
@@ -67,7 +85,12 @@ export interface ServerView {
   readonly staging: readonly StorageStaging[];
 }
 
+const FORGETFUL: MaintenanceMemory = { kept: null, keep: () => Promise.resolve() };
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
+
+/** What of a configuration the server itself goes by. */
+export type ServerRules = Pick<ServerConfig, "server" | "storages"> &
+  Partial<Pick<ServerConfig, "flowRotation" | "controlLostGracePeriodMs">>;
 
 export class Server {
   /** UUID of this start. */
@@ -75,6 +98,8 @@ export class Server {
   /** For whoever may steer the server. */
   readonly admin: Admin;
   readonly #options: ServerOptions;
+  /** As it was read last. */
+  #config: ServerRules;
   readonly #house: SessionHouse;
   readonly #storages: StorageShelf;
   readonly #conditions: StorageConditions;
@@ -83,9 +108,13 @@ export class Server {
   readonly #overview: Overview;
   readonly #verifier: Verifier;
   readonly #scrubber: Scrubber;
+  readonly #maintenance: Maintenance;
+  readonly #flows: FlowWatch;
   #statsTimer: Timer | undefined;
+  #streamsTimer: Timer | undefined;
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
+  readonly #control: ControlHub;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -94,21 +123,28 @@ export class Server {
   #goodbye: Failure | undefined;
 
   constructor(options: ServerOptions) {
-    const { clock, random, software, config } = options;
+    const { clock, random, software } = options;
     this.#options = options;
+    this.#config = options.config;
+    const rules = (): ServerRules["server"] => this.#config.server;
     this.boot = uuid(random);
     const { diskKey, chunkBuffer = NO_BUFFER } = options;
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#conditions = new StorageConditions(clock, options.events);
     const events = this.#observed();
+    this.#maintenance = new Maintenance(options.maintenance ?? FORGETFUL, clock, events);
     this.#house = new SessionHouse({
       ...{ clock, events, boot: this.boot, software, metrics: this.#metrics },
-      idleTimeoutMs: config.server.sessionIdleTimeoutMs,
+      get idleTimeoutMs(): number {
+        return rules().sessionIdleTimeoutMs;
+      },
       ...(options.onPhase === undefined ? {} : { onPhase: options.onPhase }),
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
-      ...{ configs: config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      ...{ configs: options.config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
+      configure: options.configureStorage ?? (() => undefined),
+      leave: (name) => this.#verifier.leave(name),
       adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
         this.#verifier.opened(storage, anew);
@@ -116,29 +152,56 @@ export class Server {
     });
     const storages = this.#storages;
     this.#verifier = new Verifier({
-      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive },
+      ...{ storages, clock, events, metrics: this.#metrics, verify: options.verifyArchive, diskKey },
       busy: () => this.#house.registry.sessionCount > 0,
+      onRoom: () => this.#house.onRoom(),
     });
-    this.#scrubber = new Scrubber({ configs: config.storages, storages, verifier: this.#verifier, clock, events });
+    this.#scrubber = new Scrubber({
+      ...{ storages, verifier: this.#verifier, clock, events },
+      configs: () => this.#config.storages,
+    });
     const verifyWait = new VerifyWait({ verifier: this.#verifier, storages });
     this.#house.onCommitted = ({ main, plan }, answer) => {
       if (answer.verify === "none") return;
       this.#verifier.committed(plan.storage, answer.session, answer.archive);
       if (main !== undefined) verifyWait.take(main, plan.agent, answer);
     };
+    const verifier = this.#verifier;
     this.#watch = new StorageWatch({ shelf: this.#storages, conditions: this.#conditions, clock });
     this.#desk = new AdmissionDesk({
       limits: {
-        sessionsMax: config.server.sessionsMax,
-        memoryBytesMax: config.server.memoryBytesMax - chunkBuffer.bytesMax,
+        get sessionsMax(): number {
+          return rules().sessionsMax;
+        },
+        get memoryBytesMax(): number {
+          return rules().memoryBytesMax - chunkBuffer.bytesMax - verifier.memoryBytes;
+        },
       },
       ...{ storages: this.#storages, house: this.#house, clock, random, events, diskKey },
+      deferral: () => this.#maintenance.deferral(),
+    });
+    this.#flows = new FlowWatch({
+      clock,
+      sessions: () => this.#house.registry.sessions(),
+      rotation: options.config.flowRotation,
     });
     const door = { registry: this.#house.registry, storages, verifyWait, events, boot: this.boot, software };
+    const pump = this.#house.onRoom;
+    this.#house.onRoom = () => {
+      pump();
+      void storages.closeRetired();
+    };
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
+    this.#control = new ControlHub({
+      ...{ clock, events, facts: (agent) => this.#factsFor(agent) },
+      hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
+      lostGraceMs: () => this.#config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
+    });
+    this.#metrics.watchAgents(this.#control);
     this.#reception = new Reception({
+      control: this.#control,
       clock,
       events,
       reads: this.#reads,
@@ -150,25 +213,32 @@ export class Server {
         clock,
         storages: this.#storages,
         conditions: this.#conditions,
+        maintenance: () => this.#maintenance.on !== null,
+        certificateNotAfterMs: () => options.certificateNotAfterMs?.(),
         sessions: () => {
           const { sessionCount: running, waitingCount: waiting } = this.view();
-          return { running, waiting, max: config.server.sessionsMax };
+          return { running, waiting, max: rules().sessionsMax };
         },
       }),
     });
     this.#overview = new Overview({
-      ...{ config, clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
+      config: () => this.#config,
+      ...{ clock, boot: this.boot, software, house: this.#house, desk: this.#desk },
       ...{ conditions: this.#conditions, metrics: this.#metrics, chunkBuffer },
       staging: () => [...this.#storages.opened()].map(({ name, staging }) => ({ storage: name, ...staging })),
       connectionCount: () => this.#reception.connectionCount,
       readerCount: () => this.#reads.connectionCount,
       stopping: () => this.#stopping !== undefined,
+      maintenance: this.#maintenance,
       verifier: this.#verifier,
     });
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      ...{ metrics: this.#metrics, events, verifier: this.#verifier },
+      ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
+      orders: new Orchestration({
+        ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },
+      }),
     });
   }
 
@@ -182,7 +252,12 @@ export class Server {
     const { clock, log } = this.#options;
     this.#watch.start();
     this.#scrubber.start();
+    const { registry } = this.#house;
+    const { streamStats = () => false } = this.#options;
+    this.#flows.start();
+    this.#maintenance.remind();
     this.#statsTimer = everyMinute(clock, log, this.#metrics, this.#overview);
+    this.#streamsTimer = everyStream(clock, log, registry, streamStats);
   }
 
   /** A connection whose handshake is done; must be called in the turn in which it came. */
@@ -195,9 +270,28 @@ export class Server {
     return this.#overview;
   }
 
+  /** Those with a control channel, now or before. */
+  agents(): AgentView[] {
+    return this.#control.agents();
+  }
+
   /** All archives, for who may see all. */
   get library(): ReadLibrary {
     return this.#reads.library;
+  }
+
+  /**
+   * These rules count from now on, for whatever begins from now on; sessions that run are not touched. The directory of a
+   * storage's name must be the same. Resolves when storages that are new were tried. Never rejects.
+   */
+  async reload(config: ServerRules): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    this.#config = config;
+    this.#flows.use(config.flowRotation);
+    // A disk that hangs may not hold up what comes next.
+    const opened = this.#storages.reload(config.storages);
+    this.#house.onRoom();
+    await this.#waitFor(opened, STORAGES_START_MS);
   }
 
   view(): ServerView {
@@ -222,6 +316,24 @@ export class Server {
     return this.#stopping;
   }
 
+  /** What an agent hears in each Pong of its control connection. */
+  #factsFor(agent: string): ServerFacts {
+    const { machineLoad } = this.#options;
+    const config = this.#config;
+    const { sessionCount: running, waitingCount: waiting } = this.view();
+    const allowed = config.storages.filter(({ allowAgents }) => agentAllowed(allowAgents, agent));
+    return {
+      ...machineLoad?.(),
+      sessions: { running, max: config.server.sessionsMax, waiting },
+      storages: allowed.slice(0, HEALTH_STORAGES_MAX).map(({ name }) => {
+        const freeBytes = this.#conditions.of(name).space?.freeBytes;
+        return freeBytes === undefined ? { name } : { name, freeBytes };
+      }),
+      storageCount: allowed.length,
+      maintenance: this.#maintenance.on !== null,
+    };
+  }
+
   /** Every event of the server is counted, tells how storages are, and then goes where events go. */
   #observed(): EventSink {
     return {
@@ -239,9 +351,12 @@ export class Server {
     this.#goodbye = failure;
     this.#watch.stop();
     this.#scrubber.stop();
+    this.#flows.stop();
     const verifierStopped = this.#verifier.stop();
     this.#statsTimer?.cancel();
+    this.#streamsTimer?.cancel();
     this.#desk.close(failure);
+    this.#control.close(failure);
     // Agents that read go on after the next start by themselves; nobody waits for hours of a restore.
     const readsClosed = this.#reads.close(failure);
     // Nobody sends for those without a connection: they go on after the next start.
@@ -249,7 +364,7 @@ export class Server {
       if (session.state === "parked") void session.suspend(failure);
     }
     const idle = this.#house.idle();
-    await this.#waitFor(idle, this.#options.config.server.shutdownTimeoutMs);
+    await this.#waitFor(idle, this.#config.server.shutdownTimeoutMs);
     for (const session of this.#house.registry.sessions()) void session.suspend(failure);
     // Those that were just being opened are refused, and have cleaned up when the house is idle.
     await settled(this.#options.clock, idle, SUSPEND_MS);

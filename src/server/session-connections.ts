@@ -3,20 +3,30 @@
  * knows what a connection carries, not what the session makes of it.
  */
 import { must } from "#base/assert.ts";
+import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
+import type { SlotView } from "#observe/views.ts";
 import type { AnyMessage } from "#wire/messages.ts";
 import type { ReceiveState } from "#wire/states.ts";
 import { ChunkReceiver, type ReceiverHost } from "./chunk-receiver.ts";
 import type { Link, LinkOwner } from "./link.ts";
+import type { FlowSample } from "./flow-policy.ts";
+import { SlotMeters } from "./slot-meters.ts";
+import { type OrderHost, SlotOrders } from "./slot-orders.ts";
 import { SlotTable } from "./slots.ts";
 
-export interface ConnectionHost extends ReceiverHost {
+export interface ConnectionHost extends Omit<ReceiverHost, "arrived"> {
+  readonly clock: Clock;
   /** On the session connection. Pings were answered already. */
   message(message: AnyMessage, link: Link): void;
   beat(link: Link): void;
   drained(): void;
-  /** A connection broke, or a stream said Goodbye (then without `failure`). `what` is `session connection` or `stream 3`. */
-  gone(what: string, failure: Failure | undefined): void;
+  /**
+   * A connection broke, or a stream said Goodbye (then without `failure`), because it was told to if `ordered`. `what` is
+   * `session connection` or `stream 3`.
+   */
+  gone(what: string, failure: Failure | undefined, ordered: boolean): void;
+  event(kind: string, message: string, fields: Record<string, unknown>): void;
 }
 
 interface Place {
@@ -27,6 +37,9 @@ interface Place {
 
 export class SessionConnections {
   readonly slots: SlotTable;
+  readonly meters: SlotMeters;
+  readonly orders: SlotOrders;
+  readonly #receiverHost: ReceiverHost;
   readonly #agent: string;
   readonly #host: ConnectionHost;
   readonly #dataOnMain: boolean;
@@ -41,6 +54,40 @@ export class SessionConnections {
     this.#host = host;
     this.#dataOnMain = parallels === 0;
     this.slots = new SlotTable(Math.max(1, parallels));
+    this.meters = new SlotMeters(this.slots.count);
+    this.orders = new SlotOrders(this.#orderHost());
+    this.#receiverHost = {
+      store: () => host.store(),
+      fail: (failure) => host.fail(failure),
+      fed: () => host.fed(),
+      arrived: (slot, bytes) => this.meters.arrived(slot, bytes, host.clock.now()),
+      fate: (fate, header) => {
+        if (fate === "received" || fate === "duplicate") this.meters.chunk(header.slot, fate);
+        host.fate(fate, header);
+      },
+    };
+  }
+
+  /** Of the streams that are up and are to stay, for flow-policy.ts. */
+  samples(): FlowSample[] {
+    const staying = [...this.#places].filter(([slot]) => !this.orders.isParked(slot));
+    return staying.map(([slot, { generation, receiver }]) => {
+      return { slot, generation, bytes: this.meters.of(slot).bytes, busy: receiver.busy };
+    });
+  }
+
+  views(nowMs: number): SlotView[] {
+    return this.slots.view().map(({ slot, state, generation, reconnects, rotations }) => {
+      const { bytes, chunks, duplicateChunks, bytesPerSecond, lastByteAtMs } = this.meters.of(slot);
+      const link = this.stream(slot);
+      return {
+        ...{ slot, state, parked: this.orders.isParked(slot), generation, reconnects, rotations },
+        ...{ bytes, chunks, duplicateChunks, bytesPerSecond: Math.round(bytesPerSecond) },
+        rttMs: link?.rttMs ?? null,
+        remotePort: link === undefined ? null : Number(link.remoteAddress.split(":").at(-1)),
+        lastByteAgeMs: lastByteAtMs === undefined ? null : nowMs - lastByteAtMs,
+      };
+    });
   }
 
   get main(): Link | undefined {
@@ -81,9 +128,10 @@ export class SessionConnections {
     if (!this.slots.has(slot)) {
       throw new Failure("E_PROTOCOL", `slot ${slot} of a session with slots 0 to ${this.slots.count - 1}`);
     }
-    if (this.slots.state(slot) === "disabled") {
-      throw new Failure("E_LIMIT", `slot ${slot} is disabled`, {
-        hint: "The server took the slot out of use for now.",
+    if (this.slots.state(slot) === "disabled" || this.orders.isParked(slot)) {
+      throw new Failure("E_LIMIT", `slot ${slot} is parked`, {
+        hint: "The server took the slot out of use until it says otherwise.",
+        retry: false,
       });
     }
   }
@@ -141,10 +189,11 @@ export class SessionConnections {
 
   #seat(link: Link, slot: number, state: ReceiveState, label: string, what: string): number {
     const generation = must(this.slots.join(slot), `generation of slot ${slot}`);
-    const receiver = new ChunkReceiver(this.#host, slot, generation);
+    const receiver = new ChunkReceiver(this.#receiverHost, slot, generation);
     this.#places.set(slot, { link, generation, receiver });
     link.hand(this.#owner(link, what, receiver), state, label);
     if (this.#paused) link.pause();
+    this.orders.joined(slot, link);
     return generation;
   }
 
@@ -158,16 +207,33 @@ export class SessionConnections {
       drained: () => this.#host.drained(),
       gone: (failure) => {
         this.#remove(link, "broke");
-        this.#host.gone(what, failure ?? new Failure("E_DISCONNECTED", "the agent closed the connection"));
+        this.#host.gone(what, failure ?? new Failure("E_DISCONNECTED", "the agent closed the connection"), false);
       },
       ...(receiver === undefined ? {} : { data: receiver }),
     };
   }
 
   #goodbye(link: Link, what: string): void {
+    const slot = [...this.#places].find(([, place]) => place.link === link)?.[0];
     link.end();
     this.#remove(link, "goodbye");
-    this.#host.gone(what, undefined);
+    this.#host.gone(
+      what,
+      undefined,
+      slot !== undefined && (this.orders.isRotating(slot) || this.orders.isParked(slot)),
+    );
+  }
+
+  #orderHost(): OrderHost {
+    return {
+      clock: this.#host.clock,
+      slots: this.slots,
+      dataOnMain: this.#dataOnMain,
+      main: () => this.#main,
+      receiving: () => this.#host.store() !== undefined || this.none,
+      stream: (slot) => this.stream(slot),
+      event: (kind, message, fields) => this.#host.event(kind, message, fields),
+    };
   }
 
   #remove(link: Link, how: "goodbye" | "broke"): void {
@@ -177,6 +243,7 @@ export class SessionConnections {
       must(this.#places.get(slot), `slot ${slot}`).receiver.abort();
       this.#places.delete(slot);
       this.slots.leave(slot, place.generation, how);
+      this.orders.left(slot);
     }
   }
 }

@@ -87,7 +87,7 @@ export class SessionDoor {
   async #join(link: Link, claim: Claim, slot: number): Promise<void> {
     const session = this.#running(claim);
     if (session !== undefined) {
-      session.checkSlot(slot);
+      session.slots.checkSlot(slot);
       await this.#free(() => session.stream(slot), `slot ${slot}`, claim);
     }
     if (link.over) return;

@@ -24,6 +24,7 @@ const OUTCOME_OF: Readonly<Partial<Record<ErrorCode, EndOutcome>>> = {
   E_PROTOCOL: "protocol",
   E_FRAME_TOO_LARGE: "protocol",
   E_SHUTDOWN: "shutdown",
+  E_MAINTENANCE: "maintenance",
 };
 
 /** Who went away without being refused. */

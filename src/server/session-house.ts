@@ -24,8 +24,13 @@ export class SessionHouse {
 
   /** A session that is queued; at its end it leaves the registry and gives its share back. */
   make(plan: SessionPlan, share: Share): Session {
+    const host = this.#host;
     const session: Session = new Session(plan, {
-      ...this.#host,
+      ...host,
+      // Asked each time: a reload may change it while the session runs.
+      get idleTimeoutMs(): number {
+        return host.idleTimeoutMs;
+      },
       over: (over, outcome) => {
         this.registry.close(over, { id: plan.id, agent: plan.agent, run: plan.run, outcome });
         if (outcome.kind === "committed") this.onCommitted(over, outcome.answer);

@@ -62,6 +62,8 @@ export class Session implements Occupant {
     this.#host = host;
     this.#startedAtMs = host.clock.now();
     this.#connections = new SessionConnections(plan.agent, plan.parallels, {
+      clock: host.clock,
+      event: (kind, message, fields) => this.#emit(kind, message, fields),
       store: () => (this.#state === "receiving" && this.#ending === undefined ? this.#store : undefined),
       fail: (failure) => void this.end(failure),
       fed: () => this.#fed(),
@@ -72,7 +74,7 @@ export class Session implements Occupant {
       message: (message, link) => this.#message(message, link),
       beat: (link) => this.#beat(link),
       drained: () => this.#acks.moved(),
-      gone: (what, failure) => this.#gone(what, failure),
+      gone: (what, failure, ordered) => this.#gone(what, failure, ordered),
     });
     this.#acks = new Acknowledger(host.clock, {
       carrier: () => this.#connections.carrier(),
@@ -128,6 +130,11 @@ export class Session implements Occupant {
     return this.#connections.all();
   }
 
+  /** Its slots: what came over them, orders about them. */
+  get slots(): SessionConnections {
+    return this.#connections;
+  }
+
   get main(): Link | undefined {
     return this.#connections.main;
   }
@@ -136,18 +143,16 @@ export class Session implements Occupant {
     return this.#connections.stream(slot);
   }
 
-  /** Throws Failure E_PROTOCOL when there is no such slot for a stream, E_LIMIT when it is disabled. */
-  checkSlot(slot: number): void {
-    this.#connections.checkSlot(slot);
-  }
-
   /** What the store may call from the moment it exists. */
   storeEvents(): SessionEvents {
     return {
       durable: () => this.#acks.urgent(),
       lost: (file, sequence) => this.#acks.lost(file, sequence),
       relief: () => this.#relief(),
-      verified: () => this.#verified(),
+      verified: () => {
+        this.#catchUp?.stop();
+        this.#emit("session.verified", "what was durable before the restart was read again and is right", {});
+      },
       failed: (failure) => void this.end(failure),
     };
   }
@@ -190,9 +195,9 @@ export class Session implements Occupant {
     this.#emit("session.resumed", "session connection is back", {});
   }
 
-  /** A stream takes its slot; the caller has made sure that an older one is dead. Throws as `checkSlot` does. */
+  /** A stream takes its slot; the caller has made sure that an older one is dead. Throws as `slots.checkSlot` does. */
   joinStream(link: Link, slot: number): void {
-    this.checkSlot(slot);
+    this.#connections.checkSlot(slot);
     this.#replace(this.#connections.stream(slot), `stream ${slot}`);
     const slotGeneration = this.#connections.attachStream(link, slot);
     this.#connected();
@@ -251,19 +256,19 @@ export class Session implements Occupant {
     this.#emit("session.disconnected", `${what} is replaced`, { reason: "E_TIMEOUT: it did not answer a probe" });
   }
 
-  #gone(what: string, failure: Failure | undefined): void {
+  #gone(what: string, failure: Failure | undefined, ordered: boolean): void {
     if (failure !== undefined) this.#totals.breaks += 1;
     if (this.#state !== "receiving" || this.#ending !== undefined) return;
-    this.#emit("session.disconnected", `${what} is gone`, {
-      reason: failure === undefined ? "goodbye" : String(failure),
-    });
+    const reason = failure === undefined ? "goodbye" : String(failure);
+    if (!ordered) this.#emit("session.disconnected", `${what} is gone`, { reason });
     if (!this.#connections.none) {
       // The last Sacks may have gone down with it: what stands now is said on another one.
       this.#acks.urgent();
       return;
     }
     this.#become("disconnect");
-    this.#park(false);
+    if (ordered) this.#absence.begin(false);
+    else this.#park(false);
   }
 
   #park(ofRestart: boolean): void {
@@ -274,11 +279,10 @@ export class Session implements Occupant {
 
   #welcome(link: Link, slotGeneration: number): void {
     const { boot, software } = this.#host;
-    link.setGeneration(this.#generation);
-    link.send("welcome", {
-      ...{ version: PROTOCOL_VERSION_MAX, software, boot },
-      ...{ generation: this.#generation, slotGeneration },
-    });
+    const generation = this.#generation;
+    link.setGeneration(generation);
+    link.send("welcome", { version: PROTOCOL_VERSION_MAX, software, boot, generation, slotGeneration });
+    if (link === this.#connections.main) this.#connections.orders.tell(link);
     // The agent sends no Data before it knows what is here already.
     this.#acks.greet(link);
     if (link === this.#connections.main) this.#catchUp?.tell();
@@ -353,11 +357,6 @@ export class Session implements Occupant {
     this.#over({ kind: "suspended", failure });
   }
 
-  #verified(): void {
-    this.#catchUp?.stop();
-    this.#emit("session.verified", "what was durable before the restart was read again and is right", {});
-  }
-
   #over(outcome: Outcome): void {
     this.#isOver = true;
     this.#catchUp?.stop();
@@ -378,8 +377,8 @@ export class Session implements Occupant {
   }
 
   #beat(link: Link): void {
-    if (this.#ending !== undefined || this.#answer !== undefined) link.ping();
-    else this.#acks.beat(link);
+    if (this.#ending === undefined && this.#answer === undefined) this.#acks.beat(link);
+    link.ping();
   }
 
   #acknowledgement(): Omit<Message<"sack">, "lost"> {

@@ -21,13 +21,19 @@ export interface SlotView {
   readonly state: SlotState;
   /** Of the newest connection; 0 before the first. */
   readonly generation: number;
-  /** Connections after the first. */
+  /** Connections that followed one that broke. */
   readonly reconnects: number;
+  /** Connections that followed one that said Goodbye. */
+  readonly rotations: number;
 }
 
 interface Slot {
   state: SlotState;
   generation: number;
+  reconnects: number;
+  rotations: number;
+  /** How the last connection went; one that is up counts as broken when the next one takes its place. */
+  left: "goodbye" | "broke";
 }
 
 export class SlotTable {
@@ -36,7 +42,9 @@ export class SlotTable {
   /** `count` slots, numbered from 0: 1 for a session whose data uses its own connection. */
   constructor(count: number) {
     assert(Number.isInteger(count) && count >= 1 && count <= 255, `${count} slots, expected 1 to 255`);
-    this.#slots = Array.from({ length: count }, () => ({ state: "idle", generation: 0 }));
+    this.#slots = Array.from({ length: count }, () => ({
+      ...{ state: "idle", generation: 0, reconnects: 0, rotations: 0, left: "broke" },
+    }));
   }
 
   get count(): number {
@@ -59,8 +67,11 @@ export class SlotTable {
   join(slot: number): number | undefined {
     const entry = this.#slot(slot);
     if (entry.state === "disabled") return undefined;
+    if (entry.generation > 0 && entry.left === "broke") entry.reconnects += 1;
+    if (entry.left === "goodbye") entry.rotations += 1;
     entry.generation += 1;
     entry.state = "receiving";
+    entry.left = "broke";
     return entry.generation;
   }
 
@@ -69,6 +80,7 @@ export class SlotTable {
     const entry = this.#slot(slot);
     if (entry.state !== "receiving" || entry.generation !== generation) return false;
     entry.state = how === "goodbye" ? "idle" : "disconnected";
+    entry.left = how;
     return true;
   }
 
@@ -91,7 +103,8 @@ export class SlotTable {
       slot: index,
       state: slot.state,
       generation: slot.generation,
-      reconnects: Math.max(0, slot.generation - 1),
+      reconnects: slot.reconnects,
+      rotations: slot.rotations,
     }));
   }
 

@@ -1,7 +1,9 @@
-/** One line a minute in the log while something runs: how much came, how the disk does. It counts nothing itself. */
+/** Lines in the log while something runs: one a minute, how much came, how the disk does; and of each stream. It counts nothing itself. */
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
 import { formatSize } from "#base/units.ts";
+import { STREAM_STATS_MS, StreamStats } from "#observe/stream-stats.ts";
+import type { Registry } from "./registry.ts";
 import type { ServerGauges, ServerMetrics } from "./server-metrics.ts";
 
 const PERIOD_MS = 60_000;
@@ -23,6 +25,18 @@ export function everyMinute(clock: Clock, log: Logger, metrics: ServerMetrics, g
       ...{ backlogBytes: gauges.backlogBytes(), memoryBytes: gauges.memory().usedBytes },
       ...{ chunkBufferBytes: gauges.chunkBuffer().usedBytes, chunkBufferBytesMax: gauges.chunkBuffer().bytesMax },
     });
+  });
+}
+
+/** `logging.stream_stats`, which is asked for each time. */
+export function everyStream(clock: Clock, log: Logger, registry: Registry, wanted: () => boolean): Timer {
+  const stats = new StreamStats(log);
+  return every(clock, STREAM_STATS_MS, () => {
+    const sessions = [...registry.sessions()].map(({ plan, slots }) => ({
+      ...{ session: plan.id, agent: plan.agent, backup: plan.backup },
+      streams: slots.views(clock.now()).map(({ slot, state, bytes }) => ({ slot, up: state === "receiving", bytes })),
+    }));
+    stats.tell(sessions, STREAM_STATS_MS, wanted());
   });
 }
 

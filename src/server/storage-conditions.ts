@@ -48,6 +48,8 @@ export class StorageConditions implements EventSink {
 
   emit(event: ObservedEvent): void {
     const { kind, fields, end } = event;
+    // Of a storage that is gone nothing is known; one of its name that comes later begins anew.
+    if (kind === "storage.closed" && typeof fields["storage"] === "string") this.#conditions.delete(fields["storage"]);
     if (kind === "storage.failed") {
       const { storage, code } = fields;
       if (typeof storage !== "string" || typeof code !== "string") this.#next.emit(event);

@@ -15,6 +15,10 @@ export type StorageOpener = (config: StorageConfig, established: boolean) => Pro
 export interface StorageShelfOptions {
   readonly configs: readonly StorageConfig[];
   readonly open: StorageOpener;
+  /** Has an open storage go by changed rules. */
+  readonly configure: (storage: Storage, config: StorageConfig) => void;
+  /** It left the configuration: resolves when nobody but sessions uses it any more. Never rejects. */
+  readonly leave: (name: string) => Promise<void>;
   /** Takes over what the storage has left of an earlier start, before anybody else may use it. Never rejects. */
   readonly adopt: (storage: Storage, config: StorageConfig, anew: boolean) => Promise<void>;
   readonly known: StorageMemory;
@@ -37,8 +41,12 @@ export interface StorageState {
 
 export class StorageShelf {
   readonly #options: StorageShelfOptions;
-  readonly #configs: ReadonlyMap<string, StorageConfig>;
+  #configs: ReadonlyMap<string, StorageConfig>;
   readonly #open = new Map<string, Storage>();
+  /** Taken out of the configuration, and closed when their sessions are over. */
+  readonly #retired = new Map<string, StorageConfig>();
+  /** By name, those that are just being closed. */
+  readonly #closing = new Map<string, Promise<void>>();
   /** Openings under way: who comes meanwhile waits for the same one. */
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
@@ -61,6 +69,57 @@ export class StorageShelf {
     await Promise.allSettled([...this.#configs.keys()].map((name) => this.open(name)));
   }
 
+  /**
+   * These count from now on: what is new is opened, what changed has its new rules, and what is gone takes no new session and is
+   * closed when its last one is over. The directory of a name must be the same. Never rejects.
+   */
+  async reload(configs: readonly StorageConfig[]): Promise<void> {
+    const before = this.#configs;
+    this.#configs = new Map(configs.map((config) => [config.name, config]));
+    for (const [name, config] of before) if (!this.#configs.has(name)) this.#retired.set(name, config);
+    for (const config of configs) {
+      const former = this.#retired.get(config.name);
+      // Of another directory the name is free only when its sessions are over.
+      if (former !== undefined && former.baseDir !== config.baseDir) continue;
+      this.#retired.delete(config.name);
+      const storage = this.#open.get(config.name);
+      if (storage !== undefined) this.#options.configure(storage, config);
+    }
+    await this.closeRetired();
+    await Promise.allSettled(configs.map(({ name }) => (this.#open.has(name) ? undefined : this.open(name))));
+  }
+
+  /** A session is over: storages that wait for that are closed, and their locks are free. Never rejects. */
+  async closeRetired(): Promise<void> {
+    // While one is being closed another may be taken back, or be closed by another call.
+    for (const name of this.#retired.keys()) {
+      const storage = this.#open.get(name);
+      if (this.#opening.has(name) || storage?.inUse === true) continue;
+      this.#retired.delete(name);
+      this.#failures.delete(name);
+      if (storage !== undefined) {
+        this.#open.delete(name);
+        const closing = this.#retire(storage);
+        this.#closing.set(name, closing);
+        await closing;
+        this.#closing.delete(name);
+      }
+      this.#options.events.emit({
+        kind: "storage.closed",
+        level: "info",
+        message: `storage ${name} is closed: the configuration has it no more`,
+        fields: { storage: name },
+      });
+    }
+  }
+
+  /** A disk that hangs keeps its descriptors, and nothing else. Never rejects. */
+  async #retire(storage: Storage): Promise<void> {
+    storage.retire();
+    await settled(this.#options.clock, this.#options.leave(storage.name), STORAGES_STOP_MS);
+    await this.#closeOne(storage);
+  }
+
   /** In the order of the configuration. */
   names(): string[] {
     return [...this.#configs.keys()];
@@ -71,7 +130,7 @@ export class StorageShelf {
     const config = this.#configs.get(name);
     if (config !== undefined) return config;
     throw new Failure("E_STORAGE_UNKNOWN", `storage ${name} is not known here`, {
-      hint: `Name a storage that server.yaml defines: ${[...this.#configs.keys()].join(", ")}.`,
+      hint: `Name a storage that the server has: ${[...this.#configs.keys()].join(", ")}. One that was added to server.yaml counts when the server has read it again (SIGHUP).`,
     });
   }
 
@@ -93,6 +152,7 @@ export class StorageShelf {
       return await pending;
     } finally {
       if (this.#opening.get(name) === pending) this.#opening.delete(name);
+      if (this.#retired.size > 0) void this.closeRetired();
     }
   }
 
@@ -158,6 +218,10 @@ export class StorageShelf {
 
   async #begin(config: StorageConfig): Promise<Storage> {
     try {
+      await this.#closing.get(config.name);
+      if (this.#retired.has(config.name)) {
+        throw new Failure("E_STORAGE_FAILED", "sessions still run in the directory that had its name before");
+      }
       const storage = (await this.#stillOpen(config)) ?? (await this.#reopen(config));
       if (this.#failures.delete(config.name)) this.#recovered(config);
       return storage;
@@ -204,6 +268,9 @@ export class StorageShelf {
       throw new Failure("E_SHUTDOWN", "the server is stopping");
     }
     this.#open.set(config.name, storage);
+    // It may have been changed while it was opened.
+    const current = this.#configs.get(config.name);
+    if (current !== undefined && current !== config) this.#options.configure(storage, current);
     return storage;
   }
 

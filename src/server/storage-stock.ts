@@ -5,7 +5,14 @@
 import { IndexReader } from "#archive/index-reader.ts";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
-import type { ArchiveFilter, ArchiveListing, ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
+import type {
+  ArchiveFilter,
+  ArchiveListing,
+  ArchiveRow,
+  ArchiveStock,
+  InTurn,
+  OpenedArchive,
+} from "#restore/archive-stock.ts";
 import { indexSource } from "#restore/index-source.ts";
 import { parseSum } from "#restore/verify.ts";
 import { type Entry, listArchives, type ListedArchive, listEntries } from "#store/archive-list.ts";
@@ -14,6 +21,7 @@ import { type CommitFacts, readCommitFacts } from "#store/commit-facts.ts";
 import { readDamage } from "#store/damage-mark.ts";
 import { type Disk, diskFailure, type DiskFile, orMissing } from "#store/disk.ts";
 import { StorageRoot } from "#store/storage-root.ts";
+import { PacedDisk } from "./paced-disk.ts";
 
 export interface StorageDirectory {
   readonly name: string;
@@ -34,12 +42,13 @@ export class StorageStock implements ArchiveStock {
     this.#storages = storages;
   }
 
-  async list(filter: ArchiveFilter): Promise<ArchiveListing> {
+  async list(filter: ArchiveFilter, inTurn?: InTurn): Promise<ArchiveListing> {
+    const disk = inTurn === undefined ? this.#disk : new PacedDisk(this.#disk, inTurn);
     const rows: ArchiveRow[] = [];
     const failures: Failure[] = [];
     for (const storage of this.#selected(filter.storage)) {
       try {
-        rows.push(...(await this.#rowsOf(storage, filter)));
+        rows.push(...(await rowsOf(disk, storage, filter)));
       } catch (error) {
         failures.push(storageFailure(storage, error));
       }
@@ -96,27 +105,6 @@ export class StorageStock implements ArchiveStock {
     throw new Failure("E_STORAGE_UNKNOWN", `storage ${name ?? ""} is not known here`, {
       hint: `The storages are ${this.#storages.map((storage) => storage.name).join(", ")}.`,
     });
-  }
-
-  async #rowsOf(storage: StorageDirectory, { agent, backup, facts }: ArchiveFilter): Promise<ArchiveRow[]> {
-    const root = await StorageRoot.look(this.#disk, storage.baseDir);
-    const entries = (await listEntries(root, { agent, backup })).filter(
-      (entry) => backup === undefined || entry.backup === backup,
-    );
-    const listed: { readonly entry: Entry; readonly archive: ListedArchive }[] = [];
-    for (const entry of entries) {
-      for (const archive of await listArchives(root, entry)) listed.push({ entry, archive });
-    }
-    const known =
-      facts === true ? await readCommitFacts(root, new Set(listed.map((one) => one.archive.archive))) : NONE;
-    const rows: ArchiveRow[] = [];
-    for (let at = 0; at < listed.length; at += ROWS_TOGETHER) {
-      const some = listed.slice(at, at + ROWS_TOGETHER).map(({ entry, archive }) => {
-        return row(root, storage.name, { entry, archive, known: known.get(archive.archive), facts });
-      });
-      rows.push(...(await Promise.all(some)));
-    }
-    return rows;
   }
 
   /** Undefined when there is no such file. */
@@ -181,6 +169,30 @@ function storageFailure({ name, baseDir }: StorageDirectory, cause: unknown): Fa
 
 function missing(baseDir: string): Failure {
   return new Failure("E_STORAGE_FAILED", `${baseDir}: there is no such directory`);
+}
+
+async function rowsOf(
+  disk: Disk,
+  storage: StorageDirectory,
+  { agent, backup, facts }: ArchiveFilter,
+): Promise<ArchiveRow[]> {
+  const root = await StorageRoot.look(disk, storage.baseDir);
+  const entries = (await listEntries(root, { agent, backup })).filter(
+    (entry) => backup === undefined || entry.backup === backup,
+  );
+  const listed: { readonly entry: Entry; readonly archive: ListedArchive }[] = [];
+  for (const entry of entries) {
+    for (const archive of await listArchives(root, entry)) listed.push({ entry, archive });
+  }
+  const known = facts === true ? await readCommitFacts(root, new Set(listed.map((one) => one.archive.archive))) : NONE;
+  const rows: ArchiveRow[] = [];
+  for (let at = 0; at < listed.length; at += ROWS_TOGETHER) {
+    const some = listed.slice(at, at + ROWS_TOGETHER).map(({ entry, archive }) => {
+      return row(root, storage.name, { entry, archive, known: known.get(archive.archive), facts });
+    });
+    rows.push(...(await Promise.all(some)));
+  }
+  return rows;
 }
 
 interface Found {

@@ -1,24 +1,25 @@
 /**
- * Reads archives again after their commit, one at a time for the whole server, and has the storage keep what it finds. What it has not
- * come to when the server stops stands in the commit records, and goes on after the next start. How an archive is judged is passed in;
+ * Reads archives again after their commit, one at a time of each disk (verify-lanes.ts), and has the storage keep what it finds. What it has
+ * not come to when the server stops stands in the commit records, and goes on after the next start. How an archive is judged is passed in;
  * who waits for a result asks by `watch`.
  */
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { ArchiveAccess } from "#restore/archive-access.ts";
+import type { ArchiveToJudge } from "#restore/judge.ts";
 import { closeOpened, type OpenedFile } from "#store/archive-file.ts";
 import type { Finding } from "#store/damage-mark.ts";
 import type { DiskFile } from "#store/disk.ts";
 import type { VerifyResult } from "#store/session-types.ts";
 import type { Storage } from "#store/storage.ts";
 import { type Recorded, resultOf } from "#store/verifications.ts";
-import { PHASE_STEP_MS, VERIFY_RETRY_MS, VERIFY_RETRY_MS_MAX } from "./limits.ts";
+import { PHASE_STEP_MS, VERIFY_MEMORY_BYTES, VERIFY_RETRY_MS, VERIFY_RETRY_MS_MAX } from "./limits.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
 import { VerifyAccess } from "./verify-access.ts";
-import { archiveUnverified, archiveVerified, type VerifiedArchive } from "./verify-events.ts";
+import { archiveUnverified, archiveVerified, indexDamaged, type VerifiedArchive } from "./verify-events.ts";
+import { VerifyLanes } from "./verify-lanes.ts";
 
 export interface VerifyTask {
   readonly signal: AbortSignal;
@@ -26,19 +27,17 @@ export interface VerifyTask {
   readonly onStart: (readBytes: () => number) => void;
 }
 
-export interface ArchiveToJudge {
-  readonly archive: ArchiveAccess;
-  /** Undefined when there is none. It is not to be believed. */
-  readonly index: ArchiveAccess | undefined;
-  /** 64 hex digits that were stored beside it. */
-  readonly sha256: string | undefined;
+export interface Judged {
+  readonly finding: Finding;
+  /** What is wrong with the index that lies beside it, in words. */
+  readonly indexFault?: string | undefined;
 }
 
 /**
  * Judges an archive. What comes when the signal has aborted is not looked at.
  * Rejects when nothing can be said of the archive.
  */
-export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Finding>;
+export type VerifyArchive = (wanted: ArchiveToJudge, task: VerifyTask) => Promise<Judged>;
 
 export interface VerifyWatcher {
   /** Bytes, now and then. */
@@ -53,6 +52,10 @@ export interface VerifierOptions {
   readonly events: EventSink;
   readonly metrics: ServerMetrics;
   readonly verify: VerifyArchive;
+  /** Which disk a base directory lies on: of storages that give the same text one archive is read at a time. */
+  readonly diskKey: (baseDir: string) => Promise<string>;
+  /** A verification is over: its memory is free. */
+  readonly onRoom: () => void;
   /** Sessions run, and come first. */
   readonly busy: () => boolean;
 }
@@ -68,7 +71,7 @@ interface Job extends VerifiedArchive {
   readonly session: string | undefined;
   /** How often it could not be verified. */
   attempts: number;
-  /** It is over; true when its result was kept. */
+  /** It is over, unless the server stops; true when its result was kept. */
   readonly over?: (kept: boolean) => void;
 }
 
@@ -76,19 +79,24 @@ type Counts = Parameters<typeof archiveVerified>[2];
 
 export class Verifier {
   readonly #options: VerifierOptions;
-  readonly #stop = new AbortController();
-  readonly #queue: Job[] = [];
+  readonly #lanes: VerifyLanes<Job>;
+  #stopped = false;
   /** By storage and archive: in the queue, being read, or to be tried again. */
   readonly #known = new Set<string>();
   /** Jobs that wait to be tried again, by their key. */
   readonly #retries = new Map<string, { readonly job: Job; readonly timer: Timer }>();
   /** By session. */
   readonly #watchers = new Map<string, Set<VerifyWatcher>>();
-  #now: (VerifiedArchive & { readBytes: () => number; readonly total: number }) | undefined;
-  #running: Promise<void> | undefined;
+  /** What is being read, in the order in which it was begun. */
+  readonly #reading = new Set<VerifiedArchive & { readBytes: () => number; readonly total: number }>();
 
   constructor(options: VerifierOptions) {
     this.#options = options;
+    const { storages, diskKey } = options;
+    this.#lanes = new VerifyLanes({
+      diskOf: async (storage) => await diskKey(storages.config(storage).baseDir),
+      work: (job, signal) => this.#one(job, signal),
+    });
   }
 
   /**
@@ -121,13 +129,21 @@ export class Verifier {
     return [...this.#known].filter((key) => key.startsWith(`${storage} `)).length;
   }
 
-  get idle(): boolean {
-    return this.#running === undefined;
+  /** Nothing of that storage is read, or waits for its turn. */
+  idle(storage: string): boolean {
+    return this.#lanes.idle(storage);
   }
 
+  /** What `memory_limit` counts of what is being read. */
+  get memoryBytes(): number {
+    return this.#reading.size * VERIFY_MEMORY_BYTES;
+  }
+
+  /** What was begun last. */
   get now(): VerifyingNow | undefined {
-    if (this.#now === undefined) return undefined;
-    const { storage, archive, by, readBytes, total } = this.#now;
+    const last = [...this.#reading].at(-1);
+    if (last === undefined) return undefined;
+    const { storage, archive, by, readBytes, total } = last;
     return { storage, archive, by, done: readBytes(), total };
   }
 
@@ -141,64 +157,83 @@ export class Verifier {
     };
   }
 
+  /**
+   * The storage left the configuration: nothing of it is read any more, and its files are closed when this resolves. What waits stands in
+   * its records, for when it comes back. Never rejects.
+   */
+  async leave(storage: string): Promise<void> {
+    const { waiting, over } = this.#lanes.leave(storage);
+    for (const job of waiting) this.#left(job);
+    for (const { job, timer } of [...this.#retries.values()]) {
+      if (job.storage !== storage) continue;
+      timer.cancel();
+      this.#retries.delete(keyOf(job));
+      this.#left(job);
+    }
+    await over;
+  }
+
   /** Leaves off. Resolves when nothing is open any more. Never rejects. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    this.#queue.length = 0;
+    this.#stopped = true;
     for (const { timer } of this.#retries.values()) timer.cancel();
-    await this.#running;
+    await this.#lanes.stop();
   }
 
   /** False when it is known already, or the server stops. */
   #add(job: Job): boolean {
     const key = keyOf(job);
-    if (this.#stop.signal.aborted || this.#known.has(key)) return false;
+    if (this.#stopped || this.#known.has(key)) return false;
     this.#known.add(key);
-    this.#enqueue(job);
+    this.#lanes.add(job);
     return true;
   }
 
-  #enqueue(job: Job): void {
-    this.#queue.push(job);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-  }
-
-  async #run(): Promise<void> {
-    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) await this.#one(job);
-  }
-
-  async #one(job: Job): Promise<void> {
+  async #one(job: Job, signal: AbortSignal): Promise<void> {
     let kept = false;
     try {
-      const result = await this.#verify(job);
-      if (result === "stopped") return;
+      const result = signal.aborted ? "stopped" : await this.#verify(job, signal);
+      if (result === "stopped") {
+        this.#left(job);
+        return;
+      }
       kept = true;
       this.#known.delete(keyOf(job));
       this.#tell(job, result);
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
-      const { message } = toFailure(error);
+      if (signal.aborted) {
+        this.#left(job);
+        return;
+      }
+      const { code, message } = toFailure(error);
       this.#options.events.emit(archiveUnverified(job, message));
       this.#tell(job, { result: "unknown", message });
-      this.#later(job);
-    } finally {
-      this.#now = undefined;
+      // A storage that left the configuration has what waits in its records, for when it comes back.
+      if (code === "E_STORAGE_UNKNOWN") this.#known.delete(keyOf(job));
+      else this.#later(job);
     }
     job.over?.(kept);
   }
 
+  /** It was not read to its end. Who waits for a server that stops hears of that, and comes again. */
+  #left(job: Job): void {
+    if (this.#stopped) return;
+    this.#known.delete(keyOf(job));
+    this.#tell(job, { result: "unknown", message: `storage ${job.storage} is no longer in the configuration` });
+    job.over?.(false);
+  }
+
   /** Rejects when nothing could be found out, or not be kept. */
-  async #verify(job: Job): Promise<VerifyResult | "stopped"> {
+  async #verify(job: Job, signal: AbortSignal): Promise<VerifyResult | "stopped"> {
     const { storages, clock } = this.#options;
     const { storage: name, archive, by } = job;
     const { verifications } = await storages.open(name);
     const opened = await verifications.open(archive);
     if (opened === undefined) return await this.#gone(job, "it was removed before it was read");
     const startedAtMs = clock.now();
-    const finding = await this.#read(job, opened);
-    if (this.#stop.signal.aborted) return "stopped";
+    const { finding, indexFault } = await this.#read(job, opened, signal);
+    if (signal.aborted) return "stopped";
+    if (indexFault !== undefined) this.#options.events.emit(indexDamaged(job, indexFault));
     const counts = { archiveBytes: opened.identity.bytes, durationMs: clock.now() - startedAtMs };
     const now = await storages.open(name);
     const recording = now.verifications.record(archive, opened.identity, finding, by);
@@ -208,14 +243,13 @@ export class Verifier {
     return resultOf(finding);
   }
 
-  async #read(job: Job, opened: OpenedFile): Promise<Finding> {
+  async #read(job: Job, opened: OpenedFile, signal: AbortSignal): Promise<Judged> {
     const { file, identity, sha256 } = opened;
     const { clock, busy, verify } = this.#options;
-    const { signal } = this.#stop;
     const total = identity.bytes;
     const { storage, archive, by } = job;
     const now = { storage, archive, by, readBytes: (): number => 0, total };
-    this.#now = now;
+    this.#reading.add(now);
     const access = (bytes: DiskFile, size: number): VerifyAccess =>
       new VerifyAccess({ file: bytes, size, clock, busy, signal });
     const index = opened.index === undefined ? undefined : access(opened.index.file, opened.index.bytes);
@@ -229,6 +263,8 @@ export class Verifier {
       return await verify({ archive: access(file, total), index, sha256 }, { signal, onStart });
     } finally {
       ticker.cancel();
+      this.#reading.delete(now);
+      this.#options.onRoom();
       await closeOpened(opened);
     }
   }
@@ -282,7 +318,7 @@ export class Verifier {
   #again({ job, timer }: { readonly job: Job; readonly timer: Timer }): void {
     timer.cancel();
     this.#retries.delete(keyOf(job));
-    this.#enqueue(job);
+    this.#lanes.add(job);
   }
 
   #tell(job: Job, result: VerifyResult): void {

@@ -53,6 +53,21 @@ export function archiveUnverified(where: VerifiedArchive, reason: string): Obser
   };
 }
 
+/** The archive is what counts, and its index can be made again from it. */
+export function indexDamaged(where: VerifiedArchive, reason: string): ObservedEvent {
+  const archive = where.archive.replace(/\.tar\.(gz|zst)$/, "");
+  return {
+    kind: "index.damaged",
+    level: "warn",
+    message: `the index of ${where.archive} is damaged: ${reason}`,
+    fields: {
+      ...{ ...placeOf(where), code: "E_INDEX_DAMAGED", reason },
+      hint: `Make it again from the archive: nbackup-server index rebuild --storage ${where.storage} ${archive}`,
+    },
+    repeatKey: `${where.storage} ${where.archive}`,
+  };
+}
+
 function placeOf({ storage, archive, by }: VerifiedArchive): Record<string, unknown> {
   const [agent, backup] = archive.split("/");
   return { storage, agent, backup, archive, by };

@@ -174,7 +174,9 @@ export class LinuxDisk implements Disk {
 
   async space(path: string): Promise<DiskSpace> {
     const { bsize, blocks, bavail } = await fs.statfs(path);
-    return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
+    // Network filesystems say that they have exbibytes, which no message and no sum of ours takes.
+    const safe = (bytes: number): number => Math.min(Number.MAX_SAFE_INTEGER, bytes);
+    return { totalBytes: safe(bsize * blocks), freeBytes: safe(bsize * bavail) };
   }
 
   /** access(2) says EROFS for a file system that is mounted so, to root too. */

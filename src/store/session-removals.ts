@@ -3,6 +3,7 @@
  * never comes to life again, and its removal is tried again when the storage is looked at, and at its next start.
  */
 import type { Logger } from "#base/log.ts";
+import { settleCommit } from "./interrupted-commit.ts";
 import { closeSessionFiles, removeSessionFiles, type SessionFiles } from "./session-files.ts";
 import type { StorageRoot } from "./storage-root.ts";
 
@@ -77,6 +78,8 @@ export class SessionRemovals {
   }
 
   async #remove(session: string): Promise<void> {
+    // Its end was told when the disk was failing: what it could not take back then is settled now.
+    if (this.#left.has(session) || this.hasEnded(session)) await settleCommit(this.#parts.root, session);
     await removeSessionFiles(this.#parts.root, session);
     this.#left.delete(session);
     await this.#parts.ended?.delete(session);

@@ -8,12 +8,8 @@ import type { EndMemory } from "./session-removals.ts";
 import type { ReserveRule } from "./space.ts";
 import type { ShardLevels } from "./staging.ts";
 
-export interface StorageOptions {
-  readonly name: string;
-  /** Absolute; made if missing. */
-  readonly baseDir: string;
-  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
-  readonly established?: boolean;
+/** What may change while it is open. */
+export interface StorageRules {
   /** Good archives kept per agent and backup entry; at least 1. */
   readonly maxBackups: number;
   readonly minAgeMs: number;
@@ -24,6 +20,14 @@ export interface StorageOptions {
   readonly pendingBytesMax: number;
   /** Chunks are staged as files and assembled at the end; undefined: written at their place. */
   readonly staging?: ({ readonly shardLevels: ShardLevels } & Omit<StagingOptions, "counters">) | undefined;
+}
+
+export interface StorageOptions extends StorageRules {
+  readonly name: string;
+  /** Absolute; made if missing. */
+  readonly baseDir: string;
+  /** It was a storage before: an empty directory in its place is a disk that is not mounted, not a new storage. */
+  readonly established?: boolean;
   /** The server's, shared by its storages; undefined: sessions have what they have of their own. */
   readonly buffer?: ChunkBuffer | undefined;
   /** The server's; without it a session whose removal failed comes to life again at the next start. */

@@ -28,7 +28,7 @@ import { type SessionParts, SessionStore } from "./session-store.ts";
 import type { CommitAnswer, SessionEvents, SessionRequest } from "./session-types.ts";
 import type { StagingCounters } from "./lazy-placement.ts";
 import { reserveBytes, type StorageSpace } from "./space.ts";
-import type { StorageOptions } from "./storage-options.ts";
+import type { StorageOptions, StorageRules } from "./storage-options.ts";
 import { StorageRoot } from "./storage-root.ts";
 import { Turns } from "./turns.ts";
 import { Verifications } from "./verifications.ts";
@@ -62,19 +62,21 @@ interface Opened {
 export class Storage {
   readonly name: string;
   readonly verifications: Verifications;
-  readonly #options: StorageOptions;
+  #options: StorageOptions;
   readonly #opened: Opened;
   readonly #pool = new BufferPool();
   readonly #removals: SessionRemovals;
   readonly #turns: HashTurns;
   readonly #buffer: ChunkBuffer;
-  readonly #staging: StagingOptions & { readonly counters: StagingCounters };
+  #staging: StagingOptions & { readonly counters: StagingCounters };
   /** Of the sessions that run here, or are being made. */
   readonly #busy = new BusyEntries();
   /** By agent: its entries share a directory, so commits and rotations change it one after another. Those of others need not wait. */
   readonly #changes = new Turns();
 
   readonly #left = new LeftOvers<LeftSession>();
+  /** Its lock is given back, or is about to be: nothing begins here any more. */
+  #closed = false;
 
   private constructor(options: StorageOptions, opened: Opened) {
     this.name = options.name;
@@ -119,6 +121,12 @@ export class Storage {
       }
       return failed(error);
     }
+  }
+
+  /** Other rules from now on; sessions that run keep those of how their bytes are written. */
+  configure(rules: StorageRules): void {
+    this.#options = { ...this.#options, ...rules };
+    this.#staging = { chunkFsync: true, ...rules.staging, counters: this.#staging.counters };
   }
 
   /** Chunks staged and bytes assembled since the storage was opened. */
@@ -194,6 +202,7 @@ export class Storage {
     for (const id of [request.session, request.run]) {
       if (!isSessionId(id)) throw new Failure("E_NAME", `${JSON.stringify(id)} is not a session id`);
     }
+    this.#checkOpen();
     if (this.#busy.has(request)) throw new Failure("E_BUSY", `${directory} has a session that is not over`);
     this.#busy.take(request);
     try {
@@ -230,17 +239,24 @@ export class Storage {
     return this.#removals.again();
   }
 
-  /** Gives the lock back. Sessions must have been committed or aborted before. */
+  /** It is about to be closed: from now on nothing begins here. */
+  retire(): void {
+    this.#closed = true;
+  }
+
+  /** Gives the lock back. Sessions must have been committed or aborted before; of a prune that is under way the rest is left. */
   async close(): Promise<void> {
+    this.retire();
     await this.#changes.idle();
     // Nobody took them: the next start finds them as this one did.
     for (const left of this.#left.take().sessions) await left.leave();
     const { commits, health, lock } = this.#opened;
-    try {
-      await allOf([commits.close(), health.close()]);
-    } finally {
-      await lock.release();
-    }
+    await allOf([commits.close(), health.close()]).finally(() => lock.release());
+  }
+
+  /** Who had it opened may come a moment too late. Throws Failure E_STORAGE_FAILED. */
+  #checkOpen(): void {
+    if (this.#closed) throw new Failure("E_STORAGE_FAILED", `storage ${this.name} is closed`);
   }
 
   async #create(request: SessionRequest, directory: string, events: SessionEvents): Promise<SessionStore> {
@@ -332,6 +348,7 @@ export class Storage {
     const failed = unusable(`storage ${this.name}: ${entry.agent}/${entry.backup} cannot be read`);
     const standing = health.standing((archive) => commits.isPending(archive));
     return this.#changes.run(entry.agent, async () => {
+      this.#checkOpen();
       const options = { rule, nowWallMs: clock.wall(), dryRun, log, standing };
       const rotation = await rotateEntry(root, entry, options).catch(failed);
       if (!dryRun) health.forget(rotation.removed.map(({ archive }) => archive));

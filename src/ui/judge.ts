@@ -61,6 +61,7 @@ export function reasonText(row: BackupRow): TextKey | undefined {
 const OUTCOME_TONES: Readonly<Record<ApiEnd["outcome"], Tone>> = {
   committed: "ok",
   aborted: "warn",
+  maintenance: "warn",
   expired: "bad",
   refused: "warn",
   left: "warn",

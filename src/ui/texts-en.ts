@@ -202,6 +202,7 @@ export const EN = {
   "outcome.warned.one": "{n} file unreadable",
   "outcome.warned.other": "{n} files unreadable",
   "outcome.aborted": "Aborted",
+  "outcome.maintenance": "Maintenance",
   "outcome.expired": "Expired",
   "outcome.refused": "Refused",
   "outcome.left": "Left the line",

@@ -203,6 +203,7 @@ export const PT: Texts = {
   "outcome.warned.one": "{n} arquivo ilegível",
   "outcome.warned.other": "{n} arquivos ilegíveis",
   "outcome.aborted": "Abortada",
+  "outcome.maintenance": "Manutenção",
   "outcome.expired": "Expirada",
   "outcome.refused": "Recusada",
   "outcome.left": "Deixou a fila",

@@ -120,7 +120,7 @@ export interface CertificateRow {
 // ---- sessions -----------------------------------------------------------------------------------------------------------
 
 /** A session that runs, as a card shows it. */
-export interface LiveSession extends SessionView {
+export interface LiveSession extends Omit<SessionView, "slots"> {
   /** What it is doing: of the same words as `PhaseSpan.phase`. */
   readonly phase: string;
   /** Of the phase, bytes; null where a phase has no measure. */

@@ -6,7 +6,8 @@ import type { AgentChannel, AutoscalerRow, LiveSession } from "./api-types.ts";
 const NO_RATES = { receivedRate: 0, writtenRate: 0, rawRate: 0 };
 
 export function liveSession(live: LiveView, series: Pick<SessionSeries, "of">): LiveSession {
-  const { view, phase, phaseDone, phaseTotal, slots } = live;
+  const { phase, phaseDone, phaseTotal, slots } = live;
+  const { slots: _slots, ...view } = live.view;
   const { receivedRate, writtenRate, rawRate } = series.of(view.session)?.rates ?? NO_RATES;
   return {
     ...view,

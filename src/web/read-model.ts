@@ -15,7 +15,7 @@ import type { AgentChannel, CertificateRow, ConfigAnswer } from "./api-types.ts"
 export type Records<T> = Pick<RecordStore<T>, "newest">;
 
 /** All that status says but what only the process knows, and but the metrics. */
-export type RunningServer = Omit<ServerStatus, "pid" | "lostRecords" | "metrics">;
+export type RunningServer = Omit<ServerStatus, "pid" | "lostRecords" | "metrics" | "configuration">;
 
 export interface ReadModel {
   readonly clock: Pick<Clock, "now" | "wall">;

@@ -11,47 +11,21 @@ import { assert, must } from "#base/assert.ts";
 import { windowChunksMax } from "#base/chunk-size.ts";
 import type { FileNumber, SealedChunk } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
+import { type Acknowledgement, type AckResult, everyFile } from "./acknowledgement.ts";
 import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
 import { ServerStarts } from "./server-starts.ts";
 
-/** Shaped like the Sack message, without depending on the wire. */
-export interface Acknowledgement {
-  readonly boot: string;
-  readonly generation: number;
-  readonly files: readonly {
-    readonly file: FileNumber;
-    readonly durableChunks: number;
-    readonly durableBytes: number;
-    /** First and last sequence number, both included, ascending. */
-    readonly received: readonly (readonly [number, number])[];
-  }[];
-  readonly lost: readonly (readonly [FileNumber, number])[];
-}
-
-export interface AckResult {
-  /** Chunks and stored bytes that became durable now: their memory is free. */
-  readonly durableChunks: number;
-  readonly durableBytes: number;
-  /** Chunks that the server has now and had not said before (durable ones included). */
-  readonly receivedChunks: number;
-  /** Summed over those chunks that were on their way: from being given to a stream until now. */
-  readonly tripMs: number;
-  /** Of those, the ones that it had never said to have: what counts as progress. */
-  readonly newChunks: number;
-  /** Chunks that must be sent again because the server lost them. */
-  readonly requeuedChunks: number;
-  /** Of those, the ones that it named as lost. */
-  readonly lost: readonly WindowChunk[];
-}
-
 interface FileState {
   readonly chunks: ChunkDeque;
   nextOffset: number;
   durableBytes: number;
 }
+
+/** Stands for all streams that were closed in order, among the carriers of a chunk. No slot has this number. */
+const DEPARTED = 256;
 
 export class SendWindow {
   readonly capacityBytes: number;
@@ -69,6 +43,8 @@ export class SendWindow {
   #nextOrder = 0;
   #unreceived = 0;
   #resentBytes = 0;
+  #freshBytes = 0;
+  #receivedBytes = 0;
   /** Of the acknowledgement under way. */
   #tripMs = 0;
   #newChunks = 0;
@@ -100,6 +76,16 @@ export class SendWindow {
     return this.#resentBytes;
   }
 
+  /** Stored bytes that no stream was given yet. */
+  get freshBytes(): number {
+    return this.#freshBytes;
+  }
+
+  /** Stored bytes that the server has said to have, each counted once. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
   /** Whether `next` would return a chunk. */
   get hasQueued(): boolean {
     return this.#again.length > 0 || this.#freshIndex < this.#fifo.length;
@@ -107,7 +93,9 @@ export class SendWindow {
 
   /** The server introduced itself on a new connection: as ServerStarts tells it. */
   welcome(boot: string, generation: number): ReturnType<ServerStarts["welcome"]> {
-    return this.#starts.welcome(boot, generation);
+    const which = this.#starts.welcome(boot, generation);
+    if (which === "restarted") this.carrierLost(DEPARTED);
+    return which;
   }
 
   /** Promises room for the next chunk, at most `storedBytesMax` long. False: not now. Never more than the capacity. */
@@ -152,6 +140,7 @@ export class SendWindow {
     file.nextOffset += held.storedLength;
     this.#nextOrder += 1;
     this.#unreceived += 1;
+    this.#freshBytes += held.storedLength;
     this.#fifo.push(held);
     return held;
   }
@@ -161,7 +150,10 @@ export class SendWindow {
     const again = this.#again.take();
     const chunk = again ?? this.#fifo[this.#freshIndex];
     if (chunk === undefined) return undefined;
-    if (again === undefined) this.#freshIndex += 1;
+    if (again === undefined) {
+      this.#freshIndex += 1;
+      this.#freshBytes -= chunk.storedLength;
+    }
     this.#give(chunk, carrier, nowMs);
     return chunk;
   }
@@ -204,6 +196,25 @@ export class SendWindow {
       }
     }
     return count;
+  }
+
+  /**
+   * The stream was closed in order, so that the server has read all that it carried: that is on its way to being
+   * acknowledged, and nothing is queued. A chunk that is not acknowledged all the same becomes overdue, as on a slow stream.
+   */
+  carrierLeft(carrier: number): void {
+    for (let i = this.#fifoStart; i < this.#freshIndex; i += 1) {
+      const chunk = this.#fifo[i];
+      if (chunk === undefined || !chunk.carriers.delete(carrier)) continue;
+      if (chunk.state === "sent") chunk.carriers.add(DEPARTED);
+    }
+  }
+
+  /** The stream was given the chunk by `sendAlso`, and will not send it. */
+  takeBack(chunk: WindowChunk, carrier: number): void {
+    const held = this.#held(chunk.file, chunk.sequence);
+    if (held === undefined || !held.carriers.delete(carrier)) return;
+    if (held.state === "sent" && held.carriers.size === 0) this.#again.add(held);
   }
 
   /** Takes the server's word. Throws Failure E_PROTOCOL when it acknowledges what was never sent. */
@@ -345,7 +356,10 @@ export class SendWindow {
     else this.#tripMs += this.#nowMs - chunk.sentAtMs;
     chunk.state = "received";
     this.#unreceived -= 1;
-    if (!chunk.everReceived) this.#newChunks += 1;
+    if (!chunk.everReceived) {
+      this.#newChunks += 1;
+      this.#receivedBytes += chunk.storedLength;
+    }
     chunk.everReceived = true;
   }
 
@@ -382,10 +396,4 @@ export class SendWindow {
 
 function emptyFile(): FileState {
   return { chunks: new ChunkDeque(), nextOffset: 0, durableBytes: 0 };
-}
-
-/** The first word of a new boot or generation is about both files: of one that it does not name it has nothing. */
-function everyFile(said: Acknowledgement["files"]): Acknowledgement["files"] {
-  const missing = ([0, 1] as const).filter((file) => said.every((each) => each.file !== file));
-  return [...said, ...missing.map((file) => ({ file, durableChunks: 0, durableBytes: 0, received: [] }))];
 }

@@ -112,7 +112,8 @@ function checkZero(header: RawHeader, fields: readonly ("flags" | "slot" | "file
   }
 }
 
-function tooLarge(header: RawHeader, lengthMax: number): Failure {
+/** Failure E_FRAME_TOO_LARGE. */
+export function tooLarge(header: Pick<FrameHeader, "type" | "length">, lengthMax: number): Failure {
   return new Failure("E_FRAME_TOO_LARGE", `${header.type} frame of ${header.length} bytes exceeds ${lengthMax}`);
 }
 

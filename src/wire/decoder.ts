@@ -7,10 +7,10 @@ import { crc32 } from "node:zlib";
 import { assert } from "#base/assert.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import { Failure, toFailure } from "#base/errors.ts";
-import { decodeChunkTail, decodeHeader, decodeMessage, describeDataHeader } from "./decode.ts";
+import { decodeChunkTail, decodeHeader, decodeMessage, describeDataHeader, tooLarge } from "./decode.ts";
 import type { ChunkTail } from "./encode.ts";
 import type { FrameHeader } from "./frame.ts";
-import { CHUNK_TAIL_BYTES, FRAME_HEADER_BYTES } from "./limits.ts";
+import { CHUNK_TAIL_BYTES, FRAME_HEADER_BYTES, PING_BYTES_MAX } from "./limits.ts";
 import type { AnyMessage } from "./messages.ts";
 import { expectedFrames, type ReceiveState, stateAfterEnter, stateAfterFrame } from "./states.ts";
 
@@ -160,6 +160,8 @@ export class FrameDecoder {
         `${header.type} frame in state ${this.#state}, expected ${expectedFrames(this.#state)}`,
       );
     }
+    const isPing = header.type === "ping" || header.type === "pong";
+    if (isPing && header.length > PING_BYTES_MAX && !tellsFacts(this.#state)) throw tooLarge(header, PING_BYTES_MAX);
     this.#header = header;
     if (header.type === "data") this.#beginData(header);
     else if (header.type === "bytes") this.#beginBytes(header);
@@ -285,3 +287,8 @@ export class FrameDecoder {
 }
 
 const STREAM_ERRORS: ReadonlySet<ErrorCode> = new Set(["E_PROTOCOL", "E_VERSION", "E_FRAME_TOO_LARGE"]);
+
+/** Whether Ping and Pong carry what agent and server tell of themselves. */
+function tellsFacts(state: ReceiveState): boolean {
+  return state === "server/control" || state === "agent/control";
+}

@@ -36,6 +36,9 @@ export const FRAME_TYPES = {
   bytes: 0x19,
   close: 0x1a,
   failed: 0x1b,
+  slotOrder: 0x1d,
+  run: 0x1e,
+  runAnswer: 0x1f,
 } as const satisfies Record<MessageType | "data" | "copy" | "bytes", number>;
 
 export type FrameType = keyof typeof FRAME_TYPES;

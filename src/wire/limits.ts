@@ -43,8 +43,10 @@ export const PAYLOAD_BYTES_MAX = {
   verified: 8 * KiB,
   ended: FAILURE_PAYLOAD_BYTES_MAX,
   disown: 4 * KiB,
-  ping: SMALL_PAYLOAD_BYTES_MAX,
-  pong: SMALL_PAYLOAD_BYTES_MAX,
+  /** CONTROL_ENTRIES_MAX entries, on a control connection; elsewhere PING_BYTES_MAX. */
+  ping: 64 * KiB,
+  /** HEALTH_STORAGES_MAX storages, on a control connection; elsewhere PING_BYTES_MAX. */
+  pong: 24 * KiB,
   goodbye: SMALL_PAYLOAD_BYTES_MAX,
   /** HEALTH_STORAGES_MAX storages. */
   health: 64 * KiB,
@@ -57,7 +59,15 @@ export const PAYLOAD_BYTES_MAX = {
   read: SMALL_PAYLOAD_BYTES_MAX,
   close: SMALL_PAYLOAD_BYTES_MAX,
   failed: FAILURE_PAYLOAD_BYTES_MAX,
+  /** One reason. */
+  slotOrder: KiB,
+  /** A name. */
+  run: SMALL_PAYLOAD_BYTES_MAX,
+  /** A code and a text of DISOWN_TEXT_CHARS_MAX. */
+  runAnswer: 4 * KiB,
 } as const;
+/** A Ping or Pong on any connection but a control connection: ten thousand of those must not cost 64 KiB each. */
+export const PING_BYTES_MAX = SMALL_PAYLOAD_BYTES_MAX;
 export const HELLO_TIMEOUT_MS = 10_000;
 /** From Welcome to Begin on the session connection of a new session. */
 export const BEGIN_TIMEOUT_MS = 10_000;
@@ -71,6 +81,8 @@ export const DISOWN_TEXT_CHARS_MAX = 1024;
 export const CODE_CHARS_MAX = 64;
 /** Why rotation is held for a session: Begin has 1 KiB. */
 export const HOLD_REASON_CHARS_MAX = 200;
+/** Why a slot is to be rotated, parked or resumed: SlotOrder has 1 KiB. */
+export const ORDER_REASON_CHARS_MAX = 200;
 /** Storages in one Health message, and what is said of each. */
 export const HEALTH_STORAGES_MAX = 100;
 export const HEALTH_REASON_CHARS_MAX = 120;
@@ -88,6 +100,16 @@ export const READ_REQUESTS_MAX = 128;
 export const READ_OPEN_MAX = 80;
 /** A read connection on which nothing was asked for so long is closed. */
 export const READ_IDLE_MS = 600_000;
+
+/** Backup entries in one Ping of a control connection: those that run, then those that are next. */
+export const CONTROL_ENTRIES_MAX = 64;
+/** A short word in a message: a phase, a mode. */
+export const WORD_CHARS_MAX = 32;
+/** `daemon.control_channel.keepalive_interval` as Hello says it: between these. */
+export const KEEPALIVE_MS_MIN = 1_000;
+export const KEEPALIVE_MS_MAX = 3_600_000;
+/** A control connection on which nothing was heard for so many keep-alives, and SILENCE_MAX_MS at least, is dead. */
+export const KEEPALIVES_SILENT_MAX = 3;
 
 /** The server says something on every connection at least this often; the agent too. */
 export const HEARTBEAT_MS = 5_000;

@@ -9,15 +9,20 @@ import {
   ARCHIVE_DAMAGE_CHARS_MAX,
   ARCHIVE_ROWS_MAX,
   CODE_CHARS_MAX,
+  CONTROL_ENTRIES_MAX,
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_REASON_CHARS_MAX,
   HOLD_REASON_CHARS_MAX,
   HEALTH_STORAGES_MAX,
+  KEEPALIVE_MS_MAX,
+  KEEPALIVE_MS_MIN,
   LOST_CHUNKS_MAX,
   MESSAGE_TEXT_CHARS_MAX,
+  ORDER_REASON_CHARS_MAX,
   READ_BYTES_MAX,
   SACK_RANGES_MAX,
   SLOTS_MAX,
+  WORD_CHARS_MAX,
 } from "./limits.ts";
 
 const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -44,6 +49,8 @@ const hello = z.object({
   session: uuid.optional(),
   /** role stream. */
   slot: slot.optional(),
+  /** role control: how often the agent says something; HEARTBEAT_MS unless told. */
+  keepaliveMs: z.number().int().min(KEEPALIVE_MS_MIN).max(KEEPALIVE_MS_MAX).optional(),
 });
 
 const welcome = z.object({
@@ -169,14 +176,90 @@ const disown = z.object({
   backup: name.optional(),
 });
 
+const word = z.string().max(WORD_CHARS_MAX);
+
+/** What an agent tells of one backup entry on its control connection. */
+const entryFacts = z.object({
+  backup: name,
+  storage: name,
+  activity: z.enum(["idle", "waiting", "running"]),
+  session: uuid.optional(),
+  phase: word.optional(),
+  entries: uint.optional(),
+  rawBytes: uint.optional(),
+  storedBytes: uint.optional(),
+  durableBytes: uint.optional(),
+  /** Microseconds. */
+  rttUs: uint.optional(),
+  streamsUp: u8.optional(),
+  slots: u8.optional(),
+  autoscaler: z.object({ mode: word, active: u8, max: u8, state: word.optional(), rate: uint.optional() }).optional(),
+  /** Milliseconds since 1970 UTC by the agent's clock. */
+  nextWallMs: uint.optional(),
+  /** `committed`, or a code of the error catalogue. */
+  lastResult: z.string().max(CODE_CHARS_MAX).optional(),
+  lastWallMs: uint.optional(),
+  lastSuccessWallMs: uint.optional(),
+});
+
+/** What an agent tells of itself and its machine. */
+const agentFacts = z.object({
+  uptimeMs: uint,
+  /** Thousandths of one processor, since the Ping before. */
+  cpuPermille: uint.optional(),
+  /** Thousandths of all processors. */
+  machineCpuPermille: uint.optional(),
+  residentBytes: uint.optional(),
+  /** Hundredths of the load average of a minute. */
+  loadHundredths: uint.optional(),
+  /** Free on the disk of state_dir. */
+  freeBytes: uint.optional(),
+  /** As the agent measures it on this connection. */
+  rttUs: uint.optional(),
+  rttDeviationUs: uint.optional(),
+  /** Those that run or wait first, then those that are next; when there are more than the limit the rest is left out. */
+  backups: z.array(entryFacts).max(CONTROL_ENTRIES_MAX),
+  backupCount: uint,
+});
+
+/** What a server tells of itself, to the agent whose connection it is. */
+const serverFacts = z.object({
+  /** Hundredths of the load average of a minute. */
+  loadHundredths: uint.optional(),
+  cpus: uint.optional(),
+  sessions: z.object({ running: uint, max: uint, waiting: uint }),
+  /** Those that the agent may use. */
+  storages: z.array(z.object({ name, freeBytes: uint.optional() })).max(HEALTH_STORAGES_MAX),
+  storageCount: uint,
+  maintenance: z.boolean().optional(),
+});
+
 const ping = z.object({
   id: u32,
   /** What the agent has read so far, on the session connection. */
   entries: uint.optional(),
   rawBytes: uint.optional(),
+  /** On a control connection. */
+  agent: agentFacts.optional(),
 });
 
-const pong = z.object({ id: u32 });
+const pong = z.object({
+  id: u32,
+  /** On a control connection. */
+  server: serverFacts.optional(),
+});
+
+/** Begin a run of this backup entry now. */
+const run = z.object({ request: u32, backup: name });
+
+const runAnswer = z.object({
+  request: u32,
+  /** It runs, or waits in the agent's own line. */
+  accepted: z.boolean(),
+  /** Why not, or what becomes of it. */
+  code: z.string().max(CODE_CHARS_MAX).optional(),
+  message: z.string().max(DISOWN_TEXT_CHARS_MAX).optional(),
+});
 
 const goodbye = z.object({});
 
@@ -198,6 +281,8 @@ const health = z.object({
     .max(HEALTH_STORAGES_MAX),
   storageCount: uint,
   sessions: z.object({ running: uint, max: uint, waiting: uint }),
+  /** Whole days until the server's own certificate ends; 0 on the last. Not part of the state. */
+  certificateDaysLeft: uint.optional(),
 });
 
 const list = z.object({
@@ -268,6 +353,14 @@ const failed = z.object({
   errno: z.string().max(CODE_CHARS_MAX).optional(),
 });
 
+const slotOrder = z.object({
+  slot,
+  /** `rotate`: connect again from a new port. `park`: stay away until `resume`. PROTOCOL.md "Orchestration". */
+  order: z.enum(["rotate", "park", "resume"]),
+  /** For people. */
+  reason: z.string().max(ORDER_REASON_CHARS_MAX),
+});
+
 /** By frame type. Data, Copy and Bytes carry bytes, not messages. */
 export const MESSAGES = {
   hello,
@@ -294,6 +387,9 @@ export const MESSAGES = {
   read,
   close,
   failed,
+  slotOrder,
+  run,
+  runAnswer,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

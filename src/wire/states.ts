@@ -29,6 +29,7 @@ export type ReceiveState =
   /** Hello asked for the health: the answer is on its way, and the connection ends with it. */
   | "server/health"
   | "server/read"
+  | "server/control"
   /** Hello was sent. */
   | "agent/welcome"
   /** Welcome came, the agent has not said how it goes on. */
@@ -39,6 +40,7 @@ export type ReceiveState =
   | "agent/stream"
   | "agent/health"
   | "agent/read"
+  | "agent/control"
   /** The last frame came: nothing more is expected. */
   | "closed";
 
@@ -68,6 +70,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       "server/stream",
       "server/health",
       "server/read",
+      "server/control",
     ],
   },
   "server/begin": { takes: { ...alive("server/begin"), begin: "server/queued", disown: "closed" }, enters: [] },
@@ -84,6 +87,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       ...alive("server/session-data"),
       data: "server/session-data",
       finish: "server/finishing",
+      goodbye: "closed",
       disown: "closed",
     },
     enters: [],
@@ -108,10 +112,14 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     },
     enters: [],
   },
+  "server/control": {
+    takes: { ...alive("server/control"), runAnswer: "server/control", goodbye: "closed" },
+    enters: [],
+  },
   "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
   "agent/welcomed": {
     takes: { refused: "closed" },
-    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health", "agent/read"],
+    enters: ["agent/admission", "agent/session", "agent/stream", "agent/health", "agent/read", "agent/control"],
   },
   "agent/admission": {
     takes: {
@@ -129,6 +137,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       phase: "agent/session",
       committed: "agent/session",
       verified: "agent/session",
+      slotOrder: "agent/session",
       ended: "closed",
       refused: "closed",
     },
@@ -148,6 +157,10 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       failed: "agent/read",
       refused: "closed",
     },
+    enters: [],
+  },
+  "agent/control": {
+    takes: { ...alive("agent/control"), run: "agent/control", refused: "closed" },
     enters: [],
   },
   closed: { takes: {}, enters: [] },

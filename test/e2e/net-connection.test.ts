@@ -65,6 +65,18 @@ describe("a TLS connection", () => {
     expect(end.connection.peer().commonName).toBe("web-1");
   });
 
+  test("judges the peer's certificate by the CA of a reload, and not by a renewed certificate under the same one", async () => {
+    const { server: end } = await server.connect(pki.agent);
+    server.listener.use({ ...pki.expiredServer });
+    expect(end.connection.peer().commonName).toBe("web-1");
+    server.listener.use({ ...pki.server, caPem: `${pki.strangeCaPem}${pki.server.caPem}` });
+    expect(end.connection.peer().commonName).toBe("web-1");
+    server.listener.use({ ...pki.strangeServer, caPem: pki.strangeCaPem });
+    expect(() => end.connection.peer()).toThrow("its CA is not trusted any more");
+    const { server: other } = await server.connect({ ...pki.strangeAgent, caPem: pki.strangeCaPem });
+    expect(other.connection.peer().commonName).toBe("web-1");
+  });
+
   test("judges the peer's certificate by the clock at every question, long after the handshake", async () => {
     let wallMs = Date.now();
     const clock = { ...systemClock, wall: () => wallMs };

@@ -32,6 +32,8 @@ async function plainSocket(host: string): Promise<object> {
 for (const [host, level, option] of [
   ["127.0.0.1", 0, 1],
   ["::1", 41, 67],
+  // An IPv4 address in a socket of IPv6.
+  ["::ffff:127.0.0.1", 0, 1],
 ] as const) {
   test(`a socket of ${host} holds little unsent, sends at once, is kept alive, and carries its DSCP`, async () => {
     const fd = socketDescriptor(await plainSocket(host));

@@ -231,6 +231,24 @@ describe("the listener", () => {
     );
   });
 
+  test("another identity counts for the next handshake, and what is open goes on", async () => {
+    const server = serve();
+    const first = await server.connect(pki.agent);
+    server.listener.use({ ...pki.strangeServer, caPem: pki.strangeCaPem });
+    const port = server.port;
+    for (let i = 0; i < 20; i++) {
+      const next = server.next();
+      const end = new NetEnd(await server.dialer({ ...pki.strangeAgent, caPem: pki.strangeCaPem }).dial());
+      (await next).connection.destroy();
+      end.connection.destroy();
+    }
+    expect(server.port).toBe(port);
+    await expect(server.dialer(pki.agent).dial()).rejects.toThrow();
+    first.client.write("echo");
+    await first.server.until((end) => end.text === "echo");
+    first.client.connection.destroy();
+  });
+
   test("stop ends handshakes, and leaves what is open", async () => {
     const server = serve({ handshakeTimeoutMs: 60_000 });
     const { client, server: end } = await server.connect(pki.agent);

@@ -125,12 +125,12 @@ test("no server keeps an agent away for longer than an hour, or has it come back
         if (arrived.type !== "begin") return false;
         begun += 1;
         if (begun > 1) return false;
-        server.refuse(link, "E_MAINTENANCE", { retryAfterMs: asked });
+        server.refuse(link, "E_BUSY", { retryAfterMs: asked });
         return true;
       },
     });
     expect((await run.result(2 * 3_600_000)).result).toBe("committed");
-    expect(run.words[1]).toBe(`retrying E_MAINTENANCE in ${waited}`);
+    expect(run.words[1]).toBe(`retrying E_BUSY in ${waited}`);
   }
 });
 
@@ -150,6 +150,47 @@ test("a window too small for the chunks that the server chose is said at once, a
   expect(run.server.links[0]?.received.find((what) => what.type === "disown")?.body).toMatchObject({
     code: "E_WINDOW_SIZE",
   });
+});
+
+test("a maintenance after hours in the server's queue is waited for like the first one", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    giveUpAfterMs: 3_600_000,
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun === 2) link.send("queued", { position: 1 });
+      else if (begun < 20) server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return begun < 20;
+    },
+  });
+  await run.advance(2 * 3_600_000);
+  const waiting = run.server.sessionLink;
+  if (waiting === undefined) throw new Error("the agent does not wait any more");
+  run.server.refuse(waiting, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+  expect((await run.result()).result).toBe("committed");
+  expect(run.words.filter((word) => word.startsWith("retrying"))).toEqual([]);
+});
+
+test("each log of a session that is begun is ended, also when the session could not be", async () => {
+  const open = new Set<string>();
+  const sessionLogs = {
+    begin: ({ session }: { readonly session: string }) => void open.add(session),
+    end: (session: string) => void open.delete(session),
+  };
+  for (const windowBytes of [8 * MiB, 64 * MiB]) {
+    const clock = new SimClock();
+    const server = new ScriptServer(clock, (link, arrived, self) => {
+      if (arrived.type !== "begin") return false;
+      self.admit(link, { chunkBytes: 4 * MiB });
+      return true;
+    });
+    const { deps } = agentParts(clock, server, () => new MadeUpProducer(clock, [100]));
+    const { signal } = new AbortController();
+    const run = runBackup({ ...deps, sessionLogs }, agentPlan({ windowBytes }), signal, () => undefined);
+    expect((await clock.until(run, 3_600_000)).result).toBe(windowBytes === 8 * MiB ? "failed" : "committed");
+    expect([...open]).toEqual([]);
+  }
 });
 
 test("another chunk size than was asked for, or one that cannot be, is refused", async () => {
@@ -257,4 +298,38 @@ test("sources are checked before a server is asked for anything", async () => {
   const result = await runBackup({ ...deps, checkSources }, agentPlan(), new AbortController().signal, () => undefined);
   expect(result.failure?.code).toBe("E_SOURCE_MISSING");
   expect(server.dialled).toBe(0);
+});
+
+test("a server in maintenance is waited for as long as it takes, and that is no failed attempt", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun > 20) return false;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return true;
+    },
+  });
+  expect((await run.result()).result).toBe("committed");
+  expect(run.words.slice(0, 3)).toEqual(["connecting", "deferred 30000", "deferred 30000"]);
+  expect(run.words.filter((word) => word.startsWith("retrying"))).toEqual([]);
+  expect(begun).toBe(21);
+});
+
+test("a server that is in maintenance for ever is given up after resume.give_up_after", async () => {
+  let begun = 0;
+  const run = new ScriptRun({
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 600_000 });
+      return true;
+    },
+  });
+  const result = await run.result(48 * 3_600_000);
+  expect(result).toMatchObject({ result: "failed", failure: { code: "E_MAINTENANCE" } });
+  const deferred = run.words.filter((word) => word.startsWith("deferred")).length;
+  expect(deferred).toBe((24 * 3_600_000) / 600_000);
+  expect(begun).toBeGreaterThan(deferred);
 });

@@ -19,6 +19,7 @@ import { testHeader } from "#test/support/pipeline-kit.ts";
 import type { MemorySource } from "#test/support/memory-source.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 import type { Chance } from "./chance.ts";
+import { controlUp, startControl } from "./control-host.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimOptions } from "./options.ts";
 import { SimProcess } from "./process.ts";
@@ -38,6 +39,8 @@ export interface AgentHostOptions {
   readonly healed: Promise<void>;
   readonly isHealed: () => boolean;
   readonly log: (line: string) => void;
+  /** An agent said something in its log. */
+  readonly said: (message: string) => void;
   readonly produces: (process: SimProcess, entry: string, production: Production) => void;
   /** A file was opened twice by one producer. */
   readonly readAgain: (process: SimProcess, path: string) => void;
@@ -58,6 +61,9 @@ export interface AgentRun {
   /** By backup: how far the one that runs is. */
   readonly progress: Map<string, Extract<BackupStage, { stage: "running" }>["progress"]>;
 }
+
+/** For the last word of a control channel. */
+const GOODBYE_MS = 1_000;
 
 export class AgentHost {
   readonly host: string;
@@ -108,8 +114,35 @@ export class AgentHost {
     this.runs.push(run);
     this.#waiting = 0;
     const works = backups.filter((backup) => !this.#done.has(backup)).map((backup) => this.#work(run, backup, random));
-    void Promise.all(works).then(() => this.#exit(run));
+    const channel = this.#channel(run, chance.fork(`${process.name} control`));
+    void Promise.all(works)
+      .then(() => channel?.())
+      .then(() => this.#exit(run));
     return run;
+  }
+
+  /** Its control channel; what is returned lets the process end when the channel is up, or need not be any more. */
+  #channel(run: AgentRun, chance: Chance): (() => Promise<void>) | undefined {
+    const { host, commonName, network, options, backups, log, isHealed } = this.#options;
+    if (options.controlChannel !== true) return undefined;
+    const { process } = run;
+    const shared = {
+      process,
+      run: run.run,
+      host,
+      commonName,
+      network,
+      chance,
+      backups,
+      log: logger(process, log, () => undefined),
+    };
+    const link = startControl(shared);
+    return async () => {
+      // Of several runs of one agent only one can have it, and before the end of the faults nobody need.
+      if (isHealed() && run === this.current && !run.retired) await controlUp(process, link, run.stop.signal);
+      link.stop();
+      await sleep(process.clock, GOODBYE_MS);
+    };
   }
 
   /** Ends a process at once. `silent`: with its machine, so that its peers hear nothing. */
@@ -160,7 +193,7 @@ export class AgentHost {
   }
 
   #deps(run: AgentRun, backup: string, random: Chance): BackupDeps {
-    const { network, options, source, log, produces, readAgain } = this.#options;
+    const { network, options, source, log, said, produces, readAgain } = this.#options;
     const { process } = run;
     const { paceMs } = options;
     const entry = `${this.commonName}/${backup}`;
@@ -173,7 +206,7 @@ export class AgentHost {
       clock: process.clock,
       random,
       dialer: network.dialer(process, this.host, this.commonName),
-      log: logger(process, log),
+      log: logger(process, log, said),
       identity: { agent: this.commonName, software: "nbackup-agent 0.0.0", run: run.run },
       makeProducer: ({ compression, chunkBytes }: ProducerOptions) => {
         const watched = new WatchedSource(source, (path) => readAgain(process, path));
@@ -210,10 +243,14 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
       excludeCaches: false,
       excludeIfPresent: [],
       parallels: options.parallels,
-      autoScaler: { enabled: false, mode: "efficiency" },
+      autoScaler: { enabled: options.autoScaler !== undefined, mode: options.autoScaler ?? "efficiency" },
       bandwidthLimitBytesPerSecond: options.limitBytesPerSecond,
+      bandwidthWindows: [],
       dscp: undefined,
-      portRotation: { mode: "off" },
+      portRotation:
+        options.rotateChunks === undefined
+          ? { mode: "off" }
+          : { mode: "per-n-chunks", chunksPerCycle: options.rotateChunks },
       scheduleJitterMs: 0,
       runMissed: false,
       hooks: { before: undefined, after: undefined, onFailure: undefined, timeoutMs: 3_600_000 },
@@ -230,11 +267,13 @@ function planOf(options: SimOptions, backup: string): BackupPlan {
   };
 }
 
-function logger(process: SimProcess, line: (text: string) => void): Logger {
+function logger(process: SimProcess, line: (text: string) => void, said: (message: string) => void): Logger {
   const write =
     (level: string) =>
     (message: string, fields?: LogFields): void => {
-      if (process.isAlive) line(`${process.name} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      if (!process.isAlive) return;
+      line(`${process.name} ${level} ${message} ${JSON.stringify(fields ?? {})}`);
+      said(message);
     };
   const log: Logger = {
     debug: write("debug"),

@@ -26,6 +26,7 @@ export interface ArchiveCheckOptions {
 
 const ARCHIVE = /^[\dTZ-]+\.tar\.(gz|zst)$/;
 const MARK = /^[\dTZ-]+\.tar\.(gz|zst)\.damaged$/;
+const ENDED_FILE = `${STATE_DIR}/ended-sessions.json`;
 const COMPANION = /^[\dTZ-]+(\.tar\.(gz|zst)\.sha256|\.idx)$/;
 
 /** Calls that change something at their path. */
@@ -50,6 +51,7 @@ export class ArchiveChecks {
     if (call === "unlink" || call === "rename") this.#mayGo(relative);
     const journal = /^\.nbackup\/sessions\/([^/]+)\/journal$/.exec(relative)?.[1];
     if (call === "unlink" && journal !== undefined) witness.removes(journal);
+    if (call === "rename" && path === ENDED_FILE) this.#willBeRemoved();
   }
 
   /**
@@ -83,6 +85,13 @@ export class ArchiveChecks {
     this.#inspectArchive(session.archive, true);
     this.#newestStand(session.entry, "now");
     this.#newestStand(session.entry, "durable");
+  }
+
+  /** The sessions that the list names have ended, although their disk does not let go of them: no start goes on with one. */
+  #willBeRemoved(): void {
+    const { witness, disk } = this.#options;
+    const list = must(disk().content(`${ENDED_FILE}.new`, "now"), "the list that is put in its place");
+    for (const [, id] of list.bytes.toString().matchAll(/"([0-9a-f-]{36})"/g)) witness.removes(must(id, "an id"));
   }
 
   /** An archive that was committed may go only when `max_backups` newer ones are on the disk to stay. */

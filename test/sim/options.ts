@@ -92,6 +92,12 @@ export interface SimOptions {
   readonly chunkBytes: number;
   readonly windowBytes: number;
   readonly parallels: number;
+  /** `auto_scaler`; absent: frozen. */
+  readonly autoScaler?: "efficiency" | "adaptive";
+  /** `port_rotation` after so many chunks; absent: off. */
+  readonly rotateChunks?: number;
+  /** The server orders a slot to be rotated, parked or resumed about so often; absent: never. */
+  readonly orderEveryMs?: number;
   readonly maxBackups: number;
   readonly sessionsMax: number;
   readonly limitBytesPerSecond?: number;
@@ -118,6 +124,8 @@ export interface SimOptions {
   /** `chunk_buffer.drain_ratio`; absent: 0. */
   readonly chunkBufferDrainRatio?: number;
   readonly verifyIntegrity?: boolean;
+  /** Each agent has a control channel, which must be up before the agent ends after the faults. */
+  readonly controlChannel?: boolean;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -175,7 +183,8 @@ export function drawOptions(seed: number): SimOptions {
   const lot = chance.unit();
   // A session that ends because too much of it is damaged needs its peace and many small chunks.
   if (lot < 0.01) return { ...drawn, ...ALL_DAMAGED };
-  return lot < 0.025 ? congested(drawn) : drawn;
+  if (lot < 0.025) return congested(drawn);
+  return lot < 0.04 ? slowFlows(drawn, chance.fork("slow flows")) : drawn;
 }
 
 const ALL_DAMAGED: Partial<SimOptions> = {
@@ -200,6 +209,22 @@ function congested(drawn: SimOptions): SimOptions {
     network: { latencyMs: 1, bufferBytes: 256 * KiB },
     disk: { delayMs: 30, pendingBytes: drawn.disk.pendingBytes },
     faults: { ...drawn.faults, diskStallMs: 1_000 },
+  };
+}
+
+/** Each connection is slow, so that the autoscaler has something to do; the other faults are those that were drawn. */
+function slowFlows(drawn: SimOptions, chance: Chance): SimOptions {
+  const { limitBytesPerSecond: _, ...rest } = drawn;
+  return {
+    ...rest,
+    rounds: 1,
+    tree: { files: 20, bytes: 1.5 * MiB, compressible: 0 },
+    windowBytes: 16 * MiB,
+    parallels: chance.pick([2, 8, 30]),
+    autoScaler: chance.pick(["efficiency", "adaptive"] as const),
+    sessionsMax: 32,
+    paceMs: 0,
+    network: { latencyMs: 5, bytesPerSecond: Math.round(chance.scale(64 * KiB, 256 * KiB)), bufferBytes: 64 * KiB },
   };
 }
 
@@ -250,7 +275,9 @@ function drawAny(chance: Chance): SimOptions {
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
     ...drawChunkBuffer(chance.fork("chunk buffer")),
+    ...(chance.fork("control").happens(0.4) ? { controlChannel: true } : {}),
     ...(chance.fork("verify").happens(0.3) ? { verifyIntegrity: true } : {}),
+    ...drawStreams(chance.fork("streams")),
     retry: {
       maxAttempts: chance.int(1, 5),
       initialDelayMs: chance.pick([100, 1_000]),
@@ -261,6 +288,15 @@ function drawAny(chance: Chance): SimOptions {
     shutdownTimeoutMs: chance.pick([0, 1_000, 10_000]),
     healAtMs: Math.round(chance.scale(5_000, 90_000)),
     faults: drawFaults(chance.fork("faults")),
+  };
+}
+
+/** Which streams there are and how long their connections live: the autoscaler's part and that of `port_rotation`. */
+function drawStreams(chance: Chance): Pick<SimOptions, "autoScaler" | "rotateChunks" | "orderEveryMs"> {
+  return {
+    ...(chance.happens(0.4) ? { autoScaler: chance.pick(["efficiency", "adaptive"] as const) } : {}),
+    ...(chance.happens(0.25) ? { rotateChunks: chance.pick([1, 2, 3, 8]) } : {}),
+    ...(chance.happens(0.3) ? { orderEveryMs: chance.pick([50, 500, 3_000]) } : {}),
   };
 }
 

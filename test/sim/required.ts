@@ -13,6 +13,8 @@ export const REQUIRED: readonly string[] = [
   // What a session lives through.
   ...["session.parked", "session.resumed", "session.suspended", "session.recovered", "session.verified"].map(state),
   state("admission.queued"),
+  ...["stream.rotated", "session.rotated", "streams.scaled"].map(state),
+  ...["rotate", "park", "resume"].map((order) => `order ${order}`),
   ...["buffer.congested", "buffer.held", "chunk.spoiled-staged", "chunk.spoil-read"].map(state),
 ];
 

@@ -30,6 +30,8 @@ export function storedFile(path: string): StoredFile | undefined {
 export interface StoredRange {
   /** The session's. */
   readonly directory: string;
+  /** What the file is called after the commit, when that directory is gone. */
+  readonly committed: string;
   readonly file: FileNumber;
   /** Chunks `first` to `end - 1`. */
   readonly first: number;
@@ -41,10 +43,12 @@ export function storedBytes(
   disk: MemoryDisk,
   levels: ShardLevels | undefined,
   production: Production,
-  { directory, file, first, end }: StoredRange,
+  { directory, committed, file, first, end }: StoredRange,
 ): Buffer {
-  const part =
-    disk.content(`${directory}/${file === 0 ? "archive" : "index"}.part`, "durable")?.bytes ?? Buffer.alloc(0);
+  const stands =
+    disk.content(`${directory}/${file === 0 ? "archive" : "index"}.part`, "durable") ??
+    disk.content(committed, "durable");
+  const part = stands?.bytes ?? Buffer.alloc(0);
   if (levels === undefined) return part.subarray(production.chunkStart(file, first), production.chunkStart(file, end));
   const pieces: Buffer[] = [];
   for (let sequence = first; sequence < end; sequence += 1) {

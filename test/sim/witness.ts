@@ -246,8 +246,10 @@ export class Witness {
       return;
     }
     const before = session.durable[file];
+    const archive = `${baseDir}/${session.archive}`;
     const range = {
       ...{ directory: `${baseDir}/.nbackup/sessions/${session.id}`, file },
+      committed: file === 0 ? archive : archive.replace(/\.tar\.\w+$/, ".idx"),
       ...{ first: before.chunks, end: said.chunks },
     };
     const bytes = storedBytes(disk(), shardLevels, production, range);

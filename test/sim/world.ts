@@ -16,6 +16,7 @@ import type { SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
 import { References } from "./references.ts";
 import { BASE_DIR, type RunningServer, ServerHost } from "./server-host.ts";
+import { ServerOrders } from "./server-orders.ts";
 import { Spoils } from "./spoils.ts";
 import { Trace } from "./trace.ts";
 import { drawTree } from "./tree.ts";
@@ -28,6 +29,13 @@ const SURVIVES_RESTART = true;
 const STATES: ReadonlySet<string> = new Set([
   ...["session.resumed", "session.parked", "session.suspended", "session.recovered", "session.verified"],
   "admission.queued",
+]);
+
+/** What an agent says of its streams in its log. */
+const SAID: ReadonlyMap<string, string> = new Map([
+  ["stream rotated", "state stream.rotated"],
+  ["session connection rotated", "state session.rotated"],
+  ["the number of streams changes", "state streams.scaled"],
 ]);
 
 const BREACHES: ReadonlySet<string> = new Set(["E_PROTOCOL", "E_FRAME_TOO_LARGE", "E_VERSION", "E_IDENTITY"]);
@@ -181,6 +189,10 @@ export class World {
       healed: this.#healing.promise,
       isHealed: () => this.#healed,
       log: (line) => trace.note(line),
+      said: (message) => {
+        const kind = SAID.get(message);
+        if (kind !== undefined) trace.count(kind);
+      },
       produces: (process, entry, production) => witness.produces(process, entry, production),
       readAgain: (process, path) => witness.broken(`${process.name} opened ${path} twice in one session`),
       result: (process, entry, result) => this.#result(source, process, entry, result),
@@ -275,6 +287,10 @@ export class World {
       const meanMs = this.#options.faults[name as keyof SimFaults];
       if (meanMs !== undefined) this.#repeat(chance.fork(name), meanMs, act);
     }
+    const { orderEveryMs } = this.#options;
+    if (orderEveryMs === undefined) return;
+    const orders = new ServerOrders(this.server, this.#chance.fork("orders"), this.trace);
+    this.#repeat(chance.fork("orders"), orderEveryMs, () => orders.give());
   }
 
   #repeat(chance: Chance, meanMs: number, act: () => void): void {

@@ -83,7 +83,8 @@ export class MadeUpProducer implements Producer {
   stopped = 0;
   readonly #clock: SimClock;
   readonly #lengths: readonly number[];
-  readonly #everyMs: number;
+  /** Simulated time between two chunks. */
+  everyMs: number;
   readonly #problems: readonly Problem[];
   #sink: ProducerSink | undefined;
   #next = 0;
@@ -94,7 +95,7 @@ export class MadeUpProducer implements Producer {
   constructor(clock: SimClock, lengths: readonly number[], everyMs = 1, problems: readonly Problem[] = []) {
     this.#clock = clock;
     this.#lengths = lengths;
-    this.#everyMs = everyMs;
+    this.everyMs = everyMs;
     this.#problems = problems;
   }
 
@@ -122,7 +123,7 @@ export class MadeUpProducer implements Producer {
 
   #later(): void {
     if (this.#sink === undefined || this.#next === this.#lengths.length) return;
-    this.#timer ??= this.#clock.after(this.#everyMs, () => {
+    this.#timer ??= this.#clock.after(this.everyMs, () => {
       this.#timer = undefined;
       this.#make();
     });
@@ -177,6 +178,7 @@ export function agentPlan(fields: PlanFields = {}): BackupPlan {
       parallels: fields.parallels ?? 0,
       autoScaler: { enabled: false, mode: "efficiency" },
       bandwidthLimitBytesPerSecond: fields.limitBytesPerSecond,
+      bandwidthWindows: [],
       dscp: undefined,
       portRotation: { mode: "off" },
       scheduleJitterMs: 0,

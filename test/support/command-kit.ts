@@ -32,6 +32,10 @@ export class MemoryStock implements ArchiveStock {
   openMax = 0;
   archivesOpened = 0;
   readBytes = 0;
+  /** Offsets at which the disk fails, in every file. */
+  readonly badOffsets: number[] = [];
+  /** Where all archives are said to lie; undefined: at a server. */
+  file: string | undefined;
 
   constructor(archives: readonly StockedArchive[], failures: readonly Failure[] = []) {
     this.failures = failures;
@@ -76,6 +80,10 @@ export class MemoryStock implements ArchiveStock {
     return index === undefined ? undefined : this.#access(index);
   }
 
+  fileOf(): string {
+    return this.file ?? "/nowhere";
+  }
+
   async close(): Promise<void> {
     // Nothing of its own.
   }
@@ -88,6 +96,7 @@ export class MemoryStock implements ArchiveStock {
 
   #access(bytes: Uint8Array): ArchiveAccess {
     const access = new MemoryAccess(bytes);
+    for (const offset of this.badOffsets) access.badOffsets.add(offset);
     this.openCount += 1;
     this.openMax = Math.max(this.openMax, this.openCount);
     let closed = false;
@@ -119,6 +128,7 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
   /** Who runs it; an ordinary user unless told. */
   readonly uid?: number;
+  readonly keepVerification?: CommandContext["keepVerification"];
   /** Instead of keeping what is written. */
   readonly write?: (text: string) => Promise<void>;
 }
@@ -135,7 +145,7 @@ export async function runCommand(
   const context: CommandContext = {
     side: options.side ?? "agent",
     stock: () => Promise.resolve(stock),
-    keepVerification: undefined,
+    keepVerification: options.keepVerification,
     stdout: { write: options.write ?? keep },
     stderr: {
       write: (text) => {

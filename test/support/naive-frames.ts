@@ -12,6 +12,7 @@ import {
   CHUNK_RAW_BYTES_MAX,
   CHUNK_STORED_BYTES_MAX,
   PAYLOAD_BYTES_MAX,
+  PING_BYTES_MAX,
 } from "#wire/limits.ts";
 import { MESSAGES, type MessageType } from "#wire/messages.ts";
 import { RECEIVE_STATES, type ReceiveState } from "#wire/states.ts";
@@ -46,7 +47,7 @@ export function naiveFrames(stream: Uint8Array, first: ReceiveState): NaiveResul
   let at = 0;
   while (state !== "closed" && buffer.length - at >= 32) {
     const frame = naiveHeader(buffer.subarray(at, at + 32));
-    const next = frame === undefined ? undefined : RECEIVE_STATES[state].takes[frame.type];
+    const next = frame === undefined || isTooLong(frame, state) ? undefined : RECEIVE_STATES[state].takes[frame.type];
     if (frame === undefined || next === undefined) return { events, broken: true };
     if (buffer.length - at - 32 < frame.length) break;
     const payload = buffer.subarray(at + 32, at + 32 + frame.length);
@@ -111,6 +112,11 @@ function naiveMessage(h: NaiveHeader, payload: Buffer): NaiveEvent | undefined {
   if (h.type === "data" || h.type === "bytes" || crcBitByBit(payload) !== h.crc) return undefined;
   const parsed = MESSAGES[h.type].safeParse(unpacked(Uint8Array.from(payload)));
   return parsed.success ? `${h.type} ${h.generation} ${plainText(parsed.data)}` : undefined;
+}
+
+/** Ping and Pong carry facts on control connections only. */
+function isTooLong({ type, length }: { readonly type: string; readonly length: number }, state: ReceiveState): boolean {
+  return (type === "ping" || type === "pong") && length > PING_BYTES_MAX && !state.endsWith("/control");
 }
 
 /** Undefined, which is no message, when the library does not take it. */

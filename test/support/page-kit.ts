@@ -148,7 +148,7 @@ export function runningServer(fields: Partial<RunningServer> = {}): RunningServe
   return {
     ...{ software: "nbackup-server 0.0.0", boot: "b", startedWallMs: 0, uptimeMs: 1, stopping: false },
     ...{ sessionCount: 0, sessionsMax: 32, waitingCount: 0, connectionCount: 0, memoryBytes: 0, memoryBytesMax: 1 },
-    ...{ storages: [storageView()], verifying: null },
+    ...{ storages: [storageView()], verifying: null, maintenance: null },
     ...fields,
   };
 }
@@ -176,7 +176,7 @@ export function liveView(bytes = 0, fields: Partial<LiveView> = {}): LiveView {
       ...{ session: "0a", agent: "web-1", backup: "home", storage: "main", run: "r", state: "receiving" },
       ...{ startWallMs: 0, durationMs: 0, parallels: 1, connections: ["192.0.2.9:4000"], chunks: 1, bytes },
       ...{ duplicateBytes: 0, damagedChunks: 0, breaks: 0, entries: 1, rawBytes: 2 * bytes, expectedBytes: 0 },
-      ...{ backlogBytes: 0, stalled: false },
+      ...{ backlogBytes: 0, stalled: false, slots: [] },
     },
     ...{ phase: "receiving", phaseDone: null, phaseTotal: null, windowBytes: 1000, durableBytes: 0, lastRawBytes: 0 },
     slots: [

@@ -14,6 +14,7 @@ export interface TarRestore {
   /** `path reason errno`, paths as latin1 text. */
   readonly problems: readonly string[];
   readonly removed: readonly string[];
+  readonly replacedLinks: readonly string[];
   readonly damage: readonly string[];
 }
 
@@ -57,6 +58,7 @@ export function restoreTar(
     temporaryName: ".nbackup-test.tmp",
     startedSeconds: Math.floor(Date.now() / 1000) - 1,
     problem: (path, reason, errno) => problems.add(path, reason, errno),
+    linkReplaced: (path) => problems.linkReplaced(path),
     removed: (path) => removed.push(latin1(path)),
     ...rest,
   });
@@ -84,6 +86,7 @@ export function restoreTar(
     counts: { ...writer.counts },
     problems: listed,
     removed: removed.sort(),
+    replacedLinks: problems.links.map(latin1),
     damage: feed.damages.map(damageText),
   };
 }

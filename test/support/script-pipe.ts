@@ -18,9 +18,10 @@ export interface ScriptPipe {
   freeze(): void;
 }
 
-/** `latencyMs` one way, and how many bytes may be on their way at once. */
+/** `latencyMs` and the rate one way, and how many bytes may be on their way at once. */
 export interface ScriptLine {
   readonly latencyMs?: number;
+  readonly bytesPerSecond?: number;
   readonly bufferBytes?: number;
 }
 

@@ -56,6 +56,7 @@ export class ScriptRun {
   get words(): readonly string[] {
     return this.stages.map((stage) => {
       if (stage.stage === "queued") return `queued ${stage.position}`;
+      if (stage.stage === "deferred") return `deferred ${Math.round(stage.delayMs)}`;
       if (stage.stage === "retrying") return `retrying ${stage.failure.code} in ${Math.round(stage.delayMs)}`;
       return stage.stage;
     });

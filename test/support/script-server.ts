@@ -140,6 +140,8 @@ export class ScriptServer implements Dialer {
   /** Whoever dials waits, as behind a firewall that drops everything. */
   hanging = false;
   dialled = 0;
+  /** Local ports of the next connections; all others are new. */
+  readonly portsAgain: number[] = [];
   /** Which start of the server this is. */
   boot = BOOT;
   readonly #clock: Clock;
@@ -163,7 +165,8 @@ export class ScriptServer implements Dialer {
       });
     }
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
-    const pipe = scriptPipe(this.#clock, `192.0.2.7:${50_000 + this.dialled}`, () => {
+    const port = this.portsAgain.shift() ?? 50_000 + this.dialled;
+    const pipe = scriptPipe(this.#clock, `192.0.2.7:${port}`, () => {
       throw new Failure("E_TLS", "the script looks at no certificate");
     });
     this.links.push(new ServedLink(this.#clock, pipe, (link, what) => this.#arrived(link, what)));
@@ -262,6 +265,9 @@ export class ScriptServer implements Dialer {
         break;
       case "finish":
         this.commit(link);
+        break;
+      case "goodbye":
+        link.end();
         break;
       default:
         break;

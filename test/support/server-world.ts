@@ -5,10 +5,11 @@
 import { expect } from "bun:test";
 import type { LogFields, Logger } from "#base/log.ts";
 import { GiB, MiB } from "#base/units.ts";
-import type { StorageConfig } from "#config/types.ts";
+import type { FlowRotationConfig, StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
-import { Server } from "#server/server.ts";
+import type { MaintenanceMemory } from "#server/maintenance.ts";
+import { Server, type ServerRules } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -31,6 +32,7 @@ const BASE_DIR = "/srv/backups";
 const WAIT_MS = 120_000;
 
 export interface WorldOptions {
+  readonly streamStats?: boolean;
   readonly sessionsMax?: number;
   readonly memoryBytesMax?: number;
   readonly sessionIdleTimeoutMs?: number;
@@ -43,10 +45,13 @@ export interface WorldOptions {
   readonly seed?: number;
   readonly knownStorages?: StorageMemory;
   readonly ended?: EndMemory;
+  readonly maintenance?: MaintenanceMemory;
+  readonly flowRotation?: FlowRotationConfig;
   /** Compares the SHA-256 unless told. */
   readonly verifyArchive?: VerifyArchive;
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
+  readonly certificateNotAfterMs?: () => number;
 }
 
 /** A connection of the script, and how to break it. */
@@ -88,7 +93,10 @@ export class ServerWorld {
   readonly logged: string[] = [];
   #ports = 40_000;
 
+  readonly #options: WorldOptions;
+
   private constructor(options: WorldOptions) {
+    this.#options = options;
     this.clock = options.clock ?? new SimClock();
     this.disk = options.disk ?? new MemoryDisk();
     this.knownStorages = options.knownStorages ?? rememberedStorages();
@@ -96,17 +104,8 @@ export class ServerWorld {
     this.buffer = new ChunkBuffer({ bytesMax: 0, drainRatio: 0, ...options.chunkBuffer, clock: this.clock });
     this.server = new Server({
       chunkBuffer: this.buffer,
-      config: {
-        server: {
-          listen: { host: "0.0.0.0", port: 9847 },
-          stateDir: "/var/lib/nbackup",
-          sessionsMax: options.sessionsMax ?? 32,
-          memoryBytesMax: options.memoryBytesMax ?? GiB,
-          sessionIdleTimeoutMs: options.sessionIdleTimeoutMs ?? 86_400_000,
-          shutdownTimeoutMs: options.shutdownTimeoutMs ?? 60_000,
-        },
-        storages: options.storages ?? [storageConfig()],
-      },
+      config: this.rules(options.storages ?? [storageConfig()]),
+      ...(options.maintenance === undefined ? {} : { maintenance: options.maintenance }),
       clock: this.clock,
       random: seededRandom(options.seed ?? 7),
       log: this.#log(),
@@ -114,9 +113,19 @@ export class ServerWorld {
       software: "nbackup-server 0.0.0",
       knownStorages: this.knownStorages,
       openStorage: (config, established) => this.openStorage(config, established),
+      configureStorage: (storage, { maxBackups, minAgeMs, reserve, assembler, verifyIntegrity }) =>
+        storage.configure({
+          maxBackups,
+          minAgeMs,
+          reserve,
+          verifyIntegrity,
+          pendingBytesMax: assembler.pendingMemBytesMax,
+        }),
       openStock: (config) => new StorageStock(this.disk, [config]),
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
+      streamStats: () => options.streamStats ?? false,
+      ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });
   }
 
@@ -127,6 +136,17 @@ export class ServerWorld {
     }
     await world.wait(world.server.start());
     return world;
+  }
+
+  /** Those of this world, with other storages: for a reload. */
+  rules(storages: readonly StorageConfig[]): ServerRules {
+    const { sessionsMax = 32, memoryBytesMax = GiB, sessionIdleTimeoutMs = 86_400_000 } = this.#options;
+    const { shutdownTimeoutMs = 60_000 } = this.#options;
+    const listen = { host: "0.0.0.0", port: 9847 };
+    const limits = { sessionsMax, memoryBytesMax, sessionIdleTimeoutMs, shutdownTimeoutMs };
+    const { flowRotation } = this.#options;
+    const server = { listen, stateDir: "/var/lib/nbackup", ...limits };
+    return { server, storages, ...(flowRotation === undefined ? {} : { flowRotation }) };
   }
 
   openStorage(config: StorageConfig, established = false): Promise<Storage> {

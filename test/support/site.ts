@@ -19,12 +19,14 @@ export const STORAGE = "main";
 type Yaml = Record<string, unknown>;
 
 export interface ServerSettings {
+  readonly env?: Record<string, string>;
   /** Keys under `server`. */
   readonly server?: Yaml;
   /** By name; `base_dir` and `max_backups` are filled in. One called `main` unless told. */
   readonly storages?: Record<string, Yaml>;
   readonly tls?: Yaml;
   readonly webUi?: Yaml;
+  readonly logging?: Yaml;
   readonly port?: number;
   /** Certificate other than the usual one. */
   readonly pair?: DemoPair;
@@ -123,7 +125,7 @@ export class Site {
       tls: { ca_cert: pki.caPath, server_cert: pair.certPath, server_key: pair.keyPath, ...settings.tls },
       storages: Object.fromEntries(storages),
       ...(settings.webUi === undefined ? {} : { web_ui: settings.webUi }),
-      logging: { level: "info", format: "json" },
+      logging: { level: "info", format: "json", ...settings.logging },
     });
     return { file, port };
   }
@@ -135,6 +137,7 @@ export class Site {
       configFile: file,
       port,
       cwd: this.at("cwd"),
+      ...(settings.env === undefined ? {} : { env: settings.env }),
     });
     this.#processes.push(server);
     return server;
@@ -152,7 +155,8 @@ export class Site {
         client_cert: pair.certPath,
         client_key: pair.keyPath,
       },
-      backups: settings.backups,
+      // Tests that ask for streams mean all of them at once, unless they say otherwise.
+      backups: settings.backups.map((backup) => ({ auto_scaler: { enabled: false }, ...backup })),
       retry: settings.retry ?? QUICK_RETRY,
       resume: settings.resume ?? {},
       resources: { nice: 0, ...settings.resources },

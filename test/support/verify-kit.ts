@@ -20,8 +20,21 @@ export const compareSum: VerifyArchive = async ({ archive, sha256 }, { signal, o
     }
   } catch (error) {
     if (!isLostBytes(error)) throw error;
-    return { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] };
+    return { finding: { ok: false, what: "the disk cannot read it", details: [`byte ${read}`] } };
   }
-  if (hash.digest("hex") === sha256) return { ok: true };
-  return { ok: false, what: "its SHA-256 is not the one beside it", details: [] };
+  if (hash.digest("hex") === sha256) return { finding: { ok: true } };
+  return { finding: { ok: false, what: "its SHA-256 is not the one beside it", details: [] } };
 };
+
+/** Holds every verification until it is let go. */
+export function held(): { readonly verify: VerifyArchive; readonly go: () => void; readonly begun: () => number } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let begun = 0;
+  const verify: VerifyArchive = async (wanted, task) => {
+    begun += 1;
+    const stopped = new Promise<void>((stop) => task.signal.addEventListener("abort", () => stop(), { once: true }));
+    await Promise.race([promise, stopped]);
+    return await compareSum(wanted, task);
+  };
+  return { verify, go: resolve, begun: () => begun };
+}

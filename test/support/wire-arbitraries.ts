@@ -25,6 +25,34 @@ const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
 
 const failure = { code: text, message: text, hint: text, retry: fc.boolean(), retryAfterMs: optional(uint) };
 
+const word = fc.string({ maxLength: 32 });
+
+const entryFacts = fc.record({
+  ...{ backup: name, storage: name, activity: fc.constantFrom("idle", "waiting", "running") },
+  ...{ session: optional(id), phase: optional(word), entries: optional(uint), rawBytes: optional(uint) },
+  ...{ storedBytes: optional(uint), durableBytes: optional(uint), rttUs: optional(uint) },
+  ...{ streamsUp: optional(u8), slots: optional(u8) },
+  autoscaler: optional(fc.record({ mode: word, active: u8, max: u8, state: optional(word), rate: optional(uint) })),
+  nextWallMs: optional(uint),
+  ...{ lastResult: optional(word), lastWallMs: optional(uint), lastSuccessWallMs: optional(uint) },
+});
+
+const agentFacts = fc.record({
+  ...{ uptimeMs: uint, cpuPermille: optional(uint), machineCpuPermille: optional(uint) },
+  ...{ residentBytes: optional(uint), loadHundredths: optional(uint), freeBytes: optional(uint) },
+  ...{ rttUs: optional(uint), rttDeviationUs: optional(uint) },
+  backups: fc.array(entryFacts, { maxLength: 3 }),
+  backupCount: uint,
+});
+
+const serverFacts = fc.record({
+  ...{ loadHundredths: optional(uint), cpus: optional(uint) },
+  sessions: fc.record({ running: uint, max: uint, waiting: uint }),
+  storages: fc.array(fc.record({ name, freeBytes: optional(uint) }), { maxLength: 5 }),
+  storageCount: uint,
+  maintenance: optional(fc.boolean()),
+});
+
 export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
   hello: fc.record({
     role: fc.constantFrom("control", "session", "stream", "health", "read"),
@@ -106,8 +134,13 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     message: fc.string({ unit: "grapheme", maxLength: 100 }),
     backup: optional(name),
   }),
-  ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint) }),
-  pong: fc.record({ id: u32 }),
+  ping: fc.record({ id: u32, entries: optional(uint), rawBytes: optional(uint), agent: optional(agentFacts) }),
+  pong: fc.record({ id: u32, server: optional(serverFacts) }),
+  run: fc.record({ request: u32, backup: name }),
+  runAnswer: fc.record({
+    ...{ request: u32, accepted: fc.boolean() },
+    ...{ code: optional(fc.string({ maxLength: 40 })), message: optional(fc.string({ maxLength: 100 })) },
+  }),
   goodbye: fc.constant({}),
   health: fc.record({
     state: fc.constantFrom("READY", "BUSY", "LOW_DISK", "MAINTENANCE"),
@@ -123,6 +156,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     ),
     storageCount: uint,
     sessions: fc.record({ running: uint, max: uint, waiting: uint }),
+    certificateDaysLeft: optional(uint),
   }),
   list: fc.record({ request: u32, storage: optional(name), backup: optional(name), facts: fc.boolean() }),
   archives: fc.record({
@@ -149,6 +183,11 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
   }),
   close: fc.record({ open: u32 }),
   failed: fc.record({ request: u32, ...failure, errno: optional(fc.string({ maxLength: 64 })) }),
+  slotOrder: fc.record({
+    slot: fc.nat(254),
+    order: fc.constantFrom("rotate", "park", "resume"),
+    reason: fc.string({ maxLength: 200 }),
+  }),
 };
 
 /** A message of one of the types, with its frame. */
@@ -156,7 +195,21 @@ function anyFrame(...types: readonly MessageType[]): fc.Arbitrary<Uint8Array> {
   return fc
     .constantFrom(...types)
     .chain((type) => fc.tuple(messageOf(type), u32))
+    .map(([message, generation]) => frameOf(withoutFacts(message), generation));
+}
+
+/** As they may come on a control connection. */
+function anyFrameWithFacts(...types: readonly MessageType[]): fc.Arbitrary<Uint8Array> {
+  return fc
+    .constantFrom(...types)
+    .chain((type) => fc.tuple(messageOf(type), u32))
     .map(([message, generation]) => frameOf(message, generation));
+}
+
+/** A Ping or Pong as it may come on any connection. */
+function withoutFacts(message: AnyMessage): AnyMessage {
+  if (message.type === "ping") return { type: "ping", body: { ...message.body, agent: undefined } };
+  return message.type === "pong" ? { type: "pong", body: { id: message.body.id } } : message;
 }
 
 function messageOf(type: MessageType): fc.Arbitrary<AnyMessage> {
@@ -215,7 +268,7 @@ export const anyStream: fc.Arbitrary<Uint8Array> = fc
 
 /** What an agent may hear on a session connection. */
 export const anyAnswers: fc.Arbitrary<Uint8Array> = fc
-  .array(anyFrame("sack", "phase", "committed", "ping", "pong"), { maxLength: 6 })
+  .array(anyFrame("sack", "phase", "committed", "slotOrder", "ping", "pong"), { maxLength: 6 })
   .map((frames) => new Uint8Array(Buffer.concat(frames)));
 
 /** A Bytes frame; of some of them the payload does not match. */
@@ -233,6 +286,14 @@ const anyBytesFrame: fc.Arbitrary<Uint8Array> = fc
     if (damage !== undefined) flip(frame, FRAME_HEADER_BYTES + (damage % payload.length));
     return frame;
   });
+
+/** What a server may hear on a control connection, up to a Goodbye. */
+export const anyControlFrames: fc.Arbitrary<Uint8Array> = fc
+  .tuple(
+    fc.array(anyFrameWithFacts("ping", "pong", "runAnswer"), { maxLength: 6 }),
+    fc.option(anyFrame("goodbye"), { nil: new Uint8Array(0) }),
+  )
+  .map(([frames, last]) => new Uint8Array(Buffer.concat([...frames, last])));
 
 /** What an agent may hear on a read connection. */
 export const anyReadAnswers: fc.Arbitrary<Uint8Array> = fc

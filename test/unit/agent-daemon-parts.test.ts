@@ -1,6 +1,6 @@
 /** Parts of the daemon as functions of values: what counts after a reload, what is made up for, which sources changed, who is warned. */
 import { describe, expect, test } from "bun:test";
-import { CertificateWatch } from "#agent/certificate-watch.ts";
+import { CertificateWatch } from "#observe/certificate-watch.ts";
 import {
   emptyState,
   type EntryState,

@@ -1,5 +1,7 @@
 /** The daemon as a whole on a simulated clock: runs against a server that comes and goes, reloads, restarts, status and stop. */
 import { expect, test } from "bun:test";
+import { Bandwidth } from "#agent/bandwidth.ts";
+import { bandwidthRule } from "#agent/bandwidth-timetable.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
 import type { AgentConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
@@ -8,14 +10,15 @@ import { agentOf, agentYaml } from "#test/support/config-fixtures.ts";
 import { EntryWorld } from "#test/support/entry-world.ts";
 import { naiveDueTimes } from "#test/support/naive-cron.ts";
 import { type Script, ScriptServer } from "#test/support/script-server.ts";
+import { CHANNEL_DOWN } from "#test/support/control-view.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const ZONE = "Europe/Berlin";
 
-function configOf(schedule: string): AgentConfig {
-  return agentOf(agentYaml("", `schedule: "${schedule}"\n    run_missed: true`)).config;
+function configOf(schedule: string, more = ""): AgentConfig {
+  return agentOf(agentYaml("", `schedule: "${schedule}"\n    run_missed: true${more}`)).config;
 }
 
 function setupOf(config: AgentConfig): DaemonSetup {
@@ -49,8 +52,12 @@ function worldOf(at: string, script?: Script, everyMs = 1): World {
           pid: 7,
         },
         runDeps: () => around.deps,
-        planOf: (_config, entry) => ({ ...agentPlan(), entry }),
+        planOf: (_config, entry) => ({
+          ...{ ...agentPlan(), entry },
+          bandwidth: new Bandwidth({ clock, log: deps.log, backup: entry.name }, bandwidthRule(entry, ZONE)),
+        }),
         changed: () => undefined,
+        control: () => CHANNEL_DOWN,
       },
       setupOf(config),
     );
@@ -111,9 +118,11 @@ test("status says what runs and how far it is, what is next and what was", async
   expect((await daemon.status()).entries).toEqual([
     {
       ...{ backup: NAME, storage: "main", schedule: "0 2 * * *", activity: "idle", nextWallMs },
-      ...{ running: null, last: null, lastCommitted: null },
+      ...{ running: null, last: null, lastCommitted: null, limitBytesPerSecond: null, limitUntilWallMs: null },
     },
   ]);
+  // What goes out at each keep-alive costs no look at a timetable.
+  expect(Object.keys((await daemon.entriesNow(1))[0] ?? {})).not.toContain("limitBytesPerSecond");
   await clock.advance(2.6 * HOUR_MS);
   const status = await daemon.status();
   expect(status).toMatchObject({
@@ -170,4 +179,71 @@ test("a reload changes schedules while a backup runs, which goes on as it was be
   await daemon.reload(setupOf(configOf("30 12 * * *")));
   expect((await daemon.status()).reloadFailure).toBeNull();
   await clock.until(daemon.stop(), HOUR_MS);
+});
+
+test("a reload sets, changes and removes the bandwidth limit of a backup that runs, and status says what is in force", async () => {
+  const world = worldOf("2026-02-02T00:59:00Z", undefined, HOUR_MS);
+  const { clock, logged } = world;
+  const daemon = await world.start(configOf("0 2 * * *"));
+  await clock.advance(HOUR_MS);
+  const limits = ["1mb", "[{from: 02:00, to: 18:00, limit: 2mb}]", undefined];
+  const seen: unknown[] = [];
+  for (const limit of limits) {
+    const more = limit === undefined ? "" : `\n    bandwidth_limit: ${limit}`;
+    await daemon.reload(setupOf(configOf("0 2 * * *", more)));
+    const [entry] = (await daemon.status()).entries;
+    seen.push([entry?.activity, entry?.limitBytesPerSecond, entry?.limitUntilWallMs]);
+  }
+  expect(seen).toEqual([
+    ["running", 1024 ** 2, null],
+    ["running", 2 * 1024 ** 2, Date.parse("2026-02-02T17:00:00Z")],
+    ["running", null, null],
+  ]);
+  expect(logged.filter((line) => line.includes("the bandwidth limit changed"))).toHaveLength(3);
+  await clock.until(daemon.stop(), HOUR_MS);
+});
+
+test("a server that is away for five minutes when a run is due does not cost the backup, and one that stays away is given up", async () => {
+  let awayUntilMs = Date.parse("2026-02-02T01:05:00Z");
+  const world = worldOf("2026-02-02T00:59:00Z", (link, arrived, server) => {
+    if (arrived.type !== "begin" || world.clock.wall() >= awayUntilMs) return false;
+    server.refuse(link, "E_SHUTDOWN", { retry: true });
+    return true;
+  });
+  const { clock, events } = world;
+  const daemon = await world.start(configOf("0 2,3 * * *"));
+  await clock.advance(16 * 60_000);
+  expect(events.map(({ kind }) => kind)).toEqual(["run.started", "run.committed"]);
+  awayUntilMs = Number.POSITIVE_INFINITY;
+  await clock.advance(DAY_MS / 2);
+  const begun = events.filter(({ kind }) => kind === "run.started").slice(1);
+  expect(begun.map(({ fields }) => fields["due"])).toEqual(["2026-02-02T02:00:00.000Z"]);
+  expect(events.at(-1)).toMatchObject({ kind: "run.failed", fields: { code: "E_SHUTDOWN" } });
+  const tookMs = Number(events.at(-1)?.fields["durationMs"]);
+  expect(tookMs).toBeWithin(HOUR_MS - 300_000, HOUR_MS);
+  await clock.until(daemon.stop(), HOUR_MS);
+});
+
+test("while a backup runs the log has a line of figures a minute, and with stream_stats one of its streams every 15 s", async () => {
+  const world = worldOf("2026-02-02T00:59:00Z", undefined, HOUR_MS);
+  const { clock, logged } = world;
+  const lines = (event: string): string[] => logged.filter((line) => line.includes(`"event":"${event}"`));
+  const quiet = configOf("0 2 * * *");
+  const daemon = await world.start(quiet);
+  await clock.advance(55_000);
+  expect(lines("agent.stats")).toEqual([]);
+  await clock.advance(5 * 60_000 + 10_000);
+  expect(lines("agent.stats")).toHaveLength(5);
+  expect(lines("agent.stats")[0]).toContain('"backup":"home"');
+  expect(lines("stream.stats")).toEqual([]);
+  await daemon.reload(setupOf({ ...quiet, logging: { ...quiet.logging, streamStats: true } }));
+  await clock.advance(60_000);
+  expect(lines("stream.stats")).toHaveLength(4);
+  expect(lines("stream.stats")[0]).toMatch(/"streams":\[\{"slot":0,"up":true,"bytes":\d+,"bytesPerSecond":\d+\}\]/);
+  await clock.advance(5 * HOUR_MS);
+  const { length } = lines("agent.stats");
+  await clock.advance(HOUR_MS);
+  expect(lines("agent.stats")).toHaveLength(length);
+  await clock.until(daemon.stop(), HOUR_MS);
+  expect(clock.pendingCount).toBe(0);
 });

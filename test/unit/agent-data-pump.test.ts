@@ -4,6 +4,7 @@ import { crc32 } from "node:zlib";
 import type { Clock } from "#base/clock.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { DataPump } from "#agent/data-pump.ts";
+import { StreamMeter } from "#agent/stream-meter.ts";
 import { Throttle } from "#agent/throttle.ts";
 import { SendWindow } from "#window/send-window.ts";
 import { type DataEnd, FrameDecoder } from "#wire/decoder.ts";
@@ -60,7 +61,16 @@ function drain(pump: DataPump, onPiece: () => void = () => undefined): Decoded[]
 }
 
 function pumpOf(window: SendWindow, throttle = new Throttle(clock, undefined)): DataPump {
-  return new DataPump({ window, clock, throttle, slot: 3, generation: 7, wake: () => undefined });
+  return new DataPump({
+    window,
+    clock,
+    throttle,
+    slot: 3,
+    generation: 7,
+    wake: () => undefined,
+    meter: new StreamMeter(),
+    chunkEnded: () => undefined,
+  });
 }
 
 test("every chunk becomes one Data frame whose bytes, CRC and tail are the chunk's, whatever its length", () => {
@@ -127,4 +137,13 @@ test("a chunk offered for rescue goes out next, unless it was received in the me
     0,
   );
   expect(drain(pump)).toEqual([]);
+});
+
+test("a stream that is being drained is not idle: it would take a chunk on and never send it", () => {
+  const window = windowWith([1000]);
+  window.next(0, 0);
+  const pump = pumpOf(window);
+  expect(pump.idle).toBe(true);
+  pump.finish(() => undefined);
+  expect(pump.idle).toBe(false);
 });

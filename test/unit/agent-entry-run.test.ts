@@ -186,6 +186,25 @@ describe("sources that are not what they were", () => {
     ]);
   });
 
+  test("are looked at again when the run waited for long to be admitted, and it asks anew when they changed", async () => {
+    const begun: (string | undefined)[] = [];
+    let refusals = 0;
+    const world = worldOf({}, (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun.push(arrived.body.holdRotation);
+      if (begun.length < 2 || refusals > 0) return false;
+      refusals += 1;
+      server.refuse(link, "E_BUSY", { retry: true, retryAfterMs: 120_000 });
+      world.facts = [{ ...facts, empty: true }];
+      return true;
+    });
+    world.facts = [facts];
+    await world.run();
+    expect((await world.run()).result).toBe("committed");
+    expect(begun).toEqual([undefined, undefined, undefined, "source /home became empty"]);
+    expect(world.events.map(({ kind }) => kind)).toEqual(["source_changed"]);
+  });
+
   test("stay remembered as they were until a run is committed", async () => {
     let refuse = false;
     const world = worldOf({}, (link, arrived, server) => (refuse ? refusing(link, arrived, server) : false));
@@ -254,6 +273,27 @@ describe("what is remembered", () => {
     world.disk.unreadable = "EIO";
     expect((await world.run()).result).toBe("committed");
     expect(stateOf(world)).toMatchObject({ schedule: { handledWallMs: 5000 }, last: { result: "committed" } });
+  });
+
+  test("a file that cannot be read, or not be understood, is told once and not at each look", async () => {
+    for (const trouble of ["EIO", "damaged"]) {
+      const world = worldOf({});
+      const told = (): number => world.logged.filter((line) => line.includes("the state of an entry")).length;
+      const trip = async (): Promise<void> => {
+        if (trouble === "EIO") world.disk.unreadable = trouble;
+        else world.disk.files.set("/state/entries/home.json", Buffer.from("{"));
+        await world.states.read("home");
+        await world.states.read("home");
+      };
+      await trip();
+      expect(told()).toBe(1);
+      world.disk.unreadable = undefined;
+      await world.states.update("home", (state) => state);
+      await world.states.read("home");
+      expect(told()).toBe(1);
+      await trip();
+      expect(told()).toBe(2);
+    }
   });
 
   test("a file that could never be read is not replaced by a state built from nothing, and has all changes later", async () => {

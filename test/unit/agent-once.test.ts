@@ -34,6 +34,7 @@ async function ran(
   const plan = agentPlan();
   const plans = names.map((name) => ({ ...plan, entry: { ...plan.entry, name } }));
   const run = runOnce(new EntryWorld(deps).deps, plans, stop.signal, {
+    streamStats: true,
     stage: (_plan, stage) => display.stage(stage),
     finished: ({ entry }) => {
       display.finish();
@@ -46,6 +47,18 @@ async function ran(
   expect(clock.pendingCount).toBe(0);
   return { results: results.map(({ backup, result }) => `${backup} ${result}`), finished, shown: written.join("") };
 }
+
+test("a run by hand has lines of figures in the log too, and those of its streams when they are asked for", async () => {
+  const clock = new SimClock();
+  const { deps, logged } = agentParts(clock, new ScriptServer(clock), () => new MadeUpProducer(clock, [9, 9], 70_000));
+  const events = { streamStats: true, stage: () => undefined, finished: () => undefined };
+  const run = runOnce(new EntryWorld(deps).deps, [agentPlan()], new AbortController().signal, events);
+  await clock.until(run, 3_600_000);
+  const count = (event: string): number => logged.filter((line) => line.includes(`"event":"${event}"`)).length;
+  expect([count("agent.stats"), count("stream.stats")]).toEqual([2, 9]);
+  await clock.advance(60_000);
+  expect(clock.pendingCount).toBe(0);
+});
 
 test("entries run in order, and one that fails does not keep the next from running", async () => {
   const { results, finished } = await ran(["a", "b", "c"], {
@@ -72,7 +85,7 @@ const queueing: Script = (link, arrived, server) => {
   return true;
 };
 
-test("without --progress a person hears of the queue and of nothing else", async () => {
+test("without --progress a person hears of the queue and of nothing else that goes on", async () => {
   const { shown } = await ran(["a"], { script: queueing });
   expect(shown).toBe("waiting in the server's queue, position 2\nwaiting in the server's queue, position 1\n");
 });
@@ -80,6 +93,21 @@ test("without --progress a person hears of the queue and of nothing else", async
 test("with --progress each entry has its own lines, which begin when it does and end with it", async () => {
   const { shown } = await ran(["a", "b"], { progress: true });
   expect(shown.split("\n").filter((line) => line.startsWith("connecting"))).toHaveLength(2);
+});
+
+test("a server in maintenance is named once while it is waited for, also without --progress", async () => {
+  let begun = 0;
+  const { results, shown } = await ran(["home"], {
+    script: (link, arrived, server) => {
+      if (arrived.type !== "begin") return false;
+      begun += 1;
+      if (begun > 5) return false;
+      server.refuse(link, "E_MAINTENANCE", { retryAfterMs: 30_000 });
+      return true;
+    },
+  });
+  expect(results).toEqual(["home committed"]);
+  expect(shown).toMatch(/^[^\n]+: waiting until it has time\n$/);
 });
 
 test("a log line while nothing is shown is written as it is", () => {

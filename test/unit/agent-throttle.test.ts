@@ -1,6 +1,6 @@
 /** How streams share a bandwidth limit. */
 import { expect, test } from "bun:test";
-import { KiB } from "#base/units.ts";
+import { KiB, MiB } from "#base/units.ts";
 import { Throttle } from "#agent/throttle.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 
@@ -77,3 +77,45 @@ test("after its end nothing is held back and nobody is called", async () => {
   expect(log).toHaveLength(100);
   expect(clock.pendingCount).toBe(0);
 });
+
+for (const limit of [64 * KiB, 500 * MiB]) {
+  test.each([1, 4, 32])(
+    `%i streams hold ${limit / KiB} kB/s within 3 % over any 10 s, also after a pause, and send no second's worth at once`,
+    async (streams) => {
+      const clock = new SimClock();
+      const throttle = new Throttle(clock, limit);
+      const perSlice: number[] = [];
+      let paused = false;
+      let bytes = 0;
+      const wakes = Array.from({ length: streams }, () => {
+        const wake = (): void => {
+          while (!paused && throttle.take(throttle.pieceBytesMax, wake)) bytes += throttle.pieceBytesMax;
+        };
+        return wake;
+      });
+      const slices = async (count: number): Promise<void> => {
+        for (let slice = 0; slice < count; slice += 1) {
+          const before = bytes;
+          await clock.advance(100);
+          perSlice.push(bytes - before);
+        }
+      };
+      const most = (width: number): number =>
+        Math.max(
+          ...perSlice.map((_, slice) => perSlice.slice(slice, slice + width).reduce((sum, value) => sum + value, 0)),
+        );
+      for (const wake of wakes) wake();
+      await slices(120);
+      expect(bytes / (12 * limit)).toBeWithin(0.97, 1.03);
+      paused = true;
+      await slices(100);
+      paused = false;
+      const resumedAt = bytes;
+      for (const wake of wakes) wake();
+      await slices(120);
+      expect((bytes - resumedAt) / (12 * limit)).toBeWithin(0.97, 1.03);
+      expect(most(100) / (10 * limit)).toBeLessThan(1.03);
+      expect(most(1) / limit).toBeLessThan(0.5);
+    },
+  );
+}

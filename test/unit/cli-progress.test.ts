@@ -39,6 +39,12 @@ const FIRST: ProgressSnapshot = {
 };
 
 describe("the progress bar", () => {
+  test("says how many of the streams that there may be are up", () => {
+    expect(barLine({ ...RUNNING, streamsMax: 16 }, 220)).toContain("  4/16 streams  ");
+    expect(plainLine({ ...RUNNING, streams: 1, streamsMax: 16 })).toContain(", 1/16 streams, ");
+    expect(plainLine({ ...RUNNING, streams: 1, streamsMax: 1 })).not.toContain("streams");
+  });
+
   test("shows bar, bytes, rate, objects, elapsed, ETA and retries, and marks estimates", () => {
     expect(barLine(RUNNING, 220)).toBe(
       "[#######---------]  ~42%  12.4 GB of ~29.5 GB  118 MB/s  ETA ~2m 28s  3m 07s  52,310 objects  1,204 objects/s  2 retries  4 streams  (~ estimated)  /srv/www/static/images/2026/02/picture-of-something.jpeg",

@@ -223,12 +223,14 @@ describe("health", () => {
       { name: "tape", state: "failed", freeBytes: 0, reserveBytes: 0, reason: "/mnt/tape is not\nthere" },
     ],
     storageCount: 4,
+    certificateDaysLeft: 12,
   };
 
   test("is a table for people", () => {
     expect(healthText("backup:9847", report).split("\n")).toEqual([
       "backup:9847: LOW DISK (nbackup-server 0.1.0)",
       "sessions: 3 of 32 running, 0 waiting",
+      "certificate: 12 days left",
       "STORAGE  STATE   FREE     RESERVE",
       "main     low     5.00 GB  10.0 GB",
       "tape     failed  -        -        /mnt/tape is not\\u{a}there",
@@ -237,10 +239,20 @@ describe("health", () => {
     ]);
   });
 
+  test("says nothing of the certificate of a server that does not tell of it", () => {
+    const silent = { ...report, certificateDaysLeft: undefined };
+    expect(healthText("backup:9847", silent)).not.toContain("certificate");
+    expect(JSON.parse(healthJson("backup:9847", silent))).toMatchObject({ certificateDaysLeft: null });
+    expect(healthText("backup:9847", { ...report, certificateDaysLeft: 0 })).toContain(
+      "certificate: less than a day left",
+    );
+  });
+
   test("is one JSON object for programs, also when there was no answer", () => {
     expect(JSON.parse(healthJson("backup:9847", report))).toEqual({
       ...{ server: "backup:9847", state: "LOW_DISK", software: "nbackup-server 0.1.0", storageCount: 4 },
       sessions: { running: 3, max: 32, waiting: 0 },
+      certificateDaysLeft: 12,
       storages: [
         { name: "main", state: "low", freeBytes: 5 * 2 ** 30, reserveBytes: 10 * 2 ** 30, reason: null },
         { name: "tape", state: "failed", freeBytes: null, reserveBytes: null, reason: "/mnt/tape is not\nthere" },

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { agentsText } from "#cli/agents-report.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import { textTable } from "#cli/text-table.ts";
-import type { ServerStatus, SessionView, StorageView } from "#observe/views.ts";
+import type { AgentView, ServerStatus, SessionView, StorageView } from "#observe/views.ts";
 import { sessionEnd } from "#test/support/session-end.ts";
 
 const NOW = Date.UTC(2026, 1, 12, 2, 0, 0);
@@ -14,8 +15,9 @@ const storage: StorageView = {
 };
 const status: ServerStatus = {
   ...{ software: "nbackup-server 0.1.0", boot: "b", pid: 7, startedWallMs: NOW - 3_720_000, uptimeMs: 3_720_000 },
-  ...{ stopping: false, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
+  ...{ stopping: false, maintenance: null, sessionCount: 1, sessionsMax: 32, waitingCount: 0, connectionCount: 5 },
   ...{ memoryBytes: 16 * 2 ** 20, memoryBytesMax: GB, metrics: [] },
+  configuration: { readWallMs: 0, failure: null },
   lostRecords: { events: 0, history: 0, failing: false },
   verifying: null,
   storages: [
@@ -31,7 +33,7 @@ const session: SessionView = {
   ...{ session: "6f1c7c9e-58a0-4d4e-9f0e-0a4f6f1c7c9e", agent: "web-1", backup: "home", storage: "main", run: "r" },
   ...{ state: "receiving", startWallMs: NOW, durationMs: 65_000, parallels: 4, connections: ["a", "b"], chunks: 3 },
   ...{ bytes: 3 * GB, duplicateBytes: 0, damagedChunks: 0, breaks: 0, entries: 9, rawBytes: 9, expectedBytes: 4 * GB },
-  ...{ backlogBytes: 0, stalled: false },
+  ...{ backlogBytes: 0, stalled: false, slots: [] },
 };
 
 describe("for people", () => {
@@ -45,7 +47,7 @@ describe("for people", () => {
     };
     const text = statusText({ ...status, verifying, storages: [{ ...storage, verifyingCount: 3 }] }, NOW);
     expect(text.split("\n")[2]).toBe(
-      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more wait",
+      "reads main: web-1/home/x.tar.gz again (verify_integrity): 25 % of 4.00 GB, 2 more to be read",
     );
   });
 
@@ -59,6 +61,7 @@ describe("for people", () => {
       [
         "nbackup-server 0.1.0, process 7, up 1h 02m",
         "1 of 32 sessions run, 0 agents wait, 5 connections, 16.0 MB of 1.00 GB memory",
+        "configuration read at 1970-01-01 00:00:00Z",
         "",
         "STORAGE  STATE      FREE      OF  RESERVE  KEEP  SESSIONS  DIRECTORY",
         "main     ok      50.0 GB  100 GB  5.00 GB     7         1  /srv/main",
@@ -67,6 +70,9 @@ describe("for people", () => {
         "",
       ].join("\n"),
     );
+    const failure = { wallMs: 0, code: "E_CONFIG", reason: "server.yaml:3: no" };
+    const refused = { ...status, configuration: { readWallMs: 0, failure } };
+    expect(statusText(refused, 0)).toMatch(/was not taken at .*: E_CONFIG: server.yaml:3: no/);
     const failing = { ...status, stopping: true, lostRecords: { events: 3, history: 0, failing: true } };
     expect(statusText(failing, NOW)).toMatch(/stopping, up[\s\S]*events and history cannot be written/);
   });
@@ -132,6 +138,37 @@ describe("for people", () => {
       ].join("\n"),
     );
     expect(pruneText({ dryRun: true, entries: [], failures: [] })).toBe("nothing to remove\n");
+  });
+
+  test("agents: whatever one of them tells of itself, the others are shown, and nothing of it reaches the terminal as it is", () => {
+    const agent: AgentView = {
+      ...{
+        agent: "web-1",
+        connected: true,
+        lost: false,
+        sinceWallMs: NOW,
+        address: "192.0.2.7:1",
+        software: "x\u001b[2J",
+      },
+      ...{ rttMs: 1, rttDeviationMs: 0, uptimeMs: 0, cpuPercent: 0, machineCpuPercent: 0, residentBytes: 0, load: 0 },
+      ...{ freeBytes: 0, backupCount: 1 },
+      backups: [
+        {
+          ...{
+            backup: "home",
+            storage: "main",
+            activity: "running",
+            phase: "\r\n\u009b",
+            rawBytes: Number.MAX_SAFE_INTEGER,
+          },
+          ...{ nextWallMs: Number.MAX_SAFE_INTEGER, lastResult: "\u202e", lastWallMs: Number.MAX_SAFE_INTEGER },
+        },
+      ],
+    };
+    const text = agentsText([agent, { ...agent, agent: "web-2", backups: [] }], NOW);
+    expect(text).toContain("home @9007199254740");
+    expect(text.split("\n")).toHaveLength(4);
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   test("a table is as wide as its widest cells, with wide characters counted as two columns", () => {

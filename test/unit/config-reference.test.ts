@@ -141,13 +141,10 @@ describe("the defaults in bytes and milliseconds", () => {
 
 describe("a key without effect", () => {
   test("is told once however often it is set", () => {
-    const entries = Array.from(
-      { length: 3 },
-      (_, i) => `  - {name: e${i}, storage: main, sources: [{path: /e${i}}], dscp: EF}`,
-    ).join("\n");
-    const { warnings } = agentOf(agentYaml(entries));
+    const more = [1, 2].map((i) => `  s${i}: {base_dir: /srv/s${i}, max_backups: 1, buckets: []}`).join("\n");
+    const { warnings } = serverOf(serverYaml(more, "buckets: []"));
     expect(warnings.map(({ key, message }) => [key, message])).toEqual([
-      ["backups[1].dscp", "has no effect yet (nor in 2 other places)"],
+      ["storages.main.buckets", "has no effect yet (nor in 2 other places)"],
     ]);
   });
   test("is still checked", () => {

@@ -26,15 +26,16 @@ function firstWords(of: (word: string) => boolean): string[] {
 
 async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
-  for await (const file of new Bun.Glob("src/{server,bin,agent,web}/*.ts").scan({ cwd: inProject(".") })) {
+  for await (const file of new Bun.Glob("src/{server,bin,agent,observe,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:session|storage|admission|connection|archives?|scrub|server|rotation|run|schedule|certificate|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.
-  kinds.delete("server.stats");
-  kinds.delete("page.started");
+  for (const line of ["agent.stats", "server.stats", "stream.stats", "page.started"]) kinds.delete(line);
+  // Keys of the configuration.
+  for (const key of ["agent.name", "agent.state_dir", "server.listen"]) kinds.delete(key);
   return [...kinds].sort();
 }
 
@@ -55,7 +56,7 @@ describe("the page for administrators", () => {
   });
 
   test("names every command that asks a running server", () => {
-    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat"]);
+    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat", "completion"]);
     for (const { name } of SERVER_PROGRAM.commands)
       if (!own.has(name)) expect(page).toContain(`nbackup-server ${name}`);
   });

@@ -50,6 +50,25 @@ test("the watchdog is fed twice in its time, from readiness on", async () => {
   socket.close();
 });
 
+test("a stop that takes its time asks for more of it until it is over", async () => {
+  const name = `@nbackup-test-extend-${process.pid}`;
+  const socket = new DatagramSocket(name);
+  const clock = new SimClock();
+  const manager = new ServiceManager({ env: { NOTIFY_SOCKET: name }, pid: 7, clock });
+  let waits = 2;
+  manager.stopping();
+  manager.extend(() => `${waits--} sessions run`);
+  await clock.advance(10_000);
+  manager.close();
+  expect(clock.pendingCount).toBe(0);
+  expect(socket.received()).toEqual([
+    "STOPPING=1",
+    "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=2 sessions run",
+    "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=1 sessions run",
+  ]);
+  socket.close();
+});
+
 test("where nobody listens, or the name is none, nothing happens", () => {
   for (const name of [undefined, "", "relative", path.join(directory, "nobody"), `/${"x".repeat(200)}`]) {
     const manager = new ServiceManager({

@@ -24,6 +24,7 @@ async function start(options: WorldOptions = {}): Promise<ServerWorld> {
   const parts = { disk, linesMax: 100, clock: new SimClock(), log: memoryLogger() };
   around = {
     pid: 4711,
+    reading: { readWallMs: 5, failure: null },
     events: await RecordStore.open({ ...parts, path: "/state/events", parse: parseEventRecord }),
     history: await RecordStore.open({ ...parts, path: "/state/history", parse: parseSessionRecord }),
   };
@@ -64,6 +65,7 @@ describe("status", () => {
       ...{ sessionCount: 1, sessionsMax: 1, waitingCount: 1, connectionCount: 2 },
       storages: [{ name: "main", baseDir: "/srv/backups", state: "ok", code: null, maxBackups: 3, sessionCount: 1 }],
       lostRecords: { events: 0, history: 0, failing: false },
+      configuration: { readWallMs: 5, failure: null },
     });
     expect(status.storages[0]?.freeBytes).toBeGreaterThan(0);
     expect(status.memoryBytes).toBeGreaterThan(8_000_000);

@@ -157,8 +157,8 @@ describe("the slot table", () => {
     expect(slots.join(1)).toBe(2);
     expect(slots.leave(1, 2, "goodbye")).toBe(true);
     expect(slots.view()).toEqual([
-      { slot: 0, state: "idle", generation: 0, reconnects: 0 },
-      { slot: 1, state: "idle", generation: 2, reconnects: 1 },
+      { slot: 0, state: "idle", generation: 0, reconnects: 0, rotations: 0 },
+      { slot: 1, state: "idle", generation: 2, reconnects: 1, rotations: 0 },
     ]);
   });
 
@@ -197,10 +197,10 @@ describe("the waiting line", () => {
 describe("limits on what a peer may say", () => {
   test("control frames are a burst and then a steady rate", () => {
     const budget = new FrameBudget(0);
-    for (let i = 0; i < CONTROL_FRAMES_BURST; i += 1) expect(budget.take(0)).toBe(true);
-    expect(budget.take(0)).toBe(false);
+    for (let i = 0; i < CONTROL_FRAMES_BURST; i += 1) expect(budget.take(0, 0)).toBe(true);
+    expect(budget.take(0, 0)).toBe(false);
     let taken = 0;
-    for (let ms = 1; ms <= 10_000; ms += 1) if (budget.take(ms)) taken += 1;
+    for (let ms = 1; ms <= 10_000; ms += 1) if (budget.take(ms, 0)) taken += 1;
     expect(taken).toBe(10 * CONTROL_FRAMES_PER_SECOND);
   });
 });

@@ -28,6 +28,7 @@ const ask = (w: ServerWorld): ReturnType<typeof askHealth> =>
   w.wait(askHealth({ clock: w.clock, dialer: new SimNetwork(w), identity: AGENT_IDENTITY }));
 
 const idle = { running: 0, max: 32, waiting: 0 };
+const AWAKE = { maintenance: false, certificateDaysLeft: undefined };
 
 describe("the judgement", () => {
   const ok = storageHealth("ok", { freeBytes: 100, reserveBytes: 10 });
@@ -54,19 +55,23 @@ describe("the judgement", () => {
       ["LOW_DISK", [ok, low], full],
       ["LOW_DISK", [storageFailed("x", new Failure("E_STORAGE_FAILED", "gone"))], idle],
     ] as const;
-    for (const [state, storages, sessions] of cases) expect(judgeHealth(storages, sessions).state).toBe(state);
+    for (const [state, storages, sessions] of cases) expect(judgeHealth(storages, sessions, AWAKE).state).toBe(state);
+  });
+
+  test("is MAINTENANCE before anything else", () => {
+    expect(judgeHealth([low], { ...idle, waiting: 1 }, { ...AWAKE, maintenance: true }).state).toBe("MAINTENANCE");
   });
 
   test("names storages in trouble first and fits a frame however many there are and whatever is wrong with them", () => {
     const many = Array.from({ length: 1000 }, (_, n) =>
       storageHealth(`storage-${n}`, { freeBytes: 1, reserveBytes: 0 }),
     );
-    const health = judgeHealth([...many, low], idle);
+    const health = judgeHealth([...many, low], idle, AWAKE);
     expect(health.storages[0]).toEqual(low);
     expect([health.storages.length, health.storageCount]).toEqual([100, 1001]);
     const failure = new Failure("E_STORAGE_FAILED", "€".repeat(5000));
     const bad = many.map((_, n) => storageFailed(`${"s".repeat(60)}${n}`, failure));
-    expect(encodeMessage("health", judgeHealth(bad, idle)).length).toBeLessThan(64 * 1024);
+    expect(encodeMessage("health", judgeHealth(bad, idle, AWAKE)).length).toBeLessThan(64 * 1024);
   });
 });
 
@@ -115,6 +120,14 @@ describe("a server that is asked", () => {
     expect(health.storages[0]?.reason).toMatch(/free space cannot be read/);
     disk.space = () => Promise.resolve({ totalBytes: GiB, freeBytes: GiB });
     expect((await ask(w)).state).toBe("READY");
+  });
+
+  test("says how many days its own certificate is valid for, which is no part of the state", async () => {
+    const w = await start({ certificateNotAfterMs: () => notAfterMs });
+    let notAfterMs = w.clock.wall() + 12.5 * 86_400_000;
+    expect(await ask(w)).toMatchObject({ state: "READY", certificateDaysLeft: 12 });
+    notAfterMs = w.clock.wall() - 1;
+    expect(await ask(w)).toMatchObject({ state: "READY", certificateDaysLeft: 0 });
   });
 
   test("does not wait for a disk that does not answer", async () => {

@@ -216,6 +216,38 @@ describe("the server", () => {
     expect(w.disk.openFiles).toBe(OWN_FILES + 2);
   });
 
+  test("that lists slowly for minutes lets others read meanwhile, and does not take the disk for one that hangs", async () => {
+    const w = await planted();
+    for (let n = 0; n < 150; n += 1) {
+      const time = new Date(n * 3_600_000).toISOString().replaceAll(/[:.]/g, "-");
+      await plant(w.disk, `web-1/many/${time}.tar.gz`, Uint8Array.of(1));
+    }
+    await w.session({}, { agent: "web-9" });
+    const reader = await readHello(w);
+    reader.link.send("open", openOf());
+    await w.wait(reader.link.expect("opened"));
+    // 150 times three calls of a second each: longer than all of a listing was given once.
+    w.disk.hook = ({ path }) =>
+      path.includes("/many/") ? new Promise<void>((resolve) => w.clock.after(1_000, resolve)) : undefined;
+    const { link } = await readHello(w);
+    link.send("list", { request: 1, backup: "many", facts: false });
+    for (let request = 2; request < 50; request += 1) {
+      reader.link.send("read", readOf({ request, length: 1000 }));
+      for (const one of [reader.link, link]) one.send("ping", { id: request });
+      await w.clock.advance(8_000);
+      expect(bytesOf(reader.link, request).length).toBe(1000);
+    }
+    expect(link.received.some(({ type }) => type === "archives")).toBe(false);
+    for (let request = 50; request < 62; request += 1) {
+      link.send("ping", { id: request });
+      await w.clock.advance(8_000);
+    }
+    const rows = link.received.flatMap(({ type, body }) =>
+      type === "archives" ? (body as { rows: unknown[] }).rows : [],
+    );
+    expect(rows.length).toBe(150);
+  });
+
   test("reads for many at once while nobody writes, for one at a time with pauses while a session runs", async () => {
     const w = await planted();
     let atOnce = 0;

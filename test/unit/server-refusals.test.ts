@@ -88,13 +88,6 @@ describe("Hello", () => {
     expect((await w.wait(link.expect("welcome"))).version).toBe(1);
   });
 
-  test("of role control is refused with a sentence for now", async () => {
-    const refused = await refusedHello(await start(), { role: "control" });
-    expect(refused).toMatchObject({ code: "E_USAGE", retry: false });
-    expect(refused.message).toContain("control");
-    expect(refused.hint).not.toBe("");
-  });
-
   test("of a stream that names no session or slot is E_PROTOCOL", async () => {
     expect((await refusedHello(await start(), { role: "stream" })).code).toBe("E_PROTOCOL");
   });

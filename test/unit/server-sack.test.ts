@@ -70,7 +70,7 @@ describe("Sack", () => {
     expect(w.eventsOf("session.committed")[0]?.fields).toMatchObject({ damagedChunks: 1 });
   });
 
-  test("an idle session hears a Sack on each of its connections every 5 s, a waiting agent a Ping", async () => {
+  test("an idle session hears a Sack and a Ping on each of its connections every 5 s, a waiting agent a Ping", async () => {
     const w = await start({ sessionsMax: 1 });
     const { link, admitted } = await w.session({ parallels: 1 });
     const { link: stream } = w.stream(admitted.session, 0);
@@ -87,11 +87,11 @@ describe("Sack", () => {
       one.received.slice(before[index]).filter((message) => message.type !== "pong"),
     );
     expect(heard.map((messages) => new Set(messages.map((message) => message.type)))).toEqual([
-      new Set(["sack"]),
-      new Set(["sack"]),
+      new Set(["sack", "ping"]),
+      new Set(["sack", "ping"]),
       new Set(["ping"]),
     ]);
-    expect(heard.map((messages) => messages.length)).toEqual([4, 4, 4]);
+    expect(heard.map((messages) => messages.length)).toEqual([8, 8, 4]);
   });
 
   test("an agent that says nothing for 20 s is cut off, and its session is parked", async () => {

@@ -6,7 +6,6 @@ import { parseEventRecord, parseSessionRecord, type SessionRecord } from "#obser
 import { RecordStore } from "#observe/record-store.ts";
 import type { ServerStatus } from "#observe/views.ts";
 import { SCRUB_LOOK_MS } from "#server/limits.ts";
-import type { VerifyArchive } from "#server/verifier.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
@@ -15,7 +14,7 @@ import { finishOf, makeChunks } from "#test/support/script-client.ts";
 import { type OpenSession, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import { settle } from "#test/support/sim-clock.ts";
-import { compareSum } from "#test/support/verify-kit.ts";
+import { compareSum, held } from "#test/support/verify-kit.ts";
 
 const DAY_MS = 86_400_000;
 const worlds: ServerWorld[] = [];
@@ -34,19 +33,6 @@ afterEach(async () => {
 async function stop(world: ServerWorld): Promise<void> {
   worlds.splice(worlds.indexOf(world), 1);
   await world.close();
-}
-
-/** Holds every verification until it is let go. */
-function held(): { readonly verify: VerifyArchive; readonly go: () => void; readonly begun: () => number } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let begun = 0;
-  const verify: VerifyArchive = async (wanted, task) => {
-    begun += 1;
-    const stopped = new Promise<void>((stop) => task.signal.addEventListener("abort", () => stop(), { once: true }));
-    await Promise.race([promise, stopped]);
-    return await compareSum(wanted, task);
-  };
-  return { verify, go: resolve, begun: () => begun };
 }
 
 async function commit(w: ServerWorld): Promise<OpenSession> {
@@ -212,7 +198,7 @@ describe("verify_integrity", () => {
     await disk.mkdir("/state", 0o700);
     const parts = { disk, linesMax: 100, clock: w.clock, log: memoryLogger() };
     const around = {
-      pid: 1,
+      ...{ pid: 1, reading: { readWallMs: 0, failure: null } },
       events: await RecordStore.open({ ...parts, path: "/state/events", parse: parseEventRecord }),
       history: await RecordStore.open({ ...parts, path: "/state/history", parse: parseSessionRecord }),
     };
@@ -327,6 +313,32 @@ describe("scrub_days", () => {
     await settle();
     expect([w.eventsOf("archive.verified").length, w.eventsOf("archive.damaged").length]).toEqual([2, 1]);
     expect(marks(w)).toEqual([`${first ?? ""}.damaged`]);
+  });
+
+  test("tells of an index that is damaged, and how it is made again, though the archive is whole", async () => {
+    const w = await start({
+      storages: [storageConfig({ maxBackups: 3, scrubEveryMs: 10 * DAY_MS })],
+      verifyArchive: async (wanted, task) => ({ ...(await compareSum(wanted, task)), indexFault: "a block is wrong" }),
+    });
+    const { link, admitted } = await w.session();
+    const chunks = makeChunks(2, 400);
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    link.send("finish", finishOf(chunks), 1);
+    await w.wait(link.expect("committed"));
+    await w.clock.advance(SCRUB_LOOK_MS + 1_000);
+    await settle();
+    const { archive } = admitted;
+    expect(w.eventsOf("archive.verified")).toHaveLength(1);
+    expect(w.eventsOf("index.damaged")).toMatchObject([
+      {
+        level: "warn",
+        message: `the index of ${archive} is damaged: a block is wrong`,
+        fields: { code: "E_INDEX_DAMAGED", by: "scrub", storage: "main", agent: "web-1" },
+      },
+    ]);
+    expect(w.eventsOf("index.damaged")[0]?.fields["hint"]).toEndWith(
+      `nbackup-server index rebuild --storage main ${archive.replace(".tar.gz", "")}`,
+    );
   });
 
   test("goes on with the others when one cannot be read, and tries that once a look", async () => {

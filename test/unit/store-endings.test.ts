@@ -185,6 +185,39 @@ test("a session whose commit failed and whose disk then kept its files is not co
   await next.storage.close();
 });
 
+/** A commit fails at this call, and the disk is away from then on; what lies there when it is back, and after a power loss. */
+async function awayFrom(failsAt: RegExp): Promise<{ readonly back: string[]; readonly later: string[] }> {
+  const kit = await openKit();
+  const store = await kit.storage.createSession(request(), listen().events);
+  for (const chunk of file.chunks) send(store, chunk);
+  let away = false;
+  kit.disk.hook = ({ call, path }) => {
+    away ||= failsAt.test(`${call} ${path}`);
+    if (away) throw diskError("ESTALE");
+  };
+  const failure = await kit.clock.until(
+    store.finish(proofOf(file), () => undefined).catch((error: unknown) => error),
+    60_000,
+  );
+  await store.abort(failure instanceof Failure ? failure : shutdown);
+  kit.disk.hook = () => undefined;
+  await kit.storage.tidy();
+  const back = [...kit.disk.tree("/srv/backup/web-01/home").keys()];
+  expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
+  await kit.storage.close();
+  return { back, later: [...kit.disk.reboot().tree("/srv/backup/web-01/home").keys()] };
+}
+
+test("an archive that stands although its commit could not be told and not be taken back survives a power loss", async () => {
+  const { back, later } = await awayFrom(/^syncDirectory .*home$/);
+  expect(back).toHaveLength(2);
+  expect(later).toEqual(back);
+});
+
+test("a commit that failed before its archive had a name leaves no index or checksum alone, once its disk is back", async () => {
+  expect(await awayFrom(/^link .*\.tar\.gz$/)).toEqual({ back: [], later: [] });
+});
+
 test("the list of sessions that could not be removed holds only so many, and a damaged one stops nothing", async () => {
   const disk = new MemoryDisk();
   await disk.mkdir("/state", 0o700);

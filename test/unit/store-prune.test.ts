@@ -51,6 +51,28 @@ async function failureOf(promise: Promise<unknown>): Promise<Failure> {
 }
 
 describe("pruning an open storage", () => {
+  test("ends with the entry in hand when the storage is closed, whose lock another one may have then", async () => {
+    const { disk, storage } = await openKit();
+    await plant(disk, "web-1", "etc", 4);
+    await plant(disk, "web-1", "home", 4);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    disk.hook = ({ call, path }) => {
+      if (call !== "unlink" || !path.includes("/etc/")) return undefined;
+      begun.resolve();
+      return promise;
+    };
+    const pruning = failureOf(storage.prune({}, RULE, false));
+    await begun.promise;
+    const closed = storage.close();
+    resolve();
+    await closed;
+    const left = archivesIn(disk);
+    expect((await pruning).code).toBe("E_STORAGE_FAILED");
+    expect(left).toHaveLength(6);
+    expect(archivesIn(disk)).toEqual(left);
+  });
+
   test("applies the rule to every entry and says what went, with sizes, and how many stay", async () => {
     const { disk, storage } = await openKit();
     await plant(disk, "web-1", "home", 4);

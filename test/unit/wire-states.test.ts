@@ -47,6 +47,7 @@ const FROM_SERVER: readonly FrameType[] = [
   "opened",
   "bytes",
   "failed",
+  "slotOrder",
 ];
 
 function statesTaking(type: FrameType): readonly ReceiveState[] {

@@ -4,8 +4,8 @@
  */
 import { type Clock, every, type Timer } from "#base/clock.ts";
 import { formatDuration } from "#base/units.ts";
-import type { EventSink } from "#observe/events.ts";
-import { type ExpiryStage, expiryStage } from "#pki/expiry.ts";
+import type { EventSink } from "./events.ts";
+import { type ExpiryStage, expiryStage } from "./expiry.ts";
 
 export interface WatchedCertificate {
   /** Where it was read from. */

@@ -1,0 +1,33 @@
+/**
+ * The commands of `nbackup-server pki` as completions want them. Their own command line and help are in pki-tools, which this domain does
+ * not see: a test compares the two.
+ */
+import type { OptionSpec, SubcommandSpec } from "./program.ts";
+
+const DIR: OptionSpec = { name: "dir", value: "DIR", what: "Directory of the CA." };
+const DAYS: OptionSpec = { name: "days", value: "N", what: "Days from now until it ends." };
+const FORCE: OptionSpec = { name: "force", what: "Replace what is there." };
+const JSON_OPTION: OptionSpec = { name: "json", what: "Print JSON." };
+const MAKE = [DIR, DAYS, FORCE, JSON_OPTION];
+
+export const PKI_SUBCOMMANDS: readonly SubcommandSpec[] = [
+  { name: "init", what: "Make the CA.", options: MAKE, positionals: [] },
+  {
+    name: "server",
+    what: "Make the server's certificate.",
+    options: MAKE,
+    positionals: [{ name: "HOST", what: "Host names and addresses with commas.", required: true }],
+  },
+  {
+    name: "agent",
+    what: "Make an agent's certificate.",
+    options: MAKE,
+    positionals: [{ name: "NAME", what: "agent.name of its configuration.", required: true }],
+  },
+  {
+    name: "show",
+    what: "Say what certificates hold.",
+    options: [DIR, JSON_OPTION],
+    positionals: [{ name: "FILE", what: "PEM files.", required: false, many: true }],
+  },
+];

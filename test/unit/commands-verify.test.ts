@@ -1,0 +1,54 @@
+/** verify over archives in memory: an archive that the disk does not give back is damaged, and counts as that. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import path from "node:path";
+import { LinuxSource } from "#archive/linux-source.ts";
+import { must } from "#base/assert.ts";
+import { findingOf } from "#bin/findings.ts";
+import type { Verification } from "#restore/verify.ts";
+import { roots } from "#test/support/archive-kit.ts";
+import { EVERYWHERE, MemoryStock, runCommand } from "#test/support/command-kit.ts";
+import { indexTree, type TreeIndex } from "#test/support/index-kit.ts";
+import { makeTempDir, memoryDir, removeTree } from "#test/support/tree.ts";
+
+const TIME = "2026-02-11T02:00:00.000Z";
+let base = "";
+let made: TreeIndex;
+
+beforeAll(() => {
+  base = makeTempDir(memoryDir());
+  const tree = path.join(base, "tree");
+  fs.mkdirSync(tree);
+  fs.writeFileSync(path.join(tree, "a.conf"), "one");
+  made = indexTree(new LinuxSource({ roots: roots(tree).map((root) => root.path) }), [tree], { chunkBytes: 65_536 });
+});
+afterAll(() => removeTree(base));
+
+const request = {
+  ...{ command: "verify" as const, archive: { text: "latest", scope: EVERYWHERE } },
+  ...{ progress: false, json: false },
+};
+
+test("an archive whose structure the disk cannot read is damaged, says at which bytes, and is marked, as a scrub does", async () => {
+  const stock = new MemoryStock([{ time: TIME, archive: made.stored }]);
+  stock.badOffsets.push(0);
+  stock.file = path.join(base, "tree/a.conf");
+  const kept: Verification[] = [];
+  const keepVerification = async (_row: unknown, _read: unknown, found: Verification): Promise<void> => {
+    kept.push(found);
+  };
+  const run = await runCommand(request, stock, { side: "server", keepVerification });
+  expect(run.exit).toBe(1);
+  expect(run.stdout).toContain("damaged");
+  expect(run.stderr).toMatch(/warning: bytes 0 to \d+ of the archive is damaged: the disk cannot read it/);
+  expect(kept).toHaveLength(1);
+  expect(findingOf(must(kept[0], "what was kept"))).toMatchObject({ ok: false, what: "1 damaged place" });
+  expect(stock.openCount).toBe(0);
+});
+
+test("a disk that is gone says nothing of the archive: that is a failure, and nothing is marked", async () => {
+  const stock = new MemoryStock([{ time: TIME, archive: made.stored }]);
+  stock.open = () => Promise.reject(Object.assign(new Error("ESTALE"), { code: "ESTALE" }));
+  const run = await runCommand(request, stock, { keepVerification: () => Promise.reject(new Error("kept")) });
+  expect(run.exit).toBe("E_ARCHIVE_READ: the disk cannot read the archive (ESTALE)");
+});
