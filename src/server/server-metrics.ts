@@ -4,7 +4,6 @@
  */
 import type { ObservedEvent } from "#observe/events.ts";
 import { type Counter, type Histogram, Metrics, type Sample } from "#observe/metrics.ts";
-import type { AgentView } from "#observe/views.ts";
 import type { StagingCounters } from "#store/lazy-placement.ts";
 import type { DiskMeter } from "#store/metered-disk.ts";
 
@@ -163,12 +162,9 @@ export class ServerMetrics {
   }
 
   /** Once. */
-  watchAgents(hub: { readonly connectedCount: number; agents(): readonly AgentView[] }): void {
+  watchAgents(hub: { readonly connectedCount: number }): void {
     const { registry: own } = this;
     own.gauge("nbackup_agents_connected", "Agents with a control channel", () => hub.connectedCount);
-    own.gauge("nbackup_agent_rtt_seconds", "Round trip to an agent on its control channel, averaged", () =>
-      hub.agents().flatMap(({ agent, rttMs }) => (rttMs === null ? [] : [{ labels: { agent }, value: rttMs / 1000 }])),
-    );
   }
 
   /** Once. */

@@ -73,7 +73,6 @@ export class Storage {
   readonly #busy = new BusyEntries();
   /** By agent: its entries share a directory, so commits and rotations change it one after another. Those of others need not wait. */
   readonly #changes = new Turns();
-
   readonly #left = new LeftOvers<LeftSession>();
   /** Its lock is given back, or is about to be: nothing begins here any more. */
   #closed = false;

@@ -18,6 +18,7 @@ async function metrics(kit = new PageKit()): Promise<ReturnType<ServerMetrics["r
     storages: () => [{ name: storage.name, usable: true, space: undefined }],
   });
   own.registry.gauge(OF_THE_DAEMON, "", () => 0);
+  own.watchAgents({ connectedCount: 0 });
   await kit.scans.scanAll();
   const { model, app } = kit;
   watchPage({
