@@ -5,11 +5,6 @@ export function browserNow(): number {
   return Date.now();
 }
 
-/** Milliseconds that no change of the clock moves. */
-export function browserElapsed(): number {
-  return performance.now();
-}
-
 /** What was kept under a name; null also where the browser keeps nothing for pages. */
 export function remembered(name: string): string | null {
   try {

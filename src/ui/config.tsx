@@ -18,7 +18,7 @@ function Value({ row }: { row: ConfigRow }) {
 }
 
 /** `storages` of `storages.main.base_dir`; what has no dot stands first, together. */
-export function sectionOf(key: string): string {
+function sectionOf(key: string): string {
   const parts = key.split(".");
   if (parts.length === 1) return "";
   return parts[0] === "storages" && parts.length > 2 ? parts.slice(0, 2).join(".") : (parts[0] ?? "");

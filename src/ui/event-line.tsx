@@ -6,7 +6,7 @@ import { Icon } from "./icons.tsx";
 import { When } from "./parts.tsx";
 import { pathOf } from "./routes.ts";
 
-export function fieldText(event: ApiEvent, name: string): string | null {
+function fieldText(event: ApiEvent, name: string): string | null {
   const value = event.fields[name];
   return typeof value === "string" && value !== "" ? value : null;
 }

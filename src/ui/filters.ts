@@ -21,7 +21,7 @@ export function queryText(query: Readonly<Record<string, string | null | undefin
 }
 
 /** How far back a list looks, as its filter says it. */
-export const PERIODS_MS: Readonly<Record<string, number>> = {
+const PERIODS_MS: Readonly<Record<string, number>> = {
   day: 86_400_000,
   week: 7 * 86_400_000,
   month: 30 * 86_400_000,

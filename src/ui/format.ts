@@ -47,7 +47,7 @@ function sizeParts(bytes: number): readonly [value: number, digits: number, unit
 const two = (value: number): string => String(value).padStart(2, "0");
 
 /** `850 ms`, `12 s`, `3 min 07 s`, `1 h 02 min`, `3 d 04 h`: the same in both languages. */
-export function formatDuration(ms: number): string {
+function formatDuration(ms: number): string {
   if (ms < 0) return `-${formatDuration(-ms)}`;
   if (ms < SECOND_MS) return `${Math.round(ms)} ms`;
   if (ms < MINUTE_MS) return `${Math.floor(ms / SECOND_MS)} s`;

@@ -57,7 +57,7 @@ function rate(end: ApiEnd): number | null {
   return end.durationMs > 0 && end.bytes > 0 ? (end.bytes * 1000) / end.durationMs : null;
 }
 
-export function endColumns(): readonly Column<ApiEnd>[] {
+function endColumns(): readonly Column<ApiEnd>[] {
   return [
     {
       key: "name",

@@ -87,10 +87,6 @@ export function endTone(end: ApiEnd): Tone {
   return end.problems > 0 ? "warn" : "ok";
 }
 
-export function outcomeTone(outcome: ApiEnd["outcome"]): Tone {
-  return OUTCOME_TONES[outcome];
-}
-
 const SOON_MS = 7 * 86_400_000;
 const SEEN_MS = 30 * 86_400_000;
 

@@ -8,7 +8,6 @@ const search = signal(location.search);
 
 export const route = computed(() => parsePath(path.value));
 export const query = computed(() => parseQuery(search.value));
-export const currentPath = path;
 
 function read(): void {
   batch(() => {
@@ -18,7 +17,7 @@ function read(): void {
 }
 
 /** Goes to another view: the screen begins at its top, and a screen reader at its heading. */
-export function go(url: string): void {
+function go(url: string): void {
   history.pushState(null, "", url);
   read();
   scrollTo(0, 0);

@@ -45,7 +45,7 @@ export function Download({
 }
 
 /** `rwxr-x---` */
-export function modeText(mode: number | null): string {
+function modeText(mode: number | null): string {
   if (mode === null) return "";
   return [8, 7, 6, 5, 4, 3, 2, 1, 0].map((bit) => ((mode >> bit) & 1 ? ("xwr"[bit % 3] ?? "") : "-")).join("");
 }
