@@ -3,6 +3,7 @@
  * back, before what is left of the session is removed. The session's end was told, so nobody waits for the archive. But all of
  * it is on the disk and proved, so where its name stands it stays; a name that a loss of power could still take is worth nothing.
  */
+import { isLostBytes } from "#base/errors.ts";
 import { companions } from "./archive-names.ts";
 import { orMissing } from "./disk.ts";
 import { readJournal } from "./journal-reader.ts";
@@ -12,7 +13,11 @@ import type { StorageRoot } from "./storage-root.ts";
 
 /** Rejects with what the disk throws; then it is to be called again. */
 export async function settleCommit(root: StorageRoot, session: string): Promise<void> {
-  const intent = await intentOf(root, session);
+  const intent = await intentOf(root, session).catch((error: unknown) => {
+    // Where nobody can read any more what it was about, its bytes must not stay on the disk for ever.
+    if (isLostBytes(error)) return undefined;
+    throw error;
+  });
   if (intent === undefined) return;
   const directory = `${intent.agent}/${intent.backup}`;
   if (!(await root.isDirectory(directory))) return;

@@ -3,8 +3,8 @@
  * at midnight. Zones whose clocks show the same all year are one case.
  */
 import { describe, expect, test } from "bun:test";
-import { nextDueMs } from "#base/cron.ts";
 import { momentsOf, zoneChangeNear, zoneLocalMs, zoneOffsetMs } from "#base/zone-time.ts";
+import { dueTimes } from "#test/support/due-times.ts";
 import { naiveDueTimes } from "#test/support/naive-cron.ts";
 
 const HOUR_MS = 3_600_000;
@@ -12,17 +12,6 @@ const DAY_MS = 24 * HOUR_MS;
 const YEAR = [Date.UTC(2026, 0, 1), Date.UTC(2027, 0, 1)] as const;
 
 const EXPRESSIONS = ["0 0 * * *", "30 0,2 * * *", "*/20 * * * *", "0 */3 * * *", "15 23 * * 6,0"];
-
-function dueTimes(expression: string, zone: string, fromMs: number, toMs: number): number[] {
-  const due: number[] = [];
-  for (
-    let at = nextDueMs(expression, zone, fromMs);
-    at !== undefined && at <= toMs;
-    at = nextDueMs(expression, zone, at)
-  )
-    due.push(at);
-  return due;
-}
 
 /** The moments of the year at which the zone's clock is changed. */
 function changesOf(zone: string): number[] {

@@ -1,20 +1,10 @@
 /** When an expression is due: against an oracle that looks at every minute, over changes of the clocks all over the world. */
 import { describe, expect, test } from "bun:test";
 import { cronProblem, nextDueMs } from "#base/cron.ts";
+import { dueTimes } from "#test/support/due-times.ts";
 import { naiveDueTimes } from "#test/support/naive-cron.ts";
 
 const DAY_MS = 86_400_000;
-
-function dueTimes(expression: string, zone: string, fromMs: number, toMs: number): number[] {
-  const due: number[] = [];
-  for (
-    let at = nextDueMs(expression, zone, fromMs);
-    at !== undefined && at <= toMs;
-    at = nextDueMs(expression, zone, at)
-  )
-    due.push(at);
-  return due;
-}
 
 /** Days around which the clocks change: an hour, half an hour, at midnight, and not at all. */
 const CHANGES: readonly [string, string][] = [

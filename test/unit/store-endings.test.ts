@@ -214,6 +214,18 @@ test("an archive that stands although its commit could not be told and not be ta
   expect(later).toEqual(back);
 });
 
+test("a session that ended and whose journal cannot be read any more is removed all the same", async () => {
+  const { kit, store } = await begun();
+  kit.disk.hook = ({ call, path }) => {
+    if (call === "unlink" && path.startsWith(SESSIONS)) throw diskError("ESTALE");
+  };
+  await kit.clock.until(store.abort(new Failure("E_DISK_FULL", "no room")), 1_000);
+  kit.disk.hook = failing("EIO", "read", JOURNAL);
+  await kit.storage.tidy();
+  expect([...kit.disk.tree(SESSIONS).keys()]).toEqual([]);
+  await kit.storage.close();
+});
+
 test("a commit that failed before its archive had a name leaves no index or checksum alone, once its disk is back", async () => {
   expect(await awayFrom(/^link .*\.tar\.gz$/)).toEqual({ back: [], later: [] });
 });
