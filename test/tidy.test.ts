@@ -27,9 +27,9 @@ async function read(patterns: readonly string[]): Promise<readonly SourceFile[]>
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-const sources = await read(["{src,pki-tools,scripts,test}/**/*.{ts,mjs}"]);
+const sources = await read(["{src,pki-tools,scripts,test}/**/*.{ts,tsx,mjs}"]);
 const texts = await read([
-  "{src,pki-tools,scripts,test,docs,.ci}/**/*.{ts,mjs,md,json,yaml,sh,hex}",
+  "{src,pki-tools,scripts,test,docs,.ci}/**/*.{ts,tsx,css,html,mjs,md,json,yaml,sh,hex}",
   "*.{md,json,toml,lock}",
   ".ci/run",
 ]);
@@ -132,6 +132,13 @@ const PLANTED: readonly Planted[] = [
   [checkImports, "src/store/a.ts", 'import net from "node:net";', "only net and web"],
   [checkImports, "src/net/a.ts", 'const text = "import { x } from \'#wire/x.ts\'"; // import "#wire/y.ts"', undefined],
   [checkBans, "src/net/a.ts", "const t = Date.now();", "time is passed in"],
+  [checkBans, "src/ui/a.tsx", "const t = Date.now();", "time is passed in"],
+  [checkBans, "src/ui/browser.ts", "const t = Date.now();", undefined],
+  [checkImports, "src/ui/a.tsx", 'import { x } from "./b.tsx";', undefined],
+  [checkImports, "src/ui/a.ts", 'import { x } from "#web/api-types.ts";', "only `import type`"],
+  [checkImports, "src/ui/a.ts", 'import type { X } from "#observe/records.ts";', "may not import #observe/records.ts"],
+  [checkBans, "src/ui/a.tsx", "<p dangerouslySetInnerHTML={{ __html: text }} />", "is text"],
+  [checkBans, "src/ui/a.ts", "node.innerHTML = text;", "is text"],
   [checkBans, "src/net/a.ts", "const t = new Date();", "time is passed in"],
   [checkBans, "src/net/a.ts", "const t = new Date(wallMs).toISOString();", undefined],
   [checkBans, "src/net/a.ts", "setTimeout(f, 1);", "time is passed in"],

@@ -8,6 +8,7 @@ interface Check {
 
 const CHECKS: readonly Check[] = [
   { name: "types", command: [BUN, "check", "--no-pretty"] },
+  { name: "types of the page", command: [BUN, "check", "--no-pretty", "-p", "src/ui"] },
   { name: "format", command: [BUN, "fmt", "--check"] },
   { name: "lint", command: [nodeModulesBin("biome"), "lint", "--error-on-warnings", "--max-diagnostics=200"] },
   { name: "dead code", command: [BUN, "--bun", nodeModulesBin("knip"), "--no-progress"] },

@@ -30,6 +30,11 @@ export const CATALOGUE = {
   E_STATE_DIR: row(1, false, "Let the user that the program runs as write its state_dir, or name another one."),
   E_NOT_RUNNING: row(1, false, "Start it, or name the configuration file of the one that runs with --config."),
   E_LISTEN: row(1, false, "Check server.listen, and that no other program uses the port."),
+  E_WEB: row(
+    1,
+    false,
+    "Check the section web_ui: listen, password_file, tls_cert and tls_key. Backups go on without the page.",
+  ),
   E_CONNECT: row(1, true, "Check server.address, the network, and that nbackup-server runs."),
   E_TLS: row(
     1,

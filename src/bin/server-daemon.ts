@@ -33,12 +33,15 @@ import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
+import { WebSide } from "./web.ts";
 
 /** A disk that hangs must not hold up a stop for the sake of a log. */
 const SESSION_LOGS_LIMIT_MS = 2_000;
 
 export interface ServerRuntime {
   readonly config: ServerConfig;
+  /** Of the configuration file, as it was read. */
+  readonly content: unknown;
   readonly identity: Identity;
   readonly log: Logger;
   /** `nbackup-server 0.1.0` */
@@ -76,6 +79,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const lock = await lockStateDir(disk, stateDir);
   const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
+  const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
@@ -83,7 +87,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: withSessionLogs(recorder, sessionLogs),
+    events: withSessionLogs(web?.watched(recorder) ?? recorder, sessionLogs),
+    ...(web === undefined ? {} : { onPhase: web.onPhase }),
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
@@ -118,6 +123,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
     const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
+    web?.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
@@ -143,12 +149,13 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       },
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, recorder, sessionLogs, lock });
+        stopping ??= stopAll({ listener, server, control, web, recorder, sessionLogs, lock });
         return stopping;
       },
     };
   } catch (error) {
     await server.shutdown();
+    await web?.stop();
     await recorder.close();
     await lock.release();
     throw error;
@@ -159,17 +166,19 @@ interface Running {
   readonly listener: TlsListener;
   readonly server: Server;
   readonly control: LineServer | undefined;
+  readonly web: WebSide | undefined;
   readonly recorder: Recorder;
   readonly sessionLogs: SessionLogs;
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, recorder, sessionLogs, lock }: Running): Promise<void> {
+async function stopAll({ listener, server, control, web, recorder, sessionLogs, lock }: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();
   control?.stop();
+  await web?.stop();
   await recorder.close();
   await settled(systemClock, sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
   await lock.release();

@@ -15,7 +15,7 @@ import { logReloadFailure } from "./reload-failure.ts";
 import { type Daemon, type ServerRuntime, startDaemon } from "./server-daemon.ts";
 import { systemClock } from "./system.ts";
 
-export interface ServerServiceRuntime extends Omit<ServerRuntime, "config" | "identity" | "log"> {
+export interface ServerServiceRuntime extends Omit<ServerRuntime, "config" | "content" | "identity" | "log"> {
   /** Reads the configuration file; throws what is wrong with it. */
   readonly load: () => Loaded<ServerConfig>;
   /** Reads the certificates that it names; throws what is wrong with them. */
@@ -24,7 +24,7 @@ export interface ServerServiceRuntime extends Omit<ServerRuntime, "config" | "id
 
 /** Serves until SIGTERM or SIGINT; a second one does not wait for sessions. Rejects as startDaemon does, and with E_CONFIG … */
 export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<number> {
-  const { config, warnings } = runtime.load();
+  const { config, content, warnings } = runtime.load();
   const identity = runtime.identityOf(config);
   const daemonLog = openDaemonLog(config.logging);
   const { log } = daemonLog;
@@ -47,7 +47,7 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
     else if (!stopping) service.reload();
   });
   const manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
-  const daemon = await startDaemon({ ...runtime, config, identity, log });
+  const daemon = await startDaemon({ ...runtime, config, content, identity, log });
   service = new Service(runtime, { daemonLog, manager, daemon }, config);
   service.start(identity);
   if (reloadWaits && !stopping) service.reload();

@@ -21,6 +21,7 @@ import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { runServerDaemon } from "./server-service.ts";
 import { systemClock, systemRandom } from "./system.ts";
+import { runWebPassword } from "./web-password.ts";
 
 const stdout = (text: string): void => void process.stdout.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
@@ -76,6 +77,8 @@ async function main(argv: readonly string[]): Promise<number> {
         return await inContext(archivesOf(command.request.place), (context) =>
           runScrub(command.request, { ...context, disk: new LinuxDisk(diskRuntime), load: storageConfig }),
         );
+      case "web-password":
+        return await runWebPassword(command.output, { stdout, stderr });
       case "serve":
         return await serve(command.configFile);
       default:

@@ -22,6 +22,8 @@ export type ServerCommand =
   | { readonly command: "scrub"; readonly request: ScrubRequest }
   /** What stands after `pki`, unread: pki-tools has its own command line and help. */
   | { readonly command: "pki"; readonly args: readonly string[] }
+  /** Undefined: to standard output. */
+  | { readonly command: "web-password"; readonly output: string | undefined }
   | CompletionRequest
   | AskCommand;
 
@@ -169,6 +171,17 @@ export const SERVER_PROGRAM: ProgramSpec = {
       passThrough: true,
       subcommands: PKI_SUBCOMMANDS,
     },
+    {
+      name: "web-password",
+      what: "Make the hash of a password for the page, for web_ui.password_file.",
+      options: [
+        { name: "output", value: "FILE", what: "Write it there, for this user only; without it to standard output." },
+      ],
+      positionals: [],
+      details: [
+        "Asks for the password, twice, or takes the first line of standard input. The hash is argon2id. A server that runs uses a new password after a restart.",
+      ],
+    },
     ...ASK_COMMANDS,
     completionCommand(CONFIG, NAMES),
   ],
@@ -186,6 +199,7 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   if (parsed.command === "pki") return { command: "pki", args: parsed.positionals };
   const request = archiveRequest(parsed);
   if (request !== undefined) return { command: "archives", place: archivePlace(parsed, "server"), request };
+  if (parsed.command === "web-password") return { command: "web-password", output: parsed.values.get("output") };
   if (parsed.command === "scrub") return { command: "scrub", request: scrubRequest(parsed) };
   const configFile = parsed.values.get("config") ?? DEFAULT_SERVER_CONFIG_FILE;
   if (parsed.command === "completion") return completionRequest(SERVER_PROGRAM, parsed, { configFile, names: NAMES });

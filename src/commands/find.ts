@@ -14,7 +14,7 @@ import { ArchiveIndex, askIndexes } from "./archive-index.ts";
 import { rowTarget } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
 import { attempted } from "./failures.ts";
-import { type ArchiveFinds, type FileHistory, fileHistories } from "./file-versions.ts";
+import { type ArchiveFinds, type FileHistory, fileHistories } from "#restore/file-versions.ts";
 import { IndexPool } from "./index-pool.ts";
 import { writeLines } from "./write-lines.ts";
 

@@ -28,11 +28,8 @@ export const SERVER_LATER: readonly LaterKey[] = [
     message: "is deprecated and has no effect",
     hint: "Remove it: every acknowledgement says what is missing.",
   },
-  {
-    path: ["web_ui"],
-    message: "has no effect yet, but for the files of events and sessions",
-    but: ["events_file", "events_max_lines", "session_history_file", "session_history_max_lines"],
-  },
+  { path: ["web_ui", "bucket_upload_file"], message: NOT_YET },
+  { path: ["web_ui", "bucket_upload_max_lines"], message: NOT_YET },
 ];
 
 /** One warning per row of the table whose key is set, at its first place, with the number of further ones. */

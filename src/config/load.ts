@@ -28,6 +28,8 @@ export interface LoadContext {
 
 export interface Loaded<T> {
   readonly config: T;
+  /** What the file holds, before any default. */
+  readonly content: unknown;
   /** In the order of the file. */
   readonly warnings: readonly ConfigProblem[];
 }
@@ -35,24 +37,24 @@ export interface Loaded<T> {
 /** Throws ConfigFailure: E_CONFIG_READ when the file cannot be read, E_CONFIG for what is wrong in it. */
 export function loadAgentConfig(file: string, context: LoadContext): Loaded<AgentConfig> {
   const places = placesOf(path.resolve(context.workingDir, file));
-  const { raw, warnings } = load(file, context, {
+  const { raw, content, warnings } = load(file, context, {
     schema: agentSchema,
     rules: checkAgentRules,
     later: AGENT_LATER,
   });
-  return { config: toAgentConfig(raw, places, context.env), warnings };
+  return { config: toAgentConfig(raw, places, context.env), content, warnings };
 }
 
 /** Throws ConfigFailure: E_CONFIG_READ when the file cannot be read, E_CONFIG for what is wrong in it. */
 export function loadServerConfig(file: string, context: LoadContext): Loaded<ServerConfig> {
   const places: Places = placesOf(path.resolve(context.workingDir, file));
-  const { raw, warnings } = load(file, context, {
+  const { raw, content, warnings } = load(file, context, {
     schema: serverSchema,
     rules: (content, report) =>
       checkServerRules(content, { places, env: context.env, realPath: (dir) => context.disk.realPath(dir) }, report),
     later: SERVER_LATER,
   });
-  return { config: toServerConfig(raw, places, context.env), warnings };
+  return { config: toServerConfig(raw, places, context.env), content, warnings };
 }
 
 interface FileKind<T> {
@@ -65,7 +67,7 @@ function load<T>(
   file: string,
   context: LoadContext,
   kind: FileKind<T>,
-): { raw: T; warnings: readonly ConfigProblem[] } {
+): { raw: T; content: unknown; warnings: readonly ConfigProblem[] } {
   const reading = readYaml(file, context.disk.read(path.resolve(context.workingDir, file)));
   if (reading.text === undefined) throw new ConfigFailure(byLine(reading.problems));
   const checked = checkSchema(file, reading.text, kind.schema);
@@ -73,7 +75,7 @@ function load<T>(
   const problems = [...reading.problems, ...checked.problems, ...ruled.problems];
   if (problems.length > 0 || checked.raw === undefined) throw new ConfigFailure(byLine(problems));
   const warnings = byLine([...ruled.warnings, ...laterWarnings(file, reading.text, kind.later)]);
-  return { raw: checked.raw, warnings };
+  return { raw: checked.raw, content: reading.text.content, warnings };
 }
 
 function applyRules(

@@ -165,4 +165,15 @@ function checkWebUi(web: unknown, report: RuleReport): void {
     const [set, other] = cert === undefined ? ["tls_key", "tls_cert"] : ["tls_cert", "tls_key"];
     report(["web_ui", set], `found without web_ui.${other}, allowed: both or neither`);
   }
+  const listen = pick(webUiShape.listen, memberOf(web, "listen"));
+  const isOpen = listen !== undefined && !isLoopback(listen.host);
+  if (enabled === true && isOpen && memberOf(web, "password_file") !== undefined && cert === undefined) {
+    report(["web_ui", "password_file"], `found without web_ui.tls_cert while web_ui.listen is ${listen.host}`, {
+      hint: "A password crosses a network only over TLS: set tls_cert and tls_key, or listen on 127.0.0.1.",
+    });
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }

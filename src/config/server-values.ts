@@ -20,6 +20,15 @@ export function ipOrBlock(): Schema<string> {
   );
 }
 
+/** As it stands in a Host header, without a port. */
+export function hostName(): Schema<string> {
+  return value("a host name, for instance backup.example.org", (input) =>
+    typeof input === "string" && /^(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i.test(input)
+      ? input
+      : new Refusal(),
+  );
+}
+
 /** `5%` of the disk, or a size. */
 export function reserve(): Schema<ReserveConfig> {
   return value("a part of the disk from 0% to 90%, or a size such as 10gb", (input) => {

@@ -214,6 +214,7 @@ export interface WebUiConfig {
   readonly tlsCertFile: string | undefined;
   readonly tlsKeyFile: string | undefined;
   readonly allowDownload: boolean;
+  readonly hostNames: readonly string[];
   readonly trustedProxies: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 /** The `web_ui` section of server.yaml. */
 import { described, list, optional, type Schema, section, type SectionOf, setting } from "./parts.ts";
 import type { Places } from "./places.ts";
-import { ipOrBlock, listenAddress } from "./server-values.ts";
+import { hostName, ipOrBlock, listenAddress } from "./server-values.ts";
 import type { WebUiConfig } from "./types.ts";
 import { duration, filePath, flag, integer } from "./values.ts";
 
@@ -48,7 +48,10 @@ export const webUiShape = {
     "Pause between two looks at what the storages hold.",
     "A look reads every directory of the storage.",
   ),
-  password_file: optional(filePath(), "File with the hash of the password that the page asks for."),
+  password_file: optional(
+    filePath(),
+    "File with the hash of the password that the page asks for; nbackup-server web-password makes it.",
+  ),
   tls_cert: optional(
     filePath(),
     "PEM file of the page's certificate; required beyond loopback when a password is set.",
@@ -59,6 +62,12 @@ export const webUiShape = {
     false,
     "Let the page browse archives and hand out files; needs password_file.",
     "Backups hold everybody's secrets.",
+  ),
+  host_names: setting(
+    list(hostName(), { min: 0, max: 100, things: "names" }),
+    [],
+    "Names by which browsers ask for the page, beside addresses, localhost, the machine's own name and those in tls_cert. Others are refused.",
+    "Or a page of somebody else's could have its own name lead here.",
   ),
   trusted_proxies: setting(addresses(), [], "Proxies whose X-Forwarded-For is believed."),
 };
@@ -86,6 +95,7 @@ export function toWebUi(raw: SectionOf<typeof webUiShape>, places: Places, state
     tlsCertFile: places.optional(raw.tls_cert),
     tlsKeyFile: places.optional(raw.tls_key),
     allowDownload: raw.allow_download,
+    hostNames: raw.host_names,
     trustedProxies: raw.trusted_proxies,
   };
 }

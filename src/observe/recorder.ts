@@ -49,6 +49,12 @@ export interface RecorderOptions {
   readonly log: Logger;
 }
 
+/** Who hears of each record as it is kept. Must not throw. */
+export interface RecordListener {
+  event(record: EventRecord): void;
+  ended(record: SessionRecord): void;
+}
+
 export class Recorder implements EventSink {
   readonly events: RecordStore<EventRecord>;
   readonly history: RecordStore<SessionRecord>;
@@ -57,6 +63,7 @@ export class Recorder implements EventSink {
   readonly #repeats: Repeats;
   readonly #ends: Repeats;
   readonly #others: Repeats;
+  #listener: RecordListener | undefined;
 
   private constructor(options: RecorderOptions, events: RecordStore<EventRecord>, history: RecordStore<SessionRecord>) {
     this.#clock = options.clock;
@@ -82,6 +89,11 @@ export class Recorder implements EventSink {
     return new Recorder(options, events, history);
   }
 
+  /** One at a time; undefined: nobody any more. */
+  listen(listener: RecordListener | undefined): void {
+    this.#listener = listener;
+  }
+
   emit(event: ObservedEvent): void {
     this.#repeats.take(event);
   }
@@ -97,16 +109,23 @@ export class Recorder implements EventSink {
     const wallMs = this.#clock.wall();
     const told: ObservedEvent = repeats === 0 ? event : { ...event, fields: { ...event.fields, repeats } };
     this.#log.emit(told);
-    this.events.add({ wallMs, kind, level, message: shortened(event.message), fields: keptFields(told.fields) });
+    const record: EventRecord = {
+      ...{ wallMs, kind, level, message: shortened(event.message) },
+      fields: keptFields(told.fields),
+    };
+    this.events.add(record);
+    this.#listener?.event(record);
     if (end === undefined) return;
-    this.history.add({
+    const ended: SessionRecord = {
       ...end,
       message: shortened(end.message),
       hint: end.hint === null ? null : shortened(end.hint),
       removed: end.removed.slice(0, REMOVED_MAX),
       endWallMs: wallMs,
       repeats,
-    });
+    };
+    this.history.add(ended);
+    this.#listener?.ended(ended);
   }
 }
 

@@ -66,6 +66,8 @@ export interface ArchiveStock {
   open(row: ArchiveRow): Promise<OpenedArchive>;
   /** Only the index, for who asks many archives and reads none; undefined when there is none. Rejects as `open` does. */
   openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined>;
+  /** Agents that have archives there, of a stock on this machine. Rejects as `list` does. */
+  agents?(storage: string): Promise<readonly string[]>;
   /** The archive's file, of a stock on this machine. */
   fileOf?(row: ArchiveRow): string;
   close(): Promise<void>;

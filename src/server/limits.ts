@@ -97,6 +97,15 @@ export const CONTROL_LOST_GRACE_MS = 300_000;
 export const RUN_REQUESTS_MAX = 16;
 export const RUN_ANSWER_MS = 30_000;
 
+/** Archives of one storage that a look at all of them tells of: about 400 bytes each. */
+export const ARCHIVES_LISTED_MAX = 200_000;
+
+/** Archives whose indexes are searched together for the page; older ones are left to the command. */
+export const FIND_ARCHIVES_MAX = 64;
+
+/** Names passed over to get to where a page of a directory begins. */
+export const TREE_SKIPPED_MAX = 1_000_000;
+
 /** Pieces read from one storage at a time while nobody writes there: enough to keep a disk array at work. */
 export const READS_AT_ONCE = 4;
 

@@ -1,8 +1,10 @@
 /** What the server is doing now, as the plain values of #observe/views.ts and as gauges. It changes nothing. */
 import type { Clock } from "#base/clock.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
+import type { LiveView } from "#observe/live-view.ts";
 import type { ServerStatus, SessionsView, SessionView, StorageView } from "#observe/views.ts";
 import type { AdmissionDesk } from "./admission-desk.ts";
+import { liveView } from "./live-view.ts";
 import type { BufferView, ChunkBufferView, ServerGauges, ServerMetrics, StorageStaging } from "./server-metrics.ts";
 import type { Maintenance } from "./maintenance.ts";
 import type { Session } from "./session.ts";
@@ -92,7 +94,12 @@ export class Overview implements ServerGauges {
 
   /** All but what the process itself knows. */
   status(): Omit<ServerStatus, "pid" | "lostRecords" | "configuration"> {
-    const { clock, boot, software, metrics } = this.#options;
+    return { ...this.running(), metrics: this.#options.metrics.registry.snapshot() };
+  }
+
+  /** The same without the metrics, some of which are made from it. */
+  running(): Omit<ServerStatus, "pid" | "lostRecords" | "configuration" | "metrics"> {
+    const { clock, boot, software } = this.#options;
     const config = this.#options.config();
     const memory = this.memory();
     return {
@@ -104,7 +111,6 @@ export class Overview implements ServerGauges {
       ...{ memoryBytes: memory.usedBytes, memoryBytesMax: memory.bytesMax },
       storages: config.storages.map((storage) => this.#storage(storage)),
       verifying: this.#options.verifier.now ?? null,
-      metrics: metrics.registry.snapshot(),
     };
   }
 
@@ -112,6 +118,13 @@ export class Overview implements ServerGauges {
     const nowMs = this.#options.clock.now();
     const running = [...this.#options.house.registry.sessions()].map((session) => viewOf(session, nowMs));
     return { running, waiting: this.#options.desk.waiting() };
+  }
+
+  /** Sessions as who watches them sees them. */
+  live(): readonly LiveView[] {
+    const nowMs = this.#options.clock.now();
+    const sessions = [...this.#options.house.registry.sessions()];
+    return sessions.map((session) => liveView(session, viewOf(session, nowMs)));
   }
 
   #storage({ name, baseDir, maxBackups }: StorageConfig): StorageView {

@@ -50,6 +50,11 @@ export class ReadDesk {
     this.#library = new ReadLibrary(options);
   }
 
+  /** For the administrator's page: it takes the same turns at the disks. */
+  get library(): ReadLibrary {
+    return this.#library;
+  }
+
   get connectionCount(): number {
     return this.#readers.size;
   }

@@ -1,7 +1,7 @@
 /**
- * The archives that an agent may see: those under its own name, in storages that let it. Nothing of a path comes from the agent: its name is
- * the certificate's, and what it says of storage, backup entry and archive has to be names. A disk that hangs is waited for only so long,
- * and not asked again before it has answered.
+ * The archives that an agent may see: those under its own name, in storages that let it; and all of them for the administrator's page. Nothing
+ * of a path comes from who reads: an agent's name is the certificate's, and storage, agent, backup entry and archive have to be names. A disk
+ * that hangs is waited for only so long, and not asked again before it has answered.
  */
 import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -11,7 +11,7 @@ import type { ArchiveAccess } from "#restore/archive-access.ts";
 import type { ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
 import { archiveTimeMs } from "#store/archive-names.ts";
 import { agentAllowed } from "./agent-globs.ts";
-import { READ_DISK_MS } from "./limits.ts";
+import { ARCHIVES_LISTED_MAX, READ_DISK_MS } from "./limits.ts";
 import { LentArchive } from "./lent-archive.ts";
 import { ReadTurns } from "./read-turns.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
@@ -29,6 +29,10 @@ export interface ReadWish {
   readonly name: string;
   readonly indexOnly: boolean;
 }
+
+/** Who reads: an agent, or the administrator, to whom the rules for agents do not apply. */
+const ADMINISTRATOR = undefined;
+type Reader = string | typeof ADMINISTRATOR;
 
 /** What is told of one storage. */
 export type ReadListing = { readonly rows: readonly ArchiveRow[] } | { readonly failure: Failure };
@@ -68,9 +72,33 @@ export class ReadLibrary {
 
   /** Rejects with Failure: E_ARCHIVE_UNKNOWN, E_RESTORE_DENIED, E_ARCHIVE_READ, E_STORAGE_FAILED … */
   async open(agent: string, wish: ReadWish): Promise<LentArchive> {
-    const { storage, backup, name, indexOnly } = wish;
-    const shelf = await this.#shelf(storage, agent);
-    if (!shelf.config.allowAgentRestore) throw denied(storage);
+    const shelf = await this.#shelf(wish.storage, agent);
+    if (!shelf.config.allowAgentRestore) throw denied(wish.storage);
+    return await this.#open(shelf, agent, wish);
+  }
+
+  /** All archives of a storage, for the administrator: one agent's after another, each in its turn. Rejects with Failure. */
+  async listAll(storage: string): Promise<readonly ArchiveRow[]> {
+    const shelf = await this.#shelf(storage, ADMINISTRATOR);
+    const { stock } = shelf;
+    const rows: ArchiveRow[] = [];
+    const agents = await shelf.turns.run(() => this.#soon(shelf, async () => (await stock.agents?.(storage)) ?? []));
+    for (const agent of agents) {
+      const listed = await stock.list({ storage, agent, facts: false }, (work, late) =>
+        shelf.listings.run(() => shelf.turns.run(() => this.#soon(shelf, work, late))),
+      );
+      if (listed.failures[0] !== undefined) throw listed.failures[0];
+      rows.push(...listed.rows.slice(0, Math.max(0, ARCHIVES_LISTED_MAX - rows.length)));
+    }
+    return rows;
+  }
+
+  /** For the administrator. Rejects as `open` does. */
+  async openOf(agent: string, wish: ReadWish): Promise<LentArchive> {
+    return await this.#open(await this.#shelf(wish.storage, ADMINISTRATOR), agent, wish);
+  }
+
+  async #open(shelf: Shelf, agent: string, { storage, backup, name, indexOnly }: ReadWish): Promise<LentArchive> {
     for (const part of [agent, backup]) {
       if (!isName(part)) throw new Failure("E_NAME", `${JSON.stringify(part)} is not ${NAME_RULE}`);
     }
@@ -105,10 +133,10 @@ export class ReadLibrary {
   }
 
   /** The storage, if the agent may use it and its directory can be used now. */
-  async #shelf(name: string, agent: string): Promise<Shelf> {
+  async #shelf(name: string, agent: Reader): Promise<Shelf> {
     const { storages, clock, openStock } = this.#options;
     const config = storages.config(name);
-    if (!agentAllowed(config.allowAgents, agent)) {
+    if (agent !== ADMINISTRATOR && !agentAllowed(config.allowAgents, agent)) {
       throw new Failure("E_STORAGE_DENIED", `storage ${name} does not allow agent ${agent}`);
     }
     let shelf = this.#shelves.get(name);

@@ -4,7 +4,6 @@
  */
 import type { ObservedEvent } from "#observe/events.ts";
 import { type Counter, type Histogram, Metrics, type Sample } from "#observe/metrics.ts";
-import type { AgentView } from "#observe/views.ts";
 import type { StagingCounters } from "#store/lazy-placement.ts";
 import type { DiskMeter } from "#store/metered-disk.ts";
 
@@ -51,6 +50,8 @@ export interface ServerGauges {
 
 /** Seconds: from a disk with a cache of its own to one that stalls. */
 const FSYNC_BOUNDS = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30];
+/** Seconds: from a few files to days of a first backup. */
+const SESSION_BOUNDS = [1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600];
 const COMMIT_BOUNDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600];
 
 /** By the kind of the event. */
@@ -64,6 +65,7 @@ export class ServerMetrics {
   readonly registry = new Metrics();
   readonly fsyncs: Histogram;
   readonly #sessions: Counter;
+  readonly #durations: Histogram;
   readonly #chunks: Counter;
   readonly #bytes: Counter;
   readonly #duplicateBytes: Counter;
@@ -81,6 +83,9 @@ export class ServerMetrics {
   constructor() {
     const { registry: own } = this;
     this.#sessions = own.counter("nbackup_sessions_ended_total", "Ends of sessions and refusals of agents", [
+      "outcome",
+    ]);
+    this.#durations = own.histogram("nbackup_session_seconds", "Time of sessions that ended", SESSION_BOUNDS, [
       "outcome",
     ]);
     this.#chunks = own.counter("nbackup_chunks_received_total", "Chunks taken");
@@ -152,16 +157,14 @@ export class ServerMetrics {
     if (result !== undefined) this.#verifiedArchives.add(1, String(fields["storage"]), result);
     if (end === undefined) return;
     this.#sessions.add(1, end.outcome);
+    if (end.session !== null) this.#durations.observe(end.durationMs / 1000, end.outcome);
     this.archivesRemoved(end.storage, end.removed.length);
   }
 
   /** Once. */
-  watchAgents(hub: { readonly connectedCount: number; agents(): readonly AgentView[] }): void {
+  watchAgents(hub: { readonly connectedCount: number }): void {
     const { registry: own } = this;
     own.gauge("nbackup_agents_connected", "Agents with a control channel", () => hub.connectedCount);
-    own.gauge("nbackup_agent_rtt_seconds", "Round trip to an agent on its control channel, averaged", () =>
-      hub.agents().flatMap(({ agent, rttMs }) => (rttMs === null ? [] : [{ labels: { agent }, value: rttMs / 1000 }])),
-    );
   }
 
   /** Once. */

@@ -9,6 +9,7 @@ import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { AgentView } from "#observe/views.ts";
 import type { Storage } from "#store/storage.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
@@ -18,12 +19,14 @@ import { adoptSessions } from "./adoption.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { ControlHub, type ServerFacts } from "./control-hub.ts";
 import { FlowWatch } from "./flow-watch.ts";
+import type { FinishingHost } from "./finishing.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { CONTROL_LOST_GRACE_MS, LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
 import { Orchestration } from "./orchestration.ts";
 import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
+import type { ReadLibrary } from "./read-library.ts";
 import { Reception } from "./reception.ts";
 import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
 import { archivesRemoved } from "./session-ends.ts";
@@ -54,6 +57,8 @@ export interface ServerOptions {
   /** The archives of a storage, for agents that read. */
   readonly openStock: (config: StorageConfig) => ArchiveStock;
   readonly verifyArchive: VerifyArchive;
+  /** A session that finishes comes into another phase. */
+  readonly onPhase?: FinishingHost["onPhase"];
   /** When its own certificate ends, wall milliseconds, asked each time: a reload may exchange it. Nobody knows unless told. */
   readonly certificateNotAfterMs?: () => number;
   /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
@@ -133,6 +138,7 @@ export class Server {
       get idleTimeoutMs(): number {
         return rules().sessionIdleTimeoutMs;
       },
+      ...(options.onPhase === undefined ? {} : { onPhase: options.onPhase }),
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
@@ -257,6 +263,21 @@ export class Server {
   /** A connection whose handshake is done; must be called in the turn in which it came. */
   accept(connection: Connection): void {
     this.#reception.accept(connection);
+  }
+
+  /** What runs now, for who shows it. */
+  get overview(): Overview {
+    return this.#overview;
+  }
+
+  /** Those with a control channel, now or before. */
+  agents(): AgentView[] {
+    return this.#control.agents();
+  }
+
+  /** All archives, for who may see all. */
+  get library(): ReadLibrary {
+    return this.#reads.library;
   }
 
   /**

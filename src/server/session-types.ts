@@ -1,7 +1,10 @@
 /** What a session is to those around it: what was agreed at admission, how it ended, what it counted. */
 import type { Compression } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
+import type { SessionStore } from "#store/session-store.ts";
 import type { CommitAnswer } from "#store/session-types.ts";
+import type { Finishing } from "./finishing.ts";
+import type { SlotTable } from "./slots.ts";
 
 /** Agreed at admission; never changes. */
 export interface SessionPlan {
@@ -66,4 +69,9 @@ export interface SessionFacts {
   readonly backlogBytes: number;
   /** Its connections are not read, because the disk is behind. */
   readonly stalled: boolean;
+  readonly slots: Pick<SlotTable, "view" | "receivingCount">;
+  /** Undefined before it was admitted. */
+  readonly store: Pick<SessionStore, "durableBytes" | "receivedBytes" | "catchingUp"> | undefined;
+  /** Undefined before Finish came. */
+  readonly finishing: Pick<Finishing, "phase"> | undefined;
 }

@@ -4,7 +4,6 @@
  * outcome. It admits nobody and judges no Hello.
  */
 import { must } from "#base/assert.ts";
-import type { Clock } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { SessionStore } from "#store/session-store.ts";
@@ -18,23 +17,20 @@ import { Absence } from "./absence.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { CatchUpNotice } from "./catch-up-notice.ts";
 import { ChunkTally } from "./chunk-tally.ts";
-import { Finishing } from "./finishing.ts";
+import { Finishing, type FinishingHost } from "./finishing.ts";
 import type { Link } from "./link.ts";
 import { disowned, type Occupant } from "./occupant.ts";
 import { sackOf } from "./sack.ts";
-import type { ServerMetrics } from "./server-metrics.ts";
 import { SessionConnections } from "./session-connections.ts";
 import { admittedOf, committedOf, endEvents, NO_TOTALS, sessionEvent } from "./session-events.ts";
 import type { Outcome, SessionFacts, SessionPlan, SessionTotals } from "./session-types.ts";
 
-export interface SessionHost {
-  readonly clock: Clock;
+export interface SessionHost extends FinishingHost {
   readonly events: EventSink;
   /** UUID of this start of the server. */
   readonly boot: string;
   readonly software: string;
   readonly idleTimeoutMs: number;
-  readonly metrics: ServerMetrics;
   /** It is over and has cleaned up; exactly once. */
   over(session: Session, outcome: Outcome): void;
 }
@@ -116,8 +112,9 @@ export class Session implements Occupant {
   get facts(): SessionFacts {
     const durationMs = this.#host.clock.now() - this.#startedAtMs;
     const backlogBytes = this.#store?.backlogBytes ?? 0;
-    const { paused: stalled } = this.#connections;
-    return { totals: this.#totals, durationMs, backlogBytes, stalled };
+    const { paused: stalled, slots } = this.#connections;
+    const inside = { slots, store: this.#store, finishing: this.#finishing };
+    return { totals: this.#totals, durationMs, backlogBytes, stalled, ...inside };
   }
 
   /** The commit has begun or may at any moment: nobody takes the entry from it now. */

@@ -56,6 +56,19 @@ export class StorageStock implements ArchiveStock {
     return { rows: rows.sort(compareRows), failures };
   }
 
+  async agents(name: string): Promise<readonly string[]> {
+    const agents = new Set<string>();
+    for (const storage of this.#selected(name)) {
+      try {
+        const root = await StorageRoot.look(this.#disk, storage.baseDir);
+        for (const { agent } of await listEntries(root, {})) agents.add(agent);
+      } catch (error) {
+        throw storageFailure(storage, error);
+      }
+    }
+    return [...agents].sort();
+  }
+
   async open(row: ArchiveRow): Promise<OpenedArchive> {
     const archive = await this.#openFile(row, row.name);
     if (archive === undefined) throw gone(row);

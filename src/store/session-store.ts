@@ -50,8 +50,11 @@ export interface SessionParts {
   readonly events: SessionEvents;
   /** Of a session that an earlier server began: what of each file is durable, by file number. */
   readonly recovered?: readonly [FileLedger, FileLedger];
-  /** Carries out the commit whose intent is synced; afterwards the files are closed and the session's directory is gone. */
-  readonly commit: (intent: CommitIntent) => Promise<CommitAnswer>;
+  /**
+   * Carries out the commit whose intent is synced; afterwards the files are closed and the session's directory is gone.
+   * `rotating`: the commit stands, and older archives go.
+   */
+  readonly commit: (intent: CommitIntent, rotating: () => void) => Promise<CommitAnswer>;
   /** Closes the files and removes the session's directory. Never rejects. */
   readonly discard: () => Promise<void>;
   /** Closes the files and leaves the session's directory to the next start. Never rejects. */
@@ -156,6 +159,11 @@ export class SessionStore {
   /** Memory held by bytes that the disk has not taken yet. */
   get backlogBytes(): number {
     return this.#memory.backlogBytes;
+  }
+
+  /** Bytes that a crash cannot take, of both files; for who watches. */
+  get durableBytes(): number {
+    return this.#files[0].ledger.durableBytes + this.#files[1].ledger.durableBytes;
   }
 
   /** Bytes received and right, of both files; for progress. */
@@ -279,7 +287,7 @@ export class SessionStore {
       this.#onPhase("committing", 0, this.receivedBytes);
       // A crash before the intent is synced leaves a session to go on with, or, torn, the same.
       await this.#parts.files.journal.append(intent.record);
-      const answer = await this.#parts.commit(intent.intent);
+      const answer = await this.#parts.commit(intent.intent, () => this.#onPhase("rotating", 0, 0));
       this.#state = "committed";
       return answer;
     } catch (error) {

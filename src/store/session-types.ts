@@ -117,7 +117,7 @@ export interface SessionProof {
   readonly problems: number;
 }
 
-export type FinishPhase = "hashing" | "assembling" | "committing";
+export type FinishPhase = "hashing" | "assembling" | "committing" | "rotating";
 /** `done` of `total` bytes of the phase. */
 export type PhaseListener = (phase: FinishPhase, done: number, total: number) => void;
 

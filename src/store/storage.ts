@@ -73,7 +73,6 @@ export class Storage {
   readonly #busy = new BusyEntries();
   /** By agent: its entries share a directory, so commits and rotations change it one after another. Those of others need not wait. */
   readonly #changes = new Turns();
-
   readonly #left = new LeftOvers<LeftSession>();
   /** Its lock is given back, or is about to be: nothing begins here any more. */
   #closed = false;
@@ -292,8 +291,8 @@ export class Storage {
       },
       ...(recovered === undefined ? {} : { recovered }),
       ...endings,
-      commit: async (intent) => {
-        const answer = await this.#commit(intent, files);
+      commit: async (intent, rotating) => {
+        const answer = await this.#commit(intent, files, rotating);
         this.#busy.free(head);
         return answer;
       },
@@ -357,7 +356,7 @@ export class Storage {
   }
 
   /** Carries out a commit whose intent is synced, and all that follows. `files` are still open, unless recovered. */
-  async #commit(intent: CommitIntent, files: SessionFiles | undefined): Promise<CommitAnswer> {
+  async #commit(intent: CommitIntent, files: SessionFiles | undefined, rotating?: () => void): Promise<CommitAnswer> {
     const { root, commits } = this.#opened;
     const { log, clock } = this.#options;
     const verify = this.#options.verifyIntegrity === true ? "pending" : "none";
@@ -374,6 +373,7 @@ export class Storage {
     }
     const earlierBytes = await this.#complained(earlierSizes(root, intent));
     const earlier = earlierBytes.length > 0 ? { earlierBytes } : {};
+    rotating?.();
     const removed = intent.holdRotation === true ? [] : await this.#rotateNow(intent);
     await commits.addRemoved(intent.session, removed).catch((error: unknown) => this.#removals.complain(error));
     const { bytes, sha256 } = must(intent.files[0], "the archive of an intent");

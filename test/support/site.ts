@@ -25,6 +25,7 @@ export interface ServerSettings {
   /** By name; `base_dir` and `max_backups` are filled in. One called `main` unless told. */
   readonly storages?: Record<string, Yaml>;
   readonly tls?: Yaml;
+  readonly webUi?: Yaml;
   readonly logging?: Yaml;
   readonly port?: number;
   /** Certificate other than the usual one. */
@@ -123,6 +124,7 @@ export class Site {
       server: { listen: `127.0.0.1:${port}`, state_dir: this.at("state"), shutdown_timeout: "10s", ...settings.server },
       tls: { ca_cert: pki.caPath, server_cert: pair.certPath, server_key: pair.keyPath, ...settings.tls },
       storages: Object.fromEntries(storages),
+      ...(settings.webUi === undefined ? {} : { web_ui: settings.webUi }),
       logging: { level: "info", format: "json", ...settings.logging },
     });
     return { file, port };

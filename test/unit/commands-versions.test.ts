@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { comparePaths } from "#archive/bytes.ts";
 import type { IndexEntry } from "#archive/index-format.ts";
 import type { Batches } from "#archive/index-reader.ts";
-import { fileHistories } from "#commands/file-versions.ts";
+import { fileHistories } from "#restore/file-versions.ts";
 import { collect } from "#test/support/index-kit.ts";
 
 function entry(path: string, size: number): IndexEntry {

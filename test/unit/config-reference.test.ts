@@ -79,7 +79,8 @@ describe("the configuration reference", () => {
     });
   }
   test("marks what has no effect yet, and only that", () => {
-    expect(reference).toContain("`web_ui.listen`** †");
+    expect(reference).toContain("`web_ui.bucket_upload_file`** †");
+    expect(reference).not.toContain("`web_ui.listen`** †");
     expect(reference).not.toContain("`backups[].schedule`** †");
     expect(reference).not.toContain("`resume.buffer_size`** †");
   });

@@ -26,14 +26,14 @@ function firstWords(of: (word: string) => boolean): string[] {
 
 async function eventKinds(): Promise<string[]> {
   const kinds = new Set<string>();
-  for await (const file of new Bun.Glob("src/{server,bin,agent,observe}/*.ts").scan({ cwd: inProject(".") })) {
+  for await (const file of new Bun.Glob("src/{server,bin,agent,observe,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.
-  for (const line of ["agent.stats", "server.stats", "stream.stats"]) kinds.delete(line);
+  for (const line of ["agent.stats", "server.stats", "stream.stats", "page.started"]) kinds.delete(line);
   // Keys of the configuration.
   for (const key of ["agent.name", "agent.state_dir", "server.listen"]) kinds.delete(key);
   return [...kinds].sort();

@@ -88,7 +88,7 @@ test("Finish asked again gets the same answer and the archive is committed once"
   const answers = await kit.clock.until(Promise.all([first, second]), 10_000);
   expect(answers[0]).toBe(answers[1]);
   expect(await store.finish(proofOf(archiveFile), quiet)).toBe(answers[0]);
-  expect(phases).toEqual(["first", "committing"]);
+  expect(phases).toEqual(["first", "committing", "rotating"]);
   expect(await kit.storage.archives("web-01", "home")).toHaveLength(1);
   // Too late to abort.
   await store.abort(new Failure("E_ABORTED", "by the test"));

@@ -1,0 +1,56 @@
+/**
+ * The page's own files. In an executable they were bundled when it was built and lie in it; run from its sources they are bundled
+ * when the page is first asked for. Every view of the page has a URL, so these are answered with the page too.
+ */
+import page from "#ui/index.html";
+import { gzipSync } from "node:zlib";
+import type { PageFile } from "#web/web-app.ts";
+
+/** First parts of the page's own URLs, as src/ui/routes.ts has them; anything else is no page. */
+const VIEW = /^\/(?:(?:sessions|archives|agents|storages|events|config)(?:\/.*)?)?$/;
+
+interface Bundled {
+  /** `/chunk-jzdbw4py.js`; the page itself is `/`. */
+  readonly path: string;
+  readonly contentType: string;
+  readonly body: Uint8Array;
+  /** Its name has a hash of its content: all but the page itself. */
+  readonly isImmutable: boolean;
+}
+
+export type PageFiles = (path: string) => PageFile | undefined;
+
+/** Reads and compresses all of it, once: some milliseconds at the start, instead of at somebody's first request. */
+export async function loadPage(): Promise<PageFiles> {
+  const bundled = page.files === undefined ? await bundle(page.index) : await embedded(page.files);
+  const files = new Map(bundled.map((file) => [file.path, pageFile(file)]));
+  return (path) => files.get(path) ?? (VIEW.test(path) ? files.get("/") : undefined);
+}
+
+function pageFile({ body, contentType, isImmutable }: Bundled): PageFile {
+  const gzip = gzipSync(body, { level: 9 });
+  return { body, contentType, gzip: gzip.length < body.length ? gzip : undefined, isImmutable };
+}
+
+async function embedded(files: NonNullable<typeof page.files>): Promise<readonly Bundled[]> {
+  return await Promise.all(
+    files.map(async ({ path, loader, headers }) => ({
+      path: loader === "html" ? "/" : path.slice(path.lastIndexOf("/")),
+      contentType: headers["content-type"],
+      body: await Bun.file(path).bytes(),
+      isImmutable: loader !== "html",
+    })),
+  );
+}
+
+async function bundle(index: string): Promise<readonly Bundled[]> {
+  const { outputs } = await Bun.build({ entrypoints: [index], target: "browser", publicPath: "/", minify: true });
+  return await Promise.all(
+    outputs.map(async (output) => ({
+      path: output.type.startsWith("text/html") ? "/" : output.path.replace(/^\.?\/?/, "/"),
+      contentType: output.type,
+      body: new Uint8Array(await output.arrayBuffer()),
+      isImmutable: !output.type.startsWith("text/html"),
+    })),
+  );
+}

@@ -1,0 +1,247 @@
+/**
+ * What the administrator's page may look at in archives: directories and searches by their indexes, and one archive opened for a file of it.
+ * All of it takes turns at the disks like the agents that read. An index that is missing or damaged is told, not made anew: that is a command's
+ * work, because it reads the whole archive.
+ */
+import type { IndexEntry } from "#archive/index-format.ts";
+import { comparePaths } from "#archive/bytes.ts";
+import { findPattern, listDirectory } from "#archive/index-queries.ts";
+import { type Batches, IndexReader } from "#archive/index-reader.ts";
+import { Failure, toFailure } from "#base/errors.ts";
+import { pathText } from "#base/path-text.ts";
+import type { ArchiveAccess } from "#restore/archive-access.ts";
+import { type ArchiveFinds, fileHistories } from "#restore/file-versions.ts";
+import { indexSource } from "#restore/index-source.ts";
+import type { LentArchive } from "./lent-archive.ts";
+import { FIND_ARCHIVES_MAX, TREE_SKIPPED_MAX } from "./limits.ts";
+import type { ReadLibrary } from "./read-library.ts";
+
+export interface ArchivePlace {
+  readonly storage: string;
+  readonly agent: string;
+  readonly backup: string;
+  /** The file's name. */
+  readonly archive: string;
+}
+
+/** An entry for people; `key` is the path's bytes in base64url. */
+export interface DeskEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly key: string;
+  readonly type: "file" | "directory" | "symlink" | "hardlink" | "fifo" | "character" | "block" | "other";
+  readonly bytes: number;
+  readonly mtimeWallMs: number | null;
+  readonly mode: number | null;
+  readonly owner: string | null;
+  readonly link: string | null;
+  readonly flags: readonly ("changed" | "short" | "racy")[];
+  readonly downloadable: boolean;
+}
+
+export interface DeskDirectory {
+  readonly path: string | null;
+  readonly key: string | null;
+  readonly rows: readonly DeskEntry[];
+  readonly next: string | null;
+}
+
+export interface DeskFind {
+  readonly files: readonly {
+    readonly path: string;
+    readonly key: string;
+    readonly versions: readonly {
+      readonly storage: string;
+      readonly first: string;
+      readonly last: string;
+      readonly archiveCount: number;
+      readonly entry: DeskEntry;
+    }[];
+  }[];
+  readonly more: boolean;
+  readonly archiveCount: number;
+  readonly failures: readonly string[];
+}
+
+export class ArchiveDesk {
+  readonly #library: ReadLibrary;
+
+  constructor(library: ReadLibrary) {
+    this.#library = library;
+  }
+
+  /** Archive and index, for who reads a file. Rejects as the library does. */
+  open({ storage, agent, backup, archive: name }: ArchivePlace): Promise<LentArchive> {
+    return this.#library.openOf(agent, { storage, backup, name, indexOnly: false });
+  }
+
+  /** A page of a directory. `key` null: the top. Rejects with Failure, E_INDEX_DAMAGED where there is no index among them. */
+  async directory(
+    place: ArchivePlace,
+    key: string | null,
+    { limit, after }: { readonly limit: number; readonly after: string | null },
+  ): Promise<DeskDirectory> {
+    const path = key === null ? new Uint8Array(0) : bytesOfKey(key);
+    const behind = after === null ? undefined : bytesOfKey(after);
+    return await this.#withIndex(place, async (index) => {
+      const rows: DeskEntry[] = [];
+      let [skipped, more] = [0, false];
+      for await (const batch of listDirectory(index, path)) {
+        for (const { path: found, entry } of batch) {
+          if (behind !== undefined && comparePaths(found, behind) <= 0) {
+            skipped += 1;
+            continue;
+          }
+          more = rows.length >= limit;
+          if (more) break;
+          rows.push(deskEntry(found, entry));
+        }
+        if (more) break;
+        if (skipped > TREE_SKIPPED_MAX) {
+          throw new Failure("E_LIMIT", `${pathText(path)} has more than ${TREE_SKIPPED_MAX} names`);
+        }
+      }
+      const next = more ? (rows.at(-1)?.key ?? null) : null;
+      return { path: key === null ? null : pathText(path), key, rows, next };
+    });
+  }
+
+  /** Files that a pattern matches, in the newest of these archives. Of several entries of a path the last counts. Rejects with E_USAGE. */
+  async find(places: readonly ArchivePlace[], pattern: string, limit: number): Promise<DeskFind> {
+    const newest = [...places].sort((a, b) => (a.archive < b.archive ? 1 : -1)).slice(0, FIND_ARCHIVES_MAX);
+    const failures: string[] = [];
+    if (places.length > newest.length) {
+      const left = places.length - newest.length;
+      failures.push(`${left} older archives were not searched: nbackup-server find searches them all`);
+    }
+    const opened: { readonly finds: ArchiveFinds<ArchivePlace>; readonly lent: LentArchive }[] = [];
+    try {
+      for (const place of newest.reverse()) {
+        const found = await this.#searched(place, pattern).catch((error: unknown) => {
+          const { code, message } = toFailure(error);
+          if (code === "E_USAGE") throw error;
+          failures.push(`${place.archive}: ${message}`);
+        });
+        if (found !== undefined) opened.push(found);
+      }
+      const finds = opened.map((one) => one.finds);
+      return { ...(await firstFiles(finds, limit)), archiveCount: opened.length, failures };
+    } finally {
+      for (const { lent } of opened) await lent.close();
+    }
+  }
+
+  async #searched(
+    place: ArchivePlace,
+    pattern: string,
+  ): Promise<{ finds: ArchiveFinds<ArchivePlace>; lent: LentArchive }> {
+    const lent = await this.#openIndex(place);
+    try {
+      const index = await IndexReader.open(indexSource(indexAccess(lent)));
+      if (!index.totals.sorted) throw new Failure("E_INDEX_UNSORTED", "its index is in no order");
+      return { finds: { archive: place, entries: findPattern(index, pattern) }, lent };
+    } catch (error) {
+      await lent.close();
+      throw error;
+    }
+  }
+
+  async #withIndex<T>(place: ArchivePlace, work: (index: IndexReader) => Promise<T>): Promise<T> {
+    const lent = await this.#openIndex(place);
+    try {
+      return await work(await IndexReader.open(indexSource(indexAccess(lent))));
+    } finally {
+      await lent.close();
+    }
+  }
+
+  #openIndex({ storage, agent, backup, archive: name }: ArchivePlace): Promise<LentArchive> {
+    return this.#library.openOf(agent, { storage, backup, name, indexOnly: true });
+  }
+}
+
+/** An archive that was lent, as who reads archives wants it. The lender closes it. */
+export function archiveAccess(lent: LentArchive): ArchiveAccess {
+  return accessTo(lent, 0);
+}
+
+function indexAccess(lent: LentArchive): ArchiveAccess {
+  if (lent.bytes(1) !== undefined) return accessTo(lent, 1);
+  throw new Failure("E_INDEX_DAMAGED", `${lent.name} has no index`, {
+    hint: "Make one with nbackup-server index rebuild.",
+  });
+}
+
+/** Undefined when it has none. */
+export function indexAccessOf(lent: LentArchive): ArchiveAccess | undefined {
+  return lent.bytes(1) === undefined ? undefined : accessTo(lent, 1);
+}
+
+function accessTo(lent: LentArchive, file: 0 | 1): ArchiveAccess {
+  const size = lent.bytes(file) ?? 0;
+  return {
+    size,
+    async read(into, offset): Promise<number> {
+      const length = Math.max(0, Math.min(into.length, size - offset));
+      if (length > 0) await lent.read(file, into.subarray(0, length), offset);
+      return length;
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+async function firstFiles(
+  finds: readonly ArchiveFinds<ArchivePlace>[],
+  limit: number,
+): Promise<Pick<DeskFind, "files" | "more">> {
+  const files: DeskFind["files"][number][] = [];
+  for await (const batch of fileHistories(finds) satisfies Batches<unknown>) {
+    for (const { path, versions } of batch) {
+      if (files.length >= limit) return { files, more: true };
+      files.push({
+        ...{ path: pathText(path), key: keyOf(path) },
+        versions: versions.map(({ file, first, last, archiveCount }) => ({
+          ...{ storage: last.storage, first: first.archive, last: last.archive, archiveCount },
+          entry: deskEntry(file.path, file),
+        })),
+      });
+    }
+  }
+  return { files, more: false };
+}
+
+const TYPES: Readonly<Record<IndexEntry["type"], DeskEntry["type"]>> = {
+  ...{ file: "file", hardlink: "hardlink", symlink: "symlink", char: "character", block: "block" },
+  ...{ directory: "directory", fifo: "fifo" },
+};
+
+function deskEntry(path: Uint8Array, entry: IndexEntry | undefined): DeskEntry {
+  const name = pathText(path.subarray(path.lastIndexOf(SLASH) + 1));
+  const common = { path: pathText(path), name, key: keyOf(path) };
+  if (entry === undefined) {
+    const unknown = { mtimeWallMs: null, mode: null, owner: null, link: null };
+    return { ...common, ...unknown, type: "directory", bytes: 0, flags: [], downloadable: false };
+  }
+  const { size, mtimeSeconds, mtimeNanos, mode, uid, gid, linkTarget, changed, short, racy } = entry;
+  const type = TYPES[entry.type];
+  const flags = [changed && "changed", short && "short", racy && "racy"] as const;
+  return {
+    ...{ ...common, type, bytes: size, mtimeWallMs: mtimeSeconds * 1000 + Math.floor(mtimeNanos / 1e6), mode },
+    ...{ owner: `${uid}/${gid}`, link: linkTarget === undefined ? null : pathText(linkTarget) },
+    flags: flags.filter((flag) => flag !== false),
+    downloadable: type === "file" || type === "hardlink",
+  };
+}
+
+const SLASH = 0x2f;
+
+function keyOf(path: Uint8Array): string {
+  return Buffer.from(path).toString("base64url");
+}
+
+/** Throws Failure E_USAGE. */
+export function bytesOfKey(key: string): Uint8Array {
+  const bytes = Buffer.from(key, "base64url");
+  if (bytes.toString("base64url") !== key) throw new Failure("E_USAGE", "key is not base64url without padding");
+  return new Uint8Array(bytes);
+}

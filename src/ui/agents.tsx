@@ -1,0 +1,148 @@
+/** Every agent: whether it is connected, how it fares, what it has. */
+import { useMemo } from "preact/hooks";
+import type { AgentRow, AgentsAnswer } from "#web/api-types.ts";
+import { Search } from "./fields.tsx";
+import { UNKNOWN } from "./format.ts";
+import { format, language, t, tn } from "./i18n.ts";
+import { stateTone } from "./judge.ts";
+import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { useResource } from "./resource.ts";
+import { query } from "./router.ts";
+import { pathOf } from "./routes.ts";
+import { rttText } from "./slots.tsx";
+import { type Column, Table } from "./table.tsx";
+
+export function ChannelBadge({ row }: { row: AgentRow }) {
+  const { channel } = row;
+  if (channel === null) return <Badge tone="none">{t("agent.noChannel")}</Badge>;
+  if (channel.connected) return <Badge tone="ok">{t("agent.connected")}</Badge>;
+  return <Badge tone={channel.lost ? "bad" : "warn"}>{channel.lost ? t("agent.lost") : t("agent.away")}</Badge>;
+}
+
+function nextRun(row: AgentRow): number | null {
+  const times = row.backups.map((backup) => backup.nextWallMs).filter((time) => time !== null);
+  return times.length === 0 ? null : Math.min(...times);
+}
+
+function agentColumns(): readonly Column<AgentRow>[] {
+  const f = format.value;
+  return [
+    {
+      key: "agent",
+      label: t("col.agent"),
+      width: "minmax(9rem, 1.4fr)",
+      narrow: "main",
+      cell: (row) => (
+        <a class="name" href={pathOf({ view: "agent", agent: row.agent })} title={row.agent}>
+          <b>{row.agent}</b>
+        </a>
+      ),
+    },
+    {
+      key: "state",
+      label: t("col.backups"),
+      width: "minmax(7.5rem, 0.9fr)",
+      narrow: "end",
+      cell: (row) => <Badge tone={stateTone(row.state)}>{t(`state.${row.state}`)}</Badge>,
+    },
+    {
+      key: "channel",
+      label: t("agent.channel"),
+      width: "minmax(8rem, 0.9fr)",
+      narrow: "line",
+      cell: (row) => <ChannelBadge row={row} />,
+    },
+    {
+      key: "rtt",
+      label: t("slot.rtt"),
+      width: "5rem",
+      number: true,
+      narrow: "none",
+      cell: (row) => rttText(row.channel?.rttMs ?? null),
+    },
+    {
+      key: "cpu",
+      label: t("agent.cpu"),
+      width: "4rem",
+      number: true,
+      narrow: "none",
+      cell: (row) => percentText(row.channel?.cpuPercent ?? null),
+    },
+    {
+      key: "memory",
+      label: t("numbers.memory"),
+      width: "5.5rem",
+      number: true,
+      narrow: "none",
+      cell: (row) => f.bytes(row.channel?.residentBytes ?? null),
+    },
+    {
+      key: "archives",
+      label: t("archives.bytes"),
+      width: "5.5rem",
+      number: true,
+      narrow: "line",
+      cell: (row) => f.bytes(row.archiveBytes),
+    },
+    {
+      key: "seen",
+      label: t("agent.seen"),
+      width: "minmax(11.4rem, 0.8fr)",
+      narrow: "line",
+      cell: (row) => <When wallMs={row.lastSeenWallMs} />,
+    },
+    {
+      key: "next",
+      label: t("col.next"),
+      width: "minmax(11.4rem, 0.8fr)",
+      narrow: "none",
+      cell: (row) => <When wallMs={nextRun(row)} />,
+    },
+    {
+      key: "software",
+      label: t("agent.version"),
+      width: "minmax(6rem, 0.7fr)",
+      narrow: "none",
+      cell: (row) => row.channel?.software?.replace("nbackup-agent ", "") ?? UNKNOWN,
+    },
+  ];
+}
+
+export function percentText(percent: number | null): string {
+  return percent === null ? UNKNOWN : format.value.percent(percent / 100);
+}
+
+export function Agents() {
+  const { value, failure, refresh } = useResource<AgentsAnswer>("/api/v1/agents", "agents");
+  const answer = value.value;
+  const columns = useMemo(agentColumns, [language.value]);
+  const text = query.value["text"]?.toLowerCase();
+  const rows = useMemo(() => {
+    const all = answer?.rows ?? [];
+    return text === undefined
+      ? all
+      : all.filter((row) => `${row.agent} ${row.addresses.join(" ")}`.toLowerCase().includes(text));
+  }, [answer, text]);
+  return (
+    <>
+      <Title>{t("nav.agents")}</Title>
+      {answer === null && failure.value === null ? <Loading rows={6} /> : null}
+      {answer === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
+      {answer === null ? null : (
+        <Panel
+          title={tn("agents.count", answer.rows.length)}
+          flush
+          aside={<Search name="text" label={t("filter.agent")} />}
+        >
+          {rows.length === 0 ? (
+            <Empty title={text === undefined ? t("agents.empty") : t("filter.nothing")}>
+              {text === undefined ? t("overview.emptyHint") : undefined}
+            </Empty>
+          ) : (
+            <Table label={t("nav.agents")} columns={columns} rows={rows} rowKey={(row) => row.agent} />
+          )}
+        </Panel>
+      )}
+    </>
+  );
+}

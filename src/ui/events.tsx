@@ -1,0 +1,191 @@
+/** What happened: filtered by the server, paged, with what happens now on top, and saved as JSON. */
+import { useMemo, useState } from "preact/hooks";
+import type { ApiEvent, EventsAnswer } from "#web/api-types.ts";
+import { ask } from "./api.ts";
+import { saveText } from "./browser.ts";
+import { EventLinks } from "./event-line.tsx";
+import { Search, Select } from "./fields.tsx";
+import { eventMatches, fromOfPeriod, queryText } from "./filters.ts";
+import { language, t } from "./i18n.ts";
+import { periodChoices } from "./history.tsx";
+import { levelTone } from "./judge.ts";
+import { freshEvents, now } from "./live.ts";
+import { usePages } from "./pages.ts";
+import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { query } from "./router.ts";
+import { type Column, Table } from "./table.tsx";
+
+const PAGE_ROWS = "200";
+/** More than this is the log's business. */
+const EXPORT_MAX = 20_000;
+const EXPORT_PAGE = "500";
+
+/** Fields that have a column or a link of their own. */
+const SHOWN_FIELDS = new Set(["agent", "session"]);
+
+function Fields({ event }: { event: ApiEvent }) {
+  const rest = Object.entries(event.fields).filter(([name]) => !SHOWN_FIELDS.has(name));
+  const text = rest
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join("  ");
+  return (
+    <span class="mono small muted" title={text}>
+      {text}
+    </span>
+  );
+}
+
+function eventColumns(): readonly Column<ApiEvent>[] {
+  return [
+    {
+      key: "when",
+      label: t("events.when"),
+      width: "minmax(11.4rem, 0.8fr)",
+      narrow: "line",
+      cell: (event) => <When wallMs={event.wallMs} />,
+    },
+    {
+      key: "level",
+      label: t("events.level"),
+      width: "6.5rem",
+      narrow: "end",
+      cell: (event) => <Badge tone={levelTone(event.level)}>{t(`level.${event.level}`)}</Badge>,
+    },
+    {
+      key: "message",
+      label: t("events.message"),
+      width: "minmax(14rem, 2.4fr)",
+      narrow: "main",
+      cell: (event) => <span title={event.message}>{event.message}</span>,
+    },
+    {
+      key: "who",
+      label: t("events.who"),
+      width: "minmax(11.4rem, 0.8fr)",
+      narrow: "line",
+      cell: (event) => (
+        <span class="links">
+          <EventLinks event={event} />
+        </span>
+      ),
+    },
+    {
+      key: "kind",
+      label: t("events.kind"),
+      width: "minmax(8rem, 0.8fr)",
+      narrow: "none",
+      cell: (event) => <span class="mono small">{event.kind}</span>,
+    },
+    {
+      key: "fields",
+      label: t("events.fields"),
+      width: "minmax(8rem, 1.4fr)",
+      narrow: "none",
+      cell: (event) => <Fields event={event} />,
+    },
+  ];
+}
+
+function Filters({ url }: { url: string }) {
+  return (
+    <div class="tools">
+      <Search name="text" label={t("filter.text")} />
+      <Search name="agent" label={t("filter.agent")} />
+      <Select
+        name="level"
+        label={t("events.level")}
+        choices={[
+          { value: "", label: t("filter.anyLevel") },
+          { value: "info", label: t("filter.info") },
+          { value: "warn", label: t("filter.warn") },
+          { value: "error", label: t("filter.error") },
+        ]}
+      />
+      <Select
+        name="kind"
+        label={t("events.kind")}
+        choices={[
+          { value: "", label: t("filter.anyKind") },
+          ...["session.", "storage.", "agent.", "archive.", "server."].map((kind) => ({
+            value: kind,
+            label: `${kind}*`,
+          })),
+        ]}
+      />
+      <Select name="period" label={t("filter.period")} choices={periodChoices()} />
+      <Export url={url} />
+    </div>
+  );
+}
+
+/** All pages with these filters, as far as a browser should carry them. */
+async function gather(url: string): Promise<readonly ApiEvent[] | undefined> {
+  const events: ApiEvent[] = [];
+  let before: string | null = "";
+  while (before !== null && events.length < EXPORT_MAX) {
+    const page: Awaited<ReturnType<typeof ask<EventsAnswer>>> = await ask<EventsAnswer>(
+      `${url.replace(`limit=${PAGE_ROWS}`, `limit=${EXPORT_PAGE}`)}${before === "" ? "" : `&before=${encodeURIComponent(before)}`}`,
+    );
+    if (!page.ok) return undefined;
+    events.push(...page.value.rows);
+    before = page.value.next;
+  }
+  return events;
+}
+
+function Export({ url }: { url: string }) {
+  const [state, setState] = useState<"idle" | "busy" | "failed">("idle");
+  const onClick = async (): Promise<void> => {
+    setState("busy");
+    const events = await gather(url);
+    setState(events === undefined ? "failed" : "idle");
+    if (events !== undefined)
+      saveText("nbackup-events.json", "application/json", `${JSON.stringify(events, null, 2)}\n`);
+  };
+  return (
+    <>
+      <button type="button" disabled={state === "busy"} onClick={() => void onClick()}>
+        {t("events.export")}
+      </button>
+      {state === "failed" ? (
+        <span role="alert" class="tone-bad">
+          {t("failed.other")}
+        </span>
+      ) : null}
+    </>
+  );
+}
+
+export function Events() {
+  const { level, kind, agent, session, text, period } = query.value;
+  const from = useMemo(() => fromOfPeriod(period, now.peek()), [period]);
+  const url = `/api/v1/events${queryText({ limit: PAGE_ROWS, level, kind, agent, session, text, from })}`;
+  const { rows, total, failure, more, again } = usePages<ApiEvent>(url);
+  const columns = useMemo(eventColumns, [language.value]);
+  const newest = rows?.[0]?.wallMs ?? 0;
+  const fresh = freshEvents.value.filter((event) => event.wallMs > newest && eventMatches(event, query.value));
+  const shown = useMemo(() => (rows === null ? null : [...[...fresh].reverse(), ...rows]), [rows, fresh.length, url]);
+  const filtered = level ?? kind ?? agent ?? session ?? text ?? period;
+  return (
+    <>
+      <Title>{t("nav.events")}</Title>
+      <Panel title={t("overview.events")} flush aside={<Filters url={url} />}>
+        {failure === null ? null : <Failed failure={failure} again={again} />}
+        {shown === null && failure === null ? <Loading rows={8} /> : null}
+        {shown?.length === 0 ? (
+          <Empty title={filtered === undefined ? t("events.empty") : t("filter.nothing")} />
+        ) : null}
+        {shown === null || shown.length === 0 ? null : (
+          <Table
+            label={t("nav.events")}
+            columns={columns}
+            rows={shown}
+            rowKey={(event, i) => `${event.wallMs} ${event.kind} ${shown.length - i}`}
+            total={Math.max(total, shown.length)}
+            onEnd={more}
+          />
+        )}
+      </Panel>
+    </>
+  );
+}

@@ -1,0 +1,90 @@
+/** Filters of the lists: from the page's URL, to a request, and applied to what comes live. Pure. */
+import type { BackupRow, BackupState } from "#web/api-archives.ts";
+import type { ApiEnd, ApiEvent } from "#web/api-types.ts";
+
+/** Texts of a URL's query, without empty ones. */
+export type Query = Readonly<Record<string, string>>;
+
+export function parseQuery(search: string): Query {
+  const found = [...new URLSearchParams(search)].filter(([, value]) => value !== "");
+  return Object.fromEntries(found);
+}
+
+/** `?a=1&b=2`, or nothing. What is empty is left out. */
+export function queryText(query: Readonly<Record<string, string | null | undefined>>): string {
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "") search.set(key, value);
+  }
+  const text = search.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+/** How far back a list looks, as its filter says it. */
+const PERIODS_MS: Readonly<Record<string, number>> = {
+  day: 86_400_000,
+  week: 7 * 86_400_000,
+  month: 30 * 86_400_000,
+  year: 365 * 86_400_000,
+};
+
+/** The request for a period: whole minutes, so that the same page asks the same URL for a while. */
+export function fromOfPeriod(period: string | undefined, nowWallMs: number): string | undefined {
+  const ms = period === undefined ? undefined : PERIODS_MS[period];
+  return ms === undefined ? undefined : String(Math.floor((nowWallMs - ms) / 60_000) * 60_000);
+}
+
+/** `bad` and `good` stand for several outcomes. */
+export function outcomesOf(choice: string | undefined, all: readonly ApiEnd["outcome"][]): string | undefined {
+  if (choice === undefined) return undefined;
+  if (choice === "good") return "committed";
+  return choice === "bad" ? all.filter((outcome) => outcome !== "committed").join(",") : choice;
+}
+
+/** Whether a session that has just ended belongs into a list with these filters. */
+export function endMatches(end: ApiEnd, query: Query, all: readonly ApiEnd["outcome"][]): boolean {
+  const outcomes = outcomesOf(query["outcome"], all)?.split(",");
+  return (
+    (query["agent"] === undefined || end.agent === query["agent"]) &&
+    (query["backup"] === undefined || end.backup === query["backup"]) &&
+    (query["storage"] === undefined || end.storage === query["storage"]) &&
+    (outcomes === undefined || outcomes.includes(end.outcome))
+  );
+}
+
+const LEVELS: readonly ApiEvent["level"][] = ["debug", "info", "warn", "error"];
+
+/** The same judgement as the server's for `GET /api/v1/events`, for events that come live. */
+export function eventMatches(event: ApiEvent, query: Query): boolean {
+  const { level, kind, agent, session, text } = query;
+  const floor = LEVELS.indexOf(level as ApiEvent["level"]);
+  if (floor > LEVELS.indexOf(event.level)) return false;
+  if (kind !== undefined && !kind.split(",").some((one) => kindMatches(event.kind, one))) return false;
+  if (agent !== undefined && event.fields["agent"] !== agent) return false;
+  if (session !== undefined && event.fields["session"] !== session) return false;
+  if (text === undefined) return true;
+  const wanted = text.toLowerCase();
+  return `${event.kind} ${event.message} ${JSON.stringify(event.fields)}`.toLowerCase().includes(wanted);
+}
+
+function kindMatches(kind: string, wanted: string): boolean {
+  return wanted.endsWith(".") ? kind.startsWith(wanted) : kind === wanted;
+}
+
+/** Rows of the overview that a state and a text leave. */
+export function backupsLeft(
+  rows: readonly BackupRow[],
+  state: BackupState | undefined,
+  text: string | undefined,
+): readonly BackupRow[] {
+  const words = (text ?? "")
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
+  if (state === undefined && words.length === 0) return rows;
+  return rows.filter((row) => {
+    if (state !== undefined && row.state !== state) return false;
+    const name = `${row.agent}/${row.backup} ${row.storage}`.toLowerCase();
+    return words.every((word) => name.includes(word));
+  });
+}

@@ -1,0 +1,99 @@
+/** States of this product as marks: of a backup entry, of an ended session, of a storage; and the names that link to them. */
+import type { BackupRow, StorageRow } from "#web/api-archives.ts";
+import type { ApiEnd } from "#web/api-types.ts";
+import { format, t, tn, word } from "./i18n.ts";
+import { endTone, forecastView, reasonText, scheduleRatio, stateTone, storageTone } from "./judge.ts";
+import { now } from "./live.ts";
+import { Badge } from "./parts.tsx";
+import { pathOf } from "./routes.ts";
+import { roughDuration } from "./format.ts";
+
+export function StateBadge({ row }: { row: BackupRow }) {
+  if (row.running !== null) {
+    return (
+      <a class="plain" href={pathOf({ view: "session", session: row.running })}>
+        <Badge tone={row.state === "ok" || row.state === "unknown" ? "busy" : stateTone(row.state)}>
+          {row.state === "ok" || row.state === "unknown"
+            ? t("state.running")
+            : `${t(`state.${row.state}`)} · ${t("state.running")}`}
+        </Badge>
+      </a>
+    );
+  }
+  return (
+    <Badge
+      tone={row.state === "ok" && row.damagedCount > 0 ? "warn" : stateTone(row.state)}
+      title={row.reason === "" ? undefined : row.reason}
+    >
+      {row.state === "ok" && row.damagedCount > 0 ? t("badge.damaged") : t(`state.${row.state}`)}
+    </Badge>
+  );
+}
+
+/** Why a row is not ok, in the page's language. */
+export function Reason({ row }: { row: BackupRow }) {
+  const key = reasonText(row);
+  if (key === undefined) return null;
+  const f = format.value;
+  const age = roughDuration(now.value - (row.lastSuccessWallMs ?? now.value), f.language);
+  const outcome = row.lastOutcome === null ? "" : word("outcome", row.lastOutcome);
+  return <span title={row.reason}>{t(key, { age, outcome, n: row.damagedCount })}</span>;
+}
+
+export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {
+  const { storage, agent, backup } = row;
+  return (
+    <a class="name" href={pathOf({ view: "backup", storage, agent, backup })} title={`${agent} / ${backup}`}>
+      <span>{agent}</span>
+      <span class="muted"> / </span>
+      <b>{backup}</b>
+    </a>
+  );
+}
+
+/** How old the last success is, against how old it should get. */
+export function ScheduleAge({ row }: { row: BackupRow }) {
+  const ratio = scheduleRatio(row, now.value);
+  if (row.everyMs === null || ratio === null) return <span class="muted">{t("every.unknown")}</span>;
+  const every = roughDuration(row.everyMs, format.value.language);
+  const tone = ratio < 1.1 ? "ok" : ratio < 2 ? "warn" : "bad";
+  return (
+    <span class="schedule" title={row.everyFrom === "habit" ? t("every.habit") : t("every.agent")}>
+      <span class={`mini ${tone}`} aria-hidden="true">
+        <i style={{ width: `${Math.min(100, ratio * 50)}%` }} />
+      </span>
+      <span>{t("every", { every: row.everyFrom === "habit" ? `~${every}` : every })}</span>
+    </span>
+  );
+}
+
+export function EndBadge({ end }: { end: ApiEnd }) {
+  const warned = end.outcome === "committed" && end.problems > 0;
+  return (
+    <Badge tone={endTone(end)} title={end.code === null ? undefined : `${end.code}: ${end.message}`}>
+      {warned ? tn("outcome.warned", end.problems) : word("outcome", end.outcome)}
+    </Badge>
+  );
+}
+
+export function StorageBadge({ storage }: { storage: StorageRow }) {
+  return (
+    <Badge tone={storageTone(storage)} title={storage.message ?? undefined}>
+      {t(`storage.${storage.state}`)}
+    </Badge>
+  );
+}
+
+/** When it is full. */
+export function ForecastText({ storage }: { storage: StorageRow }) {
+  const view = forecastView(storage, now.value);
+  const f = format.value;
+  const perDay = storage.forecast === null ? "" : f.bytes(Math.abs(storage.forecast.bytesPerDay));
+  const text = {
+    full: t("forecast.full"),
+    unknown: t("forecast.unknown"),
+    steady: (storage.forecast?.bytesPerDay ?? 0) < 0 ? t("forecast.shrinks", { perDay }) : t("forecast.steady"),
+    fills: t("forecast.fills", { in: view.inMs === null ? "" : roughDuration(view.inMs, f.language), perDay }),
+  }[view.kind];
+  return <span class={`tone-${view.tone}`}>{text}</span>;
+}

@@ -1,0 +1,229 @@
+/** The answer first: is everything backed up, and if not, what is wrong. Then the entries, traffic, disks and what happened last. */
+import { useMemo, useState } from "preact/hooks";
+import type { BackupRow, BackupState } from "#web/api-archives.ts";
+import type { OverviewAnswer } from "#web/api-types.ts";
+import { backupsLeft } from "./filters.ts";
+import { Search } from "./fields.tsx";
+import { format, language, t, tn } from "./i18n.ts";
+import { Icon } from "./icons.tsx";
+import { headline, STATE_ORDER, stateTone } from "./judge.ts";
+import { running, server, waiting } from "./live.ts";
+import { BackupName, Reason, ScheduleAge, StateBadge } from "./marks.tsx";
+import { Certificates, RecentEvents, StorageList, Traffic } from "./overview-side.tsx";
+import { Empty, Failed, Loading, Panel, Spark, When } from "./parts.tsx";
+import { useResource } from "./resource.ts";
+import { query, setQuery } from "./router.ts";
+import { type Column, Table } from "./table.tsx";
+
+/** With more entries than this only the worst are shown at first. */
+const ROWS_AT_FIRST = 30;
+
+function Answer({ answer }: { answer: OverviewAnswer }) {
+  const head = headline(answer.counts);
+  const text = head.kind === "none" ? t("head.none") : head.kind === "all" ? tn("head.all", head.total) : undefined;
+  return (
+    <div class={`answer ${head.tone}`} role="status">
+      <Icon name={head.tone} />
+      <div>
+        <h1 tabIndex={-1}>{text ?? head.parts.map(({ state, count }) => tn(`head.${state}`, count)).join(", ")}</h1>
+        <p class="muted">
+          {head.kind === "some"
+            ? t("head.rest", { n: format.value.count(answer.counts.ok), total: format.value.count(head.total) })
+            : null}
+          {head.kind === "none" ? t("head.noneHint") : null}
+          {answer.scanning ? ` ${t("head.scanning")}` : null}
+        </p>
+      </div>
+    </div>
+  );
+}
+
+/** What moves all the time, from the live stream; before it speaks, from the first answer. */
+function Numbers({ first }: { first: OverviewAnswer }) {
+  const numbers = server.value ?? first.server;
+  const f = format.value;
+  return (
+    <dl class="numbers">
+      <div>
+        <dt>{t("numbers.running")}</dt>
+        <dd>
+          <a href="/sessions">
+            {f.count(server.value === null ? numbers.sessionCount : running.value.length)}
+            <small> / {f.count(numbers.sessionsMax)}</small>
+          </a>
+        </dd>
+      </div>
+      <div>
+        <dt>{t("numbers.waiting")}</dt>
+        <dd>
+          <a href="/sessions">{f.count(server.value === null ? numbers.waitingCount : waiting.value.length)}</a>
+        </dd>
+      </div>
+      <div>
+        <dt>{t("numbers.received")}</dt>
+        <dd>{f.rate(numbers.receivedRate)}</dd>
+      </div>
+      <div>
+        <dt>{t("numbers.written")}</dt>
+        <dd>{f.rate(numbers.writtenRate)}</dd>
+      </div>
+      <div>
+        <dt>{t("numbers.memory")}</dt>
+        <dd>
+          {f.bytes(numbers.memoryBytes)}
+          <small> / {f.bytes(numbers.memoryBytesMax)}</small>
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+export function backupColumns(): readonly Column<BackupRow>[] {
+  return [
+    {
+      key: "name",
+      label: t("col.backup"),
+      width: "minmax(9rem, 1.6fr)",
+      narrow: "main",
+      cell: (row) => <BackupName row={row} />,
+    },
+    {
+      key: "state",
+      label: t("col.state"),
+      width: "minmax(7.4rem, 0.5fr)",
+      narrow: "end",
+      cell: (row) => <StateBadge row={row} />,
+    },
+    {
+      key: "last",
+      label: t("col.lastSuccess"),
+      width: "minmax(11.4rem, 0.7fr)",
+      narrow: "line",
+      cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
+    },
+    {
+      key: "every",
+      label: t("col.schedule"),
+      width: "9.2rem",
+      narrow: "none",
+      cell: (row) => <ScheduleAge row={row} />,
+    },
+    {
+      key: "size",
+      label: t("col.size"),
+      width: "5rem",
+      number: true,
+      narrow: "line",
+      cell: (row) => format.value.bytes(row.lastBytes),
+    },
+    {
+      key: "trend",
+      label: t("col.trend"),
+      width: "5rem",
+      narrow: "none",
+      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
+    },
+    {
+      key: "next",
+      label: t("col.next"),
+      width: "minmax(10.5rem, 0.8fr)",
+      narrow: "none",
+      cell: (row) =>
+        row.state === "ok" || row.state === "unknown" || row.running !== null ? (
+          <When wallMs={row.nextWallMs} />
+        ) : (
+          <Reason row={row} />
+        ),
+    },
+  ];
+}
+
+function StateFilter({ counts }: { counts: Readonly<Record<BackupState, number>> }) {
+  const chosen = query.value["state"];
+  const shown = STATE_ORDER.filter((state) => counts[state] > 0);
+  if (shown.length < 2) return null;
+  return (
+    <div class="chips" role="group" aria-label={t("col.state")}>
+      {shown.map((state) => (
+        <button
+          key={state}
+          type="button"
+          class={`chip ${stateTone(state)}`}
+          aria-pressed={chosen === state}
+          onClick={() => setQuery({ state: chosen === state ? null : state })}
+        >
+          {t(`state.${state}`)} <b>{format.value.count(counts[state])}</b>
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Backups({ answer }: { answer: OverviewAnswer }) {
+  const [all, setAll] = useState(false);
+  const state = STATE_ORDER.find((name) => name === query.value["state"]);
+  const text = query.value["text"];
+  const left = useMemo(() => backupsLeft(answer.backups, state, text), [answer, state, text]);
+  const columns = useMemo(backupColumns, [language.value]);
+  const rows = all || state !== undefined || text !== undefined ? left : left.slice(0, ROWS_AT_FIRST);
+  return (
+    <Panel
+      title={t("overview.backups")}
+      flush
+      aside={
+        <div class="tools">
+          <StateFilter counts={answer.counts} />
+          {answer.backups.length > 8 ? <Search name="text" label={t("filter.name")} /> : null}
+        </div>
+      }
+    >
+      {answer.backups.length === 0 ? <Empty title={t("overview.empty")}>{t("overview.emptyHint")}</Empty> : null}
+      {answer.backups.length > 0 && left.length === 0 ? <Empty title={t("filter.nothing")} /> : null}
+      {rows.length === 0 ? null : (
+        <Table
+          label={t("overview.backups")}
+          columns={columns}
+          rows={rows}
+          rowKey={(row) => `${row.storage}/${row.agent}/${row.backup}`}
+        />
+      )}
+      {rows.length < left.length ? (
+        <button type="button" class="more" onClick={() => setAll(true)}>
+          {t("showAll", { n: format.value.count(left.length) })}
+        </button>
+      ) : null}
+    </Panel>
+  );
+}
+
+export function Overview() {
+  const { value, failure, refresh } = useResource<OverviewAnswer>("/api/v1/overview", "overview");
+  const answer = value.value;
+  if (answer === null) {
+    return (
+      <>
+        <h1 class="hidden" tabIndex={-1}>
+          {t("nav.overview")}
+        </h1>
+        {failure.value === null ? <Loading rows={8} /> : <Failed failure={failure.value} again={refresh} />}
+      </>
+    );
+  }
+  return (
+    <div class="overview">
+      <div class="top">
+        <Answer answer={answer} />
+        <Numbers first={answer} />
+      </div>
+      <div class="main">
+        <Backups answer={answer} />
+      </div>
+      <div class="side">
+        <Certificates rows={answer.certificates} />
+        <StorageList rows={answer.storages} />
+        <Traffic points={answer.traffic} />
+        <RecentEvents rows={answer.events} />
+      </div>
+    </div>
+  );
+}

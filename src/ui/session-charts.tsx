@@ -1,0 +1,113 @@
+/** A session over time: throughput and disk writes, the agent's window, and the phases on one line. */
+import { useMemo } from "preact/hooks";
+import type { ApiPhase, ApiPoint } from "#web/api-types.ts";
+import { Chart } from "./chart.tsx";
+import { format, language, t, word } from "./i18n.ts";
+import { now } from "./live.ts";
+import { Empty, Panel } from "./parts.tsx";
+import { columns, phaseBars } from "./shapes.ts";
+
+export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoint[]; windowBytes: number | null }) {
+  const wall = (point: ApiPoint): number => point.wallMs;
+  const rates = useMemo(
+    () =>
+      columns(
+        series,
+        wall,
+        (p) => p.receivedRate,
+        (p) => p.writtenRate,
+      ),
+    [series],
+  );
+  const memory = useMemo(
+    () =>
+      columns(
+        series,
+        wall,
+        (p) => p.windowUsedBytes,
+        (p) => p.backlogBytes,
+      ),
+    [series],
+  );
+  const rateLines = useMemo(
+    () => [
+      { label: t("numbers.received"), color: "--line-1", fill: true },
+      { label: t("numbers.written"), color: "--line-2" },
+    ],
+    [language.value],
+  );
+  const memoryLines = useMemo(
+    () => [
+      { label: t("session.windowUsed"), color: "--line-3", fill: true },
+      { label: t("session.backlog"), color: "--line-2" },
+    ],
+    [language.value],
+  );
+  if (series.length < 2) {
+    return (
+      <Panel title={t("session.throughput")}>
+        <Empty title={t("chart.soon")} />
+      </Panel>
+    );
+  }
+  return (
+    <div class="pair">
+      <Panel title={t("session.throughput")}>
+        <Chart label={t("session.throughput")} data={rates} lines={rateLines} unit="rate" height={190} />
+      </Panel>
+      <Panel
+        title={t("session.window")}
+        aside={
+          windowBytes === null ? null : (
+            <span class="muted">{t("session.windowOf", { bytes: format.value.bytes(windowBytes) })}</span>
+          )
+        }
+      >
+        <Chart
+          label={t("session.window")}
+          data={memory}
+          lines={memoryLines}
+          unit="bytes"
+          height={190}
+          limit={windowBytes ?? undefined}
+        />
+      </Panel>
+    </div>
+  );
+}
+
+/** Colour of a phase; its word stands in the list below. */
+const PHASES = ["receiving", "parked", "assembling", "hashing", "committing", "rotating", "verifying"];
+
+function phaseClass(phase: string): string {
+  return PHASES.includes(phase) ? `phase-${phase}` : "phase-other";
+}
+
+export function Phases({ phases, endWallMs }: { phases: readonly ApiPhase[]; endWallMs: number | null }) {
+  if (phases.length === 0) return null;
+  const bars = phaseBars(phases, Math.max(endWallMs ?? now.value, phases.at(-1)?.startWallMs ?? 0));
+  const f = format.value;
+  return (
+    <Panel title={t("session.phases")}>
+      <div class="timeline" aria-hidden="true">
+        {bars.map((bar, i) => (
+          <i
+            key={i}
+            class={phaseClass(bar.phase)}
+            style={{ left: `${bar.left * 100}%`, width: `max(2px, ${bar.width * 100}%)` }}
+            title={word("phase", bar.phase)}
+          />
+        ))}
+      </div>
+      <ol class="phases">
+        {bars.map((bar, i) => (
+          <li key={i}>
+            <i class={`swatch ${phaseClass(bar.phase)}`} />
+            <span>{word("phase", bar.phase)}</span> <b class="number">{f.duration(bar.durationMs)}</b>
+            {bar.running ? <span class="muted"> {t("session.goesOn")}</span> : null}
+          </li>
+        ))}
+      </ol>
+    </Panel>
+  );
+}

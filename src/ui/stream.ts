@@ -1,0 +1,94 @@
+/** Keeps the live stream open: connects, says when it is lost, and tries again at growing intervals. What comes goes to live.ts. */
+import type { StreamMessage } from "#web/api-types.ts";
+import { access, askAccess } from "./api.ts";
+import { browserNow } from "./browser.ts";
+import { queryText } from "./filters.ts";
+import { connection, lostSince, receive, setClock, watched } from "./live.ts";
+
+const TYPES = ["hello", "tick", "event", "ended", "session", "changed"] as const;
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 10_000;
+/** The server speaks every 5 s when nothing runs: this long without a word, and the line is dead. */
+const SILENCE_MAX_MS = 20_000;
+const CLOCK_MS = 5_000;
+
+let source: EventSource | null = null;
+let session: string | null = null;
+let retryMs = RETRY_FIRST_MS;
+let retryTimer: ReturnType<typeof setTimeout> | undefined;
+let heardWallMs = 0;
+
+function close(): void {
+  clearTimeout(retryTimer);
+  source?.close();
+  source = null;
+}
+
+function lose(): void {
+  close();
+  if (connection.value !== "lost") {
+    connection.value = "lost";
+    lostSince.value = browserNow();
+  }
+  retryTimer = setTimeout(() => void reconnect(), retryMs);
+  retryMs = Math.min(RETRY_MAX_MS, retryMs * 2);
+}
+
+/** A stream cannot say why it was refused: whether a login is needed is asked first. */
+async function reconnect(): Promise<void> {
+  const answered = await askAccess();
+  if (!answered) return lose();
+  if (access.value?.passwordNeeded === true && !access.value.loggedIn) return;
+  open();
+}
+
+function open(): void {
+  close();
+  const opened = new EventSource(`/api/v1/stream${queryText({ session })}`);
+  source = opened;
+  heardWallMs = browserNow();
+  opened.addEventListener("error", () => {
+    if (source === opened) lose();
+  });
+  for (const type of TYPES) {
+    opened.addEventListener(type, (event: MessageEvent<string>) => {
+      heardWallMs = browserNow();
+      retryMs = RETRY_FIRST_MS;
+      const message: StreamMessage = { type, data: JSON.parse(event.data) };
+      receive(message);
+    });
+  }
+}
+
+/** Begins, also again after a login. */
+export function startStream(): void {
+  retryMs = RETRY_FIRST_MS;
+  open();
+}
+
+export function stopStream(): void {
+  close();
+  connection.value = "connecting";
+}
+
+/** Tells the server of which session the page wants all; null: of none. */
+export function watchSession(next: string | null): void {
+  if (session === next) return;
+  session = next;
+  watched.value = null;
+  if (source !== null) open();
+}
+
+/** Ages move on, a silent line is given up, and a page that comes back to the front does not wait for its turn. */
+export function startClock(): void {
+  setInterval(() => {
+    setClock(null);
+    if (source !== null && browserNow() - heardWallMs > SILENCE_MAX_MS) lose();
+  }, CLOCK_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "visible" || connection.value !== "lost") return;
+    retryMs = RETRY_FIRST_MS;
+    clearTimeout(retryTimer);
+    void reconnect();
+  });
+}

@@ -1,0 +1,185 @@
+/**
+ * The JSON of archives, backup entries and storages: the other half of api-types.ts, whose rules hold here too. Only types.
+ */
+import type { DiskForecast } from "#observe/forecast.ts";
+import type { Outcome } from "#observe/records.ts";
+import type { StorageView, VerifyingView } from "#observe/views.ts";
+
+/** Newest first. `next` goes into `before` of the next request; null: there is nothing older. */
+export interface Page<T> {
+  readonly rows: readonly T[];
+  readonly next: string | null;
+  /** Of all pages with this filter; counts no further than what is kept in memory. */
+  readonly total: number;
+}
+
+/**
+ * How one backup entry of one agent stands. `late`: nothing newer than its schedule, or its habit, lets expect; `failing`: its last run
+ * failed and no later one succeeded; `never`: nothing of it ever succeeded; `unknown`: too few runs to tell what is late.
+ */
+export type BackupState = "ok" | "late" | "failing" | "never" | "unknown";
+
+/** One archive's size, for the trend. */
+export interface SizePoint {
+  readonly wallMs: number;
+  readonly bytes: number;
+}
+
+/** One agent × backup entry × storage. */
+export interface BackupRow {
+  readonly agent: string;
+  readonly backup: string;
+  readonly storage: string;
+  readonly state: BackupState;
+  /** Why, in a sentence; empty when ok. */
+  readonly reason: string;
+  /** The end of the last committed session; null: never. */
+  readonly lastSuccessWallMs: number | null;
+  readonly lastArchive: string | null;
+  readonly lastBytes: number | null;
+  readonly lastRawBytes: number | null;
+  readonly lastEntries: number | null;
+  readonly lastDurationMs: number | null;
+  /** Source files that the last archive does not have as they were. */
+  readonly lastWarnings: number | null;
+  /** The last end of any kind; its session links to the detail. */
+  readonly lastOutcome: Outcome | null;
+  readonly lastEndWallMs: number | null;
+  readonly lastSession: string | null;
+  /** What time passes between two runs, and how that is known. */
+  readonly everyMs: number | null;
+  readonly everyFrom: "agent" | "habit" | null;
+  /** Told by the agent on its control channel. */
+  readonly nextWallMs: number | null;
+  /** Of the session that runs now. */
+  readonly running: string | null;
+  readonly archiveCount: number;
+  readonly archiveBytes: number;
+  readonly damagedCount: number;
+  /** Of the archives that are there, oldest first, at most 60. */
+  readonly sizes: readonly SizePoint[];
+}
+
+/** By the last scan of its storage. */
+export interface ArchiveSummary {
+  readonly storage: string;
+  readonly agent: string;
+  readonly backup: string;
+  /** The file's name: `2026-02-12T02-00-00-123Z.tar.gz` */
+  readonly name: string;
+  readonly timeWallMs: number;
+  readonly bytes: number;
+  readonly rawBytes: number | null;
+  readonly entries: number | null;
+  readonly durationMs: number | null;
+  readonly problems: number | null;
+  readonly sha256: string | null;
+  readonly hasIndex: boolean;
+  /** In words; null: no verification found any. */
+  readonly damage: string | null;
+}
+
+/** `GET /api/v1/archives?agent=&backup=&storage=&from=&to=&limit=&before=` */
+export interface ArchivesAnswer extends Page<ArchiveSummary> {
+  /** Every agent × backup entry × storage that has archives or history. */
+  readonly backups: readonly BackupRow[];
+  readonly scannedWallMs: number | null;
+}
+
+/** An entry of an archive's index. Its path is bytes: `path` is for people, `key` (base64url of the bytes) goes into requests. */
+export interface TreeEntry {
+  readonly path: string;
+  /** Last part of the path, for people. */
+  readonly name: string;
+  readonly key: string;
+  readonly type: "file" | "directory" | "symlink" | "hardlink" | "fifo" | "character" | "block" | "other";
+  readonly bytes: number;
+  readonly mtimeWallMs: number | null;
+  /** Permission bits. */
+  readonly mode: number | null;
+  readonly owner: string | null;
+  readonly link: string | null;
+  /** It changed while it was read, or was cut short. */
+  readonly flags: readonly ("changed" | "short" | "racy")[];
+  readonly downloadable: boolean;
+}
+
+/** `GET /api/v1/archives/tree?storage=&agent=&backup=&archive=&key=&limit=&after=`; without `key` the top. Directory order. */
+export interface TreeAnswer {
+  readonly archive: ArchiveSummary;
+  /** Of the directory; null at the top. */
+  readonly path: string | null;
+  readonly key: string | null;
+  readonly rows: readonly TreeEntry[];
+  /** For `after`; null: that was all. */
+  readonly next: string | null;
+}
+
+/** One state of a file over archives that follow each other. */
+export interface FoundVersion {
+  readonly storage: string;
+  /** Archives' names: from the first to the last that has this state. */
+  readonly first: string;
+  readonly last: string;
+  readonly archiveCount: number;
+  readonly entry: TreeEntry;
+}
+
+export interface FoundFile {
+  readonly path: string;
+  readonly key: string;
+  readonly agent: string;
+  readonly backup: string;
+  /** The oldest first. */
+  readonly versions: readonly FoundVersion[];
+}
+
+/** `GET /api/v1/archives/find?agent=&backup=&storage=&pattern=&limit=`: `agent` and `backup` are required. */
+export interface FindAnswer {
+  readonly files: readonly FoundFile[];
+  /** More match than were asked for. */
+  readonly more: boolean;
+  readonly archiveCount: number;
+  /** Archives that could not be searched, and why. */
+  readonly failures: readonly string[];
+}
+
+/** `GET /api/v1/archives/file?storage=&agent=&backup=&archive=&key=` answers with the file's bytes as an attachment. */
+export interface DownloadQuery {
+  readonly storage: string;
+  readonly agent: string;
+  readonly backup: string;
+  readonly archive: string;
+  readonly key: string;
+}
+
+/** When a disk is full if it goes on as it did. */
+export type Forecast = DiskForecast;
+
+export interface StorageRow extends StorageView {
+  /** Of the last scan; null before the first. */
+  readonly scan: StorageScanView | null;
+  /** Null: looked at too few times to tell. */
+  readonly forecast: Forecast | null;
+  /** Free space, oldest first, at most 200. */
+  readonly freeHistory: readonly SizePoint[];
+  readonly verifying: VerifyingView | null;
+}
+
+export interface StorageScanView {
+  readonly atWallMs: number;
+  readonly durationMs: number;
+  readonly archiveCount: number;
+  readonly archiveBytes: number;
+  readonly agentCount: number;
+  readonly backupCount: number;
+  readonly damagedCount: number;
+  /** The scan failed, and the numbers are older. */
+  readonly failure: string | null;
+}
+
+/** `GET /api/v1/storages` */
+export interface StoragesAnswer {
+  readonly nowWallMs: number;
+  readonly rows: readonly StorageRow[];
+}

@@ -1,0 +1,171 @@
+/**
+ * How each backup entry of each agent stands: from the archives that are there, the ends of sessions, and what agents tell. Policy only: values
+ * in, rows out. What is late is told by habit, because a schedule is the agent's and not the server's.
+ */
+import type { SessionRecord } from "#observe/records.ts";
+import type { ScannedArchive } from "#observe/storage-scans.ts";
+import type { BackupRow, BackupState, SizePoint } from "./api-archives.ts";
+import type { AgentChannel } from "./api-types.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Runs whose distances make the habit. */
+const HABIT_RUNS = 10;
+const HABIT_RUNS_MIN = 3;
+/** So much more than usual is late: a run takes its time, and waits for others. */
+const TOLERANCE_PART = 0.5;
+const TOLERANCE_MS_MIN = HOUR_MS;
+/** What has no habit yet and ran within a day is well. */
+const NEW_MS = 25 * HOUR_MS;
+const SIZES_MAX = 60;
+
+export interface BackupFacts {
+  readonly nowWallMs: number;
+  readonly archives: readonly ScannedArchive[];
+  /** Newest first. */
+  readonly history: readonly SessionRecord[];
+  readonly agents: readonly AgentChannel[];
+  readonly running: readonly {
+    readonly session: string;
+    readonly agent: string;
+    readonly backup: string;
+    readonly storage: string;
+  }[];
+}
+
+interface Gathered {
+  readonly agent: string;
+  readonly backup: string;
+  readonly storage: string;
+  readonly archives: ScannedArchive[];
+  /** Newest first; those that say something of the backup. */
+  readonly ends: SessionRecord[];
+  nextWallMs: number | null;
+  running: string | null;
+}
+
+const WORST: Readonly<Record<BackupState, number>> = { failing: 0, late: 1, never: 2, unknown: 3, ok: 4 };
+
+/** The worst first, then by agent, backup, storage. */
+export function backupRows(facts: BackupFacts): BackupRow[] {
+  const gathered = new Map<string, Gathered>();
+  const of = (agent: string, backup: string, storage: string): Gathered => {
+    const key = `${agent}\0${backup}\0${storage}`;
+    let entry = gathered.get(key);
+    if (entry === undefined) {
+      entry = { agent, backup, storage, archives: [], ends: [], nextWallMs: null, running: null };
+      gathered.set(key, entry);
+    }
+    return entry;
+  };
+  for (const archive of facts.archives) of(archive.agent, archive.backup, archive.storage).archives.push(archive);
+  for (const end of facts.history) if (tells(end)) of(end.agent, end.backup, end.storage).ends.push(end);
+  for (const { session, agent, backup, storage } of facts.running) of(agent, backup, storage).running = session;
+  for (const { agent, backups } of facts.agents) {
+    for (const { backup, storage, nextWallMs } of backups) of(agent, backup, storage).nextWallMs = nextWallMs;
+  }
+  const rows = [...gathered.values()].map((entry) => rowOf(entry, facts.nowWallMs));
+  return rows.sort(
+    (a, b) =>
+      WORST[a.state] - WORST[b.state] ||
+      compare(a.agent, b.agent) ||
+      compare(a.backup, b.backup) ||
+      compare(a.storage, b.storage),
+  );
+}
+
+export function worstOf(rows: readonly BackupRow[]): BackupState {
+  return rows.reduce<BackupState>((worst, { state }) => (WORST[state] < WORST[worst] ? state : worst), "ok");
+}
+
+/** Of an agent that was told to wait, and of a session that goes on, nothing is known yet. */
+function tells({ outcome, code, backup }: SessionRecord): boolean {
+  if (backup === "" || outcome === "suspended" || outcome === "left" || outcome === "superseded") return false;
+  return !(outcome === "refused" && (code === "E_BUSY" || code === "E_SHUTDOWN"));
+}
+
+function rowOf(
+  { agent, backup, storage, archives, ends, nextWallMs, running }: Gathered,
+  nowWallMs: number,
+): BackupRow {
+  const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
+  const newest = sorted.at(-1);
+  const [lastEnd] = ends;
+  const success = ends.find(({ outcome }) => outcome === "committed");
+  // An archive that is there is a success, also when nobody remembers its session.
+  const fromArchive = newest === undefined ? null : newest.timeMs + (newest.durationMs ?? 0);
+  const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
+  const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
+  const judged = judge({ lastEnd, lastSuccessWallMs, everyMs, nowWallMs });
+  return {
+    ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
+    lastArchive: newest?.name ?? null,
+    lastBytes: newest?.archiveBytes ?? success?.archiveBytes ?? null,
+    lastRawBytes: success?.rawBytes ?? newest?.rawBytes ?? null,
+    lastEntries: success?.entries ?? newest?.entries ?? null,
+    lastDurationMs: success?.durationMs ?? newest?.durationMs ?? null,
+    lastWarnings: success?.problems ?? newest?.problems ?? null,
+    ...{ lastOutcome: lastEnd?.outcome ?? null, lastEndWallMs: lastEnd?.endWallMs ?? null },
+    ...{ lastSession: lastEnd?.session ?? null, everyMs, everyFrom, nextWallMs, running },
+    archiveCount: sorted.length,
+    archiveBytes: sorted.reduce((sum, { archiveBytes }) => sum + archiveBytes, 0),
+    damagedCount: sorted.filter(({ damage }) => damage !== undefined).length,
+    sizes: sorted.slice(-SIZES_MAX).map(({ timeMs: wallMs, archiveBytes: bytes }): SizePoint => ({ wallMs, bytes })),
+  };
+}
+
+interface Judged {
+  readonly state: BackupState;
+  readonly reason: string;
+}
+
+function judge(facts: {
+  readonly lastEnd: SessionRecord | undefined;
+  readonly lastSuccessWallMs: number | null;
+  readonly everyMs: number | null;
+  readonly nowWallMs: number;
+}): Judged {
+  const { lastEnd, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  const failed = lastEnd !== undefined && lastEnd.outcome !== "committed";
+  if (failed && lastEnd.endWallMs > (lastSuccessWallMs ?? 0)) {
+    const why = lastEnd.code === null ? lastEnd.message : `${lastEnd.code}: ${lastEnd.message}`;
+    return { state: "failing", reason: `the last run failed: ${why}` };
+  }
+  if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
+  const ageMs = nowWallMs - lastSuccessWallMs;
+  if (everyMs === null) {
+    if (ageMs <= NEW_MS) return { state: "ok", reason: "" };
+    return { state: "unknown", reason: "it ran too few times to tell when the next run is due" };
+  }
+  if (ageMs <= everyMs + Math.max(TOLERANCE_MS_MIN, everyMs * TOLERANCE_PART)) return { state: "ok", reason: "" };
+  return { state: "late", reason: "the last success is older than the time between its runs lets expect" };
+}
+
+/** The middle of the times between the last successes; what agents tell only where there are too few. */
+function habitOf(
+  archives: readonly ScannedArchive[],
+  ends: readonly SessionRecord[],
+  nextWallMs: number | null,
+): Pick<BackupRow, "everyMs" | "everyFrom"> {
+  const remembered = ends.flatMap(({ outcome, startWallMs }) => (outcome === "committed" ? [startWallMs] : []));
+  const present = archives.map(({ timeMs }) => timeMs).reverse();
+  const times = (remembered.length >= present.length ? remembered : present).slice(0, HABIT_RUNS);
+  if (times.length >= HABIT_RUNS_MIN) {
+    const gaps = times.slice(1).map((time, index) => (times[index] ?? time) - time);
+    const middle = gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
+    // Runs by hand, one after another, are no habit.
+    return middle >= HOUR_MS / 60 ? { everyMs: middle, everyFrom: "habit" } : { everyMs: null, everyFrom: null };
+  }
+  const [last] = times;
+  const ahead = last === undefined || nextWallMs === null ? 0 : nextWallMs - last;
+  return ahead > 0 && ahead <= 8 * DAY_MS ? { everyMs: ahead, everyFrom: "agent" } : { everyMs: null, everyFrom: null };
+}
+
+function later(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.max(a, b);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

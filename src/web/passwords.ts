@@ -1,0 +1,184 @@
+/**
+ * The page's password and who has given it. A browser gets a cookie for its login, because then the password crosses the wire once, a page
+ * can ask for it and there is a way out; a program that cannot log in, like a collector of metrics, gives it with each request (Basic), and
+ * the slow hash is computed once for it. Wrong ones cost the address that tries them more and more time. How passwords are hashed
+ * is the caller's.
+ */
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import type { Clock } from "#base/clock.ts";
+import type { Random } from "#base/random.ts";
+import { attemptKey } from "./addresses.ts";
+import { Refused } from "./http.ts";
+
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600_000;
+/** Longer ones are not looked at. */
+export const PASSWORD_BYTES_MAX = 1_024;
+/** Wrong ones of an address that cost nothing. */
+const FREE_ATTEMPTS = 5;
+const WAIT_MS_MAX = 15 * 60 * SECOND_MS;
+/** An address that has been quiet for so long begins anew. */
+const FORGET_MS = HOUR_MS;
+const ADDRESSES_MAX = 10_000;
+/** Each takes 64 MB and a processor for a moment. */
+const CHECKS_AT_ONCE = 2;
+const LOGINS_MAX = 1_000;
+const LOGIN_IDLE_MS = 12 * HOUR_MS;
+const LOGIN_AGE_MS = 7 * 24 * HOUR_MS;
+const TOKEN_BYTES = 32;
+const COOKIE = "nbackup_login";
+
+/** Whether it is the password. Rejects when that cannot be told. */
+export type CheckPassword = (password: string) => Promise<boolean>;
+
+export interface PasswordsOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly check: CheckPassword;
+  /** The cookie goes over TLS only. */
+  readonly secure: boolean;
+  /** A wrong password came. */
+  readonly onWrong: (address: string, waitMs: number) => void;
+}
+
+interface Attempt {
+  wrong: number;
+  lastMs: number;
+  /** The next one is not looked at before. */
+  notBeforeMs: number;
+}
+
+interface Login {
+  readonly sinceMs: number;
+  usedMs: number;
+}
+
+export class Passwords {
+  readonly #options: PasswordsOptions;
+  readonly #attempts = new Map<string, Attempt>();
+  /** By the hash of the token: what memory gives away opens nothing. */
+  readonly #logins = new Map<string, Login>();
+  readonly #macKey: Uint8Array;
+  /** Of the password that was right last with Basic. */
+  #rightMac: Buffer | undefined;
+  #checking = 0;
+
+  constructor(options: PasswordsOptions) {
+    this.#options = options;
+    this.#macKey = options.random.bytes(TOKEN_BYTES);
+  }
+
+  /** The value of Set-Cookie. Throws Refused: 401 for a wrong password, 429 too early or too many at a time. */
+  async login(address: string, password: string): Promise<string> {
+    await this.#verify(address, password);
+    const { clock, random, secure } = this.#options;
+    const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString("base64url");
+    this.#logins.set(hashOf(token), { sinceMs: clock.now(), usedMs: clock.now() });
+    const [oldest] = this.#logins.keys();
+    if (this.#logins.size > LOGINS_MAX && oldest !== undefined) this.#logins.delete(oldest);
+    return `${COOKIE}=${token}; Path=/; HttpOnly; SameSite=Strict${secure ? "; Secure" : ""}`;
+  }
+
+  /** The value of Set-Cookie that takes the cookie away. */
+  logout(cookies: string | undefined): string {
+    const token = tokenIn(cookies);
+    if (token !== undefined) this.#logins.delete(hashOf(token));
+    return `${COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict${this.#options.secure ? "; Secure" : ""}`;
+  }
+
+  /** By the cookie alone. */
+  isLoggedIn(cookies: string | undefined): boolean {
+    const token = tokenIn(cookies);
+    if (token === undefined) return false;
+    const hash = hashOf(token);
+    const login = this.#logins.get(hash);
+    if (login === undefined) return false;
+    const nowMs = this.#options.clock.now();
+    if (nowMs - login.usedMs > LOGIN_IDLE_MS || nowMs - login.sinceMs > LOGIN_AGE_MS) {
+      this.#logins.delete(hash);
+      return false;
+    }
+    login.usedMs = nowMs;
+    return true;
+  }
+
+  /** Whether an Authorization header is right; false when there is none. Throws Refused as `login` does. */
+  async isRight(address: string, authorization: string | undefined): Promise<boolean> {
+    const password = basicPassword(authorization);
+    if (password === undefined) return false;
+    const mac = createHmac("sha256", this.#macKey).update(password).digest();
+    if (this.#rightMac !== undefined && timingSafeEqual(mac, this.#rightMac)) return true;
+    await this.#verify(address, password);
+    this.#rightMac = mac;
+    return true;
+  }
+
+  /** The password was changed: whoever came in with the old one is out. */
+  forget(): void {
+    this.#logins.clear();
+    this.#rightMac = undefined;
+  }
+
+  async #verify(address: string, password: string): Promise<void> {
+    const key = attemptKey(address);
+    const nowMs = this.#options.clock.now();
+    const waitMs = (this.#attempts.get(key)?.notBeforeMs ?? 0) - nowMs;
+    if (waitMs > 0) throw tooMany("after wrong passwords the next one is looked at later", waitMs);
+    if (this.#checking >= CHECKS_AT_ONCE) throw tooMany("others give their passwords just now", SECOND_MS);
+    this.#checking += 1;
+    // Counted before it is known: attempts that run side by side are attempts.
+    const attempt = this.#count(key, nowMs);
+    try {
+      const right = Buffer.byteLength(password) <= PASSWORD_BYTES_MAX && (await this.#options.check(password));
+      if (right) {
+        this.#attempts.delete(key);
+        return;
+      }
+    } finally {
+      this.#checking -= 1;
+    }
+    this.#options.onWrong(address, Math.max(0, attempt.notBeforeMs - nowMs));
+    throw new Refused(401, "unauthorized", "the password is wrong");
+  }
+
+  #count(key: string, nowMs: number): Attempt {
+    const known = this.#attempts.get(key);
+    const attempt =
+      known !== undefined && nowMs - known.lastMs < FORGET_MS ? known : { wrong: 0, lastMs: 0, notBeforeMs: 0 };
+    attempt.wrong += 1;
+    attempt.lastMs = nowMs;
+    const beyond = attempt.wrong - FREE_ATTEMPTS;
+    if (beyond >= 0) attempt.notBeforeMs = nowMs + Math.min(WAIT_MS_MAX, SECOND_MS * 2 ** beyond);
+    // The newest stands last: the one that was quiet for longest is forgotten first.
+    this.#attempts.delete(key);
+    this.#attempts.set(key, attempt);
+    const [oldest] = this.#attempts.keys();
+    if (this.#attempts.size > ADDRESSES_MAX && oldest !== undefined) this.#attempts.delete(oldest);
+    return attempt;
+  }
+}
+
+function tooMany(message: string, waitMs: number): Refused {
+  return new Refused(429, "too-many", message, { headers: { "retry-after": String(Math.ceil(waitMs / SECOND_MS)) } });
+}
+
+function hashOf(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}
+
+function tokenIn(cookies: string | undefined): string | undefined {
+  for (const cookie of cookies?.split(";") ?? []) {
+    const [name, value] = cookie.trim().split("=");
+    if (name === COOKIE && value !== undefined && value.length < 100) return value;
+  }
+  return undefined;
+}
+
+/** The user's name may be anything: there is one password. */
+function basicPassword(authorization: string | undefined): string | undefined {
+  const encoded = /^basic ([A-Za-z0-9+/=]{1,2000})$/i.exec(authorization ?? "")?.[1];
+  if (encoded === undefined) return undefined;
+  const text = Buffer.from(encoded, "base64").toString("utf8");
+  const colon = text.indexOf(":");
+  return colon < 0 ? undefined : text.slice(colon + 1);
+}

@@ -1,0 +1,149 @@
+/**
+ * HTTP by Bun: makes request values of real ones and sends what comes back, within the time limits. Who may ask what, and what is answered, is
+ * decided behind `handle`; nothing of a request is looked at here but its form.
+ */
+import type { Clock } from "#base/clock.ts";
+import type { Address } from "#config/types.ts";
+import { Refused, type WebAnswer, type WebRequest } from "./http.ts";
+import { secured } from "./access.ts";
+
+const BODY_BYTES_MAX = 65_536;
+/** Bun counts whole seconds, and no more of them. */
+const SECONDS_MAX = 255;
+
+export interface WebServerOptions {
+  readonly listen: Address;
+  /** PEM; undefined: plain HTTP. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Asked for each request: a reload may change them, but for idle connections. */
+  readonly timeouts: () => {
+    readonly readTimeoutMs: number;
+    readonly writeTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+  };
+  readonly clock: Clock;
+  /** Rejects only when it has a bug. */
+  readonly handle: (request: WebRequest) => Promise<WebAnswer>;
+  readonly failed: (error: unknown) => void;
+}
+
+export interface WebServer {
+  readonly port: number;
+  /** Closes every connection. */
+  stop(): void;
+}
+
+/** Throws what listening throws: its code is EADDRINUSE, EACCES … */
+export function serveWeb(options: WebServerOptions): WebServer {
+  const { listen, tls, timeouts, failed } = options;
+  const server = Bun.serve({
+    ...{ hostname: listen.host, port: listen.port, development: false, maxRequestBodySize: BODY_BYTES_MAX },
+    idleTimeout: seconds(timeouts().idleTimeoutMs),
+    ...(tls === undefined ? {} : { tls }),
+    fetch: async (request, bun) => {
+      const peer = bun.requestIP(request)?.address ?? "";
+      // While an answer is made and taken.
+      bun.timeout(request, seconds(timeouts().writeTimeoutMs));
+      const answer = await answered(request, peer, options);
+      // What has no end, and what has its own watch, is not cut off by a client's pauses.
+      if (answer.isStream === true || answer.body instanceof ReadableStream) bun.timeout(request, 0);
+      return responseOf(answer, options);
+    },
+    error: (error) => {
+      failed(error);
+      return new Response(null, { status: 500 });
+    },
+  });
+  return { port: server.port ?? listen.port, stop: () => void server.stop(true) };
+}
+
+async function answered(request: Request, peer: string, options: WebServerOptions): Promise<WebAnswer> {
+  try {
+    return await options.handle(requestOf(request, peer, options));
+  } catch (error) {
+    if (error instanceof Refused) return secured(error.toAnswer());
+    options.failed(error);
+    return secured(new Refused(500, "internal", "the server made a mistake, which its log names").toAnswer());
+  }
+}
+
+function requestOf(request: Request, peer: string, { clock, timeouts }: WebServerOptions): WebRequest {
+  if (!URL.canParse(request.url)) throw new Refused(400, "bad-request", "the address is none");
+  const url = new URL(request.url);
+  return {
+    ...{ method: request.method, path: url.pathname, query: url.searchParams, target: `${url.pathname}${url.search}` },
+    ...{ peer, signal: request.signal },
+    header: (name) => request.headers.get(name) ?? undefined,
+    body: (bytesMax) => bodyOf(request, bytesMax, { clock, limitMs: timeouts().readTimeoutMs }),
+  };
+}
+
+async function bodyOf(
+  request: Request,
+  bytesMax: number,
+  { clock, limitMs }: { readonly clock: Clock; readonly limitMs: number },
+): Promise<string | undefined> {
+  const reader = request.body?.getReader();
+  if (reader === undefined) return "";
+  const late = Promise.withResolvers<undefined>();
+  const timer = clock.after(limitMs, () => late.resolve(undefined));
+  const parts: Uint8Array[] = [];
+  try {
+    for (let bytes = 0; ;) {
+      const read = await Promise.race([reader.read(), late.promise]);
+      if (read === undefined) return undefined;
+      if (read.done) return Buffer.concat(parts).toString("utf8");
+      bytes += read.value.length;
+      if (bytes > bytesMax) return undefined;
+      parts.push(read.value);
+    }
+  } finally {
+    timer.cancel();
+    // What is left of it nobody reads.
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+function responseOf({ status, headers, body, isStream }: WebAnswer, { clock, timeouts }: WebServerOptions): Response {
+  const isGuarded = body instanceof ReadableStream && isStream !== true;
+  return new Response(isGuarded ? guarded(body, clock, timeouts().writeTimeoutMs) : body, { status, headers });
+}
+
+/** The same bytes, for as long as the client goes on taking them. */
+export function guarded(body: ReadableStream<Uint8Array>, clock: Clock, limitMs: number): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  let timer: ReturnType<Clock["after"]> | undefined;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller): Promise<void> {
+        timer?.cancel();
+        try {
+          const { done, value } = await reader.read();
+          if (done) {
+            controller.close();
+            return;
+          }
+          controller.enqueue(value);
+        } catch (error) {
+          controller.error(error);
+          return;
+        }
+        timer = clock.after(limitMs, () => {
+          const late = new Error(`the client took nothing for ${limitMs / 1000} s`);
+          controller.error(late);
+          void reader.cancel(late).catch(() => undefined);
+        });
+      },
+      async cancel(reason): Promise<void> {
+        timer?.cancel();
+        await reader.cancel(reason);
+      },
+    },
+    // What waits here would be memory for each slow client.
+    { highWaterMark: 0 },
+  );
+}
+
+function seconds(ms: number): number {
+  return Math.min(SECONDS_MAX, Math.max(1, Math.ceil(ms / 1000)));
+}

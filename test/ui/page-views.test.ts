@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Chromium, type OpenedPage } from "#test/support/chromium.ts";
+import { archiveName, HOSTILE, uuid } from "#test/support/page-fixtures.ts";
+import { FULL, NOTHING, PageServer } from "#test/support/page-server.ts";
+
+const browser = new Chromium();
+let server: PageServer;
+
+beforeAll(async () => {
+  server = await PageServer.start();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+const ARCHIVE = archiveName(Date.UTC(2026, 1, 12, 2));
+
+const VIEWS: readonly (readonly [name: string, path: string])[] = [
+  ["overview", "/"],
+  ["sessions", "/sessions"],
+  ["a running session", `/sessions/${uuid(1)}`],
+  ["a failed session", `/sessions/${uuid(1003)}`],
+  ["archives", "/archives"],
+  ["a backup's archives", "/archives/main/web-01/etc"],
+  ["an archive's contents", `/archives/main/web-01/etc/${ARCHIVE}`],
+  ["files found", "/archives/main/web-01/etc/find?pattern=**/x"],
+  ["agents", "/agents"],
+  ["an agent of a hostile name", `/agents/${encodeURIComponent(HOSTILE)}`],
+  ["storages", "/storages"],
+  ["events", "/events"],
+  ["configuration", "/config"],
+  ["an unknown page", "/sessions/a/b"],
+];
+
+const WIDE = { locale: "en-GB", colorScheme: "light", viewport: { width: 1440, height: 900 } } as const;
+const NARROW = { locale: "pt-BR", colorScheme: "dark", viewport: { width: 360, height: 740 } } as const;
+
+interface AxeResult {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly impact: string;
+    readonly nodes: readonly { readonly html: string }[];
+  }[];
+}
+
+/** What a checker of accessibility finds, of the serious kinds. */
+async function axe({ page }: OpenedPage): Promise<readonly string[]> {
+  await page.addScriptTag({ path: require.resolve("axe-core/axe.min.js") });
+  const found: AxeResult = await page.evaluate(
+    "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'] })",
+  );
+  return found.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => `${id}: ${nodes[0]?.html.slice(0, 200) ?? ""}`);
+}
+
+/** A view is there when its heading is, and nothing of it loads. */
+async function ready({ page }: OpenedPage): Promise<void> {
+  await page.locator("main h1").first().waitFor({ state: "attached" });
+  await page.locator(".connection.live").waitFor();
+  await page.locator(".loading").waitFor({ state: "detached" });
+}
+
+async function judge(opened: OpenedPage, path: string): Promise<void> {
+  const { page } = opened;
+  await page.goto(`${server.url}${path}`);
+  await ready(opened);
+  server.tick(1);
+  expect(await page.evaluate("document.documentElement.scrollWidth <= innerWidth")).toBe(true);
+  expect(await page.locator("#app img").count()).toBe(0);
+  expect(await page.title()).toMatch(/ · nbackup$/);
+  expect(await axe(opened)).toEqual([]);
+  expect(opened.complaints).toEqual([]);
+}
+
+describe("every view", () => {
+  for (const [name, path] of VIEWS) {
+    test(`${name}: wide, light, in English; no script of a name runs, and axe finds nothing serious`, async () => {
+      server.world = FULL;
+      const opened = await browser.open({ ...WIDE, bypassCSP: true });
+      await judge(opened, path);
+      expect(await opened.page.evaluate("document.documentElement.lang")).toBe("en");
+      await opened.close();
+    });
+    test(`${name}: 360 px wide, dark, in Portuguese; nothing is wider than the screen`, async () => {
+      server.world = FULL;
+      const opened = await browser.open({ ...NARROW, bypassCSP: true });
+      await judge(opened, path);
+      expect(
+        await opened.page.evaluate("document.documentElement.lang + getComputedStyle(document.body).backgroundColor"),
+      ).toBe("pt-BRrgb(14, 18, 23)");
+      await opened.close();
+    });
+  }
+  test("runs under its content security policy, which knows no inline script or style", async () => {
+    server.world = FULL;
+    const opened = await browser.open();
+    for (const path of ["/", `/sessions/${uuid(1)}`, "/storages"]) {
+      const response = await opened.page.goto(`${server.url}${path}`);
+      expect(response?.headers()["content-security-policy"]).toContain("script-src 'self'; style-src 'self'");
+      await ready(opened);
+    }
+    expect(opened.complaints).toEqual([]);
+    await opened.close();
+  });
+});
+
+describe("a server without anything", () => {
+  for (const [name, path] of VIEWS.filter(([, at]) =>
+    ["/", "/sessions", "/archives", "/agents", "/events"].includes(at),
+  )) {
+    test(`shows on ${name} what will be there`, async () => {
+      server.world = NOTHING;
+      const opened = await browser.open();
+      await opened.page.goto(`${server.url}${path}`);
+      await opened.page.locator(".empty").first().waitFor();
+      expect(await opened.page.locator(".failed").count()).toBe(0);
+      if (path === "/") expect(await opened.page.locator("h1").textContent()).toBe("No backups yet");
+      await opened.close();
+    });
+  }
+});
+
+describe("an answer that does not come", () => {
+  test("is waited for with a sign of it", async () => {
+    server.world = { ...FULL, silent: ["/api/v1/agents"] };
+    const opened = await browser.open();
+    await opened.page.goto(`${server.url}/agents`);
+    await opened.page.getByRole("status").filter({ hasText: "Loading" }).waitFor({ state: "attached" });
+    await opened.close();
+  });
+  test("or is an error is said with code and hint, and asked again when wanted", async () => {
+    server.world = { ...FULL, failing: ["/api/v1/storages"] };
+    const opened = await browser.open();
+    await opened.page.goto(`${server.url}/storages`);
+    const alert = opened.page.getByRole("alert");
+    await alert.waitFor();
+    expect(await alert.textContent()).toContain("E_STORAGE_FAILED the disk does not answer");
+    expect(await alert.textContent()).toContain("Look at the disk.");
+    server.world = FULL;
+    await opened.page.getByRole("button", { name: "Try again" }).click();
+    await opened.page.getByRole("heading", { name: "main" }).waitFor();
+    await opened.close();
+  });
+});

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "bun:test";
+import { type Format, makeFormat, roughDuration } from "#ui/format.ts";
+import { fill } from "#ui/texts-fill.ts";
+import { EN } from "#ui/texts-en.ts";
+import { PT } from "#ui/texts-pt.ts";
+
+const en = makeFormat("en", "en-GB", "UTC");
+const pt = makeFormat("pt", "pt-BR", "America/Sao_Paulo");
+const NOW = Date.UTC(2026, 1, 12, 14, 30, 0);
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+describe("numbers of the page", () => {
+  test("sizes have three digits, powers of 1024 and the units of the configuration file, in the language's writing", () => {
+    const sizes = [0, 999, 1024, 1536, 10 * 1024 ** 2, 1.42 * 1024 ** 3, 999.6 * 1024 ** 3, 5e15];
+    expect(sizes.map(en.bytes)).toEqual([
+      "0 B",
+      "999 B",
+      "1.00 kB",
+      "1.50 kB",
+      "10.0 MB",
+      "1.42 GB",
+      "0.98 TB",
+      "4.44 PB",
+    ]);
+    expect(pt.bytes(1.42 * 1024 ** 3)).toBe("1,42 GB");
+    expect(en.bytes(-2048)).toBe("-2.00 kB");
+  });
+  test("what is not known is a dash, never 0", () => {
+    const { bytes, rate, duration, count, percent }: Format = en;
+    expect([bytes, rate, duration, count, percent].map((show) => show(null))).toEqual(
+      Array.from({ length: 5 }, () => "–"),
+    );
+  });
+  test("rates, counts and percents follow the language", () => {
+    expect([en.rate(2048), en.count(1_234_567), en.percent(0.4567), en.percent(0.0123)]).toEqual([
+      "2.00 kB/s",
+      "1,234,567",
+      "46 %",
+      "1.2 %",
+    ]);
+    expect([pt.rate(2048), pt.count(1_234_567), pt.percent(0.0123)]).toEqual(["2,00 kB/s", "1.234.567", "1,2 %"]);
+  });
+  test("durations show two units, ages one", () => {
+    const durations = [850, 12_000, 187_000, HOUR + 120_000, 3 * DAY + 4 * HOUR];
+    expect(durations.map(en.duration)).toEqual(["850 ms", "12 s", "3 min 07 s", "1 h 02 min", "3 d 04 h"]);
+    expect(durations.map((ms) => roughDuration(ms, "en"))).toEqual(["0 s", "12 s", "3 min", "1 h", "3 d"]);
+    expect(roughDuration(900 * DAY, "pt")).toBe("2 anos");
+  });
+  test("an age says ago or in, in both languages", () => {
+    expect([en.age(200), en.age(180_000), en.age(-2 * HOUR)]).toEqual(["now", "3 min ago", "in 2 h"]);
+    expect([pt.age(200), pt.age(180_000), pt.age(-2 * HOUR)]).toEqual(["agora", "há 3 min", "em 2 h"]);
+  });
+});
+
+describe("times of the page", () => {
+  test("are in the viewer's zone and leave out what is clear", () => {
+    expect(en.time(NOW - HOUR, NOW)).toBe("13:30");
+    expect(pt.time(NOW - HOUR, NOW)).toBe("10:30");
+    expect(en.time(NOW - 3 * DAY, NOW)).toBe("09 Feb, 14:30");
+    expect(en.time(NOW - 300 * DAY, NOW)).toBe("18 Apr 2025");
+  });
+  test("today is the viewer's day, not the server's", () => {
+    const justBefore = Date.UTC(2026, 1, 13, 1, 0, 0);
+    expect(pt.time(justBefore - HOUR, justBefore)).toBe("21:00");
+    expect(en.time(justBefore - 2 * HOUR, justBefore)).toBe("12 Feb, 23:00");
+  });
+  test("in full they name the zone", () => {
+    expect(en.fullTime(NOW)).toContain("UTC");
+    expect(pt.fullTime(NOW)).toMatch(/BRT|GMT-3/);
+  });
+});
+
+describe("texts of the page", () => {
+  test("have the same values in both languages", () => {
+    const values = (text: string): string[] => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? "").sort();
+    const keys = Object.keys(EN) as (keyof typeof EN)[];
+    expect(keys.filter((key) => values(EN[key]).join() !== values(PT[key]).join())).toEqual([]);
+    expect(Object.keys(PT).sort()).toEqual(keys.sort());
+  });
+  test("put values in and leave what nobody gave to be seen", () => {
+    expect(fill("{n} of {total}", { n: 2 })).toBe("2 of {total}");
+  });
+  test("every plural has both forms", () => {
+    const ones = Object.keys(EN).filter((key) => key.endsWith(".one"));
+    expect(ones.length).toBeGreaterThan(5);
+    expect(ones.filter((key) => !Object.hasOwn(EN, key.replace(/one$/, "other")))).toEqual([]);
+  });
+});

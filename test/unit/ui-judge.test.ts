@@ -1,0 +1,148 @@
+import { describe, expect, test } from "bun:test";
+import { backupsLeft, endMatches, eventMatches, fromOfPeriod, outcomesOf, parseQuery, queryText } from "#ui/filters.ts";
+import { endTone, forecastView, headline, OUTCOMES, reasonText, scheduleRatio } from "#ui/judge.ts";
+import { parsePath, pathOf, type Route, topView } from "#ui/routes.ts";
+import { apiEnd, apiEvent, backupRow, backupRows, DAY_MS, GB, storageRow } from "#test/support/page-fixtures.ts";
+
+const NOW = Date.UTC(2026, 1, 12, 14, 30, 0);
+const NONE = { ok: 0, late: 0, failing: 0, never: 0, unknown: 0 };
+
+describe("the answer at the top", () => {
+  test("is that all is well only when nothing is late, failing, without a success or unknown", () => {
+    expect(headline({ ...NONE, ok: 7 })).toMatchObject({ kind: "all", tone: "ok", total: 7 });
+    for (const state of ["late", "failing", "never", "unknown"] as const) {
+      expect(headline({ ...NONE, ok: 7, [state]: 1 })).toMatchObject({ kind: "some", parts: [{ state, count: 1 }] });
+    }
+  });
+  test("names the worst first and is as bad as that", () => {
+    const head = headline({ ok: 3, late: 2, failing: 1, never: 0, unknown: 4 });
+    expect(head.tone).toBe("bad");
+    expect(head.parts.map(({ state }) => state)).toEqual(["failing", "late", "unknown"]);
+  });
+  test("does not say that all is well when there is nothing", () => {
+    expect(headline(NONE)).toMatchObject({ kind: "none", tone: "none" });
+  });
+});
+
+describe("a backup entry", () => {
+  const row = { ...backupRow(0, NOW), everyMs: DAY_MS, lastSuccessWallMs: NOW - 1.5 * DAY_MS };
+  test("is as old as its last success, counted in runs", () => {
+    expect(scheduleRatio(row, NOW)).toBe(1.5);
+    expect(scheduleRatio({ ...row, everyMs: null }, NOW)).toBeNull();
+    expect(scheduleRatio({ ...row, lastSuccessWallMs: null }, NOW)).toBeNull();
+    expect(scheduleRatio({ ...row, lastSuccessWallMs: NOW + 1 }, NOW)).toBe(0);
+  });
+  test("says why it is not well, and nothing when it is", () => {
+    expect(reasonText({ ...row, state: "ok", damagedCount: 0 })).toBeUndefined();
+    expect(reasonText({ ...row, state: "ok", damagedCount: 1 })).toBe("reason.damaged");
+    expect(reasonText({ ...row, state: "never", lastEndWallMs: null })).toBe("reason.neverRan");
+    expect(reasonText({ ...row, state: "failing" })).toBe("reason.failing");
+  });
+});
+
+describe("a session that is over", () => {
+  const end = { ...apiEnd(0, NOW), outcome: "committed" as const, problems: 0, verify: "none" as const };
+  test("is well only when it was committed whole and not found damaged", () => {
+    expect(endTone(end)).toBe("ok");
+    expect(endTone({ ...end, problems: 2 })).toBe("warn");
+    expect(endTone({ ...end, verify: "damaged" })).toBe("bad");
+    expect(OUTCOMES.filter((outcome) => endTone({ ...end, outcome }) === "ok")).toEqual(["committed"]);
+  });
+});
+
+describe("a storage", () => {
+  const storage = { ...storageRow("main", NOW), freeBytes: 500 * GB, reserveBytes: 100 * GB };
+  const filling = (days: number) => ({
+    ...storage,
+    forecast: { fullWallMs: NOW + days * DAY_MS, bytesPerDay: GB, basisMs: DAY_MS },
+  });
+  test("that fills within a week is bad, within a month a warning, later neither", () => {
+    expect([3, 20, 90].map((days) => forecastView(filling(days), NOW).tone)).toEqual(["bad", "warn", "ok"]);
+    expect(forecastView(filling(20), NOW)).toMatchObject({ kind: "fills", inMs: 20 * DAY_MS });
+  });
+  test("is full when its reserve is all that is left, whatever the forecast", () => {
+    expect(forecastView({ ...filling(90), freeBytes: 100 * GB }, NOW)).toMatchObject({ kind: "full", tone: "bad" });
+  });
+  test("without a forecast is unknown, and with one that never comes steady", () => {
+    expect(forecastView({ ...storage, forecast: null }, NOW).kind).toBe("unknown");
+    expect(
+      forecastView({ ...storage, forecast: { fullWallMs: null, bytesPerDay: -GB, basisMs: DAY_MS } }, NOW).kind,
+    ).toBe("steady");
+  });
+});
+
+describe("filters", () => {
+  test("a query goes into a URL and comes back, and what is empty is left out", () => {
+    const query = { agent: "a&b=c", text: "ü <x>" };
+    expect(parseQuery(queryText({ ...query, kind: "", level: null, from: undefined }))).toEqual(query);
+    expect(queryText({})).toBe("");
+  });
+  test("good and bad stand for outcomes, and a period for a time", () => {
+    expect(outcomesOf("good", OUTCOMES)).toBe("committed");
+    expect(outcomesOf("bad", OUTCOMES)?.split(",")).toHaveLength(OUTCOMES.length - 1);
+    expect(outcomesOf(undefined, OUTCOMES)).toBeUndefined();
+    expect(fromOfPeriod("day", NOW)).toBe(String(NOW - DAY_MS));
+    expect(fromOfPeriod("ever", NOW)).toBeUndefined();
+  });
+  test("what comes live is judged as the server judges what it has", () => {
+    const event = { ...apiEvent(1, NOW), fields: { agent: "web-01", code: "E_X" } };
+    expect(event).toMatchObject({ level: "warn", kind: "storage.low" });
+    expect(
+      [
+        {},
+        { level: "info" },
+        { level: "warn" },
+        { kind: "storage." },
+        { agent: "web-01" },
+        { text: "E_x" },
+        { text: "STORAGE.LOW" },
+      ].every((query) => eventMatches(event, query)),
+    ).toBe(true);
+    expect(
+      [
+        { level: "error" },
+        { kind: "session." },
+        { kind: "storage" },
+        { agent: "web" },
+        { session: "1" },
+        { text: "zzz" },
+      ].some((query) => eventMatches(event, query)),
+    ).toBe(false);
+  });
+  test("a session that just ended is shown where its agent and result are asked for", () => {
+    const end = { ...apiEnd(0, NOW), agent: "web-01", outcome: "expired" as const };
+    expect(endMatches(end, { agent: "web-01", outcome: "bad" }, OUTCOMES)).toBe(true);
+    expect(
+      [{ outcome: "good" }, { agent: "web-02" }, { storage: "none" }].some((query) => endMatches(end, query, OUTCOMES)),
+    ).toBe(false);
+  });
+  test("entries are found by any words of agent, backup and storage", () => {
+    const rows = backupRows(40, NOW);
+    expect(backupsLeft(rows, undefined, undefined)).toBe(rows);
+    const found = backupsLeft(rows, undefined, "WEB etc");
+    expect(found.length).toBeGreaterThan(0);
+    expect(found.every((row) => row.agent.startsWith("web") && row.backup === "etc")).toBe(true);
+    expect(backupsLeft(rows, "failing", undefined).map((row) => row.state)).toEqual(["failing"]);
+  });
+});
+
+describe("the page's URLs", () => {
+  const place = { storage: "main", agent: "web/01 ü", backup: "100%" };
+  const ROUTES: readonly Route[] = [
+    { view: "overview" },
+    { view: "events" },
+    { view: "session", session: "0000-1" },
+    { view: "agent", agent: "<img>" },
+    { view: "backup", ...place },
+    { view: "find", ...place },
+    { view: "archive", ...place, archive: "2026-02-12T02-00-00-123Z.tar.gz" },
+  ];
+  test("lead to the view that they were made of, whatever the names", () => {
+    expect(ROUTES.map((route) => parsePath(pathOf(route)))).toEqual([...ROUTES]);
+    expect(topView({ view: "archive", ...place, archive: "x" })).toBe("archives");
+  });
+  test("that mean nothing are said to be unknown", () => {
+    const paths = ["/nothing", "/overview", "/sessions/a/b", "/archives/main", "/archives/a/b/c/d/e", "/agents/%ff"];
+    expect(paths.map((path) => parsePath(path).view)).toEqual(paths.map(() => "unknown"));
+  });
+});

@@ -1,0 +1,338 @@
+/** Every route of the page over values: what it answers, its filters and pages, and what it refuses. */
+import { describe, expect, test } from "bun:test";
+import {
+  endRecord,
+  eventRecord,
+  liveView,
+  PageKit,
+  runningServer,
+  scannedArchive,
+  storageView,
+} from "#test/support/page-kit.ts";
+import { endedEvent } from "#test/support/session-end.ts";
+import type { ArchivesAnswer, StoragesAnswer } from "#web/api-archives.ts";
+import type {
+  AgentsAnswer,
+  EventsAnswer,
+  HealthAnswer,
+  HistoryAnswer,
+  OverviewAnswer,
+  SessionDetail,
+  SessionsAnswer,
+} from "#web/api-types.ts";
+import type { WebAnswer } from "#web/http.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+const errorOf = ({ status, body }: WebAnswer): unknown => [status, JSON.parse(String(body))];
+
+describe("health", () => {
+  const states: readonly (readonly [HealthAnswer["state"], number, Parameters<typeof runningServer>[0]])[] = [
+    ["READY", 200, {}],
+    ["BUSY", 200, { sessionCount: 32 }],
+    ["BUSY", 200, { waitingCount: 1 }],
+    ["LOW DISK", 503, { storages: [storageView({ state: "low" })] }],
+    ["LOW DISK", 503, { storages: [storageView({ state: "failed", message: "no disk" })] }],
+    ["MAINTENANCE", 503, { stopping: true }],
+  ];
+  for (const [state, status, fields] of states) {
+    test(`is ${state} with ${status} of a server with ${JSON.stringify(Object.keys(fields ?? {}))}`, async () => {
+      const kit = new PageKit();
+      kit.status = runningServer(fields);
+      const answer = await kit.ask("/api/v1/health");
+      expect([answer.status, JSON.parse(String(answer.body))]).toMatchObject([status, { state }]);
+    });
+  }
+});
+
+describe("the history", () => {
+  function filled(): PageKit {
+    const kit = new PageKit();
+    for (let i = 0; i < 7; i += 1) {
+      // Three of them end in the same millisecond.
+      const endWallMs = i < 3 ? 1000 : i * 1000;
+      kit.history.add(endRecord({ session: `${i}`, endWallMs, agent: i % 2 === 0 ? "web-1" : "db-1" }));
+    }
+    return kit;
+  }
+
+  test("comes page by page, each record once, also those of the same time", async () => {
+    const kit = filled();
+    const seen: (string | null)[] = [];
+    let before = "";
+    for (;;) {
+      const page = await kit.json<HistoryAnswer>(`/api/v1/sessions/history?limit=2${before}`);
+      expect(page.total).toBe(7);
+      seen.push(...page.rows.map(({ session }) => session));
+      if (page.next === null) break;
+      before = `&before=${page.next}`;
+      // What comes meanwhile is newer and moves nothing.
+      kit.history.add(endRecord({ session: "newer", endWallMs: 99_000 }));
+      kit.history.rows.shift();
+    }
+    expect(seen).toEqual(["6", "5", "4", "3", "2", "1", "0"]);
+  });
+
+  test("is filtered by agent, outcome and time", async () => {
+    const kit = filled();
+    kit.history.add(endRecord({ session: "x", outcome: "mismatch", endWallMs: 9000 }));
+    const of = async (query: string): Promise<(string | null)[]> =>
+      (await kit.json<HistoryAnswer>(`/api/v1/sessions/history?${query}`)).rows.map(({ session }) => session);
+    expect(await of("agent=db-1")).toEqual(["5", "3", "1"]);
+    expect(await of("outcome=mismatch,aborted")).toEqual(["x"]);
+    expect(await of("from=3000&to=6000")).toEqual(["5", "4", "3"]);
+    expect(await of("storage=other")).toEqual([]);
+    expect(await of("backup=home&agent=web-1&limit=1")).toEqual(["x"]);
+  });
+
+  test("refuses filters that make no sense, so that a slip is not an empty list", async () => {
+    const kit = filled();
+    for (const query of [
+      "agnet=web-1",
+      "outcome=good",
+      "from=yesterday",
+      "limit=0",
+      "limit=501",
+      "limit=x",
+      "before=x",
+    ]) {
+      expect([query, (await kit.ask(`/api/v1/sessions/history?${query}`)).status]).toEqual([query, 400]);
+    }
+  });
+});
+
+describe("events", () => {
+  test("are filtered by level or worse, kind, agent, session and text, of any case", async () => {
+    const kit = new PageKit();
+    kit.events.add(eventRecord({ kind: "session.parked", fields: { agent: "web-1", session: "s" } }));
+    kit.events.add(eventRecord({ kind: "storage.low", level: "warn", message: "Main is low" }));
+    kit.events.add(eventRecord({ kind: "storage.failed", level: "error", message: "no disk" }));
+    const of = async (query: string): Promise<string[]> =>
+      (await kit.json<EventsAnswer>(`/api/v1/events?${query}`)).rows.map(({ kind }) => kind);
+    expect(await of("level=warn")).toEqual(["storage.failed", "storage.low"]);
+    expect(await of("kind=storage.")).toEqual(["storage.failed", "storage.low"]);
+    expect(await of("kind=storage.low,session.parked")).toEqual(["storage.low", "session.parked"]);
+    expect(await of("agent=web-1&session=s")).toEqual(["session.parked"]);
+    expect(await of("text=MAIN")).toEqual(["storage.low"]);
+    expect((await kit.ask("/api/v1/events?level=loud")).status).toBe(400);
+  });
+});
+
+describe("sessions", () => {
+  test("that run have rates, progress by the last archive, and the time that is left", async () => {
+    const kit = new PageKit();
+    kit.series.start();
+    for (let second = 0; second <= 5; second += 1) {
+      kit.live = [liveView(second * 100, { lastRawBytes: 2000, durableBytes: second * 50 })];
+      await kit.clock.advance(1000);
+    }
+    kit.waiting = [{ agent: "db-1", backup: "all", storage: "main", remote: "192.0.2.3:1", position: 1 }];
+    const answer = await kit.json<SessionsAnswer>("/api/v1/sessions");
+    expect(answer.running).toMatchObject([
+      { session: "0a", receivedRate: 100, progress: 0.5, etaMs: 5000, streamsUp: 1 },
+    ]);
+    expect(answer.running[0]?.sparkline).toEqual([100, 100, 100, 100, 100]);
+    expect(answer.waiting).toMatchObject([{ position: 1 }]);
+    const detail = await kit.json<SessionDetail>("/api/v1/sessions/0a");
+    expect(detail).toMatchObject({ live: { session: "0a" }, record: null, windowBytes: 1000, seriesStepMs: 1000 });
+    expect(detail.series.at(-1)).toMatchObject({ windowUsedBytes: 250, rttMs: 12, receivedRate: 100, streamsUp: 1 });
+    kit.series.stop();
+  });
+
+  test("that nobody measured have no progress, and in a phase with a measure that one", async () => {
+    const kit = new PageKit();
+    kit.live = [liveView(100), liveView(1, { phase: "hashing", phaseDone: 25, phaseTotal: 100, lastRawBytes: 9 })];
+    const { running } = await kit.json<SessionsAnswer>("/api/v1/sessions");
+    expect(running.map(({ progress, etaMs }) => [progress, etaMs])).toEqual([
+      [null, null],
+      [0.25, null],
+    ]);
+  });
+
+  test("that are over have their record, events and archive; what nobody knows is not found", async () => {
+    const kit = new PageKit();
+    const name = "2026-01-01T00-00-00-000Z.tar.gz";
+    kit.history.add(endRecord({ session: "0b", archive: `web-1/home/${name}` }));
+    kit.events.add(eventRecord({ fields: { session: "0b" } }));
+    kit.events.add(eventRecord({ fields: { session: "other" } }));
+    kit.archives = [scannedArchive({ name })];
+    await kit.scans.scanAll();
+    const detail = await kit.json<SessionDetail>("/api/v1/sessions/0b");
+    expect(detail).toMatchObject({ live: null, record: { session: "0b" }, archive: { name, entries: 7 } });
+    expect(detail.events).toHaveLength(1);
+    expect(errorOf(await kit.ask("/api/v1/sessions/0c"))).toMatchObject([404, { error: { code: "not-found" } }]);
+    expect((await kit.ask("/api/v1/sessions/..%2f")).status).toBe(404);
+  });
+});
+
+describe("the overview", () => {
+  test("puts what fails first, then what is late, and counts them", async () => {
+    const kit = new PageKit();
+    const nowMs = kit.clock.wall();
+    const archives = (agent: string, newestMs: number): void => {
+      for (let day = 0; day < 5; day += 1) {
+        kit.archives.push(scannedArchive({ agent, name: `${day}.tar.gz`, timeMs: newestMs - day * DAY_MS }));
+      }
+    };
+    archives("ok-1", nowMs - 2 * HOUR_MS);
+    archives("late-1", nowMs - 37 * HOUR_MS);
+    archives("failing-1", nowMs - 30 * HOUR_MS);
+    kit.history.add(
+      endRecord({
+        agent: "failing-1",
+        outcome: "disk-full",
+        code: "E_DISK_FULL",
+        archive: null,
+        endWallMs: nowMs - HOUR_MS,
+      }),
+    );
+    kit.archives.push(scannedArchive({ agent: "new-1", timeMs: nowMs - 100 * HOUR_MS }));
+    await kit.scans.scanAll();
+    kit.events.add(eventRecord({ level: "error", kind: "storage.failed" }));
+    kit.events.add(eventRecord());
+    const overview = await kit.json<OverviewAnswer>("/api/v1/overview");
+    expect(overview.backups.map(({ agent, state }) => [agent, state])).toEqual([
+      ["failing-1", "failing"],
+      ["late-1", "late"],
+      ["new-1", "unknown"],
+      ["ok-1", "ok"],
+    ]);
+    expect(overview.counts).toEqual({ ok: 1, late: 1, failing: 1, never: 0, unknown: 1 });
+    expect(overview.backups[0]?.reason).toContain("E_DISK_FULL");
+    expect(overview.backups[3]).toMatchObject({
+      everyMs: DAY_MS,
+      everyFrom: "habit",
+      archiveCount: 5,
+      archiveBytes: 1500,
+    });
+    expect(overview.backups[3]?.sizes.map(({ wallMs }) => wallMs)).toEqual(
+      [4, 3, 2, 1, 0].map((d) => nowMs - 2 * HOUR_MS - d * DAY_MS),
+    );
+    expect(overview.events.map(({ kind }) => kind)).toEqual(["storage.failed", "session.committed"]);
+    expect(overview.scanning).toBe(false);
+  });
+
+  test("takes a wait, a lost place and a server that stopped for no failure, and a success after a failure for a success", async () => {
+    const kit = new PageKit();
+    const at = kit.clock.wall();
+    kit.history.add(endRecord({ agent: "a", endWallMs: at - 3000, startWallMs: at - 4000 }));
+    kit.history.add(endRecord({ agent: "a", outcome: "refused", code: "E_BUSY", endWallMs: at - 2000, archive: null }));
+    kit.history.add(
+      endRecord({ agent: "a", outcome: "suspended", code: "E_SHUTDOWN", endWallMs: at - 1000, archive: null }),
+    );
+    kit.history.add(endRecord({ agent: "b", outcome: "failed", code: "E_DISK", endWallMs: at - 3000, archive: null }));
+    kit.history.add(endRecord({ agent: "b", endWallMs: at - 2000, startWallMs: at - 2500 }));
+    kit.history.add(endRecord({ agent: "c", outcome: "refused", code: "E_FULL", endWallMs: at - 2000, archive: null }));
+    const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+    expect(backups.map(({ agent, state }) => [agent, state])).toEqual([
+      ["c", "failing"],
+      ["a", "ok"],
+      ["b", "ok"],
+    ]);
+  });
+});
+
+describe("agents and storages", () => {
+  test("show the worst of an agent's entries, what runs, and what its channel says", async () => {
+    const kit = new PageKit();
+    kit.live = [liveView(5)];
+    kit.history.add(endRecord({ outcome: "mismatch", code: "E_MISMATCH", archive: null }));
+    kit.agents = [
+      {
+        ...{ agent: "db-1", connected: true, lost: false, sinceWallMs: 5, address: "192.0.2.5:7", software: null },
+        ...{ rttMs: 3, rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
+        ...{ load: null, freeBytes: null },
+        backups: [
+          {
+            ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },
+            nextWallMs: 9,
+            autoscaler: null,
+          },
+        ],
+      },
+    ];
+    const { rows } = await kit.json<AgentsAnswer>("/api/v1/agents");
+    expect(rows).toMatchObject([
+      { agent: "db-1", state: "never", channel: { rttMs: 3 }, addresses: ["192.0.2.5"], backups: [{ nextWallMs: 9 }] },
+      { agent: "web-1", state: "failing", channel: null, addresses: ["192.0.2.9"], running: ["0a"] },
+    ]);
+  });
+
+  test("show when a disk is full if it goes on so, once it was looked at for long enough", async () => {
+    const kit = new PageKit();
+    const nowMs = kit.clock.wall();
+    const sample = (hoursAgo: number, freeBytes: number): void =>
+      kit.samples.add({
+        wallMs: nowMs - hoursAgo * HOUR_MS,
+        storage: "main",
+        freeBytes,
+        totalBytes: 1000,
+        archiveCount: 1,
+        archiveBytes: 1,
+      });
+    sample(48, 1000);
+    sample(24, 800);
+    const { rows } = await kit.json<StoragesAnswer>("/api/v1/storages");
+    // 200 bytes a day, 550 above the reserve.
+    expect(rows[0]?.forecast).toEqual({ fullWallMs: nowMs + 2.75 * DAY_MS, bytesPerDay: 200, basisMs: 48 * HOUR_MS });
+    expect(rows[0]?.freeHistory).toHaveLength(2);
+    kit.samples.rows.length = 0;
+    sample(2, 700);
+    sample(1, 650);
+    expect((await kit.json<StoragesAnswer>("/api/v1/storages")).rows[0]?.forecast).toBeNull();
+  });
+});
+
+describe("metrics", () => {
+  test("are what Prometheus reads: escaped labels, cumulative buckets, one type each", async () => {
+    const kit = new PageKit();
+    kit.metrics.counter("a_total", "counted", ["name"]).add(2, 'x"\n\\');
+    const histogram = kit.metrics.histogram("b_seconds", "timed", [1, 5]);
+    for (const value of [0.5, 3, 4, 9]) histogram.observe(value);
+    kit.metrics.gauge("c", "now", () => 7);
+    const { headers, body } = await kit.ask("/metrics");
+    expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(
+      String(body)
+        .split("\n")
+        .filter((line) => line !== ""),
+    ).toEqual([
+      "# HELP a_total counted",
+      "# TYPE a_total counter",
+      'a_total{name="x\\"\\n\\\\"} 2',
+      "# HELP b_seconds timed",
+      "# TYPE b_seconds histogram",
+      'b_seconds_bucket{le="1"} 1',
+      'b_seconds_bucket{le="5"} 3',
+      'b_seconds_bucket{le="+Inf"} 4',
+      "b_seconds_sum 16.5",
+      "b_seconds_count 4",
+      "# HELP c now",
+      "# TYPE c gauge",
+      "c 7",
+    ]);
+  });
+});
+
+describe("a route", () => {
+  test("that does not exist is not found, in JSON, and nothing of the question is in the answer", async () => {
+    const kit = new PageKit();
+    for (const target of ["/api/v1/nonsense", "/api/v2/health", "/<script>", "/api/v1/sessions/"]) {
+      const answer = await kit.ask(target);
+      expect([answer.status, answer.headers["content-type"]]).toEqual([404, "application/json; charset=utf-8"]);
+      expect(String(answer.body)).not.toContain("script");
+    }
+  });
+
+  test("shows what an end adds at once, not after the next look at the storages", async () => {
+    const kit = new PageKit();
+    await kit.scans.scanAll();
+    kit.scans.note(endedEvent({ removed: [] }));
+    expect((await kit.json<ArchivesAnswer>("/api/v1/archives")).rows).toMatchObject([{ agent: "web-1", entries: 7 }]);
+    kit.scans.note(
+      endedEvent({ archive: "web-1/home/new.tar.gz", removed: ["web-1/home/2026-01-01T00-00-00-000Z.tar.gz"] }),
+    );
+    expect((await kit.json<ArchivesAnswer>("/api/v1/archives")).rows.map(({ name }) => name)).toEqual(["new.tar.gz"]);
+  });
+});

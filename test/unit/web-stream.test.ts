@@ -1,0 +1,129 @@
+/** The live stream: what comes when, to whom, and what becomes of a client that does not read. */
+import { describe, expect, test } from "bun:test";
+import { endRecord, eventRecord, liveView, PageKit } from "#test/support/page-kit.ts";
+import type { WebAnswer } from "#web/http.ts";
+import { guarded } from "#web/web-server.ts";
+import { STREAM_CLIENTS_MAX } from "#web/stream.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
+
+interface Told {
+  readonly type: string;
+  readonly data: Record<string, unknown>;
+}
+
+/** A page that reads what has come so far. */
+class Reader {
+  readonly #reader: { read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }> };
+
+  constructor(body: WebAnswer["body"]) {
+    if (!(body instanceof ReadableStream)) throw new Error(`no stream: ${String(body)}`);
+    this.#reader = body.getReader();
+  }
+
+  async next(): Promise<Told> {
+    for (;;) {
+      const { value, done } = await this.#reader.read();
+      if (done) return { type: "closed", data: {} };
+      const [, type, data] = /^event: (\S+)\ndata: (.*)\n\n$/.exec(new TextDecoder().decode(value)) ?? [];
+      if (type !== undefined && data !== undefined) return { type, data: JSON.parse(data) as Told["data"] };
+    }
+  }
+}
+
+const open = async (kit: PageKit, query = ""): Promise<Reader> =>
+  new Reader((await kit.ask(`/api/v1/stream${query}`)).body);
+
+describe("the live stream", () => {
+  test("greets, then tells events, ends, and a tick every second while something runs", async () => {
+    const kit = new PageKit();
+    const reader = await open(kit);
+    expect(await reader.next()).toMatchObject({ type: "hello", data: { boot: "b" } });
+    kit.app.stream.event(eventRecord({ message: "a\n\nevent: forged\ndata: {}" }));
+    expect(await reader.next()).toMatchObject({ type: "event", data: { message: "a\n\nevent: forged\ndata: {}" } });
+    kit.app.stream.ended(endRecord());
+    expect(await reader.next()).toMatchObject({ type: "ended", data: { outcome: "committed" } });
+    kit.live = [liveView(5)];
+    kit.app.stream.look();
+    expect(await reader.next()).toMatchObject({ type: "tick", data: { sessions: [{ session: "0a", bytes: 5 }] } });
+    kit.app.stream.changed("archives");
+    kit.app.stream.changed("archives");
+    kit.app.stream.look();
+    expect(await reader.next()).toEqual({ type: "changed", data: { routes: ["archives"] } });
+    expect((await reader.next()).type).toBe("tick");
+  });
+
+  test("ticks every five seconds while nothing runs, and tells a session only to who asked for it", async () => {
+    const kit = new PageKit();
+    const [all, one] = [await open(kit), await open(kit, "?session=0a")];
+    await all.next();
+    await one.next();
+    for (let i = 0; i < 5; i += 1) kit.app.stream.look();
+    kit.app.stream.event(eventRecord());
+    expect([(await all.next()).type, (await all.next()).type]).toEqual(["tick", "event"]);
+    expect([(await one.next()).type, (await one.next()).type]).toEqual(["tick", "event"]);
+    kit.live = [liveView(5)];
+    kit.app.stream.look();
+    kit.app.stream.event(eventRecord());
+    expect([(await all.next()).type, (await all.next()).type]).toEqual(["tick", "event"]);
+    expect([(await one.next()).type, await one.next()]).toMatchObject([
+      "tick",
+      { type: "session", data: { session: "0a", slots: [{ slot: 0, rttMs: 12 }] } },
+    ]);
+  });
+
+  test("lets go of a client that does not read, and goes on for the others", async () => {
+    const kit = new PageKit();
+    const [slow, good] = [await open(kit), await open(kit)];
+    await good.next();
+    const message = "x".repeat(100_000);
+    for (let i = 0; i < 30; i += 1) {
+      kit.app.stream.event(eventRecord({ message }));
+      expect((await good.next()).type).toBe("event");
+    }
+    expect(kit.app.stream.clientCount).toBe(1);
+    const seen: string[] = [];
+    for (let told = await slow.next(); told.type !== "closed"; told = await slow.next()) seen.push(told.type);
+    expect(seen.length).toBeLessThan(12);
+  });
+
+  test("tells at most fifty events a second: a storm is in the log", async () => {
+    const kit = new PageKit();
+    const reader = await open(kit);
+    for (let i = 0; i < 80; i += 1) kit.app.stream.event(eventRecord({ wallMs: i }));
+    kit.live = [liveView()];
+    kit.app.stream.look();
+    const seen: string[] = [];
+    for (let told = await reader.next(); told.type !== "tick"; told = await reader.next()) seen.push(told.type);
+    expect(seen.filter((type) => type === "event")).toHaveLength(50);
+  });
+
+  test("takes so many clients and no more, and again one more when one has gone", async () => {
+    const kit = new PageKit();
+    const stop = new AbortController();
+    await kit.ask("/api/v1/stream", { signal: stop.signal });
+    for (let i = 1; i < STREAM_CLIENTS_MAX; i += 1) await open(kit);
+    expect((await kit.ask("/api/v1/stream")).status).toBe(503);
+    stop.abort();
+    expect((await kit.ask("/api/v1/stream")).status).toBe(200);
+    kit.app.stream.close();
+    expect(kit.app.stream.clientCount).toBe(0);
+  });
+});
+
+describe("an answer that is long", () => {
+  test("breaks off when its client has taken nothing for write_timeout, and what it came from hears of it", async () => {
+    const clock = new SimClock();
+    const reasons: unknown[] = [];
+    const source = new ReadableStream<Uint8Array>(
+      { pull: (c) => c.enqueue(new Uint8Array(10)), cancel: (reason) => void reasons.push(reason) },
+      { highWaterMark: 0 },
+    );
+    const reader = guarded(source, clock, 15_000).getReader();
+    expect((await reader.read()).value?.length).toBe(10);
+    await clock.advance(14_000);
+    expect((await reader.read()).value?.length).toBe(10);
+    await clock.advance(16_000);
+    expect(reasons).toHaveLength(1);
+    await expect(reader.read()).rejects.toThrow("took nothing");
+  });
+});
