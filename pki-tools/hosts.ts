@@ -2,7 +2,7 @@
 import { Failure } from "#base/errors.ts";
 import { isIpv4, isIpv6, shortIpv6 } from "#pki/ip.ts";
 import { quoted } from "#pki/printable.ts";
-import type { ServerHosts } from "./issue.ts";
+import type { ServerHosts } from "#pki/issue.ts";
 
 /** Alternative names of one certificate; every one of them travels in each handshake. */
 const HOST_COUNT_MAX = 100;

@@ -8,11 +8,11 @@ import { commonNames } from "#pki/certificate.ts";
 import { readCertificates } from "#pki/pem-file.ts";
 import { printable, quoted } from "#pki/printable.ts";
 import { usageProblem } from "#pki/purpose.ts";
-import { openAuthority, type OpenAuthority } from "./authority.ts";
+import { openAuthority, type OpenAuthority } from "#pki/authority.ts";
 import type { MakeOptions } from "./command-line.ts";
 import { parseHosts } from "./hosts.ts";
-import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "./issue.ts";
-import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "./pair-store.ts";
+import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "#pki/issue.ts";
+import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "#pki/pair-store.ts";
 
 /** What making a certificate needs from outside. */
 export interface MakeContext {

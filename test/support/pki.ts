@@ -8,15 +8,8 @@ import fs from "node:fs";
 import { isIP } from "node:net";
 import path from "node:path";
 import type { Random } from "#base/random.ts";
-import {
-  type Authority,
-  createAuthority,
-  type Issued,
-  issueAgent,
-  issueServer,
-  type Validity,
-} from "#pki-tools/issue.ts";
-import { importSigningKey } from "#pki-tools/signing-key.ts";
+import { type Authority, createAuthority, type Issued, issueAgent, issueServer, type Validity } from "#pki/issue.ts";
+import { importSigningKey } from "#pki/signing-key.ts";
 
 const DAY_MS = 86_400_000;
 

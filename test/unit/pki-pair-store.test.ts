@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { Failure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
-import { ensureDirectory, finishInterrupted, type PairWrite, writeTogether } from "#pki-tools/pair-store.ts";
+import { ensureDirectory, finishInterrupted, type PairWrite, writeTogether } from "#pki/pair-store.ts";
 
 let root: string;
 let made = 0;

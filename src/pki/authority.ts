@@ -1,11 +1,11 @@
 /** Opens the CA in a directory of `pki`: ca.pem and ca-key.pem, checked to belong together and to be fit for issuing. */
 import fs from "node:fs";
 import path from "node:path";
-import { nameText } from "#pki/certificate.ts";
-import { authorityProblem, publicKeyOf } from "#pki/chain.ts";
-import { fileFailure, readCertificates, readPrivateKey } from "#pki/pem-file.ts";
-import { printable } from "#pki/printable.ts";
-import { validityProblem } from "#pki/purpose.ts";
+import { nameText } from "./certificate.ts";
+import { authorityProblem, publicKeyOf } from "./chain.ts";
+import { fileFailure, readCertificates, readPrivateKey } from "./pem-file.ts";
+import { printable } from "./printable.ts";
+import { validityProblem } from "./purpose.ts";
 import type { Authority } from "./issue.ts";
 import { importSigningKey } from "./signing-key.ts";
 

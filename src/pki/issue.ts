@@ -1,6 +1,6 @@
 /**
- * Makes certificates: the CA's own, a server's, an agent's. Values in, PEM out. It reads and writes no files (store.ts)
- * and checks no names (names.ts); the keys come from the crypto library's own generator, never from a passed-in one,
+ * Makes certificates: the CA's own, a server's, an agent's. Values in, PEM out. It reads and writes no files (pair-store.ts)
+ * and checks no names (#base/names.ts); the keys come from the crypto library's own generator, never from a passed-in one,
  * because a seeded key is no key.
  *
  * All keys are ECDSA P-256 with SHA-256: every TLS 1.3 implementation must support it, and a handshake costs a tenth of

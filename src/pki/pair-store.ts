@@ -11,7 +11,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
-import { printable } from "#pki/printable.ts";
+import { printable } from "./printable.ts";
 
 export interface NewFile {
   /** Without directory. */
