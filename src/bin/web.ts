@@ -162,8 +162,11 @@ export class WebSide {
     const model = this.#model(server, scans, tls);
     const hostNames = hostNamesOf(webUi, tls);
     const app = new WebApp({
-      ...{ model, passwords, allowDownload: webUi.allowDownload, page: this.#kept.page },
-      access: new Access({ ...webUi, hostNames }, passwords, (address) => this.#refused(address)),
+      ...{ model, page: this.#kept.page },
+      rules: {
+        ...{ passwords, allowDownload: webUi.allowDownload },
+        access: new Access({ ...webUi, hostNames }, passwords, (address) => this.#refused(address)),
+      },
       browser: archiveBrowser(new ArchiveDesk(server.library), spawnBackground),
       emit: (event) => recorder.emit(event),
     });

@@ -25,6 +25,7 @@ type Changed = Extract<StreamMessage, { readonly type: "changed" }>["data"]["rou
 
 interface Client {
   readonly session: string | undefined;
+  readonly isStill: () => boolean;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
 }
 
@@ -44,8 +45,8 @@ export class LiveStream {
     return this.#clients.size;
   }
 
-  /** Throws Refused when there are too many. */
-  open(session: string | undefined, signal: AbortSignal): WebAnswer {
+  /** Throws Refused when there are too many. `isStill`: whether it may go on, asked every second. */
+  open(session: string | undefined, isStill: () => boolean, signal: AbortSignal): WebAnswer {
     if (this.#clients.size >= STREAM_CLIENTS_MAX) {
       throw new Refused(503, "too-many", `${STREAM_CLIENTS_MAX} pages are open already`, {
         headers: { "retry-after": "30" },
@@ -58,7 +59,7 @@ export class LiveStream {
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          client = { session, controller };
+          client = { session, isStill, controller };
           this.#clients.add(client);
           this.#greet(client);
         },
@@ -67,6 +68,8 @@ export class LiveStream {
       new ByteLengthQueuingStrategy({ highWaterMark: WAITING_BYTES_MAX }),
     );
     signal.addEventListener("abort", close, { once: true });
+    // Who has gone already is not heard of any more.
+    if (signal.aborted) close();
     const headers = {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
@@ -95,6 +98,7 @@ export class LiveStream {
   look(): void {
     this.#looks += 1;
     this.#eventsLeft = EVENTS_PER_LOOK;
+    for (const client of [...this.#clients]) if (!client.isStill()) this.#drop(client);
     if (this.#clients.size === 0) {
       this.#changed.clear();
       return;

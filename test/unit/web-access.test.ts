@@ -197,6 +197,46 @@ describe("a password", () => {
     expect((await kit.ask("/metrics", { headers: { authorization: "Bearer x" } })).status).toBe(401);
   });
 
+  test("is not told to who has to wait by an answer that comes at once", async () => {
+    const kit = new PageKit({ password: true });
+    const basic = (password: string): { headers: { authorization: string } } => ({
+      headers: { authorization: `Basic ${btoa(`me:${password}`)}` },
+    });
+    expect((await kit.ask("/metrics", basic(PASSWORD))).status).toBe(200);
+    for (let i = 0; i < 5; i += 1) expect((await kit.ask("/metrics", basic(`wrong ${i}`))).status).toBe(401);
+    expect((await kit.ask("/metrics", basic("wrong"))).status).toBe(429);
+    expect((await kit.ask("/metrics", basic(PASSWORD))).status).toBe(429);
+    expect((await kit.ask("/metrics", { ...basic(PASSWORD), peer: "192.0.2.8" })).status).toBe(200);
+  });
+
+  test("is not guessed faster while others leave no room for a look at it", async () => {
+    const kit = new PageKit({ password: true, slowChecks: true });
+    const others = ["192.0.2.20", "192.0.2.21"].map((peer) => kit.login("wrong", peer));
+    while (kit.checks < 2) await Promise.resolve();
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      const headers = { authorization: `Basic ${btoa(`me:guess ${i}`)}` };
+      statuses.push((await kit.ask("/metrics", { headers })).status);
+    }
+    expect(statuses).toEqual([429, 429, 429, 429, 429, 429, 429, 429]);
+    kit.letChecks();
+    expect((await Promise.all(others)).map(({ status }) => status)).toEqual([401, 401]);
+    expect((await kit.login(PASSWORD)).status).toBe(429);
+  });
+
+  test("is guessed by all addresses together at most so often, and who knows it gets in meanwhile", async () => {
+    const kit = new PageKit({ password: true, access: { allowOrigins: ["0.0.0.0/0"] } });
+    expect((await kit.login(PASSWORD, "192.0.2.7")).status).toBe(204);
+    const statuses: number[] = [];
+    for (let i = 0; i < 600; i += 1) statuses.push((await kit.login("wrong", `10.0.${i >> 8}.${i & 255}`)).status);
+    expect(statuses.filter((status) => status === 401)).toHaveLength(500);
+    expect(kit.checks).toBe(501);
+    expect((await kit.login(PASSWORD, "10.9.9.9")).status).toBe(429);
+    expect((await kit.login(PASSWORD, "192.0.2.7")).status).toBe(204);
+    await kit.clock.advance(3_600_000);
+    expect((await kit.login(PASSWORD, "10.9.9.9")).status).toBe(204);
+  });
+
   test("comes as JSON of a few bytes, or not at all", async () => {
     const kit = new PageKit({ password: true });
     const post = { method: "POST" };

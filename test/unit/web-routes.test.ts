@@ -86,6 +86,34 @@ describe("the history", () => {
     expect(await of("backup=home&agent=web-1&limit=1")).toEqual(["x"]);
   });
 
+  test("is filtered by a part of a name in any case, a glob of whole ones, or one that is there", async () => {
+    const kit = new PageKit();
+    for (const agent of ["web-1", "web-10", "Db-1"]) kit.history.add(endRecord({ session: agent, agent }));
+    const of = async (query: string): Promise<(string | null)[]> =>
+      (await kit.json<HistoryAnswer>(`/api/v1/sessions/history?${query}`)).rows.map(({ session }) => session);
+    expect(await of("agent=WEB")).toEqual(["web-10", "web-1"]);
+    expect(await of("agent=web-1")).toEqual(["web-1"]);
+    expect(await of("agent=web-1*")).toEqual(["web-10", "web-1"]);
+    expect(await of("agent=%3Fb-1")).toEqual(["Db-1"]);
+    expect(await of("agent=eb-1*")).toEqual([]);
+    expect(await of("backup=om&storage=ma")).toHaveLength(3);
+  });
+
+  test("comes page by page, each record once, also when the clock was put back meanwhile", async () => {
+    const kit = new PageKit();
+    for (const endWallMs of [1000, 9000, 8000, 2000, 8500]) {
+      kit.history.add(endRecord({ session: `${endWallMs}`, endWallMs }));
+    }
+    const seen: (string | null)[] = [];
+    for (let before = "", pages = 0; pages < 10; pages += 1) {
+      const page = await kit.json<HistoryAnswer>(`/api/v1/sessions/history?limit=1${before}`);
+      seen.push(...page.rows.map(({ session }) => session));
+      if (page.next === null) break;
+      before = `&before=${page.next}`;
+    }
+    expect(seen).toEqual(["9000", "8500", "8000", "2000", "1000"]);
+  });
+
   test("refuses filters that make no sense, so that a slip is not an empty list", async () => {
     const kit = filled();
     for (const query of [
@@ -114,6 +142,8 @@ describe("events", () => {
     expect(await of("kind=storage.")).toEqual(["storage.failed", "storage.low"]);
     expect(await of("kind=storage.low,session.parked")).toEqual(["storage.low", "session.parked"]);
     expect(await of("agent=web-1&session=s")).toEqual(["session.parked"]);
+    expect(await of("agent=w?b-*")).toEqual(["session.parked"]);
+    expect(await of("agent=EB")).toEqual(["session.parked"]);
     expect(await of("text=MAIN")).toEqual(["storage.low"]);
     expect((await kit.ask("/api/v1/events?level=loud")).status).toBe(400);
   });
@@ -257,6 +287,24 @@ describe("agents and storages", () => {
       { agent: "db-1", state: "never", channel: { rttMs: 3 }, addresses: ["192.0.2.5"], backups: [{ nextWallMs: 9 }] },
       { agent: "web-1", state: "failing", channel: null, addresses: ["192.0.2.9"], running: ["0a"] },
     ]);
+    const of = async (query: string): Promise<string[]> =>
+      (await kit.json<AgentsAnswer>(`/api/v1/agents?${query}`)).rows.map(({ agent }) => agent);
+    expect(await of("agent=B-")).toEqual(["db-1", "web-1"]);
+    expect(await of("agent=web*&state=failing,late")).toEqual(["web-1"]);
+    expect(await of("state=ok")).toEqual([]);
+    for (const slip of [
+      "agents?state=bad",
+      "agents?limit=1",
+      "overview?agent=x",
+      "storages?agent=x",
+      "sessions?outcome=x",
+    ]) {
+      expect([slip, (await kit.ask(`/api/v1/${slip}`)).status]).toEqual([slip, 400]);
+    }
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions?agent=web-?")).running).toHaveLength(1);
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions?storage=other")).running).toHaveLength(0);
+    expect((await kit.json<StoragesAnswer>("/api/v1/storages?storage=ai")).rows).toHaveLength(1);
+    expect((await kit.json<StoragesAnswer>("/api/v1/storages?storage=x*")).rows).toHaveLength(0);
   });
 
   test("show when a disk is full if it goes on so, once it was looked at for long enough", async () => {

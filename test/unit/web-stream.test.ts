@@ -1,6 +1,6 @@
 /** The live stream: what comes when, to whom, and what becomes of a client that does not read. */
 import { describe, expect, test } from "bun:test";
-import { endRecord, eventRecord, liveView, PageKit } from "#test/support/page-kit.ts";
+import { endRecord, eventRecord, liveView, PageKit, PASSWORD } from "#test/support/page-kit.ts";
 import type { WebAnswer } from "#web/http.ts";
 import { guarded } from "#web/web-server.ts";
 import { STREAM_CLIENTS_MAX } from "#web/stream.ts";
@@ -95,6 +95,31 @@ describe("the live stream", () => {
     const seen: string[] = [];
     for (let told = await reader.next(); told.type !== "tick"; told = await reader.next()) seen.push(told.type);
     expect(seen.filter((type) => type === "event")).toHaveLength(50);
+  });
+
+  test("ends for who has logged out, or whose login has ended, and for nobody else", async () => {
+    const kit = new PageKit({ password: true });
+    const cookie = async (): Promise<string> => (await kit.login(PASSWORD)).headers["set-cookie"]?.split(";")[0] ?? "";
+    const [first, second] = [{ cookie: await cookie() }, { cookie: await cookie() }];
+    const basic = { authorization: `Basic ${btoa(`me:${PASSWORD}`)}` };
+    for (const headers of [first, second, basic]) await kit.ask("/api/v1/stream", { headers });
+    kit.app.stream.look();
+    expect(kit.app.stream.clientCount).toBe(3);
+    await kit.ask("/api/v1/logout", { method: "POST", headers: first });
+    kit.app.stream.look();
+    expect(kit.app.stream.clientCount).toBe(2);
+    // To look on is no use of a login.
+    for (let hours = 0; hours < 13; hours += 1) {
+      await kit.clock.advance(3_600_000);
+      kit.app.stream.look();
+    }
+    expect(kit.app.stream.clientCount).toBe(1);
+  });
+
+  test("keeps no place for a client that went away before its answer", async () => {
+    const kit = new PageKit();
+    await kit.ask("/api/v1/stream", { signal: AbortSignal.abort() });
+    expect(kit.app.stream.clientCount).toBe(0);
   });
 
   test("takes so many clients and no more, and again one more when one has gone", async () => {
