@@ -291,6 +291,8 @@ export interface ConfigAnswer {
   /** When it was read. */
   readonly readWallMs: number;
   readonly rows: readonly ConfigRow[];
+  /** Keys (`server.listen`, `chunk_buffer`) that the file has otherwise than before and that count from the next start of the server. */
+  readonly restartKeys: readonly string[];
 }
 
 // ---- live stream --------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ export interface WebServer {
   readonly port: number;
   /** Closes every connection. */
   stop(): void;
+  /** The port is free at once; requests that are under way go on. Resolves when the last connection is gone. */
+  leave(): Promise<void>;
 }
 
 /** Throws what listening throws: its code is EADDRINUSE, EACCES … */
@@ -54,7 +56,11 @@ export function serveWeb(options: WebServerOptions): WebServer {
       return new Response(null, { status: 500 });
     },
   });
-  return { port: server.port ?? listen.port, stop: () => void server.stop(true) };
+  return {
+    port: server.port ?? listen.port,
+    stop: () => void server.stop(true),
+    leave: async () => await server.stop(false),
+  };
 }
 
 async function answered(request: Request, peer: string, options: WebServerOptions): Promise<WebAnswer> {

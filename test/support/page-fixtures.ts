@@ -289,6 +289,7 @@ export function configAnswer(nowWallMs: number): ConfigAnswer {
   return {
     file: "/etc/nbackup/server.yaml",
     readWallMs: nowWallMs - 3 * DAY_MS,
+    restartKeys: [],
     rows: [
       { key: "server.listen", value: "0.0.0.0:9847", isDefault: false, hidden: false, what: "Where agents connect." },
       {

@@ -83,7 +83,7 @@ export class PageKit {
       waiting: () => this.waiting,
       agents: () => this.agents,
       certificates: () => [{ name: "server", notAfterWallMs: clock.wall() + 86_400_000, daysLeft: 1 }],
-      config: () => ({ file: "/etc/nbackup/server.yaml", readWallMs: 0, rows: [] }),
+      config: () => ({ file: "/etc/nbackup/server.yaml", readWallMs: 0, rows: [], restartKeys: [] }),
       metrics: () => this.metrics.snapshot(),
     };
     if (options.slowChecks !== true) this.letChecks();
