@@ -163,13 +163,9 @@ export class LiveStream {
     client.controller.enqueue(bytes);
   }
 
+  /** What it has not read goes with it: closed in order, its connection would wait for it to be read, for ever. */
   #drop(client: Client): void {
     this.#clients.delete(client);
-    try {
-      client.controller.close();
-    } catch (error) {
-      // It was closed by the other end in this very turn: there is nothing left to close.
-      if (!(error instanceof TypeError)) throw error;
-    }
+    client.controller.error(new Error("the live stream was let go"));
   }
 }
