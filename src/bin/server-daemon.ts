@@ -120,8 +120,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       log,
       accept: (connection) => server.accept(connection),
     });
-    metrics.registry.gauge(
-      "nbackup_strangers_refused",
+    metrics.registry.counted(
+      "nbackup_strangers_refused_total",
       "Connections that came to nothing before they were one",
       () => listener.strangerCount,
     );

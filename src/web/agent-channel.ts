@@ -2,7 +2,7 @@
 import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
 import type { AgentChannel, AgentChannelBackup, AutoscalerRow } from "./api-types.ts";
 
-export function agentChannel({ backups, backupCount: _count, ...view }: AgentView): AgentChannel {
+export function agentChannel({ backups, ...view }: AgentView): AgentChannel {
   return { ...view, backups: backups.map(channelBackup) };
 }
 

@@ -55,6 +55,7 @@ export interface LoginRequest {
 export interface HealthAnswer {
   /** As `nbackup-agent health` says it. */
   readonly state: "READY" | "BUSY" | "LOW DISK" | "MAINTENANCE";
+  /** Of who has not given the password empty. */
   readonly reasons: readonly string[];
   readonly software: string;
   readonly boot: string;
@@ -226,6 +227,8 @@ export interface AgentChannel {
   readonly residentBytes: number | null;
   readonly load: number | null;
   readonly freeBytes: number | null;
+  /** How many entries it has; those that are too many to be told are missing below. */
+  readonly backupCount: number;
   readonly backups: readonly AgentChannelBackup[];
 }
 

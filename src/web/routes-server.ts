@@ -46,7 +46,8 @@ export class ServerRoutes {
     this.#rows = undefined;
   }
 
-  health(): HealthAnswer {
+  /** Why is for who has given the password: it names storages and paths. */
+  health(trusted: boolean): HealthAnswer {
     const status = this.#model.status();
     const { software, boot, uptimeMs, storages, sessionCount, sessionsMax, waitingCount, stopping } = status;
     const maintenance = this.#model.maintenance();
@@ -57,7 +58,8 @@ export class ServerRoutes {
     if (stopping) reasons.unshift("the server stops");
     const state =
       maintenance !== null || stopping ? "MAINTENANCE" : troubled.length > 0 ? "LOW DISK" : isBusy ? "BUSY" : "READY";
-    return { state, reasons, software, boot, uptimeMs, nowWallMs: this.#model.clock.wall() };
+    const told = trusted ? reasons : [];
+    return { state, reasons: told, software, boot, uptimeMs, nowWallMs: this.#model.clock.wall() };
   }
 
   overview(): OverviewAnswer {

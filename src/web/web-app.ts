@@ -128,7 +128,7 @@ export class WebApp {
       case "/api/v1/access":
         return json(this.#accessAnswer(trusted));
       case "/api/v1/health": {
-        const health = this.#server.health();
+        const health = this.#server.health(trusted);
         return json(health, health.state === "READY" || health.state === "BUSY" ? 200 : 503);
       }
       case "/api/v1/metrics":

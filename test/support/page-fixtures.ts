@@ -254,6 +254,7 @@ export function agentRow(n: number, nowWallMs: number): AgentRow {
               load: 0.4 + noise(n),
             },
             freeBytes: Math.round(noise(n) * 400 * GB),
+            backupCount: 1,
             backups: [
               {
                 ...{

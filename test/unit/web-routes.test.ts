@@ -5,6 +5,7 @@ import {
   eventRecord,
   liveView,
   PageKit,
+  PASSWORD,
   runningServer,
   scannedArchive,
   storageView,
@@ -12,6 +13,7 @@ import {
 import { endedEvent } from "#test/support/session-end.ts";
 import type { ArchivesAnswer, StoragesAnswer } from "#web/api-archives.ts";
 import type {
+  AgentChannel,
   AgentsAnswer,
   EventsAnswer,
   HealthAnswer,
@@ -44,6 +46,16 @@ describe("health", () => {
       expect([answer.status, JSON.parse(String(answer.body))]).toMatchObject([status, { state }]);
     });
   }
+});
+
+test("health says why to nobody who has not given the password, because it names storages and paths", async () => {
+  const kit = new PageKit({ password: true });
+  kit.status = runningServer({ storages: [storageView({ state: "failed", message: "/srv/backups is gone" })] });
+  const basic = { authorization: `Basic ${btoa(`me:${PASSWORD}`)}` };
+  const body = async (headers: Record<string, string>): Promise<unknown> =>
+    JSON.parse(String((await kit.ask("/api/v1/health", { headers })).body));
+  expect(await body({})).toMatchObject({ state: "LOW DISK", reasons: [] });
+  expect(await body(basic)).toMatchObject({ reasons: ["storage main: /srv/backups is gone"] });
 });
 
 describe("the history", () => {
@@ -196,7 +208,48 @@ describe("sessions", () => {
   });
 });
 
+function channel(fields: Partial<AgentChannel>): AgentChannel {
+  return {
+    ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
+    ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
+    ...{ load: null, freeBytes: null, backupCount: 1 },
+    backups: [
+      {
+        ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
+        ...{ nextWallMs: null, autoscaler: null },
+      },
+    ],
+    ...fields,
+  };
+}
+
 describe("the overview", () => {
+  test("leaves out what nothing ever came of and nobody means any more", async () => {
+    const kit = new PageKit();
+    const refused = { outcome: "refused", code: "E_STORAGE_UNKNOWN", archive: null } as const;
+    await kit.clock.advance(15 * DAY_MS);
+    const nowMs = kit.clock.wall();
+    kit.history.add(endRecord({ ...refused, agent: "old-1", endWallMs: nowMs - 14.5 * DAY_MS }));
+    kit.history.add(endRecord({ ...refused, agent: "new-1", endWallMs: nowMs - HOUR_MS }));
+    kit.history.add(endRecord({ ...refused, storage: "mian", endWallMs: nowMs - HOUR_MS }));
+    kit.archives = [scannedArchive({ backup: "dropped", timeMs: nowMs - 90 * DAY_MS })];
+    await kit.scans.scanAll();
+    const rows = async (): Promise<unknown> => {
+      kit.app.forget();
+      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+      return backups.map(({ agent, backup, storage, state }) => [agent, backup, storage, state].join(" "));
+    };
+    const unsaid = ["new-1 home main failing", "web-1 home mian failing", "web-1 dropped main unknown"];
+    expect(await rows()).toEqual(unsaid);
+    // One that has not said anything yet, is gone, or does not say all.
+    for (const fields of [{ backupCount: 0, backups: [] }, { connected: false }, { backupCount: 9 }]) {
+      kit.agents = [channel(fields)];
+      expect(await rows()).toEqual(expect.arrayContaining(unsaid));
+    }
+    kit.agents = [channel({})];
+    expect(await rows()).toEqual(["new-1 home main failing", "web-1 home main never", "web-1 dropped main unknown"]);
+  });
+
   test("puts what fails first, then what is late, and counts them", async () => {
     const kit = new PageKit();
     const nowMs = kit.clock.wall();
@@ -268,19 +321,12 @@ describe("agents and storages", () => {
     const kit = new PageKit();
     kit.live = [liveView(5)];
     kit.history.add(endRecord({ outcome: "mismatch", code: "E_MISMATCH", archive: null }));
+    const { backups } = channel({});
     kit.agents = [
-      {
-        ...{ agent: "db-1", connected: true, lost: false, sinceWallMs: 5, address: "192.0.2.5:7", software: null },
-        ...{ rttMs: 3, rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
-        ...{ load: null, freeBytes: null },
-        backups: [
-          {
-            ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },
-            nextWallMs: 9,
-            autoscaler: null,
-          },
-        ],
-      },
+      channel({
+        ...{ agent: "db-1", address: "192.0.2.5:7" },
+        backups: backups.map((entry) => ({ ...entry, backup: "all", nextWallMs: 9 })),
+      }),
     ];
     const { rows } = await kit.json<AgentsAnswer>("/api/v1/agents");
     expect(rows).toMatchObject([
