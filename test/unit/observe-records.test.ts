@@ -267,3 +267,22 @@ for (const [how, length, left] of [
     await close(k, store);
   });
 }
+
+test("records that are long take no more memory than many short ones, and the file has them all", async () => {
+  const k = await kit();
+  const store = await k.open({ linesMax: 5_000 });
+  const text = "x".repeat(60_000);
+  for (let n = 0; n < 800; n += 1) {
+    store.add({ n, text });
+    await k.clock.advance(10);
+  }
+  const kept = store.newest(5_000);
+  expect(kept.length).toBeWithin(500, 560);
+  expect(kept[0]?.n).toBe(799);
+  await k.clock.advance(10_000);
+  expect(linesOf(k)).toHaveLength(800);
+  await close(k, store);
+  const again = await k.open({ linesMax: 5_000 });
+  expect(again.newest(5_000).length).toBeWithin(500, 560);
+  await close(k, again);
+});
