@@ -6,6 +6,7 @@ import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
+import { compressed, takesGzip } from "./compression.ts";
 import { checkKnown, textOf } from "./paging.ts";
 import { PASSWORD_BYTES_MAX, type Passwords } from "./passwords.ts";
 import { prometheusText } from "./prometheus.ts";
@@ -83,7 +84,7 @@ export class WebApp {
   async handle(request: WebRequest): Promise<WebAnswer> {
     try {
       const admitted = await this.#rules.access.admit(request);
-      const answer = await this.#route(request, admitted);
+      const answer = await compressed(await this.#route(request, admitted), request);
       return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -183,13 +184,12 @@ export class WebApp {
     return empty(204, { "set-cookie": passwords.logout(request.header("cookie")) });
   }
 
-  #page({ path, header }: WebRequest): WebAnswer {
-    const file = this.#options.page(path);
+  #page(request: WebRequest): WebAnswer {
+    const file = this.#options.page(request.path);
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
     const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
     const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
-    const isSmall =
-      file.gzip !== undefined && /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(header("accept-encoding") ?? "");
+    const isSmall = file.gzip !== undefined && takesGzip(request);
     return isSmall && file.gzip !== undefined
       ? { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: file.gzip }
       : { status: 200, headers, body: file.body };

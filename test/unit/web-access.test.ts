@@ -1,6 +1,7 @@
 /** Who may ask what of the page, rule by rule and in their order. */
 import { describe, expect, test } from "bun:test";
-import { PageKit, PASSWORD } from "#test/support/page-kit.ts";
+import { gunzipSync } from "node:zlib";
+import { eventRecord, PageKit, PASSWORD } from "#test/support/page-kit.ts";
 import { AddressList, attemptKey, clientAddress, isHostKnown, plainAddress } from "#web/addresses.ts";
 
 describe("a list of addresses", () => {
@@ -127,9 +128,27 @@ describe("the page", () => {
     expect((await kit.ask("/")).body).toBe(FILE.body);
     const small = await kit.ask("/", { headers: { "accept-encoding": "br, gzip" } });
     expect([small.headers["content-encoding"], small.body]).toEqual(["gzip", FILE.gzip]);
+    for (const not of ["gzip;q=0", "br, gzip; q=0.0, *", "gzipped", ""]) {
+      expect([not, (await kit.ask("/", { headers: { "accept-encoding": not } })).body]).toEqual([not, FILE.body]);
+    }
+    expect((await kit.ask("/", { headers: { "accept-encoding": "gzip;q=0.5" } })).body).toBe(FILE.gzip);
     expect((await kit.ask("/", { method: "HEAD" })).body).toBeNull();
     expect((await kit.ask("/other")).status).toBe(404);
   });
+});
+
+test("long answers come smaller to who takes them so", async () => {
+  const kit = new PageKit();
+  for (let i = 0; i < 100; i += 1) kit.events.add(eventRecord({ message: `é ${i}` }));
+  const headers = { "accept-encoding": "gzip, br" };
+  const plain = await kit.ask("/api/v1/events?limit=500");
+  const small = await kit.ask("/api/v1/events?limit=500", { headers });
+  expect(small.headers).toMatchObject({ "content-encoding": "gzip", vary: "accept-encoding" });
+  expect([plain.headers["content-encoding"], plain.headers["vary"]]).toEqual([undefined, "accept-encoding"]);
+  if (!(small.body instanceof Uint8Array)) throw new Error("not compressed");
+  expect(small.body.length * 5).toBeLessThan(String(plain.body).length);
+  expect(gunzipSync(small.body).toString("utf8")).toBe(String(plain.body));
+  expect((await kit.ask("/api/v1/events?limit=1", { headers })).headers["content-encoding"]).toBeUndefined();
 });
 
 const FILE = { body: new Uint8Array([1, 2]), gzip: new Uint8Array([3]), contentType: "text/html", isImmutable: false };
