@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { errnoName, Failure } from "#base/errors.ts";
 import { quoted } from "#pki/printable.ts";
+import { CA_DAYS, LEAF_DAYS } from "#pki/validity.ts";
 import type { HelpTopic } from "./help.ts";
 
 /** What the commands that make something share. */
@@ -23,15 +24,6 @@ export type PkiCommand =
       readonly dir: string | undefined;
       readonly json: boolean;
     };
-
-/** The CA outlives several generations of certificates: changing it means visiting every machine. */
-const CA_DAYS = 3650;
-
-/**
- * The longest that every common TLS library and platform accepts of a private CA. Longer would only mean that nobody
- * remembers how it was done when it ends; shorter, that backups stop more often for nothing.
- */
-const LEAF_DAYS = 825;
 
 const DAYS_MAX = 36_500;
 

@@ -17,6 +17,11 @@ export const CATALOGUE = {
   E_CONFIG: row(2, false, "Correct the file and run check-config again."),
   E_CONFIG_READ: row(2, false, "Check the path given with --config and that the file can be read."),
   E_CERTIFICATE: row(2, false, "Make the certificates again with nbackup-server pki, or correct the paths under tls."),
+  E_REQUEST: row(
+    1,
+    false,
+    "Certificate requests are made by nbackup-agent: check that both sides run matching versions.",
+  ),
   E_WRITE: row(1, false, "Check that the directory exists, that it may be written and that its disk has room."),
   E_NAME: row(2, false, "Names are 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."),
 
