@@ -51,6 +51,8 @@ export interface LinkOptions {
   readonly events: EventSink;
   /** As the certificate says, if that could be read. */
   readonly agent: string | undefined;
+  /** What it waits for; for Hello unless told. */
+  readonly state?: ReceiveState;
   /** The connection is closed, whoever did it; exactly once. */
   readonly onClosed: (link: Link) => void;
 }
@@ -90,7 +92,7 @@ export class Link {
     this.#budget = new FrameBudget(options.clock.now());
     this.#peerCheckedAtMs = options.clock.now();
     this.#decoder = new FrameDecoder({
-      state: "server/hello",
+      state: options.state ?? "server/hello",
       describe: () => this.#label,
       handlers: {
         message: (message, header) => this.#message(message, header),
