@@ -59,6 +59,11 @@ export const CATALOGUE = {
 
   // Refusals by the server.
   E_IDENTITY: row(2, false, "agent.name must equal the CN of the agent's certificate."),
+  E_REVOKED: row(
+    1,
+    false,
+    "An administrator of the server revoked this agent's certificate: nbackup-server pki enroll-token makes way for a new one.",
+  ),
   E_STORAGE_UNKNOWN: row(1, false, "Name a storage that server.yaml defines."),
   E_STORAGE_DENIED: row(1, false, "Add the agent to allow_agents of the storage, or use another one."),
   E_STORAGE_FAILED: row(1, true, "The storage's directory cannot be used: look at the server's log and its disk."),

@@ -172,7 +172,13 @@ export class ServerWorld {
   /** A new connection of an agent whose certificate says `commonName`. */
   connect(commonName = "web-1"): ScriptConnection {
     this.#ports += 1;
-    const peer: PeerIdentity = { commonName, fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+    const peer: PeerIdentity = {
+      commonName,
+      fingerprint: "00".repeat(32),
+      notBeforeMs: 0,
+      notAfterMs: 2e12,
+      serial: "01",
+    };
     return this.connectAs(() => peer);
   }
 
