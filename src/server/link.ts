@@ -53,6 +53,8 @@ export interface LinkOptions {
   readonly agent: string | undefined;
   /** Throws when the certificate is not accepted although TLS would take it: it was revoked. */
   readonly judge?: (peer: PeerIdentity) => void;
+  /** What it waits for; for Hello unless told. */
+  readonly state?: ReceiveState;
   /** The connection is closed, whoever did it; exactly once. */
   readonly onClosed: (link: Link) => void;
 }
@@ -94,7 +96,7 @@ export class Link {
     this.#budget = new FrameBudget(options.clock.now());
     this.#peerCheckedAtMs = options.clock.now();
     this.#decoder = new FrameDecoder({
-      state: "server/hello",
+      state: options.state ?? "server/hello",
       describe: () => this.#label,
       handlers: {
         message: (message, header) => this.#message(message, header),
