@@ -13,7 +13,10 @@ import type { SessionLogs } from "#observe/session-log.ts";
 import { withSessionLogs } from "#observe/session-log-events.ts";
 import type { ConfigReading } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
+import type { RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import { CertificateRegister } from "#server/certificate-register.ts";
+import { Revocations } from "#server/revocations.ts";
 import { Server } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
@@ -43,6 +46,8 @@ export interface ServerRuntime {
   /** Of the configuration file, as it was read. */
   readonly content: unknown;
   readonly identity: Identity;
+  /** The list of revocations beside the CA. */
+  readonly revoked: RevokedAgents;
   readonly log: Logger;
   /** `nbackup-server 0.1.0` */
   readonly software: string;
@@ -60,7 +65,7 @@ export interface Daemon {
   /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
   use(identity: Identity): void;
   /** These count from now on. Never rejects. */
-  reload(config: ServerConfig): Promise<void>;
+  reload(config: ServerConfig, revoked: RevokedAgents): Promise<void>;
   /** The file was read and is not used. */
   reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
@@ -77,6 +82,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
+  const revocations = await openRevocations(disk, runtime, lock);
   const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
   const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
@@ -100,6 +106,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     metrics,
     streamStats: () => logging.streamStats,
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
+    revocations,
+    register: await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations }),
     machineLoad,
     certificateNotAfterMs: () => notAfterMs,
   });
@@ -133,11 +141,12 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
         listener.use(next);
         ({ notAfterMs } = next);
       },
-      async reload(next): Promise<void> {
+      async reload(next, revoked): Promise<void> {
         reading.readWallMs = systemClock.wall();
         reading.failure = null;
         ({ logging } = next);
         sessionLogs.use(logging.sessionLogDir);
+        revocations.use(revoked);
         await server.reload(next);
         const text = "configuration and certificates were read again";
         recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
@@ -217,6 +226,16 @@ function summaryOf(server: Server): string {
   const { sessionCount, waitingCount } = server.view();
   const sessions = sessionCount === 1 ? "1 session runs" : `${sessionCount} sessions run`;
   return waitingCount === 0 ? sessions : `${sessions}, ${waitingCount} wait`;
+}
+
+/** Rejects with Failure E_STATE_DIR; the directory is let go of then. */
+async function openRevocations(disk: Disk, { config, revoked }: ServerRuntime, lock: DiskLock): Promise<Revocations> {
+  try {
+    return await Revocations.open(disk, config.server.stateDir, revoked);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 /** One server per state directory: its records must not be written by two. */

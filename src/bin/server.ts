@@ -12,6 +12,7 @@ import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { runPki } from "#pki-tools/pki.ts";
 import { checkConfig } from "./check-config.ts";
@@ -69,7 +70,10 @@ async function main(argv: readonly string[]): Promise<number> {
       case "check-config":
         return checkConfig(command.configFile, command.json, {
           load: () => load(command.configFile),
-          identity: identityOf,
+          identity: (config) => {
+            revokedOf(config);
+            return identityOf(config);
+          },
         });
       case "archives":
         return await runArchives(command.request, archivesOf(command.place));
@@ -123,9 +127,13 @@ function identityOf(config: ServerConfig): Identity {
   return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
 }
 
+function revokedOf(config: ServerConfig): RevokedAgents {
+  return readRevocations(revocationsPath(config.tls.caCertFile));
+}
+
 async function serve(file: string): Promise<number> {
   const exitCode = await runServerDaemon({
-    ...{ load: () => load(file), identityOf, spawnBackground, ...diskRuntime },
+    ...{ load: () => load(file), identityOf, revokedOf, spawnBackground, ...diskRuntime },
     software: `nbackup-server ${pkg.version}`,
   });
   setTimeout(() => process.exit(exitCode), LINGER_MS).unref();

@@ -205,3 +205,9 @@ export const ENROLL_CONNECTIONS_MAX = 64;
 
 /** Of one address: all the machines behind one router, at the same moment. */
 export const ENROLL_NETWORK_CONNECTIONS_MAX = 16;
+
+/** When a revoked agent's control channel may ask again: only a new certificate helps, and then its daemon does not wait. */
+export const REVOKED_RETRY_MS = 3_600_000;
+
+/** A session of a revoked agent has so long to leave the disk and say why; then its connections are closed. */
+export const REVOKED_END_MS = 5_000;

@@ -12,20 +12,24 @@ import { isoSeconds } from "#pki/purpose.ts";
 import { isRevoked, type RevokedAgents } from "#pki/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { StateFile } from "#store/state-file.ts";
+import { REVOKED_RETRY_MS } from "./limits.ts";
 
+/** Nothing is kept. */
+const forget = (_told: RevokedAgents): Promise<void> => Promise.resolve();
 const schema = z.object({ revoked: z.record(z.string().refine(isName), z.number().min(0)) });
 
 export class Revocations {
-  readonly #file: StateFile;
-  /** What was told, and must be in the file. */
+  /** What was told, and must be kept. */
   readonly #told: Map<string, number>;
+  readonly #keep: typeof forget;
   #besideCa: RevokedAgents;
   readonly #listeners: ((agents: readonly string[]) => void)[] = [];
 
-  private constructor(file: StateFile, told: Map<string, number>, besideCa: RevokedAgents) {
-    this.#file = file;
-    this.#told = told;
+  /** Without `keep` what is told counts as long as the process runs. */
+  constructor(besideCa: RevokedAgents = new Map(), told: RevokedAgents = new Map(), keep = forget) {
     this.#besideCa = besideCa;
+    this.#told = new Map(told);
+    this.#keep = keep;
   }
 
   /** Rejects with Failure E_STATE_DIR. `besideCa`: the list that lies beside the CA. */
@@ -34,7 +38,8 @@ export class Revocations {
     try {
       const found = await file.read();
       const told = found === undefined ? {} : schema.parse(found).revoked;
-      return new Revocations(file, new Map(Object.entries(told)), besideCa);
+      const keep: typeof forget = (all) => file.write(() => ({ revoked: Object.fromEntries(all) }));
+      return new Revocations(besideCa, new Map(Object.entries(told)), keep);
     } catch (cause) {
       throw unreadable(stateDir, cause);
     }
@@ -57,7 +62,7 @@ export class Revocations {
     const isNew = atMs > (this.beforeMs(agent) ?? -1);
     this.#told.set(agent, Math.max(atMs, this.#told.get(agent) ?? 0));
     if (isNew) this.#tell([agent]);
-    await this.#file.write(() => ({ revoked: Object.fromEntries(this.#told) }));
+    await this.#keep(this.#told);
   }
 
   /** The list beside the CA was read again. */
@@ -77,8 +82,9 @@ export class Revocations {
   }
 }
 
-function revokedFailure(agent: string, beforeMs: number): Failure {
+export function revokedFailure(agent: string, beforeMs: number): Failure {
   return new Failure("E_REVOKED", `the certificates of agent ${agent} made until ${isoSeconds(beforeMs)} are revoked`, {
+    retryAfterMs: REVOKED_RETRY_MS,
     hint: `If it may come back: nbackup-server pki enroll-token ${agent} (or pki agent ${agent} --force), and install what that makes there.`,
   });
 }
