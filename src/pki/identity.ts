@@ -43,7 +43,8 @@ export interface Identity {
   readonly commonName: string;
   /** SHA-256 of our certificate's DER, 64 lower-case hex digits. */
   readonly fingerprint: string;
-  /** When our certificate ends, wall-clock milliseconds since 1970 UTC. */
+  /** When our certificate begins and ends, wall-clock milliseconds since 1970 UTC. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** When the first CA on our certificate's way to its root ends. */
   readonly caNotAfterMs: number;
@@ -91,6 +92,7 @@ export function loadIdentity(files: IdentityFiles): Identity {
     keyPem: key.pem,
     commonName: displayName(own.certificate),
     fingerprint: own.certificate.fingerprint,
+    notBeforeMs: own.certificate.notBeforeMs,
     notAfterMs: own.certificate.notAfterMs,
     caNotAfterMs,
     warnings,
