@@ -57,6 +57,28 @@ export const CATALOGUE = {
     "The peer broke the protocol: check that both sides run nbackup of a matching version.",
   ),
 
+  // Enrolment.
+  E_ENROLL_TOKEN: row(
+    1,
+    false,
+    "Make a new token on the server, nbackup-server pki enroll-token AGENT, and use it within an hour.",
+  ),
+  E_ENROLL_SERVER: row(
+    1,
+    false,
+    "Check HOST:PORT, and that the token was made on that server. If both are right somebody stands between the two machines: do not go on.",
+  ),
+  E_ENROLL_LIVE: row(
+    1,
+    false,
+    "If that machine is to be replaced, give --replace: its certificates are revoked when the new one is delivered. Else choose another name.",
+  ),
+  E_ENROLL_OFF: row(
+    1,
+    false,
+    "Name the CA's key with tls.ca_key in server.yaml and reload the server, or make the certificate with nbackup-server pki agent where the key is.",
+  ),
+
   // Refusals by the server.
   E_IDENTITY: row(2, false, "agent.name must equal the CN of the agent's certificate."),
   E_REVOKED: row(

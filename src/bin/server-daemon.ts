@@ -32,6 +32,7 @@ import { Storage } from "#store/storage.ts";
 import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
+import { EnrollSide } from "./enrollment.ts";
 import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
@@ -78,7 +79,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const sessionLogs = openSessionLogs(config.logging, runtime.log);
   const { log } = sessionLogs;
   let { logging } = config;
-  let { notAfterMs } = identity;
+  let used = identity;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
@@ -88,6 +89,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
+  const register = await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations });
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -107,9 +109,9 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     streamStats: () => logging.streamStats,
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
     revocations,
-    register: await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations }),
+    register,
     machineLoad,
-    certificateNotAfterMs: () => notAfterMs,
+    certificateNotAfterMs: () => used.notAfterMs,
   });
   await server.start();
   try {
@@ -129,7 +131,13 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     );
     const reading: ConfigReading = { readWallMs: systemClock.wall(), failure: null };
     const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
-    const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
+    const { port: dataPort } = listener;
+    const enroll = await EnrollSide.open({
+      ...{ config, identity, disk, log, events: recorder, register, revocations, dataPort },
+    });
+    const answer = (request: unknown): Promise<unknown> =>
+      enroll.answer(request) ?? server.admin.handle(request, around);
+    const control = serveControl("nbackup-server", stateDir, log, answer);
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
     web?.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
@@ -139,7 +147,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       summary: () => summaryOf(server),
       use(next): void {
         listener.use(next);
-        ({ notAfterMs } = next);
+        used = next;
       },
       async reload(next, revoked): Promise<void> {
         reading.readWallMs = systemClock.wall();
@@ -148,6 +156,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
         sessionLogs.use(logging.sessionLogDir);
         revocations.use(revoked);
         await server.reload(next);
+        await enroll.reload(next, used);
         const text = "configuration and certificates were read again";
         recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
       },
@@ -158,7 +167,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       },
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, web, recorder, sessionLogs, lock });
+        stopping ??= stopAll({ listener, server, enroll, control, web, recorder, sessionLogs, lock });
         return stopping;
       },
     };
@@ -174,6 +183,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
 interface Running {
   readonly listener: TlsListener;
   readonly server: Server;
+  readonly enroll: EnrollSide;
   readonly control: LineServer | undefined;
   readonly web: WebSide | undefined;
   readonly recorder: Recorder;
@@ -181,8 +191,18 @@ interface Running {
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, web, recorder, sessionLogs, lock }: Running): Promise<void> {
+async function stopAll({
+  listener,
+  server,
+  enroll,
+  control,
+  web,
+  recorder,
+  sessionLogs,
+  lock,
+}: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
+  enroll.stop();
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();

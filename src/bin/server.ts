@@ -5,6 +5,7 @@ import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
+import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { ServerConfig } from "#config/types.ts";
@@ -14,7 +15,11 @@ import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
-import { runPki } from "#pki-tools/pki.ts";
+import type { EnrollTokenCommand } from "#pki-tools/command-line.ts";
+import { type EnrollTokenAnswer, runPki } from "#pki-tools/pki.ts";
+import type { EnrollRequest } from "#server/enroll-admin.ts";
+import type { EnrollTokenView } from "#server/enrollment.ts";
+import { askControl } from "./control.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
 import { serverArchives } from "./server-archives.ts";
@@ -66,7 +71,7 @@ async function main(argv: readonly string[]): Promise<number> {
         stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
-        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom });
+        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom, enrollToken });
       case "check-config":
         return checkConfig(command.configFile, command.json, {
           load: () => load(command.configFile),
@@ -116,6 +121,14 @@ function withoutConfig(failure: Failure): Failure {
   if (failure.code !== "E_CONFIG_READ") return failure;
   const hint = "Name the configuration file with --config, or without one a storage's directory with --storage-dir.";
   return new Failure(failure.code, failure.message, { hint, cause: failure });
+}
+
+/** The token is the running server's to make: it keeps the hash, and opens the port. */
+async function enrollToken({ agent, replace, configFile }: EnrollTokenCommand): Promise<EnrollTokenAnswer> {
+  const { stateDir } = load(configFile ?? DEFAULT_SERVER_CONFIG_FILE).config.server;
+  const question: EnrollRequest = { command: "enroll-token", agent, replace };
+  // Both sides are of the same version (control.ts): the answer is what the server's type says.
+  return (await askControl("nbackup-server", stateDir, question)) as EnrollTokenView;
 }
 
 function load(file: string): Loaded<ServerConfig> {

@@ -60,10 +60,11 @@ export class Issuer {
   }
 
   /**
-   * A certificate for the key of a request, which must be for `name`. It is valid when this resolves. Rejects with Failure E_REQUEST,
-   * E_NAME (not a name for an agent) and E_CERTIFICATE (the CA is not valid now).
+   * A certificate for the key of a request, which must be for `name`. It is valid when this resolves, and begins after `afterMs`, wall
+   * milliseconds, and after what is revoked. Rejects with Failure E_REQUEST, E_NAME (not a name for an agent) and E_CERTIFICATE (the CA
+   * is not valid now).
    */
-  async issueAgent(name: string, requestDer: Uint8Array): Promise<IssuedAgent> {
+  async issueAgent(name: string, requestDer: Uint8Array, afterMs?: number): Promise<IssuedAgent> {
     const { clock, random, revokedBefore, serverCertificate } = this.#options;
     const request = readRequest(requestDer);
     if (request.name !== name) {
@@ -76,7 +77,9 @@ export class Issuer {
     refuseServerName(name, parseCertificate(serverCertificate()), "by its certificate");
     const nowMs = clock.wall();
     this.#checkAuthority(nowMs);
-    const limits = { caNotAfterMs: this.#authority.notAfterMs, revokedMs: revokedBefore(name) };
+    const before = [revokedBefore(name), afterMs].filter((time) => time !== undefined);
+    const revokedMs = before.length === 0 ? undefined : Math.max(...before);
+    const limits = { caNotAfterMs: this.#authority.notAfterMs, revokedMs };
     const validity = leafValidity(nowMs, LEAF_DAYS, limits);
     const waitMs = validity.notBeforeMs - nowMs;
     if (waitMs > BEGIN_WAIT_MAX_MS) throw clockFailure(name, validity.notBeforeMs, nowMs);

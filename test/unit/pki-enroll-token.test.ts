@@ -13,7 +13,7 @@ function refusal(text: string): string {
     return "accepted";
   } catch (error) {
     const { code, message } = toFailure(error);
-    expect(message).not.toContain(text.slice(4, 40));
+    if (text.length > 40) expect(message).not.toContain(text.slice(4, 40));
     return `${code}: ${message}`;
   }
 }

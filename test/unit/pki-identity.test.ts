@@ -64,6 +64,7 @@ describe("an identity", () => {
       fingerprint: x509.fingerprint256.replaceAll(":", "").toLowerCase(),
       notBeforeMs: VALIDITY.notBeforeMs,
       notAfterMs: VALIDITY.notAfterMs,
+      rootDer: new X509Certificate(text(pki.caPath)).raw,
       caNotAfterMs: Date.parse(new X509Certificate(text(pki.caPath)).validTo),
       warnings: [],
     } satisfies Identity);
