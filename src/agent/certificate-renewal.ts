@@ -27,8 +27,11 @@ export interface RenewalOptions {
   /** The certificate in use. */
   readonly current: () => CertificateLife;
   readonly channel: RenewalChannel;
-  /** Throws why a new pair could not be put in its place, before one is asked for. */
-  readonly check: () => void;
+  /**
+   * Before one is asked for: throws why a new pair could not be put in its place. When an earlier one was only half in its place, because
+   * the disk failed, it completes that, uses it from now on, and returns it.
+   */
+  readonly prepare: () => CertificateLife | undefined;
   /** A new key and the request for it. */
   readonly makeRequest: () => { readonly keyPem: string; readonly requestDer: Uint8Array };
   /** Proves the pair, puts it in its place and uses it from now on; returns what is in use then. Throws, and then nothing has changed. */
@@ -86,20 +89,13 @@ export class CertificateRenewal {
   }
 
   async #renew(): Promise<void> {
-    const { events, channel, check, install, makeRequest } = this.#options;
     this.#busy = true;
     try {
-      check();
-      this.#pending ??= makeRequest();
-      const { keyPem, requestDer } = this.#pending;
-      const certPem = await channel.renew(requestDer);
-      // Installed or not: what was answered once is not asked for again.
-      this.#pending = undefined;
-      if (this.#stopped) return;
-      const { notAfterMs } = install(certPem, keyPem);
+      const renewed = this.#options.prepare() ?? (await this.#exchange());
+      if (renewed === undefined) return;
       this.#told.clear();
-      const notAfter = isoSeconds(notAfterMs);
-      events.emit({
+      const notAfter = isoSeconds(renewed.notAfterMs);
+      this.#options.events.emit({
         ...{ kind: "certificate.renewed", level: "info", fields: { notAfter } },
         message: `this agent has a new certificate, valid until ${notAfter}`,
       });
@@ -109,6 +105,17 @@ export class CertificateRenewal {
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** Undefined when the agent is stopping. */
+  async #exchange(): Promise<CertificateLife | undefined> {
+    const { channel, install, makeRequest } = this.#options;
+    this.#pending ??= makeRequest();
+    const { keyPem, requestDer } = this.#pending;
+    const certPem = await channel.renew(requestDer);
+    // Installed or not: what was answered once is not asked for again.
+    this.#pending = undefined;
+    return this.#stopped ? undefined : install(certPem, keyPem);
   }
 
   #failed(failure: Failure): void {

@@ -139,9 +139,13 @@ class Service {
       () => this.#identity,
     );
     this.#renewal = new CertificateRenewal({
-      ...{ clock: systemClock, log, events, channel: this.#channel, ...disk },
+      ...{ clock: systemClock, log, events, channel: this.#channel, makeRequest: disk.makeRequest },
       enabled: () => this.#daemon.config.tls.renew,
       current: () => this.#identity,
+      prepare: () => {
+        const completed = disk.prepare();
+        return completed === undefined ? undefined : this.#renewed(completed);
+      },
       install: (certPem, keyPem) => this.#renewed(disk.install(certPem, keyPem)),
     });
   }

@@ -30,7 +30,10 @@ export function settledIdentityOf(config: AgentConfig): Identity {
 /** What a renewal needs of the disk, for certificate-renewal.ts. `config` and `identity` are those in use, asked each time. */
 export function renewalDisk(config: () => AgentConfig, identity: () => Identity) {
   return {
-    check: (): void => checkReplaceable(filesOf(config())),
+    prepare: (): Identity | undefined => {
+      checkReplaceable(filesOf(config()));
+      return finishRenewal(filesOf(config())) ? identityOf(config()) : undefined;
+    },
     makeRequest: (): { readonly keyPem: string; readonly requestDer: Uint8Array } => {
       const keyPem = newAgentKey();
       return { keyPem, requestDer: makeRequest(config().agent.name, keyPem) };
