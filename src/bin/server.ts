@@ -1,9 +1,11 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
+import path from "node:path";
 import { Failure, toFailure } from "#base/errors.ts";
 import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
+import type { SetupRequest } from "#cli/setup-command.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
 import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
@@ -26,6 +28,9 @@ import { serverArchives } from "./server-archives.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { runServerDaemon } from "./server-service.ts";
+import { runSetup } from "./setup.ts";
+import { Terminal } from "./setup-questions.ts";
+import { machineOf } from "./setup-system.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { runWebPassword } from "./web-password.ts";
 
@@ -80,6 +85,8 @@ async function main(argv: readonly string[]): Promise<number> {
             return identityOf(config);
           },
         });
+      case "setup":
+        return await setup(command.request);
       case "archives":
         return await runArchives(command.request, archivesOf(command.place));
       case "scrub":
@@ -121,6 +128,20 @@ function withoutConfig(failure: Failure): Failure {
   if (failure.code !== "E_CONFIG_READ") return failure;
   const hint = "Name the configuration file with --config, or without one a storage's directory with --storage-dir.";
   return new Failure(failure.code, failure.message, { hint, cause: failure });
+}
+
+async function setup(request: SetupRequest): Promise<number> {
+  const isService = path.resolve(request.configFile) === DEFAULT_SERVER_CONFIG_FILE;
+  const terminal = request.yes ? undefined : new Terminal(stderr);
+  try {
+    return await runSetup({
+      ...{ request, machine: machineOf(isService), ask: terminal?.ask, stdout, stderr },
+      load: (file) => load(file).config,
+      check: identityOf,
+    });
+  } finally {
+    terminal?.close();
+  }
 }
 
 /** The token is the running server's to make: it keeps the hash, and opens the port. */

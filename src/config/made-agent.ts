@@ -1,4 +1,5 @@
 /** The agent.yaml that `nbackup-agent enroll` writes: what it asked for or found, with a comment at everything a person may want to change. */
+import { text } from "./made-text.ts";
 
 export interface MadeAgent {
   readonly name: string;
@@ -74,11 +75,4 @@ export function agentYaml(made: MadeAgent): string {
     "",
   ];
   return lines.join("\n");
-}
-
-/** As it stands where YAML takes it for nothing else; else in quotes, as JSON, which YAML reads alike. */
-export function text(value: string): string {
-  const plain = /^[A-Za-z/][A-Za-z0-9/._:-]*[A-Za-z0-9/]$|^[A-Za-z/]$/;
-  const other = /^(?:true|false|null|yes|no|on|off|y|n)$/i;
-  return plain.test(value) && !other.test(value) && !/:(?:$|\s)/.test(value) ? value : JSON.stringify(value);
 }
