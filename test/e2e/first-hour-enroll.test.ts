@@ -48,12 +48,16 @@ test("check-config says when the CA's key cannot be used, or when others can rea
 test("setup asks when nothing is said, and takes its answers from standard input", async () => {
   const config = hour.at("asked", "server.yaml");
   const child = Bun.spawn([hour.executables.server, "setup", "--config", config], {
-    stdin: Buffer.from(`localhost\nnonsense\n127.0.0.1:${hour.port}\nbig\n\n7\nno\n`),
+    stdin: "pipe",
     stdout: "ignore",
     stderr: "pipe",
   });
+  // As a terminal does, it stays open: the command ends all the same.
+  child.stdin.write(`localhost\nnonsense\n127.0.0.1:${hour.port}\nbig\n\n7\nno\n`);
+  await child.stdin.flush();
   const asked = await child.stderr.text();
   expect(await child.exited).toBe(0);
+  await child.stdin.end();
   expect(asked).toContain("the port is missing\nListen for agents on [0.0.0.0:9847]: ");
   expect(fs.readFileSync(config, "utf8")).toContain(`  big:\n`);
   const silent = await hour.run([hour.executables.server, "setup", "--config", hour.at("silent", "server.yaml")]);
