@@ -85,7 +85,7 @@ const daysLeft = (pair: DemoPair): number => (Date.parse(certificateOf(pair).val
 const renewed = (agent: WatchedProcess): Promise<RegExpExecArray> => agent.printed(/"event":"certificate.renewed"/);
 /** The control channel was made anew with the new certificate. */
 const isBack = (agent: WatchedProcess): Promise<RegExpExecArray> =>
-  agent.printed(/the control channel is up[^]*the control channel is up/);
+  agent.printed(/the control channel is up[\s\S]*the control channel is up/);
 
 function command(executable: string, ...args: readonly string[]): Promise<ProcessEnd> {
   return new WatchedProcess([executable, ...args], { cwd: site.at("cwd") }).end();
