@@ -159,7 +159,9 @@ export class Terminal {
   close(): void {
     this.#lines.close();
     process.stdin.pause();
-    process.stdin.unref();
+    // A file has nothing to be let go of, whatever the types say.
+    const { stdin }: { readonly stdin: { unref?(): void } } = process;
+    stdin.unref?.();
   }
 
   #line(): Promise<string | undefined> {

@@ -193,3 +193,26 @@ test("all of it works for somebody who is not root, in a directory of his own", 
     await home.remove();
   }
 }, 60_000);
+
+test("during a change of CAs a machine enrols with the server's old one, is certified by the new one, and trusts both", async () => {
+  const change = await FirstHour.make();
+  try {
+    await change.setup();
+    const made = await change.run([change.executables.server, "pki", "init", "--dir", change.at("new")]);
+    expect(made.exitCode).toBe(0);
+    const text = (...parts: string[]): string => fs.readFileSync(change.at(...parts), "utf8");
+    fs.writeFileSync(change.at("server", "pki", "ca.pem"), text("server", "pki", "ca.pem") + text("new", "ca.pem"));
+    fs.copyFileSync(change.at("new", "ca-key.pem"), change.at("server", "pki", "ca-key.pem"));
+    await change.startServer();
+    const { token } = await change.token("web-01");
+    const enrolled = await change.enroll("web", token);
+    expect([enrolled.exitCode, enrolled.stderr]).toEqual([0, ""]);
+    expect(text("web", "ca.pem")).toBe(text("server", "pki", "ca.pem"));
+    const issuer = new X509Certificate(text("new", "ca.pem"));
+    expect(new X509Certificate(text("web", "agent.pem")).checkIssued(issuer)).toBe(true);
+    const backup = await change.agent("web", "--once");
+    expect([backup.exitCode, backup.stderr]).toEqual([0, ""]);
+  } finally {
+    await change.remove();
+  }
+}, 60_000);
