@@ -2,7 +2,8 @@
 import { parseArgs } from "node:util";
 import { errnoName, Failure } from "#base/errors.ts";
 import { quoted } from "#pki/printable.ts";
-import type { HelpTopic } from "./help.ts";
+import { CA_DAYS, LEAF_DAYS } from "#pki/validity.ts";
+import { HELP_TOPICS, type HelpTopic } from "./help.ts";
 
 /** What the commands that make something share. */
 export interface MakeOptions {
@@ -12,26 +13,40 @@ export interface MakeOptions {
   readonly json: boolean;
 }
 
+/** Asks the running server for a token: the CA's directory does not matter. */
+export interface EnrollTokenCommand {
+  readonly command: "enroll-token";
+  readonly agent: string;
+  readonly replace: boolean;
+  /** Of the running server; undefined: the default one. */
+  readonly configFile: string | undefined;
+  readonly json: boolean;
+}
+
+export interface RevokeCommand {
+  readonly command: "revoke";
+  readonly agent: string;
+  /** Of the CA; undefined: that of the server's configuration. */
+  readonly dir: string | undefined;
+  /** Of the server; undefined: the default one. */
+  readonly configFile: string | undefined;
+  readonly json: boolean;
+}
+
 export type PkiCommand =
   | { readonly command: "help"; readonly topic: HelpTopic }
   | ({ readonly command: "init" } & MakeOptions)
   | ({ readonly command: "server"; readonly hosts: string } & MakeOptions)
   | ({ readonly command: "agent"; readonly agent: string } & MakeOptions)
+  | ({ readonly command: "renew"; readonly name: string } & MakeOptions)
+  | EnrollTokenCommand
+  | RevokeCommand
   | {
       readonly command: "show";
       readonly files: readonly string[];
       readonly dir: string | undefined;
       readonly json: boolean;
     };
-
-/** The CA outlives several generations of certificates: changing it means visiting every machine. */
-const CA_DAYS = 3650;
-
-/**
- * The longest that every common TLS library and platform accepts of a private CA. Longer would only mean that nobody
- * remembers how it was done when it ends; shorter, that backups stop more often for nothing.
- */
-const LEAF_DAYS = 825;
 
 const DAYS_MAX = 36_500;
 
@@ -43,7 +58,31 @@ const MAKE_OPTIONS = {
   help: { type: "boolean", short: "h" },
 } as const;
 
+const RENEW_OPTIONS = {
+  dir: MAKE_OPTIONS.dir,
+  days: MAKE_OPTIONS.days,
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
+const ENROLL_TOKEN_OPTIONS = {
+  config: { type: "string" },
+  replace: { type: "boolean" },
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
+const REVOKE_OPTIONS = {
+  dir: MAKE_OPTIONS.dir,
+  config: ENROLL_TOKEN_OPTIONS.config,
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
 const SHOW_OPTIONS = { dir: MAKE_OPTIONS.dir, json: MAKE_OPTIONS.json, help: MAKE_OPTIONS.help } as const;
+
+const [LAST_COMMAND = "", ...OTHER_COMMANDS] = HELP_TOPICS.filter((topic) => topic !== "pki").toReversed();
+const commands = (word: "and" | "or"): string => `${OTHER_COMMANDS.toReversed().join(", ")} ${word} ${LAST_COMMAND}`;
 
 /** `argv` is what stands after `pki`. Throws Failure E_USAGE. */
 export function parseCommandLine(argv: readonly string[]): PkiCommand {
@@ -52,7 +91,12 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
     case "init":
     case "server":
     case "agent":
+    case "renew":
       return parseMake(name, rest);
+    case "enroll-token":
+      return parseEnrollToken(rest);
+    case "revoke":
+      return parseRevoke(rest);
     case "show":
       return parseShow(rest);
     case "help":
@@ -60,18 +104,20 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
     case "-h":
       return { command: "help", topic: isTopic(rest[0]) ? rest[0] : "pki" };
     case undefined:
-      throw usage("pki needs a command: init, server, agent or show", "pki");
+      throw usage(`pki needs a command: ${commands("or")}`, "pki");
     default:
-      throw usage(`${quoted(name)} is not a command of pki, which has init, server, agent and show`, "pki");
+      throw usage(`${quoted(name)} is not a command of pki, which has ${commands("and")}`, "pki");
   }
 }
 
-function parseMake(command: "init" | "server" | "agent", args: readonly string[]): PkiCommand {
+type MakeTopic = "init" | "server" | "agent" | "renew";
+
+function parseMake(command: MakeTopic, args: readonly string[]): PkiCommand {
   const { values, positionals } = parsing(command, () =>
-    parseArgs({ args: [...args], options: MAKE_OPTIONS, allowPositionals: true }),
+    parseArgs({ args: [...args], options: command === "renew" ? RENEW_OPTIONS : MAKE_OPTIONS, allowPositionals: true }),
   );
   if (values.help === true) return { command: "help", topic: command };
-  const wanted = { init: [], server: ["HOST[,IP…]"], agent: ["NAME"] }[command];
+  const wanted = { init: [], server: ["HOST[,IP…]"], agent: ["NAME"], renew: ["NAME, server or ca"] }[command];
   if (positionals.length !== wanted.length) {
     const found = positionals.length === 0 ? "nothing" : positionals.map(quoted).join(" ");
     throw usage(`pki ${command} takes ${wanted[0] ?? "no argument"}, and found ${found}`, command);
@@ -80,13 +126,38 @@ function parseMake(command: "init" | "server" | "agent", args: readonly string[]
   const options: MakeOptions = {
     dir: values.dir,
     days: days(values.days, command),
-    force: values.force === true,
+    force: "force" in values && values.force === true,
     json: values.json === true,
   };
   const argument = positionals[0] ?? "";
   if (command === "server") return { command, hosts: argument, ...options };
   if (command === "agent") return { command, agent: argument, ...options };
+  if (command === "renew") return { command, name: argument, ...options, days: daysOfRenewal(values.days, argument) };
   return { command, ...options };
+}
+
+function parseEnrollToken(args: readonly string[]): PkiCommand {
+  const command = "enroll-token";
+  const { values, positionals } = parsing(command, () =>
+    parseArgs({ args: [...args], options: ENROLL_TOKEN_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: command };
+  const [agent, ...more] = positionals;
+  if (agent === undefined || more.length > 0) throw usage("pki enroll-token takes one AGENT", command);
+  const configFile = values.config === "" ? undefined : values.config;
+  return { command, agent, replace: values.replace === true, configFile, json: values.json === true };
+}
+
+function parseRevoke(args: readonly string[]): PkiCommand {
+  const command = "revoke";
+  const { values, positionals } = parsing(command, () =>
+    parseArgs({ args: [...args], options: REVOKE_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: command };
+  const [agent, ...more] = positionals;
+  if (agent === undefined || more.length > 0) throw usage("pki revoke takes one AGENT", command);
+  const given = (text: string | undefined): string | undefined => (text === "" ? undefined : text);
+  return { command, agent, dir: given(values.dir), configFile: given(values.config), json: values.json === true };
 }
 
 function parseShow(args: readonly string[]): PkiCommand {
@@ -100,7 +171,12 @@ function parseShow(args: readonly string[]): PkiCommand {
   return { command: "show", files: positionals, dir: values.dir, json: values.json === true };
 }
 
-function days(text: string | undefined, command: "init" | "server" | "agent"): number {
+/** A CA lives longer than what it issues. */
+function daysOfRenewal(text: string | undefined, name: string): number {
+  return text === undefined && name === "ca" ? CA_DAYS : days(text, "renew");
+}
+
+function days(text: string | undefined, command: MakeTopic): number {
   if (text === undefined) return command === "init" ? CA_DAYS : LEAF_DAYS;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value >= 1 && value <= DAYS_MAX) return value;
@@ -119,7 +195,7 @@ function parsing<T>(command: HelpTopic, parse: () => T): T {
 }
 
 function isTopic(text: string | undefined): text is HelpTopic {
-  return text === "init" || text === "server" || text === "agent" || text === "show";
+  return HELP_TOPICS.some((topic) => topic === text);
 }
 
 function usage(message: string, topic: HelpTopic, cause?: unknown): Failure {

@@ -2,9 +2,8 @@
 import path from "node:path";
 import fs from "node:fs";
 import { Failure } from "#base/errors.ts";
-import { isName, NAME_RULE } from "#base/names.ts";
 import type { Random } from "#base/random.ts";
-import { commonNames } from "#pki/certificate.ts";
+import { checkAgentName, refuseServerName } from "#pki/agent-names.ts";
 import { readCertificates } from "#pki/pem-file.ts";
 import { printable, quoted } from "#pki/printable.ts";
 import { usageProblem } from "#pki/purpose.ts";
@@ -12,6 +11,7 @@ import { openAuthority, type OpenAuthority } from "#pki/authority.ts";
 import type { MakeOptions } from "./command-line.ts";
 import { parseHosts } from "./hosts.ts";
 import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "#pki/issue.ts";
+import { leafValidity, validityFrom } from "#pki/validity.ts";
 import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "#pki/pair-store.ts";
 
 /** What making a certificate needs from outside. */
@@ -23,16 +23,21 @@ export interface MakeContext {
   notice(text: string): void;
 }
 
+/** And making an agent's. */
+export interface AgentContext extends MakeContext {
+  /** Since when certificates of an agent of the CA in `dir` are revoked, also by the server of this machine. */
+  revokedMs(dir: string, agent: string): Promise<number | undefined>;
+  sleep(ms: number): Promise<void>;
+}
+
 /** Absolute or relative as `--dir` was. */
 export interface Made {
   readonly certPath: string;
   readonly keyPath: string;
 }
 
-const DAY_MS = 86_400_000;
-
-/** Clocks of two machines differ; a certificate must not be refused in the first minutes after it was made. */
-const NOT_BEFORE_SLACK_MS = 3_600_000;
+/** Longer than this nobody waits for the beginning of a certificate. */
+const BEGIN_WAIT_MAX_MS = 2_000;
 
 /** Makes ca.pem and ca-key.pem. Throws Failure E_USAGE, E_WRITE. */
 export async function makeAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
@@ -42,10 +47,13 @@ export async function makeAuthority(options: MakeOptions, context: MakeContext):
   if (fs.existsSync(path.join(options.dir, "ca.pem"))) {
     context.notice("the CA is being replaced: certificates of the old one are of no use with the new one");
   }
+  return store(options, "ca", await newAuthority(options, context), context);
+}
+
+function newAuthority(options: MakeOptions, { nowMs, random }: MakeContext): Promise<Issued> {
   // A name of its own: where an old and a new CA stand in one file, TLS libraries look the issuer up by name.
-  const suffix = Buffer.from(context.random.bytes(4)).toString("hex");
-  const issued = await createAuthority(`nbackup CA ${suffix}`, validity(options.days, context.nowMs), context.random);
-  return store(options, "ca", issued, context);
+  const suffix = Buffer.from(random.bytes(4)).toString("hex");
+  return createAuthority(`nbackup CA ${suffix}`, validityFrom(nowMs, options.days), random);
 }
 
 /** Makes server.pem and server-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
@@ -57,19 +65,47 @@ export async function makeServer(hostsText: string, options: MakeOptions, contex
     authority,
     hosts.commonName,
     hosts,
-    leafValidity(options, authority, context),
+    limitedValidity(options, authority, context),
     context.random,
   );
   return store(options, "server", issued, context);
 }
 
 /** Makes NAME.pem and NAME-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
-export async function makeAgent(name: string, options: MakeOptions, context: MakeContext): Promise<Made> {
+export async function makeAgent(name: string, options: MakeOptions, context: AgentContext): Promise<Made> {
   checkAgentName(name);
   const authority = await open(options, name, context);
-  refuseServerName(options.dir, name);
-  const issued = await issueAgent(authority, name, leafValidity(options, authority, context), context.random);
+  refuseNameOfServer(options.dir, name);
+  const revokedMs = await context.revokedMs(options.dir, name);
+  const validity = limitedValidity(options, authority, context, revokedMs);
+  await begun(name, validity, context);
+  const issued = await issueAgent(authority, name, validity, context.random);
   return store(options, name, issued, context);
+}
+
+/**
+ * Makes a new CA, of another name and key, and keeps the old ones that have not ended in ca.pem: certificates of either are good until
+ * the last machine has the new one. Its key is the new one's: that is how one tells which of them issues. Throws Failure as above.
+ */
+export async function renewAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
+  const old = await open(options, "ca", context).then(() => readCertificates(path.join(options.dir, "ca.pem")));
+  const kept = old.filter(({ certificate }) => certificate.notAfterMs >= context.nowMs).map(({ pem }) => pem);
+  const issued = await newAuthority(options, context);
+  const made = store(options, "ca", { ...issued, certPem: [issued.certPem, ...kept].join("\n").trimEnd() }, context);
+  context.notice("bring ca.pem to every machine and reload there before anything is issued or renewed");
+  return made;
+}
+
+/** Waits for the beginning of a certificate, a second at most: the agent was revoked just now. */
+async function begun(agent: string, { notBeforeMs }: Validity, context: AgentContext): Promise<void> {
+  const waitMs = notBeforeMs - context.nowMs;
+  if (waitMs <= 0) return;
+  if (waitMs > BEGIN_WAIT_MAX_MS) {
+    throw new Failure("E_CERTIFICATE", `agent ${quoted(agent)} was revoked at a time that is yet to come`, {
+      hint: "Check this machine's clock; if it was wrong at the revocation, correct that time in revoked.jsonl, and in revoked.json of the server's state_dir while it does not run.",
+    });
+  }
+  await context.sleep(waitMs);
 }
 
 /** The CA to issue with, after making sure that the pair's place is free. */
@@ -99,44 +135,23 @@ function fileNames(name: string): [cert: string, key: string] {
   return [`${name}.pem`, `${name}-key.pem`];
 }
 
-function validity(days: number, nowMs: number): Validity {
-  return { notBeforeMs: nowMs - NOT_BEFORE_SLACK_MS, notAfterMs: nowMs + days * DAY_MS };
-}
-
-/** A certificate that outlives its CA would promise what it cannot keep. */
-function leafValidity(options: MakeOptions, authority: OpenAuthority, context: MakeContext): Validity {
-  const wanted = validity(options.days, context.nowMs);
-  if (wanted.notAfterMs <= authority.notAfterMs) return wanted;
-  context.notice("the certificate ends with its CA, earlier than asked for");
-  return { ...wanted, notAfterMs: authority.notAfterMs };
-}
-
-function checkAgentName(name: string): void {
-  if (!isName(name)) throw new Failure("E_NAME", `${quoted(name)} is not a name: ${NAME_RULE}`);
-  const lower = name.toLowerCase();
-  if (lower === "ca" || lower === "server") {
-    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: ${lower}.pem is the file of the ${lower}`, {
-      hint: "Give the agent another name.",
-    });
+function limitedValidity(
+  options: MakeOptions,
+  authority: OpenAuthority,
+  context: MakeContext,
+  revokedMs?: number,
+): Validity {
+  const limited = leafValidity(context.nowMs, options.days, { caNotAfterMs: authority.notAfterMs, revokedMs });
+  if (limited.notAfterMs < validityFrom(context.nowMs, options.days).notAfterMs) {
+    context.notice("the certificate ends with its CA, earlier than asked for");
   }
-  // web-key.pem would be the certificate of "web-key" and the key of "web".
-  if (lower.endsWith("-key")) {
-    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: files that end in -key.pem hold keys`, {
-      hint: "Give the agent a name that does not end in -key.",
-    });
-  }
+  return limited;
 }
 
-/** Where a certificate has no alternative names, TLS takes its CN for a host name: an agent could pass for the server. */
-function refuseServerName(dir: string, name: string): void {
+function refuseNameOfServer(dir: string, name: string): void {
   const serverPath = path.join(dir, "server.pem");
   const server = fs.existsSync(serverPath) ? readCertificates(serverPath)[0]?.certificate : undefined;
-  if (server === undefined) return;
-  const taken = [...commonNames(server), ...server.dnsNames, ...server.ipAddresses].map((host) => host.toLowerCase());
-  if (!taken.includes(name.toLowerCase())) return;
-  throw new Failure("E_NAME", `${quoted(name)} is a name of the server, by ${printable(serverPath)}`, {
-    hint: "Give the agent another name.",
-  });
+  if (server !== undefined) refuseServerName(name, server, `by ${printable(serverPath)}`);
 }
 
 /** The same, when the agent was there first. */

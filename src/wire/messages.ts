@@ -4,8 +4,8 @@
  */
 import { z } from "zod";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
-import { agentFacts, serverFacts } from "./control-facts.ts";
-import { digest, name, text, u32, u8, uint, uuid } from "./field-types.ts";
+import { agentFacts, CONTROL_MESSAGES, serverFacts } from "./control-messages.ts";
+import { ENROLL_MESSAGES } from "./enroll-messages.ts";
 import {
   ARCHIVE_DAMAGE_CHARS_MAX,
   ARCHIVE_ROWS_MAX,
@@ -22,7 +22,9 @@ import {
   SACK_RANGES_MAX,
   SLOTS_MAX,
 } from "./limits.ts";
+import { failureFields, name, text, u32, u8, uint, uuid } from "./message-fields.ts";
 
+const digest = z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length === 32, "not 32 bytes");
 const fileNumber = z.union([z.literal(0), z.literal(1)]);
 const slot = u8.max(SLOTS_MAX - 1);
 
@@ -54,9 +56,6 @@ const welcome = z.object({
   /** The slot's generation, to be carried by Data frames of this connection: role stream, and a resumed session with parallels 0. */
   slotGeneration: u32,
 });
-
-/** Refused, Ended, Failed and what Archives says of a storage. */
-const failureFields = { code: text, message: text, hint: text, retry: z.boolean(), retryAfterMs: uint.optional() };
 
 const refused = z.object(failureFields);
 
@@ -180,18 +179,6 @@ const pong = z.object({
   id: u32,
   /** On a control connection. */
   server: serverFacts.optional(),
-});
-
-/** Begin a run of this backup entry now. */
-const run = z.object({ request: u32, backup: name });
-
-const runAnswer = z.object({
-  request: u32,
-  /** It runs, or waits in the agent's own line. */
-  accepted: z.boolean(),
-  /** Why not, or what becomes of it. */
-  code: z.string().max(CODE_CHARS_MAX).optional(),
-  message: z.string().max(DISOWN_TEXT_CHARS_MAX).optional(),
 });
 
 const goodbye = z.object({});
@@ -321,8 +308,8 @@ export const MESSAGES = {
   close,
   failed,
   slotOrder,
-  run,
-  runAnswer,
+  ...CONTROL_MESSAGES,
+  ...ENROLL_MESSAGES,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

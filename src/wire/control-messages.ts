@@ -1,7 +1,17 @@
-/** What agent and server tell of themselves in Ping and Pong of a control connection, as PROTOCOL.md "Control" describes it. */
+/** What is said on a control connection only, PROTOCOL.md "Control": facts in Pings and Pongs, runs, renewals. */
 import { z } from "zod";
-import { name, u8, uint, uuid, word } from "./field-types.ts";
-import { CODE_CHARS_MAX, CONTROL_ENTRIES_MAX, HEALTH_STORAGES_MAX } from "./limits.ts";
+import {
+  CERTIFICATE_TEXT_CHARS_MAX,
+  CODE_CHARS_MAX,
+  CONTROL_ENTRIES_MAX,
+  DISOWN_TEXT_CHARS_MAX,
+  HEALTH_STORAGES_MAX,
+  REQUEST_BYTES_MAX,
+  WORD_CHARS_MAX,
+} from "./limits.ts";
+import { failureFields, name, u32, u8, uint, uuid } from "./message-fields.ts";
+
+const word = z.string().max(WORD_CHARS_MAX);
 
 const autoscaler = z.object({
   mode: word,
@@ -67,4 +77,40 @@ export const serverFacts = z.object({
   storages: z.array(z.object({ name, freeBytes: uint.optional() })).max(HEALTH_STORAGES_MAX),
   storageCount: uint,
   maintenance: z.boolean().optional(),
+  /** It renews certificates: Renew may be sent. */
+  renews: z.boolean().optional(),
 });
+
+/** Begin a run of this backup entry now. */
+const run = z.object({ request: u32, backup: name });
+
+const runAnswer = z.object({
+  request: u32,
+  /** It runs, or waits in the agent's own line. */
+  accepted: z.boolean(),
+  /** Why not, or what becomes of it. */
+  code: z.string().max(CODE_CHARS_MAX).optional(),
+  message: z.string().max(DISOWN_TEXT_CHARS_MAX).optional(),
+});
+
+const renew = z.object({
+  request: u32,
+  /** PKCS#10, DER: the new key, under the name of the connection's certificate. */
+  certificateRequest: z.custom<Uint8Array>(
+    (b) => b instanceof Uint8Array && b.length >= 1 && b.length <= REQUEST_BYTES_MAX,
+    "not a certificate request",
+  ),
+});
+
+const renewAnswer = z
+  .object({
+    request: u32,
+    /** PEM: the new certificate, then intermediates if there are any. */
+    certificate: z.string().max(CERTIFICATE_TEXT_CHARS_MAX).optional(),
+    /** Why there is none. */
+    failure: z.object(failureFields).optional(),
+  })
+  .refine(({ certificate, failure }) => (certificate === undefined) !== (failure === undefined), "not one answer");
+
+/** By frame type. */
+export const CONTROL_MESSAGES = { run, runAnswer, renew, renewAnswer } as const;
