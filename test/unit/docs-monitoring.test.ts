@@ -1,11 +1,10 @@
-/** What docs/operations.md says of codes, events, outcomes and commands is what the programs have. */
+/** What docs/monitoring.md and docs/agent.md say of events, outcomes and commands is what the programs have. */
 import { describe, expect, test } from "bun:test";
-import { SERVER_PROGRAM } from "#cli/server-command.ts";
 import { OUTCOMES } from "#observe/records.ts";
-import { errorRows } from "#scripts/lib/error-table.ts";
 import { inProject } from "#scripts/lib/project.ts";
 
-const page = await Bun.file(inProject("docs/operations.md")).text();
+const texts = ["monitoring.md", "agent.md"].map((name) => Bun.file(inProject("docs", name)).text());
+const page = (await Promise.all(texts)).join("\n");
 
 /** Cells of a table's row, without the spaces that align them. */
 const cells = (row: string): string => row.replaceAll(/ *\| */g, "|").trim();
@@ -39,11 +38,7 @@ async function eventKinds(): Promise<string[]> {
   return [...kinds].sort();
 }
 
-describe("the page for administrators", () => {
-  test("has the error catalogue (bun scripts/docs.ts errors)", () => {
-    expect(rows.filter((row) => row.startsWith("|`E_"))).toEqual(errorRows().map(cells));
-  });
-
+describe("the pages about what one sees", () => {
   test("explains every event, and no other", async () => {
     expect(
       firstWords((word) => /^(?:[a-z]+\.[a-z-]+|[a-z]+_[a-z]+)$/.test(word) && !/\.(?:jsonl?|sock)$/.test(word)),
@@ -53,11 +48,5 @@ describe("the page for administrators", () => {
   test("explains every outcome, and no other", () => {
     const outcomes = firstWords((word) => (OUTCOMES as readonly string[]).includes(word));
     expect(outcomes).toEqual([...OUTCOMES].sort());
-  });
-
-  test("names every command that asks a running server", () => {
-    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat", "completion"]);
-    for (const { name } of SERVER_PROGRAM.commands)
-      if (!own.has(name)) expect(page).toContain(`nbackup-server ${name}`);
   });
 });
