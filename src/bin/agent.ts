@@ -29,6 +29,7 @@ import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { agentStock } from "./agent-archives.ts";
 import { backupPlans, checkExcludes, entryRunDeps } from "./agent-backup.ts";
+import { runEnroll } from "./agent-enroll.ts";
 import { runAgentDaemon } from "./agent-daemon.ts";
 import { runHealth } from "./agent-health.ts";
 import { runArchives } from "./archive-commands.ts";
@@ -88,6 +89,13 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "once":
         return await once(command);
+      case "enroll":
+        return await runEnroll({
+          ...{ request: command.request, software: SOFTWARE },
+          stdout: (text) => void process.stdout.write(text),
+          stderr: (text) => void process.stderr.write(text),
+          check: (file) => identityOf(load(file).config),
+        });
       case "health":
         return await health(command);
       case "serve":

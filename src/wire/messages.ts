@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { isName } from "#base/names.ts";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
+import { ENROLL_MESSAGES } from "./enroll-messages.ts";
 import {
   ARCHIVE_DAMAGE_CHARS_MAX,
   ARCHIVE_ROWS_MAX,
@@ -390,6 +391,7 @@ export const MESSAGES = {
   slotOrder,
   run,
   runAnswer,
+  ...ENROLL_MESSAGES,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

@@ -188,6 +188,19 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     order: fc.constantFrom("rotate", "park", "resume"),
     reason: fc.string({ maxLength: 200 }),
   }),
+  askAuthority: fc.record({}),
+  authority: fc.record({ certificate: fc.uint8Array({ minLength: 1, maxLength: 600 }) }),
+  enroll: fc.record({ secret: fc.uint8Array({ minLength: 16, maxLength: 16 }), software: text }),
+  granted: fc.record({ agent: name, wallMs: uint }),
+  certify: fc.record({ request: fc.uint8Array({ minLength: 1, maxLength: 1024 }) }),
+  certificate: fc.record({
+    certificate: text,
+    authorities: text,
+    port: fc.integer({ min: 1, max: 65_535 }),
+    storages: fc.array(name, { maxLength: 5 }),
+  }),
+  installed: fc.record({ fingerprint: digest }),
+  enrolled: fc.record({}),
 };
 
 /** A message of one of the types, with its frame. */

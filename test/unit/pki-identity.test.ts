@@ -63,6 +63,7 @@ describe("an identity", () => {
       commonName: "web-01",
       fingerprint: x509.fingerprint256.replaceAll(":", "").toLowerCase(),
       notAfterMs: VALIDITY.notAfterMs,
+      rootDer: new X509Certificate(text(pki.caPath)).raw,
       caNotAfterMs: Date.parse(new X509Certificate(text(pki.caPath)).validTo),
       warnings: [],
     } satisfies Identity);
