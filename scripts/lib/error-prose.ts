@@ -13,6 +13,18 @@ export const ERROR_PROSE: Readonly<Record<ErrorCode, string>> = {
   E_CONFIG_READ: "The configuration file is not there, cannot be read by this user, or is too long.",
   E_CERTIFICATE:
     "A certificate or key of our own side is of no use: missing, unreadable, not PEM, for another purpose, ended, or not a pair. The message names the file. What is wrong with the other side's certificate is [E_TLS](#e_tls).",
+  E_REQUEST:
+    "The server got a certificate request that it does not sign: another kind of key, a wrong signature, or none at all.",
+  E_ENROLL_TOKEN:
+    "The server does not take the token: it is unknown, an hour has passed, it was used up, or it was mistyped. After several wrong ones the server makes the address wait.",
+  E_ENROLL_SERVER:
+    "Who answers at the enrolment port has another CA than the token names, or cannot prove that it has that one. Nothing secret was sent.",
+  E_ENROLL_LIVE:
+    "The name has a certificate that is still good, and a token for it would let another machine have its archives. See [Enrol an agent](certificates.md#enrol-an-agent).",
+  E_ENROLL_OFF:
+    "The server has no CA's key to sign with (`tls.ca_key`), so that it makes no tokens. See [With the CA on another machine](certificates.md#with-the-ca-on-another-machine).",
+  E_REVOKED:
+    "The agent's certificate was revoked: by `nbackup-server pki revoke`, or because another machine enrolled under its name with `--replace`. See [Revocation](security-model.md#revocation).",
   E_WRITE: "A file that a command was to make (a certificate, the hash of a password) could not be written.",
   E_NAME: "A name of an agent, a backup entry, a storage or a session is not one.",
   E_SOURCE_MISSING:

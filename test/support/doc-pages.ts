@@ -81,7 +81,7 @@ export function parsePage(file: string, text: string): DocPage {
 }
 
 /** As GitHub makes them. */
-export function anchorOf(heading: string): string {
+function anchorOf(heading: string): string {
   return heading
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
@@ -102,7 +102,7 @@ export function typedLines(page: DocPage): readonly string[] {
   return lines.map(withoutComment).filter((line) => line !== "");
 }
 
-function withoutComment(line: string): string {
+export function withoutComment(line: string): string {
   return line.replace(/(^| +)# .*$/, "").trim();
 }
 

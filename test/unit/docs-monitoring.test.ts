@@ -28,14 +28,15 @@ async function eventKinds(): Promise<string[]> {
   for await (const file of new Bun.Glob("src/{server,bin,agent,observe,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page|enroll)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.
   for (const line of ["agent.stats", "server.stats", "stream.stats", "page.started"]) kinds.delete(line);
   // Keys of the configuration.
   for (const key of ["agent.name", "agent.state_dir", "server.listen"]) kinds.delete(key);
-  return [...kinds].sort();
+  // Names of files.
+  return [...kinds].filter((kind) => !/\.(?:pem|yaml)$/.test(kind)).sort();
 }
 
 describe("the pages about what one sees", () => {
