@@ -1,5 +1,5 @@
 /**
- * Machines for what a manual tells root to type: each sees this system with an /etc, /home, /root, /srv and /var/lib of its own, all of them share a
+ * Machines for what a manual tells root to type: each sees this system with an /etc, /home, /mnt, /root, /srv and /var/lib of its own, all of them share a
  * network of their own in which their names lead to each other. So commands run as they are printed, with their paths and ports, and leave
  * nothing. Namespaces of Linux, only as root.
  */
@@ -7,7 +7,7 @@ import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFile
 import path from "node:path";
 import { run, type RunResult } from "#scripts/lib/run.ts";
 
-const OWN = ["etc", "home", "root", "srv", "var/lib"];
+const OWN = ["etc", "home", "mnt", "root", "srv", "var/lib"];
 /** What programs look for in /etc. */
 const COPIED = ["group", "hostname", "ld.so.cache", "nsswitch.conf", "passwd"];
 const COMMAND_MS = 60_000;
