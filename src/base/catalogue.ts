@@ -86,6 +86,11 @@ export const CATALOGUE = {
     false,
     "An administrator of the server revoked this agent's certificate: nbackup-server pki enroll-token makes way for a new one.",
   ),
+  E_RENEWAL: row(
+    1,
+    false,
+    "The old certificate stays in use until its end; the agent asks again tomorrow. By hand: nbackup-server pki renew NAME.",
+  ),
   E_STORAGE_UNKNOWN: row(1, false, "Name a storage that server.yaml defines."),
   E_STORAGE_DENIED: row(1, false, "Add the agent to allow_agents of the storage, or use another one."),
   E_STORAGE_FAILED: row(1, true, "The storage's directory cannot be used: look at the server's log and its disk."),

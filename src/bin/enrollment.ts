@@ -34,11 +34,13 @@ export class EnrollSide {
   readonly #options: EnrollSideOptions;
   readonly #enrollment: Enrollment;
   #identity: Identity;
+  #issuer: EnrollSettings["issuer"];
 
   private constructor(options: EnrollSideOptions, tokens: EnrollTokens, settings: EnrollSettings) {
     const { log, events, register, revocations } = options;
     this.#options = options;
     this.#identity = options.identity;
+    this.#issuer = settings.issuer;
     this.#enrollment = new Enrollment({
       ...{ clock: systemClock, random: systemRandom, log, events, tokens, register, revocations, settings },
       listen: (address, accept) =>
@@ -68,7 +70,14 @@ export class EnrollSide {
   /** The port is opened anew with these. Never rejects. */
   async reload(config: ServerConfig, identity: Identity): Promise<void> {
     this.#identity = identity;
-    this.#enrollment.use(await settingsOf(config, this.#identity, this.#options));
+    const settings = await settingsOf(config, this.#identity, this.#options);
+    this.#issuer = settings.issuer;
+    this.#enrollment.use(settings);
+  }
+
+  /** Who signs renewals as well; undefined while nobody can. */
+  get issuer(): Issuer | undefined {
+    return this.#issuer instanceof Issuer ? this.#issuer : undefined;
   }
 
   stop(): void {

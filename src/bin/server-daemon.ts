@@ -90,6 +90,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const register = await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations });
+  let enrollment: EnrollSide | undefined;
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -110,6 +111,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
     revocations,
     register,
+    issuer: () => enrollment?.issuer,
     machineLoad,
     certificateNotAfterMs: () => used.notAfterMs,
   });
@@ -135,6 +137,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     const enroll = await EnrollSide.open({
       ...{ config, identity, disk, log, events: recorder, register, revocations, dataPort },
     });
+    enrollment = enroll;
     const answer = (request: unknown): Promise<unknown> =>
       enroll.answer(request) ?? server.admin.handle(request, around);
     const control = serveControl("nbackup-server", stateDir, log, answer);

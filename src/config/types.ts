@@ -133,7 +133,13 @@ export interface AgentConfig {
   readonly configFile: string;
   readonly agent: { readonly name: string; /** Absolute. */ readonly stateDir: string };
   readonly server: Address;
-  readonly tls: { readonly caCertFile: string; readonly clientCertFile: string; readonly clientKeyFile: string };
+  readonly tls: {
+    readonly caCertFile: string;
+    readonly clientCertFile: string;
+    readonly clientKeyFile: string;
+    /** The daemon renews its certificate over the control channel. */
+    readonly renew: boolean;
+  };
   /** At least one; names are unique. */
   readonly backups: readonly BackupEntryConfig[];
   readonly retry: RetryConfig;

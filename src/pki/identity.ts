@@ -44,7 +44,8 @@ export interface Identity {
   readonly commonName: string;
   /** SHA-256 of our certificate's DER, 64 lower-case hex digits. */
   readonly fingerprint: string;
-  /** When our certificate ends, wall-clock milliseconds since 1970 UTC. */
+  /** When our certificate begins and ends, wall-clock milliseconds since 1970 UTC. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** The CA at the end of our certificate's way, DER: what a peer must know to trust us. */
   readonly rootDer: Uint8Array;
@@ -94,6 +95,7 @@ export function loadIdentity(files: IdentityFiles): Identity {
     keyPem: key.pem,
     commonName: displayName(own.certificate),
     fingerprint: own.certificate.fingerprint,
+    notBeforeMs: own.certificate.notBeforeMs,
     notAfterMs: own.certificate.notAfterMs,
     rootDer: must(chain.path.at(-1), "the end of the chain").certificate.der,
     caNotAfterMs,

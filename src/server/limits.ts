@@ -211,3 +211,9 @@ export const REVOKED_RETRY_MS = 3_600_000;
 
 /** A session of a revoked agent has so long to leave the disk and say why; then its connections are closed. */
 export const REVOKED_END_MS = 5_000;
+
+/** Certificates that one agent may get by renewal: one in so long. It needs one in years; each is a signature and a line of the register. */
+export const RENEWAL_PAUSE_MS = 60_000;
+
+/** The same request gets the same answer for so long: its answer may have been lost with the connection. */
+export const RENEWAL_MEMORY_MS = 3_600_000;

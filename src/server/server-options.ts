@@ -9,6 +9,7 @@ import type { Storage } from "#store/storage.ts";
 import type { CertificateRegister } from "./certificate-register.ts";
 import type { FinishingHost } from "./finishing.ts";
 import type { MaintenanceMemory } from "./maintenance.ts";
+import type { RenewalDeskOptions } from "./renewal-desk.ts";
 import type { Revocations } from "./revocations.ts";
 import type { ChunkBufferView, ServerMetrics, StorageStaging } from "./server-metrics.ts";
 import type { StorageMemory, StorageOpener } from "./storage-shelf.ts";
@@ -50,7 +51,9 @@ export interface ServerOptions {
   /** Who is revoked; nobody at the start unless told. */
   readonly revocations?: Revocations;
   /** Is told of each certificate that was let in. */
-  readonly register?: Pick<CertificateRegister, "seen">;
+  readonly register?: Pick<CertificateRegister, "seen" | "issued">;
+  /** Who signs the certificates of agents, asked each time; nobody unless told. */
+  readonly issuer?: RenewalDeskOptions["issuer"];
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
   readonly chunkBuffer?: ChunkBufferView;
 }

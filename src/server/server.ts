@@ -23,6 +23,7 @@ import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import type { ReadLibrary } from "./read-library.ts";
 import { Reception } from "./reception.ts";
+import { RenewalDesk } from "./renewal-desk.ts";
 import { RevocationGuard } from "./revocation-guard.ts";
 import { Revocations } from "./revocations.ts";
 import { type ChunkBufferView, ServerMetrics } from "./server-metrics.ts";
@@ -64,6 +65,7 @@ export class Server {
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
   readonly #control: ControlHub;
+  readonly #renewals: RenewalDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -149,8 +151,11 @@ export class Server {
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
+    const { issuer = () => undefined, register } = options;
+    const renewals = new RenewalDesk({ clock, events, revocations, issuer, register });
+    this.#renewals = renewals;
     this.#control = new ControlHub({
-      ...{ clock, events, facts: (agent) => this.#factsFor(agent) },
+      ...{ clock, events, renewals, facts: (agent) => this.#factsFor(agent) },
       hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
       lostGraceMs: () => this.#config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
     });
@@ -289,6 +294,7 @@ export class Server {
       }),
       storageCount: allowed.length,
       maintenance: this.#maintenance.on !== null,
+      ...(this.#renewals.renews ? { renews: true } : {}),
     };
   }
 

@@ -39,6 +39,8 @@ export const FRAME_TYPES = {
   slotOrder: 0x1d,
   run: 0x1e,
   runAnswer: 0x1f,
+  renew: 0x20,
+  renewAnswer: 0x21,
   // Enrolment, on a port of its own.
   askAuthority: 0x30,
   authority: 0x31,

@@ -67,6 +67,10 @@ export const PAYLOAD_BYTES_MAX = {
   run: SMALL_PAYLOAD_BYTES_MAX,
   /** A code and a text of DISOWN_TEXT_CHARS_MAX. */
   runAnswer: 4 * KiB,
+  /** One request. */
+  renew: 2 * KiB,
+  /** Certificates, or a failure. */
+  renewAnswer: 24 * KiB,
   askAuthority: SMALL_PAYLOAD_BYTES_MAX,
   /** One certificate. */
   authority: 8 * KiB,

@@ -135,7 +135,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "server/control": {
-    takes: { ...alive("server/control"), runAnswer: "server/control", goodbye: "closed" },
+    takes: { ...alive("server/control"), runAnswer: "server/control", renew: "server/control", goodbye: "closed" },
     enters: [],
   },
   // No Pings on an enrolment connection: each step has a time of its own, and none takes long.
@@ -188,7 +188,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "agent/control": {
-    takes: { ...alive("agent/control"), run: "agent/control", refused: "closed" },
+    takes: { ...alive("agent/control"), run: "agent/control", renewAnswer: "agent/control", refused: "closed" },
     enters: [],
   },
   "agent/authority": { takes: { authority: "closed", refused: "closed" }, enters: [] },

@@ -11,7 +11,7 @@ import type { PeerIdentity } from "#pki/peer-identity.ts";
 import type { MaintenanceMemory } from "#server/maintenance.ts";
 import type { Revocations } from "#server/revocations.ts";
 import { Server } from "#server/server.ts";
-import type { ServerRules } from "#server/server-options.ts";
+import type { ServerOptions, ServerRules } from "#server/server-options.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -55,6 +55,8 @@ export interface WorldOptions {
   readonly diskKey?: (baseDir: string) => Promise<string>;
   readonly certificateNotAfterMs?: () => number;
   readonly revocations?: Revocations;
+  readonly register?: NonNullable<ServerOptions["register"]>;
+  readonly issuer?: NonNullable<ServerOptions["issuer"]>;
 }
 
 /** A connection of the script, and how to break it. */
@@ -128,6 +130,8 @@ export class ServerWorld {
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
       streamStats: () => options.streamStats ?? false,
+      ...(options.register === undefined ? {} : { register: options.register }),
+      ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
       ...(options.revocations === undefined ? {} : { revocations: options.revocations }),
       ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });
