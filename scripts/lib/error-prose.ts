@@ -53,6 +53,8 @@ export const ERROR_PROSE: Readonly<Record<ErrorCode, string>> = {
     "The other side announced a message larger than its kind may be. It was refused before a byte of it was kept.",
   E_IDENTITY:
     "The agent calls itself something else than its certificate does. The name in the certificate decides whose archives are whose, so it cannot be changed in agent.yaml alone.",
+  E_RENEWAL:
+    "The agent asked the server for a new certificate and got none, or cannot put it in the place of the old one, for instance because its directory may not be written. See [Renewal](certificates.md#renewal).",
   E_STORAGE_UNKNOWN:
     "The entry names a storage that the server does not have. Storages are told apart by capitals too.",
   E_STORAGE_DENIED: "`allow_agents` of the storage does not name this agent.",
