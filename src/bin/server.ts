@@ -1,5 +1,6 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
 import path from "node:path";
+import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
@@ -25,6 +26,7 @@ import { askControl } from "./control.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
 import { serverArchives } from "./server-archives.ts";
+import { pkiServer } from "./pki-server.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { runServerDaemon } from "./server-service.ts";
@@ -76,7 +78,11 @@ async function main(argv: readonly string[]): Promise<number> {
         stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
-        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom, enrollToken });
+        return await runPki(command.args, {
+          ...{ stdout, stderr, clock: systemClock, random: systemRandom, enrollToken },
+          server: (file) => pkiServer(file, (name) => load(name).config, new LinuxDisk(diskRuntime)),
+          sleep: (ms) => sleep(systemClock, ms),
+        });
       case "check-config":
         return checkConfig(command.configFile, command.json, {
           load: () => load(command.configFile),

@@ -72,6 +72,11 @@ export class CertificateRegister {
     return this.#livingOf(agent).sort((a, b) => b.notAfterMs - a.notAfterMs)[0];
   }
 
+  /** A certificate of that name was seen or issued, alive or not. */
+  known(agent: string): boolean {
+    return this.#agents.has(agent);
+  }
+
   /** This server has issued it. Resolves when the disk knows it; rejects with what that throws. */
   async issued(agent: string, issued: RegisteredCertificate): Promise<void> {
     this.#add(agent, issued);

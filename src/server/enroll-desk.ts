@@ -68,8 +68,11 @@ export class EnrollDesk {
     const crowd = near.length >= ENROLL_NETWORK_CONNECTIONS_MAX ? near : all;
     if (crowd === all && all.length < ENROLL_CONNECTIONS_MAX) return true;
     const oldest = crowd.find((visitor) => !visitor.granted);
-    oldest?.destroy();
-    return oldest !== undefined;
+    if (oldest === undefined) return false;
+    // At once: its end is told later, and more may come before.
+    this.#visitors.delete(oldest);
+    oldest.destroy();
+    return true;
   }
 }
 

@@ -95,7 +95,13 @@ export class EnrollTokens {
     };
     this.#set(token);
     this.#forget(nowMs);
-    await this.#write();
+    try {
+      await this.#write();
+    } catch (error) {
+      // Nobody gets to know its secret.
+      this.#tokens.delete(token.hash);
+      throw error;
+    }
     return token;
   }
 

@@ -19,6 +19,7 @@ export interface RevocationGuardOptions {
   readonly registry: Pick<Registry, "sessions">;
   /** Connections of that agent, whatever they are for. */
   readonly linksOf: (agent: string) => readonly Link[];
+  readonly known: (agent: string) => boolean;
   readonly clock: Clock;
   readonly events: EventSink;
 }
@@ -30,6 +31,8 @@ export interface RevokedView {
   readonly revokedWallMs: number;
   readonly sessions: number;
   readonly connections: number;
+  /** This server has heard of a certificate under that name. */
+  readonly known: boolean;
 }
 
 export class RevocationGuard {
@@ -44,13 +47,13 @@ export class RevocationGuard {
 
   /** Revokes and ends at once. Resolves when the disk knows it; rejects with what that throws, and then it counts until a restart. */
   async revoke(agent: string, atMs: number): Promise<RevokedView> {
-    const { revocations, linksOf } = this.#options;
+    const { revocations, linksOf, known } = this.#options;
     const before = linksOf(agent);
     const sessions = this.#sessionsOf(agent, atMs).length;
     const added = revocations.add(agent, atMs);
     const connections = before.filter((link) => link.over).length;
     await added;
-    return { agent, revokedWallMs: revocations.beforeMs(agent) ?? atMs, sessions, connections };
+    return { agent, revokedWallMs: revocations.beforeMs(agent) ?? atMs, sessions, connections, known: known(agent) };
   }
 
   /** Sessions that an earlier start had begun, for who was revoked meanwhile, end now. */

@@ -95,6 +95,7 @@ export class Server {
     const guard = new RevocationGuard({
       ...{ revocations, clock, events, registry: this.#house.registry },
       linksOf: (agent) => this.#reception.linksOf(agent),
+      known: (agent) => options.register?.known(agent) ?? true,
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
