@@ -54,10 +54,14 @@ const MORE: readonly (readonly [page: string, section: string])[] = [
   ["restore", "A restore was interrupted"],
   ["migration", "Taking over old archives"],
   ["operations", "Stopping, upgrading, moving"],
+  ["certificates", "With the CA on another machine"],
+  ["certificates", "Renew by hand"],
 ];
 
-/** What there is not on these machines: systemd's journal, the session and the archives of an example. */
-const NOT_HERE = /^journalctl |3f0c6a52-|2026-02-1/;
+/** What there is not on these machines: a journal, ssh, files copied by hand, the session and the archives of an example. */
+const NOT_HERE = /^journalctl | ssh |^chown nbackup \/etc|3f0c6a52-|2026-02-1/;
+/** A page about the server. */
+const ON_SERVER = new Set(["docs/migration.md"]);
 
 /** At questions the reader takes what is offered. */
 const ENTER = String.raw`<<< $'\n\n\n\n\n\n\n\n'`;
@@ -68,11 +72,14 @@ const TOKEN = /\bnbe1[a-z2-7]+/;
 class Walk {
   readonly #server: Machine;
   readonly #agent: Machine;
+  readonly #running = new Map<string, Bun.Subprocess>();
   #token = "";
+  #others: Machine;
 
   constructor(server: Machine, agent: Machine) {
     this.#server = server;
     this.#agent = agent;
+    this.#others = agent;
   }
 
   /** Types a block of commands, or puts an example into the agent's configuration. */
@@ -84,6 +91,7 @@ class Walk {
   async section(from: DocPage, section: string): Promise<void> {
     const blocks = from.blocks.filter((block) => block.section === section && block.kind === "commands");
     expect([section, blocks.length]).not.toEqual([section, 0]);
+    this.#others = ON_SERVER.has(from.file) ? this.#server : this.#agent;
     for (const block of blocks) await this.block(block);
   }
 
@@ -96,11 +104,13 @@ class Walk {
   async #line(line: string): Promise<void> {
     if (line === "systemctl enable --now nbackup-server") await this.#startServer();
     else if (line === "systemctl enable --now nbackup-agent") await this.#startAgent();
+    else if (line.startsWith("systemctl reload ")) this.#running.get(line.split(" ")[2] ?? "")?.kill("SIGHUP");
     else if (!Object.hasOwn(ELSEWHERE, line) && !NOT_HERE.test(line)) await this.#type(line);
   }
 
   async #type(line: string): Promise<void> {
-    const machine = /^(?:nbackup-agent|cmp) /.test(line) ? this.#agent : this.#server;
+    const own = line.startsWith("nbackup-agent ") ? this.#agent : this.#others;
+    const machine = line.startsWith("nbackup-server ") ? this.#server : own;
     const { exitCode, stdout, stderr } = await machine.run(`${line.replace(/\bTOKEN\b/, this.#token)} ${ENTER}`);
     const logs = exitCode === 0 ? "" : `${this.#server.log()}\n${this.#agent.log()}`;
     expect([line, exitCode, stdout, stderr, logs]).toEqual([line, 0, expect.anything(), expect.anything(), ""]);
@@ -109,13 +119,14 @@ class Walk {
 
   /** As the unit does. */
   async #startServer(): Promise<void> {
-    this.#server.start("setpriv --reuid=nbackup --regid=nbackup --clear-groups nbackup-server");
+    const started = this.#server.start("setpriv --reuid=nbackup --regid=nbackup --clear-groups nbackup-server");
+    this.#running.set("nbackup-server", started);
     const answers = async (): Promise<boolean> => (await this.#server.run("nbackup-server status")).exitCode === 0;
     await eventually("the server answers", answers);
   }
 
   async #startAgent(): Promise<void> {
-    this.#agent.start("nbackup-agent");
+    this.#running.set("nbackup-agent", this.#agent.start("nbackup-agent"));
     const connected = async (): Promise<boolean> => {
       const { stdout } = await this.#server.run("nbackup-server agents --json");
       return stdout.includes('"connected":true');
@@ -174,7 +185,7 @@ describe("getting started", () => {
         const agent = await network.machine(path.join(home, "web-01"), ["backup.example.org"], bin);
         server.addUser("nbackup", 64_007, "var/lib/nbackup");
         await agent.run(
-          "mkdir -p /home/user /etc/nginx /srv/www && tee /home/user/letter.txt /etc/nginx/nginx.conf /srv/www/x",
+          "mkdir -p /home/user /etc/nginx /srv/www && echo hello | tee /home/user/letter.txt /etc/nginx/nginx.conf /srv/www/x",
         );
         const walk = new Walk(server, agent);
         for (const block of page.blocks) if (/^[1-6]\. /.test(block.section)) await walk.block(block);
@@ -187,6 +198,14 @@ describe("getting started", () => {
         for (const [name, section] of MORE) await walk.section(docPage(`docs/${name}.md`), section);
         const { stdout } = await agent.run("nbackup-agent restore latest --backup old --to /mnt/adopted --json");
         expect(JSON.parse(stdout)).toMatchObject({ restored: 1, problemCount: 0 });
+        const spare = await network.machine(path.join(home, "spare"), ["backup.example.org"], bin);
+        await new Walk(server, spare).section(docPage("docs/restore.md"), "A machine is lost");
+        expect(readFileSync(spare.at("home/user/letter.txt"), "utf8")).toBe("hello\n");
+        expect((await agent.run("nbackup-agent list")).stderr).toContain("E_REVOKED");
+        const certificates = docPage("docs/certificates.md");
+        for (const section of ["Revoke an agent", "Renew the CA"])
+          await new Walk(server, spare).section(certificates, section);
+        expect((await spare.run("nbackup-agent list")).stderr).toContain("E_REVOKED");
       } finally {
         await network.remove();
       }

@@ -84,10 +84,12 @@ export class Machine {
     return await run(this.#command(line, "/root"), { timeoutMs: COMMAND_MS });
   }
 
-  /** Starts what goes on running; it is ended with the machine. */
-  start(line: string): void {
+  /** Starts what goes on running; it is ended with the machine. The process is the program itself. */
+  start(line: string): Bun.Subprocess {
     const stdio = ["ignore", "ignore", Bun.file(this.at("log"))] as const;
-    this.#running.push(Bun.spawn([...this.#command(`exec ${line}`, "/")], { stdio: [...stdio] }));
+    const process = Bun.spawn([...this.#command(`exec ${line}`, "/")], { stdio: [...stdio] });
+    this.#running.push(process);
+    return process;
   }
 
   /** What the programs that were started have said. */

@@ -24,9 +24,6 @@ import {
 
 /** `nbackup-server pki WORD`. */
 const PKI_WORDS = PKI_SUBCOMMANDS.map(({ name }) => name);
-/** Made in another branch: the merge that brings them takes them out here, which the test at the end asks for. */
-const COMING = ["nbackup-server pki revoke", "nbackup-server pki renew"];
-
 const ALL = allPages();
 const MANUAL = manualPages();
 
@@ -40,7 +37,6 @@ const RECEIVERS = new Set(["gunzip", "psql", "ssh"]);
 const OTHER_KINDS = new Set(["text", "ini", "yaml"]);
 
 function refusal(words: readonly string[]): string | undefined {
-  if (COMING.some((command) => `${words.join(" ")} `.startsWith(`${command} `))) return undefined;
   try {
     understood(words);
     return undefined;
@@ -158,13 +154,6 @@ describe("how pages are read", () => {
       [["a", "b c"], ["d"]],
     ]);
     expect(ownCommand(["nice", "-n", "19", "nbackup-server", "scrub"])).toEqual(["nbackup-server", "scrub"]);
-  });
-  test("what is said to be coming is not here yet", () => {
-    const names = [AGENT_PROGRAM, SERVER_PROGRAM].flatMap(({ name, commands }) =>
-      commands.map((one) => `${name} ${one.name}`),
-    );
-    names.push(...PKI_WORDS.map((word) => `nbackup-server pki ${word}`));
-    expect(COMING.filter((command) => names.includes(command))).toEqual([]);
   });
   test("a command that the programs do not take is found", () => {
     expect(refusal(["nbackup-agent", "restore", "latest", "--too", "x"])).toContain("E_USAGE");
