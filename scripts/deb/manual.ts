@@ -48,14 +48,18 @@ export const AGENT_MANUAL: Manual = {
     ],
     ["/etc/nbackup/agent.yaml.example", "A commented example."],
     [
-      "/etc/nbackup/ca.pem, NAME.pem, NAME-key.pem",
-      "The CA that the server must have its certificate from, and this agent's certificate and key, where the configuration names them so.",
+      "/etc/nbackup/ca.pem, agent.pem, agent-key.pem",
+      "The CA that the server must have its certificate from, and this agent's certificate and key, as enroll writes them; the configuration may name others.",
     ],
     ["/etc/default/nbackup-agent", "Environment of the service, where it exists."],
     ["/var/lib/nbackup-agent/", "What the service remembers of each entry, and the socket of nbackup-agent status."],
     ["/var/log/nbackup-agent/", "For logging.file and logging.session_log_dir; without them the journal has the log."],
   ],
   examples: [
+    [
+      "nbackup-agent enroll backup.example.org:9846 TOKEN",
+      "Become an agent of a server, whose enroll-token printed this:",
+    ],
     ["nbackup-agent check-config", "Is the configuration right?"],
     ["nbackup-agent --once --backup system --progress", "Back up one entry now:"],
     ["nbackup-agent list", "Which archives of this machine are there?"],
@@ -98,8 +102,8 @@ export const SERVER_MANUAL: Manual = {
     ],
     ["/etc/nbackup/server.yaml.example", "A commented example."],
     [
-      "/etc/nbackup/ca.pem, server.pem, server-key.pem",
-      "The CA of the agents, and the server's certificate and key, where the configuration names them so.",
+      "/etc/nbackup/pki/",
+      "The CA, its key, the list of revocations, and the server's certificate and key, as setup makes them; the configuration may name others.",
     ],
     ["/etc/default/nbackup-server", "Environment of the service, where it exists."],
     [
@@ -115,6 +119,8 @@ export const SERVER_MANUAL: Manual = {
     ["BASE_DIR/.nbackup/", "Unfinished sessions and records of the storage. Only the server may touch it."],
   ],
   examples: [
+    ["nbackup-server setup --hosts backup.example.org", "Make this machine a server, asking for the rest:"],
+    ["nbackup-server pki enroll-token web-01", "Let a machine enrol as an agent:"],
     ["nbackup-server check-config", "Is the configuration right?"],
     ["nbackup-server status", "What does the running server do, and how are its storages?"],
     ["nbackup-server list web-01", "Which archives of an agent are there?"],
