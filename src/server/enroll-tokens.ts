@@ -128,11 +128,6 @@ export class EnrollTokens {
     return left.length === 0 ? undefined : Math.max(...left);
   }
 
-  /** A certificate was made for a good token that replaces the agent's others, and is not yet known to be there. */
-  replacing(agent: string): boolean {
-    return this.#open().some((token) => token.agent === agent && token.issued?.revokesMs !== undefined);
-  }
-
   /** Resolves when the disk has it: nothing of it may be sent before. Rejects with what the disk throws. */
   async keepIssued(token: TokenRecord, what: IssuedByToken): Promise<void> {
     this.#set({ ...this.current(token), issued: what });

@@ -108,11 +108,6 @@ export class Enrollment implements EnrollOffice {
     this.#desk.close(failure);
   }
 
-  /** A new certificate is on its way that takes the place of the agent's others: none of those is to be renewed meanwhile. */
-  replacing(agent: string): boolean {
-    return this.#options.tokens.replacing(agent);
-  }
-
   /**
    * A new token. When this resolves its hash is on the disk and the port is open. Rejects with Failure E_ENROLL_OFF, E_NAME, E_ENROLL_LIVE,
    * E_LISTEN, E_STATE_DIR.
@@ -194,7 +189,8 @@ export class Enrollment implements EnrollOffice {
     const { agent, replace } = token;
     // The name may have come alive since the token was made.
     if (!replace) this.#refuseLive(agent);
-    // What is older is revoked up to a whole second, so the new one begins behind it.
+    // What is older is revoked up to a whole second, so the new one begins behind it. One that is renewed until then is revoked with the
+    // others: it begins an hour before it is made, and no token lives longer.
     const revokesMs = replace ? revocationTime(clock.wall(), revocations.beforeMs(agent)) : undefined;
     const certificate = await this.#issuer().issueAgent(agent, request, revokesMs);
     const { certPem, fingerprint, serial, notBeforeMs, notAfterMs } = certificate;

@@ -25,7 +25,7 @@ import type { DemoPki } from "./pki.ts";
 
 export const STATE_DIR = "/var/lib/nbackup";
 
-export async function stateDisk(): Promise<MemoryDisk> {
+async function stateDisk(): Promise<MemoryDisk> {
   const disk = new MemoryDisk();
   for (const dir of ["/var", "/var/lib", STATE_DIR]) {
     await disk.mkdir(dir, 0o755);
@@ -35,7 +35,7 @@ export async function stateDisk(): Promise<MemoryDisk> {
 }
 
 /** Time runs as it does; the wall clock can be moved. */
-export class MovedClock implements Clock {
+class MovedClock implements Clock {
   aheadMs = 0;
   readonly #timers = new Set<() => void>();
 

@@ -190,7 +190,6 @@ describe("a name", () => {
     await client.enroll(parseToken(token).secret, "");
     const answer = await client.certify(makeRequest("web-01", key));
     expect(w.revocations.beforeMs("web-01")).toBeUndefined();
-    expect(w.enrollment.replacing("web-01")).toBe(true);
     await client.installed(fingerprintOf(answer));
     const beforeMs = w.revocations.beforeMs("web-01") ?? 0;
     const begins = (pem: string): number => Date.parse(new X509Certificate(pem).validFrom);
@@ -198,7 +197,6 @@ describe("a name", () => {
     expect(begins(answer.certificate)).toBeGreaterThan(beforeMs);
     expect(begins(answer.certificate)).toBeLessThanOrEqual(w.clock.wall());
     expect(w.register.live("web-01")?.fingerprint).toBe(fingerprintOf(answer));
-    expect(w.enrollment.replacing("web-01")).toBe(false);
   });
 
   test("that came alive after its token was made is refused its certificate", async () => {
