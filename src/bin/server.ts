@@ -15,7 +15,8 @@ import type { ServerConfig } from "#config/types.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
-import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { checkAuthorityFiles } from "#pki/authority.ts";
+import { type Identity, keyWarnings, loadIdentity } from "#pki/identity.ts";
 import { readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import type { EnrollTokenCommand } from "#pki-tools/command-line.ts";
@@ -88,7 +89,8 @@ async function main(argv: readonly string[]): Promise<number> {
           load: () => load(command.configFile),
           identity: (config) => {
             revokedOf(config);
-            return identityOf(config);
+            const identity = identityOf(config);
+            return { ...identity, warnings: [...identity.warnings, ...authorityWarnings(config)] };
           },
         });
       case "setup":
@@ -165,6 +167,12 @@ function load(file: string): Loaded<ServerConfig> {
 function identityOf(config: ServerConfig): Identity {
   const { caCertFile: caPath, serverCertFile: certPath, serverKeyFile: keyPath } = config.tls;
   return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
+}
+
+/** A server whose CA key cannot be used serves its agents all the same; who checks the configuration wants to know. */
+function authorityWarnings({ tls: { caCertFile, caKeyFile } }: ServerConfig): string[] {
+  if (caKeyFile === undefined) return [];
+  return keyWarnings(caKeyFile, checkAuthorityFiles(caCertFile, caKeyFile, systemClock.wall()).key);
 }
 
 function revokedOf(config: ServerConfig): RevokedAgents {

@@ -28,6 +28,39 @@ test("setup makes a configuration that check-config takes without a warning, and
   expect(mode(hour.at("server", "pki", "server-key.pem"))).toBe("600");
 }, 60_000);
 
+test("check-config says when the CA's key cannot be used, or when others can read it", async () => {
+  const key = hour.at("server", "pki", "ca-key.pem");
+  fs.chmodSync(key, 0o644);
+  const open = await hour.server("check-config");
+  expect([open.exitCode, open.stdout]).toEqual([0, expect.stringContaining("ca-key.pem: has mode 0644")]);
+  fs.renameSync(key, `${key}.away`);
+  const gone = await hour.server("check-config");
+  expect([gone.exitCode, gone.stderr]).toEqual([
+    2,
+    expect.stringMatching(/^E_CERTIFICATE: .*ca-key\.pem: cannot be read/),
+  ]);
+  fs.renameSync(`${key}.away`, key);
+  // Setup again mends the mode.
+  expect((await hour.setup()).exitCode).toBe(0);
+  expect(mode(key)).toBe("600");
+}, 60_000);
+
+test("setup asks when nothing is said, and takes its answers from standard input", async () => {
+  const config = hour.at("asked", "server.yaml");
+  const child = Bun.spawn([hour.executables.server, "setup", "--config", config], {
+    stdin: Buffer.from(`localhost\nnonsense\n127.0.0.1:${hour.port}\nbig\n\n7\nno\n`),
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const asked = await child.stderr.text();
+  expect(await child.exited).toBe(0);
+  expect(asked).toContain("the port is missing\nListen for agents on [0.0.0.0:9847]: ");
+  expect(fs.readFileSync(config, "utf8")).toContain(`  big:\n`);
+  const silent = await hour.run([hour.executables.server, "setup", "--config", hour.at("silent", "server.yaml")]);
+  expect([silent.exitCode, silent.stderr]).toEqual([2, expect.stringContaining("E_USAGE: nobody answers any more")]);
+  expect(fs.existsSync(hour.at("silent"))).toBe(false);
+}, 60_000);
+
 test("no token is made while no server runs", async () => {
   const { exitCode, stderr } = await hour.server("pki", "enroll-token", "web-01");
   expect([exitCode, stderr.split(":")[0]]).toEqual([1, "E_NOT_RUNNING"]);
