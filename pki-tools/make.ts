@@ -102,7 +102,7 @@ async function begun(agent: string, { notBeforeMs }: Validity, context: AgentCon
   if (waitMs <= 0) return;
   if (waitMs > BEGIN_WAIT_MAX_MS) {
     throw new Failure("E_CERTIFICATE", `agent ${quoted(agent)} was revoked at a time that is yet to come`, {
-      hint: "Check this machine's clock; if it was wrong at the revocation, correct that time in revoked.jsonl.",
+      hint: "Check this machine's clock; if it was wrong at the revocation, correct that time in revoked.jsonl, and in revoked.json of the server's state_dir while it does not run.",
     });
   }
   await context.sleep(waitMs);
