@@ -85,7 +85,7 @@ const daysLeft = (pair: DemoPair): number => (Date.parse(certificateOf(pair).val
 const renewed = (agent: WatchedProcess): Promise<RegExpExecArray> => agent.printed(/"event":"certificate.renewed"/);
 /** The control channel was made anew with the new certificate. */
 const isBack = (agent: WatchedProcess): Promise<RegExpExecArray> =>
-  agent.printed(/the control channel is up[^]*the control channel is up/);
+  agent.printed(/the control channel is up[\s\S]*the control channel is up/);
 
 function command(executable: string, ...args: readonly string[]): Promise<ProcessEnd> {
   return new WatchedProcess([executable, ...args], { cwd: site.at("cwd") }).end();
@@ -197,6 +197,38 @@ describe("a server without the CA's key", () => {
     expect(agent.output.match(/certificate.renewal-failed/g)).toHaveLength(1);
     expect(agent.output).toContain("Set tls.ca_key in its server.yaml");
     expect(daysLeft(pair)).toBeLessThan(6);
+    // The key comes with a reload, and the agent hears of it on the connection that stands.
+    const yaml = await Bun.file(server.configFile).text();
+    writeFileSync(server.configFile, yaml.replace("tls:", `tls:\n  ca_key: ${site.pki.caKeyPath}`));
+    server.kill("SIGHUP");
+    await isBack(agent);
+    expect(daysLeft(pair)).toBeGreaterThan(80);
+    await agent.stop();
+  });
+});
+
+describe("a change of the CA", () => {
+  test("renews nothing where the new ca.pem is not known yet, and goes on when it was brought there and the agent reloaded", async () => {
+    const pki = site.at("pki");
+    const pair = await lay();
+    // Of its own: what the server has is not what the agent has.
+    const caPath = site.at(pair.name, "ca.pem");
+    copyFileSync(site.pki.caPath, caPath);
+    const renewedCa = await command(site.executables.server, "pki", "renew", "ca", "--dir", pki);
+    expect(renewedCa.exitCode).toBe(0);
+    server.kill("SIGHUP");
+    await server.printed(/"event":"server.reloaded"[\s\S]*"event":"server.reloaded"/);
+    const { agent } = await start({ ...settings(pair), caPath });
+    await agent.printed(/"event":"certificate.renewal-failed".*no certificate in the CA file has issued it/);
+    expect(daysLeft(pair)).toBeLessThan(6);
+    await run(agent, pair);
+    copyFileSync(site.pki.caPath, caPath);
+    agent.kill("SIGHUP");
+    await agent.printed(/"msg":"configuration and certificates were read again"/);
+    // The server still has the answer that could not be used, and gives it again.
+    await renewed(agent);
+    expect(server.events("certificate.renewed").filter((event) => event["agent"] === pair.name)).toHaveLength(1);
+    expect(certificateOf(pair).verify(new X509Certificate(readFileSync(caPath)).publicKey)).toBe(true);
     await agent.stop();
   });
 });

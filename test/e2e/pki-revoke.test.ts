@@ -102,7 +102,7 @@ describe("an agent that is revoked while it backs up", () => {
     const made = await command(site.executables.server, "pki", "agent", AGENT, "--force", "--dir", site.at("pki"));
     expect(made.exitCode).toBe(0);
     daemon.kill("SIGHUP");
-    await daemon.printed(/"the control channel is up"[^]*"the control channel is up"/);
+    await daemon.printed(/"the control channel is up"[\s\S]*"the control channel is up"/);
     expect((await site.once(settings(AGENT))).reports).toMatchObject([{ result: "committed" }]);
     const shown = await command(site.executables.server, "pki", "show", "--dir", site.at("pki"));
     expect(shown.stdout).toContain(`${AGENT} certificates made until`);

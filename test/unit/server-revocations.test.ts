@@ -112,6 +112,24 @@ describe("the register of certificates", () => {
     expect(register.live("web-01")).toBeUndefined();
   });
 
+  test("keeps the four of a name that end last, and does not write for one that it does not keep", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register } = await registerOn(disk, clock);
+    const day = (days: number): RegisteredCertificate =>
+      certificate(String(days), { notAfterMs: clock.wall() + days * DAY_MS });
+    for (const days of [5, 2, 3, 4]) await register.issued("web-01", day(days));
+    let writes = 0;
+    disk.hook = ({ call }) => {
+      if (call === "rename") writes += 1;
+    };
+    register.seen("web-01", day(1));
+    await register.issued("web-01", day(1));
+    expect([writes, register.live("web-01")?.fingerprint]).toEqual([0, "5"]);
+    await register.issued("web-01", day(6));
+    expect([writes, register.live("web-01")?.fingerprint]).toEqual([1, "6"]);
+  });
+
   test("is there again after a loss of power, and begins anew when it cannot be read", async () => {
     const clock = new SimClock();
     const before = await stateDisk();
