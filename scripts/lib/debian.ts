@@ -18,6 +18,7 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "acl", proof: "getfacl" },
   { name: "xz-utils", proof: "xz" },
   { name: "lintian", proof: "lintian" },
+  { name: "iproute2", proof: "ip" },
   { name: "mandoc", proof: "mandoc" },
   { name: "zsh", proof: "zsh" },
   { name: "fish", proof: "fish" },
