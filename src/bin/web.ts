@@ -26,6 +26,7 @@ import type { CertificateRow } from "#web/api-types.ts";
 import { watchPage } from "#web/page-metrics.ts";
 import { Passwords } from "#web/passwords.ts";
 import type { ReadModel } from "#web/read-model.ts";
+import type { LiveStream } from "#web/stream.ts";
 import { WebApp } from "#web/web-app.ts";
 import { serveWeb, type WebServer } from "#web/web-server.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -36,6 +37,9 @@ import { loadPage, type PageFiles } from "./web-page.ts";
 const DAY_MS = 86_400_000;
 /** Looks at storages, for the forecast: a year of one storage at one an hour. */
 const STORAGE_SAMPLES_MAX = 10_000;
+
+/** Beside ends of sessions: what makes an open view show another state of a backup, an agent or a storage. */
+const CHANGES = /^(?:session\.(?:admitted|recovered)|agent\.|storage\.)/;
 
 export interface WebRuntime {
   readonly config: ServerConfig;
@@ -102,6 +106,7 @@ export class WebSide {
         this.#series.note(event);
         this.#scans?.note(event);
         if (event.end !== undefined) this.#app?.forget();
+        if (event.end !== undefined || CHANGES.test(event.kind)) this.#changed("overview", "agents", "storages");
       },
     };
   }
@@ -147,10 +152,13 @@ export class WebSide {
       view: (storage) => server.overview.running().storages.find(({ name }) => name === storage),
       changed: () => {
         this.#app?.forget();
-        this.#app?.stream.changed("archives");
-        this.#app?.stream.changed("storages");
+        this.#changed("archives", "storages", "overview");
       },
     });
+  }
+
+  #changed(...routes: readonly Parameters<LiveStream["changed"]>[0][]): void {
+    for (const route of routes) this.#app?.stream.changed(route);
   }
 
   /** Throws Failure E_WEB. */

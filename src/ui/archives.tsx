@@ -1,5 +1,5 @@
 /** Archives: every backup entry that has some; of one entry, its archives with their size over time. */
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { ArchivesAnswer, ArchiveSummary, BackupRow } from "#web/api-archives.ts";
 
 import { access } from "./api.ts";
@@ -250,6 +250,12 @@ export function Backup(place: ArchivePlace) {
   const row = value.value?.backups.find(
     (one) => one.agent === agent && one.backup === backup && one.storage === storage,
   );
+  const known = row === undefined ? "" : `${row.archiveCount} ${row.lastArchive}`;
+  const shown = useRef("");
+  useEffect(() => {
+    if (shown.current !== "" && known !== shown.current) again();
+    shown.current = known;
+  }, [known]);
   const data = useMemo(() => {
     const oldestFirst = [...(rows ?? [])].reverse();
     return columns(

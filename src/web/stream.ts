@@ -18,6 +18,9 @@ const WAITING_BYTES_MAX = 1_048_576;
 const IDLE_LOOKS = 5;
 /** Events in one second; a storm is in the log. */
 const EVENTS_PER_LOOK = 50;
+/** What stands on a page may change with time alone: a backup becomes late, a disk fills. Asked again after so many looks. */
+const STALE_LOOKS = 60;
+const STALE_ROUTES: readonly Changed[] = ["overview", "agents", "storages"];
 /** What a browser waits before it comes back. */
 const RETRY_MS = 3_000;
 
@@ -99,6 +102,7 @@ export class LiveStream {
       this.#changed.clear();
       return;
     }
+    if (this.#looks % STALE_LOOKS === 0) for (const route of STALE_ROUTES) this.#changed.add(route);
     if (this.#changed.size > 0) {
       this.#tellAll({ type: "changed", data: { routes: [...this.#changed] } });
       this.#changed.clear();

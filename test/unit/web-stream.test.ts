@@ -79,6 +79,15 @@ describe("the live stream", () => {
     ]);
   });
 
+  test("has pages ask again once a minute for what changes with time alone", async () => {
+    const kit = new PageKit();
+    const reader = await (await open(kit)).greeted();
+    for (let i = 0; i < 60; i += 1) kit.app.stream.look();
+    const seen: Told[] = [];
+    for (let told = await reader.next(); told.type !== "changed"; told = await reader.next()) seen.push(told);
+    expect(seen.map(({ type }) => type)).toEqual(Array.from({ length: 11 }, () => "tick"));
+  });
+
   test("lets go of a client that does not read, and goes on for the others", async () => {
     const kit = new PageKit();
     const [slow, good] = [await open(kit), await open(kit)];
