@@ -41,6 +41,8 @@ class Asked<T> implements Resource<T> {
   constructor(url: string) {
     this.#url = url;
     this.value = signal((kept.get(url) as T | undefined) ?? null);
+    // Not when it is shown: that is a frame later, and the answer is what everybody waits for.
+    this.refresh();
   }
 
   /** A function of its own, for it is handed to buttons. */
@@ -68,11 +70,6 @@ class Asked<T> implements Resource<T> {
     }, AGAIN_MS);
   }
 
-  start(): void {
-    this.#over = false;
-    this.refresh();
-  }
-
   stop(): void {
     this.#over = true;
     clearTimeout(this.#timer);
@@ -83,10 +80,7 @@ class Asked<T> implements Resource<T> {
 /** `route`: of a `changed` message that makes it stale. */
 export function useResource<T>(url: string, route?: string): Resource<T> {
   const asked = useMemo(() => new Asked<T>(url), [url]);
-  useEffect(() => {
-    asked.start();
-    return () => asked.stop();
-  }, [asked]);
+  useEffect(() => () => asked.stop(), [asked]);
   const stale = `${epoch.value} ${route === undefined ? 0 : (changes.value[route] ?? 0)}`;
   useEffect(() => {
     // The first run is the start itself.

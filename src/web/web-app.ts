@@ -6,6 +6,7 @@ import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
+import { packed, takesGzip } from "./packed.ts";
 import { checkKnown, textOf } from "./paging.ts";
 import { PASSWORD_BYTES_MAX, type Passwords } from "./passwords.ts";
 import { prometheusText } from "./prometheus.ts";
@@ -67,7 +68,7 @@ export class WebApp {
   async handle(request: WebRequest): Promise<WebAnswer> {
     try {
       const admitted = await this.#options.access.admit(request);
-      const answer = await this.#route(request, admitted);
+      const answer = await packed(request, await this.#route(request, admitted));
       return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -169,8 +170,7 @@ export class WebApp {
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
     const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
     const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
-    const isSmall = file.gzip !== undefined && /\bgzip\b/i.test(header("accept-encoding") ?? "");
-    return isSmall && file.gzip !== undefined
+    return file.gzip !== undefined && takesGzip(header)
       ? { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: file.gzip }
       : { status: 200, headers, body: file.body };
   }

@@ -78,7 +78,7 @@ describe("by keyboard", () => {
     await tabTo(/^web-1 \/ all$/);
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "web-1 / all", level: 1 }).waitFor();
-    await page.waitForFunction("document.activeElement?.tagName === 'H1'");
+    await page.locator("h1:focus").waitFor();
     expect(await focused()).toBe("web-1 / all");
     await page.goBack();
     await page.getByRole("heading", { name: "Sessions", exact: true }).waitFor();
