@@ -56,6 +56,15 @@ export class Chromium {
     return { page, complaints, errors, close: async () => await context.close() };
   }
 
+  /** What a page's threads did meanwhile, as the browser's own profiler tells it: JSON of trace events. */
+  async traced(page: Page, during: () => Promise<void>): Promise<string> {
+    if (this.#browser === undefined) throw new Error("no page was opened");
+    const categories = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline", "v8"];
+    await this.#browser.startTracing(page, { screenshots: false, categories });
+    await during();
+    return (await this.#browser.stopTracing()).toString("utf8");
+  }
+
   async close(): Promise<void> {
     await this.#browser?.close();
     this.#browser = undefined;
