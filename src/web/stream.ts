@@ -18,9 +18,6 @@ const WAITING_BYTES_MAX = 1_048_576;
 const IDLE_LOOKS = 5;
 /** Events in one second; a storm is in the log. */
 const EVENTS_PER_LOOK = 50;
-/** What stands on a page may change with time alone: a backup becomes late, a disk fills. Asked again after so many looks. */
-const STALE_LOOKS = 60;
-const STALE_ROUTES: readonly Changed[] = ["overview", "agents", "storages"];
 /** What a browser waits before it comes back. */
 const RETRY_MS = 3_000;
 
@@ -28,6 +25,7 @@ type Changed = Extract<StreamMessage, { readonly type: "changed" }>["data"]["rou
 
 interface Client {
   readonly session: string | undefined;
+  readonly isStill: () => boolean;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
 }
 
@@ -47,8 +45,8 @@ export class LiveStream {
     return this.#clients.size;
   }
 
-  /** Throws Refused when there are too many. */
-  open(session: string | undefined, signal: AbortSignal): WebAnswer {
+  /** Throws Refused when there are too many. `isStill`: whether it may go on, asked every second. */
+  open(session: string | undefined, isStill: () => boolean, signal: AbortSignal): WebAnswer {
     if (this.#clients.size >= STREAM_CLIENTS_MAX) {
       throw new Refused(503, "too-many", `${STREAM_CLIENTS_MAX} pages are open already`, {
         headers: { "retry-after": "30" },
@@ -61,7 +59,7 @@ export class LiveStream {
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          client = { session, controller };
+          client = { session, isStill, controller };
           this.#clients.add(client);
           this.#greet(client);
         },
@@ -70,6 +68,8 @@ export class LiveStream {
       new ByteLengthQueuingStrategy({ highWaterMark: WAITING_BYTES_MAX }),
     );
     signal.addEventListener("abort", close, { once: true });
+    // Who has gone already is not heard of any more.
+    if (signal.aborted) close();
     const headers = {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
@@ -98,11 +98,11 @@ export class LiveStream {
   look(): void {
     this.#looks += 1;
     this.#eventsLeft = EVENTS_PER_LOOK;
+    for (const client of [...this.#clients]) if (!client.isStill()) this.#drop(client);
     if (this.#clients.size === 0) {
       this.#changed.clear();
       return;
     }
-    if (this.#looks % STALE_LOOKS === 0) for (const route of STALE_ROUTES) this.#changed.add(route);
     if (this.#changed.size > 0) {
       this.#tellAll({ type: "changed", data: { routes: [...this.#changed] } });
       this.#changed.clear();
@@ -168,13 +168,9 @@ export class LiveStream {
     client.controller.enqueue(bytes);
   }
 
+  /** What it has not read goes with it: closed in order, its connection would wait for it to be read, for ever. */
   #drop(client: Client): void {
     this.#clients.delete(client);
-    try {
-      client.controller.close();
-    } catch (error) {
-      // It was closed by the other end in this very turn: there is nothing left to close.
-      if (!(error instanceof TypeError)) throw error;
-    }
+    client.controller.error(new Error("the live stream was let go"));
   }
 }

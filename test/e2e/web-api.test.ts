@@ -130,7 +130,8 @@ describe("a backup", () => {
     expect(row("server.max_sessions")).toMatchObject({ value: "32", isDefault: true });
     expect(row(`storages.${STORAGE}.max_backups`)).toMatchObject({ value: 50, isDefault: false });
     expect(row("server.state_dir")).toMatchObject({ value: site.at("state") });
-    expect((await (await page.get("/")).text()).toLowerCase()).toStartWith("<!doctype html>");
+    expect((await page.get("/")).headers.get("content-type")).toStartWith("text/html");
+    expect(await (await page.get("/nothing")).json()).toMatchObject({ error: { code: "not-found" } });
   });
 
   test("that fails is failing in the overview, and its metrics say that it never succeeded", async () => {
