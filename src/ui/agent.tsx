@@ -6,10 +6,9 @@ import { queryText } from "./filters.ts";
 import { UNKNOWN } from "./format.ts";
 import { format, language, t, word } from "./i18n.ts";
 import { backupColumns } from "./overview.tsx";
-import { Bar, Empty, Fact, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { Asking, Empty, Fact, Meter, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { pathOf } from "./routes.ts";
-import { rttText } from "./slots.tsx";
 import { Table } from "./table.tsx";
 
 function Gauge({ name, percent }: { name: string; percent: number | null }) {
@@ -20,7 +19,7 @@ function Gauge({ name, percent }: { name: string; percent: number | null }) {
         <span>{name}</span>
         <b class="number">{percentText(percent)}</b>
       </div>
-      <Bar ratio={ratio} tone={ratio > 0.9 ? "warn" : "busy"} label={name} />
+      <Meter ratio={ratio} tone={ratio > 0.9 ? "warn" : "busy"} label={name} />
     </div>
   );
 }
@@ -41,12 +40,12 @@ function Channel({ channel }: { channel: AgentChannel }) {
         </Fact>
         <Fact name={t("slot.rtt")}>
           {channel.rttDeviationMs === null
-            ? rttText(channel.rttMs)
-            : `${rttText(channel.rttMs)} ± ${rttText(channel.rttDeviationMs)}`}
+            ? f.millis(channel.rttMs)
+            : `${f.millis(channel.rttMs)} ± ${f.millis(channel.rttDeviationMs)}`}
         </Fact>
         <Fact name={t("agent.uptime")}>{f.duration(channel.uptimeMs)}</Fact>
         <Fact name={t("agent.memory")}>{f.bytes(channel.residentBytes)}</Fact>
-        <Fact name={t("agent.load")}>{channel.load === null ? UNKNOWN : channel.load.toFixed(2)}</Fact>
+        <Fact name={t("agent.load")}>{f.decimal(channel.load, 2)}</Fact>
         <Fact name={t("agent.free")}>{f.bytes(channel.freeBytes)}</Fact>
       </dl>
     </Panel>
@@ -121,8 +120,9 @@ function Body({ row }: { row: AgentRow }) {
 }
 
 export function Agent({ agent }: { agent: string }) {
-  const { value, failure, refresh } = useResource<AgentsAnswer>("/api/v1/agents", "agents");
-  const row = value.value?.rows.find((one) => one.agent === agent);
+  const asked = useResource<AgentsAnswer>("/api/v1/agents", { routes: ["agents"], everyMs: 15_000 });
+  const answer = asked.value.value;
+  const row = answer?.rows.find((one) => one.agent === agent);
   return (
     <>
       <nav class="trail" aria-label={t("archives.where")}>
@@ -145,9 +145,8 @@ export function Agent({ agent }: { agent: string }) {
       >
         {agent}
       </Title>
-      {value.value === null && failure.value === null ? <Loading rows={5} /> : null}
-      {value.value === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
-      {value.value !== null && row === undefined ? <Empty title={t("agent.unknown")} /> : null}
+      <Asking asked={asked} rows={5} />
+      {answer !== null && row === undefined ? <Empty title={t("agent.unknown")} /> : null}
       {row === undefined ? null : <Body row={row} />}
     </>
   );

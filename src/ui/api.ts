@@ -53,6 +53,16 @@ export async function ask<T>(path: string, init?: RequestInit): Promise<Answer<T
   return { ok: false, failure };
 }
 
+/** As `ask`; undefined once nobody waits for it any more. */
+export async function askUnlessOver<T>(url: string, signal: AbortSignal): Promise<Answer<T> | undefined> {
+  try {
+    return await ask<T>(url, { signal });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
+}
+
 async function bodyOf<T>(response: Response): Promise<Answer<T>> {
   try {
     const value: T = response.status === 204 ? null : await response.json();
@@ -63,11 +73,11 @@ async function bodyOf<T>(response: Response): Promise<Answer<T>> {
   }
 }
 
-/** Asks who may do what; returns whether the server answered. */
-export async function askAccess(): Promise<boolean> {
+/** Asks who may do what; returns why that was not told. */
+export async function askAccess(): Promise<ApiFailure | undefined> {
   const answer = await ask<AccessAnswer>("/api/v1/access");
   if (answer.ok) access.value = answer.value;
-  return answer.ok;
+  return answer.ok ? undefined : answer.failure;
 }
 
 export type LoginResult = "in" | "wrong" | "too-many" | "offline" | "refused";

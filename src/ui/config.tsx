@@ -4,7 +4,7 @@ import type { ConfigAnswer, ConfigRow } from "#web/api-types.ts";
 import { Search } from "./fields.tsx";
 import { UNKNOWN } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { Asking, Badge, Empty, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query, setQuery } from "./router.ts";
 
@@ -47,8 +47,8 @@ function Section({ name, rows }: { name: string; rows: readonly ConfigRow[] }) {
 }
 
 export function Config() {
-  const { value, failure, refresh } = useResource<ConfigAnswer>("/api/v1/config/effective", "config");
-  const answer = value.value;
+  const asked = useResource<ConfigAnswer>("/api/v1/config/effective", { routes: ["config"] });
+  const answer = asked.value.value;
   const text = query.value["text"]?.toLowerCase();
   const changed = query.value["only"] === "changed";
   const shown = useMemo(() => {
@@ -77,8 +77,7 @@ export function Config() {
       >
         {t("nav.config")}
       </Title>
-      {answer === null && failure.value === null ? <Loading rows={8} /> : null}
-      {answer === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
+      <Asking asked={asked} rows={8} />
       {answer === null ? null : (
         <p class="muted note">
           <span class="mono break">{answer.file}</span> · {t("config.read")} <When wallMs={answer.readWallMs} />

@@ -1,5 +1,5 @@
 /** The password, where the server wants one. It is sent once and not kept; the cookie that comes back is not for scripts. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type LoginResult, logIn } from "./api.ts";
 import { t } from "./i18n.ts";
 import { startStream } from "./stream.ts";
@@ -7,6 +7,9 @@ import { Switches } from "./switches.tsx";
 
 export function Login() {
   const [state, setState] = useState<LoginResult | "idle" | "busy">("idle");
+  const field = useRef<HTMLInputElement>(null);
+  // There is nothing else to do here.
+  useEffect(() => field.current?.focus(), []);
   const onSubmit = async (form: HTMLFormElement): Promise<void> => {
     const password = new FormData(form).get("password");
     setState("busy");
@@ -31,6 +34,7 @@ export function Login() {
           id="password"
           name="password"
           type="password"
+          ref={field}
           autoComplete="current-password"
           required
           aria-invalid={failed}
