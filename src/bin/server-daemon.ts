@@ -7,6 +7,7 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import { listenTls, type TlsListener } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
+import type { WatchedCertificate } from "#observe/certificate-watch.ts";
 import type { EventSink } from "#observe/events.ts";
 import { Recorder } from "#observe/recorder.ts";
 import type { SessionLogs } from "#observe/session-log.ts";
@@ -33,7 +34,8 @@ import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
-import { WebSide } from "./web.ts";
+import type { PageMaterial } from "./web-files.ts";
+import { type WebSettings, WebSide } from "./web.ts";
 
 /** A disk that hangs must not hold up a stop for the sake of a log. */
 const SESSION_LOGS_LIMIT_MS = 2_000;
@@ -57,10 +59,12 @@ export interface Daemon {
   readonly events: EventSink;
   /** A sentence for `systemctl status`. */
   summary(): string;
+  /** The page's own certificate; undefined: it has none. */
+  pageCertificate(): WatchedCertificate | undefined;
   /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
   use(identity: Identity): void;
-  /** These count from now on. Never rejects. */
-  reload(config: ServerConfig): Promise<void>;
+  /** These count from now on; `page` was read for them. Never rejects. */
+  reload(settings: WebSettings, page: PageMaterial | undefined): Promise<void>;
   /** The file was read and is not used. */
   reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
@@ -79,7 +83,9 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const lock = await lockStateDir(disk, stateDir);
   const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
-  const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
+  const { content, spawnBackground } = runtime;
+  const settings = { config, content, identity, restartKeys: [] };
+  const web = await WebSide.open({ log, disk, recorder, metrics, spawnBackground }, settings);
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const server = new Server({
@@ -87,8 +93,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: withSessionLogs(web?.watched(recorder) ?? recorder, sessionLogs),
-    ...(web === undefined ? {} : { onPhase: web.onPhase }),
+    events: withSessionLogs(web.watched(recorder), sessionLogs),
+    onPhase: web.onPhase,
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
@@ -114,8 +120,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       log,
       accept: (connection) => server.accept(connection),
     });
-    metrics.registry.gauge(
-      "nbackup_strangers_refused",
+    metrics.registry.counted(
+      "nbackup_strangers_refused_total",
       "Connections that came to nothing before they were one",
       () => listener.strangerCount,
     );
@@ -123,7 +129,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
     const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
-    web?.start(server);
+    web.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
@@ -133,14 +139,23 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
         listener.use(next);
         ({ notAfterMs } = next);
       },
-      async reload(next): Promise<void> {
+      pageCertificate: () => web.certificate,
+      async reload(next, page): Promise<void> {
         reading.readWallMs = systemClock.wall();
         reading.failure = null;
-        ({ logging } = next);
+        ({ logging } = next.config);
         sessionLogs.use(logging.sessionLogDir);
-        await server.reload(next);
+        // Who may look first: storages may have to be waited for.
+        await web.reload(next, page);
+        await server.reload(next.config);
+        web.storagesChanged();
         const text = "configuration and certificates were read again";
-        recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
+        recorder.emit({
+          kind: "server.reloaded",
+          level: "info",
+          message: text,
+          fields: { file: next.config.configFile },
+        });
       },
       reloadFailed(code, reason): void {
         reading.failure = { wallMs: systemClock.wall(), code, reason };
@@ -155,7 +170,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     };
   } catch (error) {
     await server.shutdown();
-    await web?.stop();
+    await web.stop();
     await recorder.close();
     await lock.release();
     throw error;
@@ -166,7 +181,7 @@ interface Running {
   readonly listener: TlsListener;
   readonly server: Server;
   readonly control: LineServer | undefined;
-  readonly web: WebSide | undefined;
+  readonly web: WebSide;
   readonly recorder: Recorder;
   readonly sessionLogs: SessionLogs;
   readonly lock: DiskLock;
@@ -178,7 +193,7 @@ async function stopAll({ listener, server, control, web, recorder, sessionLogs, 
   await server.shutdown();
   listener.stop();
   control?.stop();
-  await web?.stop();
+  await web.stop();
   await recorder.close();
   await settled(systemClock, sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
   await lock.release();

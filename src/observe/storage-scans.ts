@@ -78,17 +78,30 @@ export class StorageScans {
   /** Removed since the look that goes on began: it may have seen them. */
   readonly #removed = new Set<string>();
   #timers: Timer[] = [];
+  #intervalMs: number;
   #scanning: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: StorageScansOptions) {
     this.#options = options;
+    this.#intervalMs = options.intervalMs;
   }
 
   start(): void {
-    const { clock, intervalMs } = this.#options;
-    const scan = (): void => void this.scanAll();
-    this.#timers = [clock.after(FIRST_MS, scan), every(clock, intervalMs, scan)];
+    this.#begin();
+  }
+
+  /** This pause between looks counts from now on. */
+  use(intervalMs: number): void {
+    if (intervalMs === this.#intervalMs || this.#stopped) return;
+    this.#intervalMs = intervalMs;
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#begin();
+  }
+
+  /** Once more, if a look goes on. */
+  scanSoon(): void {
+    void (this.#scanning ?? Promise.resolve()).then(() => this.scanAll());
   }
 
   stop(): void {
@@ -139,13 +152,30 @@ export class StorageScans {
     const [storage, archive] = [fields["storage"], fields["archive"]];
     if (typeof storage !== "string") return;
     if (kind === "archives.removed" && Array.isArray(fields["removed"])) this.#remove(storage, fields["removed"]);
+    // It may have been tried while it could not be used: then nothing of it is known until somebody looks.
+    if (kind === "storage.recovered" && this.#failures.has(storage)) this.scanSoon();
     if (typeof archive !== "string") return;
     if (kind === "archive.damaged") this.#mark(storage, archive, String(fields["what"]));
     if (kind === "archive.verified") this.#mark(storage, archive, undefined);
   }
 
+  #begin(): void {
+    const { clock } = this.#options;
+    const scan = (): void => void this.scanAll();
+    this.#timers = [clock.after(FIRST_MS, scan), every(clock, this.#intervalMs, scan)];
+  }
+
+  /** Those that are not configured any more. */
+  #forgetOthers(): void {
+    const names = new Set(this.#options.storages());
+    for (const held of [this.#archives, this.#scans, this.#failures]) {
+      for (const name of held.keys()) if (!names.has(name)) held.delete(name);
+    }
+  }
+
   async #scanEach(): Promise<void> {
     const { storages, changed } = this.#options;
+    this.#forgetOthers();
     for (const storage of storages()) {
       if (this.#stopped) return;
       await this.#scan(storage);

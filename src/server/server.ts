@@ -9,7 +9,7 @@ import { type Random, uuid } from "#base/random.ts";
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { AgentView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import type { Storage } from "#store/storage.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";

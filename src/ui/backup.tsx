@@ -1,5 +1,5 @@
 /** One backup entry: its archives with their size over time. */
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { ArchivesAnswer, ArchiveSummary } from "#web/api-archives.ts";
 import { access } from "./api.ts";
 import { Chart } from "./chart.tsx";
@@ -122,6 +122,13 @@ export function Backup(place: ArchivePlace) {
   const row = value.value?.backups.find(
     (one) => one.agent === agent && one.backup === backup && one.storage === storage,
   );
+  // The list has pages and is not asked for whole each time that something changes anywhere.
+  const known = row === undefined ? "" : `${row.archiveCount} ${row.lastArchive}`;
+  const shown = useRef("");
+  useEffect(() => {
+    if (shown.current !== "" && known !== shown.current) again();
+    shown.current = known;
+  }, [known]);
   const data = useMemo(() => {
     const oldestFirst = [...(rows ?? [])].reverse();
     return columns(

@@ -50,6 +50,8 @@ class Asked<T> implements Resource<T> {
   constructor(url: string) {
     this.#url = url;
     this.value = signal((kept.get(url) as T | undefined) ?? null);
+    // Not when it is shown: that is a frame later, and the answer is what everybody waits for.
+    this.refresh();
   }
 
   /** A function of its own, for it is handed to buttons. */
@@ -84,11 +86,6 @@ class Asked<T> implements Resource<T> {
     );
   }
 
-  start(): void {
-    this.#over = false;
-    this.refresh();
-  }
-
   stop(): void {
     this.#over = true;
     clearTimeout(this.#timer);
@@ -108,10 +105,7 @@ const NO_ROUTES: readonly StaleRoute[] = [];
 
 export function useResource<T>(url: string, { routes = NO_ROUTES, everyMs }: Staleness = {}): Resource<T> {
   const asked = useMemo(() => new Asked<T>(url), [url]);
-  useEffect(() => {
-    asked.start();
-    return () => asked.stop();
-  }, [asked]);
+  useEffect(() => () => asked.stop(), [asked]);
   const stale = `${epoch.value} ${routes.map((route) => changes.value[route] ?? 0).join(" ")}`;
   const known = useRef({ asked, stale });
   useEffect(() => {

@@ -60,7 +60,8 @@ function Log({ detail }: { detail: SessionDetail }) {
 
 function Body({ detail }: { detail: SessionDetail }) {
   const series = useSeries(detail);
-  const live = watched.value?.session === detail.session ? watched.value : null;
+  // The last live message of one that is over says that it goes on.
+  const live = detail.record === null && watched.value?.session === detail.session ? watched.value : null;
   const runs = running.value.includes(detail.session);
   // Between its last tick and its record, what was seen last.
   const view = sessionSignals(detail.session)?.view.value ?? detail.live;

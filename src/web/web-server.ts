@@ -31,6 +31,8 @@ export interface WebServer {
   readonly port: number;
   /** Closes every connection. */
   stop(): void;
+  /** The port is free at once; requests that are under way go on. Resolves when the last connection is gone. */
+  leave(): Promise<void>;
 }
 
 /** Throws what listening throws: its code is EADDRINUSE, EACCES … */
@@ -42,8 +44,9 @@ export function serveWeb(options: WebServerOptions): WebServer {
     ...(tls === undefined ? {} : { tls }),
     fetch: async (request, bun) => {
       const peer = bun.requestIP(request)?.address ?? "";
-      // While an answer is made and taken.
-      bun.timeout(request, seconds(timeouts().writeTimeoutMs));
+      // While its body comes, which has a limit of its own, and an answer is made and taken.
+      const { readTimeoutMs, writeTimeoutMs } = timeouts();
+      bun.timeout(request, seconds(Math.max(readTimeoutMs, writeTimeoutMs)));
       const answer = await answered(request, peer, options);
       // What has no end, and what has its own watch, is not cut off by a client's pauses.
       if (answer.isStream === true || answer.body instanceof ReadableStream) bun.timeout(request, 0);
@@ -54,7 +57,11 @@ export function serveWeb(options: WebServerOptions): WebServer {
       return new Response(null, { status: 500 });
     },
   });
-  return { port: server.port ?? listen.port, stop: () => void server.stop(true) };
+  return {
+    port: server.port ?? listen.port,
+    stop: () => void server.stop(true),
+    leave: async () => await server.stop(false),
+  };
 }
 
 async function answered(request: Request, peer: string, options: WebServerOptions): Promise<WebAnswer> {
@@ -90,7 +97,8 @@ async function bodyOf(
   const parts: Uint8Array[] = [];
   try {
     for (let bytes = 0; ;) {
-      const read = await Promise.race([reader.read(), late.promise]);
+      // A connection that breaks is a body that does not come.
+      const read = await Promise.race([reader.read().catch(() => undefined), late.promise]);
       if (read === undefined) return undefined;
       if (read.done) return Buffer.concat(parts).toString("utf8");
       bytes += read.value.length;
@@ -105,8 +113,10 @@ async function bodyOf(
 }
 
 function responseOf({ status, headers, body, isStream }: WebAnswer, { clock, timeouts }: WebServerOptions): Response {
-  const isGuarded = body instanceof ReadableStream && isStream !== true;
-  return new Response(isGuarded ? guarded(body, clock, timeouts().writeTimeoutMs) : body, { status, headers });
+  if (!(body instanceof ReadableStream)) return new Response(body, { status, headers });
+  const guardedBody = isStream === true ? body : guarded(body, clock, timeouts().writeTimeoutMs);
+  // Without a time limit as it is, the connection would be kept for ever.
+  return new Response(guardedBody, { status, headers: { ...headers, connection: "close" } });
 }
 
 /** The same bytes, for as long as the client goes on taking them. */

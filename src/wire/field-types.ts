@@ -1,0 +1,13 @@
+/** The types of fields that several control messages have, with their limits (PROTOCOL.md "Messages"). */
+import { z } from "zod";
+import { isName } from "#base/names.ts";
+import { MESSAGE_TEXT_CHARS_MAX, WORD_CHARS_MAX } from "./limits.ts";
+
+export const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+export const u32 = z.number().int().min(0).max(0xffff_ffff);
+export const u8 = z.number().int().min(0).max(255);
+export const text = z.string().max(MESSAGE_TEXT_CHARS_MAX);
+export const name = z.string().refine(isName, "not a name");
+export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+export const digest = z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length === 32, "not 32 bytes");
+export const word = z.string().max(WORD_CHARS_MAX);
