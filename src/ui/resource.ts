@@ -11,6 +11,7 @@ const KEPT_MAX = 30;
 /** However much happens, one list is asked no more often than this, and one that takes its time less often still. */
 const AGAIN_MS = 2_000;
 const AGAIN_TIMES = 20;
+const AGAIN_MAX_MS = 30_000;
 
 export interface Resource<T> {
   readonly value: Signal<T | null>;
@@ -82,7 +83,7 @@ class Asked<T> implements Resource<T> {
         this.#timer = undefined;
         if (this.#again && !this.#over) void this.#ask();
       },
-      Math.max(AGAIN_MS, tookMs * AGAIN_TIMES),
+      Math.min(AGAIN_MAX_MS, Math.max(AGAIN_MS, tookMs * AGAIN_TIMES)),
     );
   }
 
