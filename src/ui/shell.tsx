@@ -41,15 +41,19 @@ function Banner() {
     const why = lostWhy.value === "silent" ? (boot.value === null ? "never" : "lost") : lostWhy.value;
     return (
       <div class="banner bad" role="alert">
-        <Icon name="warn" /> {t(`banner.${why}`)}{" "}
-        {since === null ? null : <span>{t("banner.since", { time: format.value.time(since, now.value) })}</span>}
+        <Icon name="warn" />
+        <span>
+          {t(`banner.${why}`)}
+          {since === null ? null : ` ${t("banner.since", { time: format.value.time(since, now.value) })}`}
+        </span>
       </div>
     );
   }
   if (server.value?.stopping === true) {
     return (
       <div class="banner warn" role="status">
-        <Icon name="warn" /> {t("banner.stopping")}
+        <Icon name="warn" />
+        <span>{t("banner.stopping")}</span>
       </div>
     );
   }
