@@ -92,6 +92,8 @@ export class WebSide {
         events.emit(event);
         this.#watch?.note(event);
         if (event.end !== undefined) this.#app?.forget();
+        if (/^(?:session\.(?:admitted|recovered)|agent\.)/.test(event.kind)) this.#app?.stream.changed("agents");
+        if (event.kind.startsWith("storage.")) this.#app?.stream.changed("storages");
       },
     };
   }

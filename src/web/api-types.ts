@@ -314,7 +314,7 @@ export type StreamMessage =
   | { readonly type: "ended"; readonly data: SessionRecord }
   /** Of the session asked for, with every tick. */
   | { readonly type: "session"; readonly data: StreamSession }
-  /** Something that is no event changed: ask these routes again. */
+  /** What these routes answer may be other than it was: ask them again. */
   | {
       readonly type: "changed";
       readonly data: { readonly routes: readonly ("storages" | "archives" | "agents" | "config")[] };

@@ -107,18 +107,8 @@ export class LiveStream {
       this.#tellAll({ type: "changed", data: { routes: [...this.#changed] } });
       this.#changed.clear();
     }
-    const live = this.#model.live();
-    if (live.length === 0 && this.#looks % IDLE_LOOKS !== 0) return;
-    const { clock, series } = this.#model;
-    this.#tellAll({
-      type: "tick",
-      data: {
-        nowWallMs: clock.wall(),
-        server: serverNumbers(this.#model.status(), this.#model),
-        sessions: live.map((one) => liveSession(one, series)),
-        waiting: this.#model.waiting(),
-      },
-    });
+    if (this.#model.live().length === 0 && this.#looks % IDLE_LOOKS !== 0) return;
+    this.#tellAll(this.#tick());
     this.#tellSessions();
   }
 
@@ -126,10 +116,25 @@ export class LiveStream {
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
+  /** With the first tick: a page that is live and does not know yet what runs would say that nothing does. */
   #greet(client: Client): void {
     const { boot, software } = this.#model.status();
     this.#send(client, this.#encoder.encode(`retry: ${RETRY_MS}\n`));
     this.#send(client, this.#text({ type: "hello", data: { boot, software, nowWallMs: this.#model.clock.wall() } }));
+    this.#send(client, this.#text(this.#tick()));
+  }
+
+  #tick(): Extract<StreamMessage, { readonly type: "tick" }> {
+    const { clock, series } = this.#model;
+    return {
+      type: "tick",
+      data: {
+        nowWallMs: clock.wall(),
+        server: serverNumbers(this.#model.status(), this.#model),
+        sessions: this.#model.live().map((one) => liveSession(one, series)),
+        waiting: this.#model.waiting(),
+      },
+    };
   }
 
   #tellSessions(): void {

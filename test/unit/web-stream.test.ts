@@ -20,6 +20,12 @@ class Reader {
     this.#reader = body.getReader();
   }
 
+  /** Takes what every page is told at first. */
+  async greeted(): Promise<this> {
+    expect([(await this.next()).type, (await this.next()).type]).toEqual(["hello", "tick"]);
+    return this;
+  }
+
   async next(): Promise<Told> {
     for (;;) {
       const { value, done } = await this.#reader.read().catch(() => ({ done: true, value: undefined }));
@@ -34,10 +40,12 @@ const open = async (kit: PageKit, query = ""): Promise<Reader> =>
   new Reader((await kit.ask(`/api/v1/stream${query}`)).body);
 
 describe("the live stream", () => {
-  test("greets, then tells events, ends, and a tick every second while something runs", async () => {
+  test("greets with what runs, then tells events, ends, and a tick every second while something runs", async () => {
     const kit = new PageKit();
+    kit.live = [liveView(3)];
     const reader = await open(kit);
     expect(await reader.next()).toMatchObject({ type: "hello", data: { boot: "b" } });
+    expect(await reader.next()).toMatchObject({ type: "tick", data: { sessions: [{ session: "0a", bytes: 3 }] } });
     kit.app.stream.event(eventRecord({ message: "a\n\nevent: forged\ndata: {}" }));
     expect(await reader.next()).toMatchObject({ type: "event", data: { message: "a\n\nevent: forged\ndata: {}" } });
     kit.app.stream.ended(endRecord());
@@ -55,8 +63,8 @@ describe("the live stream", () => {
   test("ticks every five seconds while nothing runs, and tells a session only to who asked for it", async () => {
     const kit = new PageKit();
     const [all, one] = [await open(kit), await open(kit, "?session=0a")];
-    await all.next();
-    await one.next();
+    await all.greeted();
+    await one.greeted();
     for (let i = 0; i < 5; i += 1) kit.app.stream.look();
     kit.app.stream.event(eventRecord());
     expect([(await all.next()).type, (await all.next()).type]).toEqual(["tick", "event"]);
@@ -74,7 +82,7 @@ describe("the live stream", () => {
   test("lets go of a client that does not read, and goes on for the others", async () => {
     const kit = new PageKit();
     const [slow, good] = [await open(kit), await open(kit)];
-    await good.next();
+    await good.greeted();
     const message = "x".repeat(100_000);
     for (let i = 0; i < 30; i += 1) {
       kit.app.stream.event(eventRecord({ message }));
@@ -89,7 +97,7 @@ describe("the live stream", () => {
 
   test("tells at most fifty events a second: a storm is in the log", async () => {
     const kit = new PageKit();
-    const reader = await open(kit);
+    const reader = await (await open(kit)).greeted();
     for (let i = 0; i < 80; i += 1) kit.app.stream.event(eventRecord({ wallMs: i }));
     kit.live = [liveView()];
     kit.app.stream.look();
