@@ -28,8 +28,8 @@ export interface RenewalOptions {
   readonly current: () => CertificateLife;
   readonly channel: RenewalChannel;
   /**
-   * Before one is asked for: throws why a new pair could not be put in its place. When an earlier one was only half in its place, because
-   * the disk failed, it completes that, uses it from now on, and returns it.
+   * Before one is asked for: throws why a new pair could not be put in its place. When another one lies there than is in use (an earlier
+   * one was only half in its place, because the disk failed; somebody brought one), it completes that, uses it from now on, and returns it.
    */
   readonly prepare: () => CertificateLife | undefined;
   /** A new key and the request for it. */

@@ -73,6 +73,16 @@ describe("revocations", () => {
     expect(told).toEqual(["web-01", "db"]);
   });
 
+  test("that the disk does not take count all the same, and who told it hears of the disk", async () => {
+    const disk = await stateDisk();
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map());
+    disk.hook = ({ call }) => {
+      if (call === "rename") throw Object.assign(new Error("EIO"), { code: "EIO" });
+    };
+    expect(await revocations.add("web-01", 7000).then(() => "kept", String)).toContain("EIO");
+    expect(verdict(revocations, 7000)).toBe("E_REVOKED");
+  });
+
   test("that cannot be read keep the server from starting", async () => {
     const disk = await stateDisk();
     const file = await disk.create(`${STATE_DIR}/revoked.json`, 0o600);
