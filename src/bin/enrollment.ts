@@ -70,12 +70,8 @@ export class EnrollSide {
         handshakesMax: HANDSHAKES_MAX,
         handshakeTimeoutMs: HELLO_TIMEOUT_MS,
       });
-    } catch (cause) {
-      const { code, message } = toFailure(cause);
-      throw new Failure(code, message, {
-        cause,
-        hint: "Check server.enroll_listen, and that no other program uses the port.",
-      });
+    } catch (error) {
+      throw portFailure(error);
     }
   }
 
@@ -142,4 +138,11 @@ async function issuerOf(
     });
     return new Failure("E_ENROLL_OFF", reason, { hint, cause: error });
   }
+}
+
+/** The hint of the listener's own failure is about server.listen. */
+function portFailure(error: unknown): Failure {
+  const { code, message } = toFailure(error);
+  const hint = "Check server.enroll_listen, and that no other program uses the port.";
+  return new Failure(code, message, { cause: error, hint });
 }
