@@ -74,6 +74,7 @@ export class WebSide {
       ...{ clock: systemClock, timeouts: () => this.#settings.config.webUi },
       handle: (request) => must(this.#app, "the page behind its door").handle(request),
       failed: (error) => log.error("a request for the page failed", { error }),
+      brokeOff: (error) => log.warn("an answer of the page broke off", { reason: toFailure(error).message }),
     });
   }
 

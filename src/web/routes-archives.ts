@@ -116,7 +116,7 @@ export class ArchiveRoutes {
     };
     try {
       const { name, path, bytes, body } = await told(() => this.#options.browser.file({ ...place, key }, signal));
-      const headers = downloadHeaders(name, bytes);
+      const headers = downloadHeaders(name);
       this.#options.emit(downloadEvent(place, { path, bytes, address }));
       return { status: 200, headers, body: watched(body, leave) };
     } catch (error) {
@@ -205,7 +205,7 @@ function downloadEvent(
 }
 
 /** Whatever a file of a backup is, a browser saves it: it shows nothing, guesses no type, and runs nothing even when told to. */
-function downloadHeaders(name: string, bytes: number): Record<string, string> {
+function downloadHeaders(name: string): Record<string, string> {
   // A lone half of a character cannot be written as a URL is, and neither can the rest of an escape that was cut.
   const whole = name.slice(-NAME_CHARACTERS_MAX).toWellFormed();
   const plain = whole.replace(/[^A-Za-z0-9._-]/g, "_") || "file";
@@ -213,7 +213,6 @@ function downloadHeaders(name: string, bytes: number): Record<string, string> {
   return {
     "content-type": "application/octet-stream",
     "content-disposition": `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`,
-    "content-length": String(bytes),
     "content-security-policy": "sandbox; default-src 'none'",
     "cache-control": "no-store",
   };

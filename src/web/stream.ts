@@ -171,6 +171,7 @@ export class LiveStream {
   /** What it has not read goes with it: closed in order, its connection would wait for it to be read, for ever. */
   #drop(client: Client): void {
     this.#clients.delete(client);
-    client.controller.error(new Error("the live stream was let go"));
+    // Without a reason, which Bun would write to the standard error.
+    client.controller.error();
   }
 }

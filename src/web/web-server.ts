@@ -25,6 +25,8 @@ export interface WebServerOptions {
   /** Rejects only when it has a bug. */
   readonly handle: (request: WebRequest) => Promise<WebAnswer>;
   readonly failed: (error: unknown) => void;
+  /** A long answer ended before its end: what it came from failed, or its client took nothing for too long. */
+  readonly brokeOff: (error: unknown) => void;
 }
 
 export interface WebServer {
@@ -112,15 +114,19 @@ async function bodyOf(
   }
 }
 
-function responseOf({ status, headers, body, isStream }: WebAnswer, { clock, timeouts }: WebServerOptions): Response {
+function responseOf({ status, headers, body, isStream }: WebAnswer, options: WebServerOptions): Response {
   if (!(body instanceof ReadableStream)) return new Response(body, { status, headers });
-  const guardedBody = isStream === true ? body : guarded(body, clock, timeouts().writeTimeoutMs);
+  const guardedBody = isStream === true ? body : guarded(body, options.timeouts().writeTimeoutMs, options);
   // Without a time limit as it is, the connection would be kept for ever.
   return new Response(guardedBody, { status, headers: { ...headers, connection: "close" } });
 }
 
-/** The same bytes, for as long as the client goes on taking them. */
-export function guarded(body: ReadableStream<Uint8Array>, clock: Clock, limitMs: number): ReadableStream<Uint8Array> {
+/** The same bytes, for as long as the client goes on taking them. What breaks off has no end that would look like one. */
+export function guarded(
+  body: ReadableStream<Uint8Array>,
+  limitMs: number,
+  { clock, brokeOff }: Pick<WebServerOptions, "clock" | "brokeOff">,
+): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let timer: ReturnType<Clock["after"]> | undefined;
   return new ReadableStream<Uint8Array>(
@@ -135,12 +141,15 @@ export function guarded(body: ReadableStream<Uint8Array>, clock: Clock, limitMs:
           }
           controller.enqueue(value);
         } catch (error) {
-          controller.error(error);
+          brokeOff(error);
+          // Without a reason, which Bun would write to the standard error.
+          controller.error();
           return;
         }
         timer = clock.after(limitMs, () => {
           const late = new Error(`the client took nothing for ${limitMs / 1000} s`);
-          controller.error(late);
+          brokeOff(late);
+          controller.error();
           void reader.cancel(late).catch(() => undefined);
         });
       },

@@ -12,6 +12,7 @@ const PLACE = "storage=main&agent=web-1&backup=home&archive=2026-01-01T00-00-00-
 let web: WebServer | undefined;
 const sockets: Socket[] = [];
 const failures: unknown[] = [];
+const broken: unknown[] = [];
 let heard = Promise.withResolvers<void>();
 
 afterEach(() => {
@@ -33,6 +34,7 @@ function serve(kit: PageKit, limits: { read?: number; write?: number } = {}): vo
       return kit.app.handle(request);
     },
     failed: (error) => void failures.push(error),
+    brokeOff: (error) => void broken.push(error),
   });
 }
 
@@ -113,23 +115,41 @@ describe("a client", () => {
     await raw.closed;
   });
 
-  test("that has had a file is let go", async () => {
-    const size = 3_000_000;
+  const FILE_BYTES = 3_000_000;
+
+  /** What comes to a client that asks for the file. */
+  async function downloaded(body: ReadableStream<Uint8Array>): Promise<string> {
     const kit = kitOf({
       ...{ password: true, allowDownload: true },
-      browser: {
-        file: () => {
-          const body = new Blob([new Uint8Array(size)]).stream() as ReadableStream<Uint8Array>;
-          return Promise.resolve({ name: "x", path: "x", bytes: size, body });
-        },
-      },
+      browser: { file: () => Promise.resolve({ name: "x", path: "x", bytes: FILE_BYTES, body }) },
     });
     kit.archives = [scannedArchive()];
     await kit.scans.scanAll();
     serve(kit);
     const authorization = `Authorization: Basic ${btoa(`me:${PASSWORD}`)}\r\n`;
-    const answer = await send(head(`GET /api/v1/archives/file?${PLACE}`, authorization)).closed;
+    return await send(head(`GET /api/v1/archives/file?${PLACE}`, authorization)).closed;
+  }
+
+  test("that has had a file is let go", async () => {
+    const answer = await downloaded(new Blob([new Uint8Array(FILE_BYTES)]).stream() as ReadableStream<Uint8Array>);
     expect(answer).toStartWith("HTTP/1.1 200");
-    expect(answer.length).toBeGreaterThan(size);
+    expect(answer.length).toBeGreaterThan(FILE_BYTES);
+    expect(answer).toEndWith("\r\n0\r\n\r\n");
+  });
+
+  test("whose file turns out to be damaged has no end of it that would look like one", async () => {
+    let parts = 0;
+    const answer = await downloaded(
+      new ReadableStream({
+        pull(controller): void {
+          parts += 1;
+          if (parts < 4) controller.enqueue(new Uint8Array(1000).fill(65));
+          else controller.error(new Error("a chunk is damaged"));
+        },
+      }),
+    );
+    // The connection is reset, perhaps before all of what was sent has come.
+    expect(answer).not.toContain("\r\n0\r\n");
+    expect(String(broken.splice(0))).toContain("a chunk is damaged");
   });
 });

@@ -152,6 +152,11 @@ describe("a reload", () => {
     await hup(server);
     expect(await statusOf(new PageClient(taken))).toBe(200);
 
+    // Its own port under an address that this machine does not have: it has to come back.
+    await reload(server, { webUi: webUi({ listen: `192.0.2.99:${taken}` }) });
+    expect(server.events("page.failed")).toHaveLength(2);
+    expect(await statusOf(new PageClient(taken))).toBe(200);
+
     await reload(server, {});
     await expect(statusOf(new PageClient(taken))).rejects.toThrow();
     await reload(server, { webUi: webUi() });

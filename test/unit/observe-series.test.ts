@@ -174,6 +174,24 @@ describe("the looks at storages", () => {
     expect(clock.pendingCount).toBe(0);
   });
 
+  test("keep what is told of damage while they go on, and what another storage has of the same name", async () => {
+    const answer = Promise.withResolvers<readonly ScannedArchive[]>();
+    const { scans } = scansOf((storage) => (storage === "main" ? answer.promise : Promise.resolve([])));
+    const looked = scans.scanAll();
+    const archive = "web-1/home/a.tar.gz";
+    const told = (kind: string, fields: Record<string, unknown>): void =>
+      scans.note({ kind, level: "info", message: "", fields });
+    told("archives.removed", { storage: "second", removed: [archive] });
+    told("archive.damaged", { storage: "main", archive, what: "1 damaged place" });
+    told("archive.damaged", { storage: "second", archive: "web-1/home/b.tar.gz", what: "another" });
+    answer.resolve([scannedArchive({ name: "a.tar.gz" }), scannedArchive({ name: "b.tar.gz" })]);
+    await looked;
+    expect(scans.archivesOf("main").map(({ name, damage }) => [name, damage])).toEqual([
+      ["a.tar.gz", "1 damaged place"],
+      ["b.tar.gz", undefined],
+    ]);
+  });
+
   test("follow another pause, look again at a storage that recovered, and forget one that is gone", async () => {
     let fails = true;
     const names = ["main", "second"];

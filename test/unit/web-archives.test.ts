@@ -67,7 +67,6 @@ describe("archives", () => {
       "content-disposition": `attachment; filename="a__b___x__y___.html"; filename*=UTF-8''a%20%22b%22%0D%0Ax%3A%20y%3B%20%C3%A9.html`,
       "content-security-policy": "sandbox; default-src 'none'",
       "x-content-type-options": "nosniff",
-      "content-length": "2",
     });
     expect(await new Response(body).text()).toBe("hi");
     expect(kit.emitted).toMatchObject([
