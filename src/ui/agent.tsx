@@ -5,6 +5,7 @@ import { ChannelBadge, percentText } from "./agents.tsx";
 import { queryText } from "./filters.ts";
 import { UNKNOWN } from "./format.ts";
 import { format, language, t, word } from "./i18n.ts";
+import { now } from "./live.ts";
 import { backupColumns } from "./overview.tsx";
 import { Asking, Empty, Fact, Meter, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
@@ -26,6 +27,9 @@ function Gauge({ name, percent }: { name: string; percent: number | null }) {
 
 function Channel({ channel }: { channel: AgentChannel }) {
   const f = format.value;
+  const { uptimeMs: told, sinceWallMs, connected } = channel;
+  // It tells that now and then; connected it runs at least as long.
+  const uptimeMs = told === null || sinceWallMs === null || !connected ? told : Math.max(told, now.value - sinceWallMs);
   return (
     <Panel title={t("agent.machine")}>
       <div class="meters">
@@ -43,7 +47,7 @@ function Channel({ channel }: { channel: AgentChannel }) {
             ? f.millis(channel.rttMs)
             : `${f.millis(channel.rttMs)} ± ${f.millis(channel.rttDeviationMs)}`}
         </Fact>
-        <Fact name={t("agent.uptime")}>{f.duration(channel.uptimeMs)}</Fact>
+        <Fact name={t("agent.uptime")}>{f.duration(uptimeMs)}</Fact>
         <Fact name={t("agent.memory")}>{f.bytes(channel.residentBytes)}</Fact>
         <Fact name={t("agent.load")}>{f.decimal(channel.load, 2)}</Fact>
         <Fact name={t("agent.free")}>{f.bytes(channel.freeBytes)}</Fact>

@@ -39,6 +39,14 @@ const STEPS = Array.from({ length: 6 }, (_, power) =>
   [1, 2, 5, 10, 20, 50, 100, 200, 500].map((n) => n * 1024 ** power),
 ).flat();
 
+const DAY_S = 86_400;
+/** As uPlot's own, without parts of a second: no label shows them. */
+const TIME_STEPS = [
+  ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800],
+  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * 3600),
+  ...[1, 2, 3, 4, 5, 7, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825].map((days) => days * DAY_S),
+];
+
 function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
   const common = { stroke: color("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   return [
@@ -47,6 +55,7 @@ function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
       grid: { show: false },
       space: spanMs > 2 * 86_400_000 ? 70 : 56,
       size: 24,
+      incrs: TIME_STEPS,
       values: (_, ticks) => ticks.map((tick) => format.value.tick(tick * 1000, spanMs)),
     },
     {

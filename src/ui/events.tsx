@@ -74,10 +74,14 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "kind",
       label: t("events.kind"),
-      width: "minmax(10rem, 0.7fr)",
+      width: "minmax(10.6rem, 0.7fr)",
       drop: 3,
       narrow: "none",
-      cell: (event) => <span class="mono small">{event.kind}</span>,
+      cell: (event) => (
+        <span class="mono small" title={event.kind}>
+          {event.kind}
+        </span>
+      ),
     },
     {
       key: "fields",
@@ -117,10 +121,12 @@ function Filters({ url, agents }: { url: string; agents: readonly string[] }) {
         label={t("events.kind")}
         choices={[
           { value: "", label: t("filter.anyKind") },
-          ...["session.", "agent.", "storage.", "archive.", "server.", "page.", "certificate."].map((kind) => ({
-            value: kind,
-            label: `${kind}*`,
-          })),
+          ...["session.", "admission.", "agent.", "storage.", "archive.", "server.", "page.", "certificate."].map(
+            (kind) => ({
+              value: kind,
+              label: `${kind}*`,
+            }),
+          ),
         ]}
       />
       <Select name="period" label={t("filter.period")} choices={periodChoices()} />

@@ -66,6 +66,16 @@ function Name({ end }: { end: ApiEnd }) {
   );
 }
 
+/** An agent that was refused, or left the line, sent nothing, and took no time for it. */
+function began(end: ApiEnd): boolean {
+  return end.session !== null;
+}
+
+function storedBytes(end: ApiEnd): number | null {
+  if (!began(end)) return null;
+  return end.outcome === "committed" ? end.archiveBytes : end.bytes;
+}
+
 function rate(end: ApiEnd): number | null {
   return end.durationMs > 0 && end.bytes > 0 ? (end.bytes * 1000) / end.durationMs : null;
 }
@@ -100,7 +110,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
       number: true,
       drop: 2,
       narrow: "line",
-      cell: (end) => format.value.duration(end.durationMs),
+      cell: (end) => format.value.duration(began(end) ? end.durationMs : null),
     },
     {
       key: "bytes",
@@ -109,7 +119,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
       number: true,
       drop: 1,
       narrow: "line",
-      cell: (end) => format.value.bytes(end.outcome === "committed" ? end.archiveBytes : end.bytes),
+      cell: (end) => format.value.bytes(storedBytes(end)),
     },
     {
       key: "rate",
@@ -127,7 +137,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
       number: true,
       drop: 6,
       narrow: "none",
-      cell: (end) => format.value.count(end.entries),
+      cell: (end) => format.value.count(began(end) ? end.entries : null),
     },
     {
       key: "storage",

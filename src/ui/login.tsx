@@ -2,14 +2,19 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type LoginResult, logIn } from "./api.ts";
 import { t } from "./i18n.ts";
-import { startStream } from "./stream.ts";
+import { forgetAnswers } from "./resource.ts";
+import { startStream, stopStream } from "./stream.ts";
 import { Switches } from "./switches.tsx";
 
 export function Login() {
   const [state, setState] = useState<LoginResult | "idle" | "busy">("idle");
   const field = useRef<HTMLInputElement>(null);
-  // There is nothing else to do here.
-  useEffect(() => field.current?.focus(), []);
+  useEffect(() => {
+    // Whoever is here may not see what was seen before, and has nothing else to do.
+    stopStream();
+    forgetAnswers();
+    field.current?.focus();
+  }, []);
   const onSubmit = async (form: HTMLFormElement): Promise<void> => {
     const password = new FormData(form).get("password");
     setState("busy");

@@ -71,14 +71,14 @@ export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" |
 /** How old the last success is, against how old it should get. */
 export function ScheduleAge({ row }: { row: BackupRow }) {
   const ratio = scheduleRatio(row, now.value);
-  if (row.everyMs === null || ratio === null) return <span class="muted">{t("every.unknown")}</span>;
+  if (row.everyMs === null) return <span class="muted">{t("every.unknown")}</span>;
   const every = roughDuration(row.everyMs, format.value.language);
   // How bad that is, is the server's judgement: it knows what a run may take.
   const tone = row.state === "late" ? "warn" : row.state === "failing" || row.state === "never" ? "bad" : "ok";
   return (
     <span class="schedule" title={row.everyFrom === "habit" ? t("every.habit") : t("every.agent")}>
       <span class={`mini ${tone}`} aria-hidden="true">
-        <i style={{ width: `${Math.min(100, ratio * 50)}%` }} />
+        <i style={{ width: `${Math.min(100, (ratio ?? 0) * 50)}%` }} />
       </span>
       <span>{t("every", { every: row.everyFrom === "habit" ? `~${every}` : every })}</span>
     </span>

@@ -131,6 +131,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       width: "minmax(12.6rem, 0.7fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
+      known: (row) => row.lastSuccessWallMs !== null,
     },
     {
       key: "every",
@@ -139,6 +140,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       drop: 1,
       narrow: "line2",
       cell: (row) => <ScheduleAge row={row} />,
+      known: (row) => row.everyMs !== null,
     },
     {
       key: "size",
@@ -165,6 +167,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       named: true,
       narrow: "line2",
       cell: (row) => <When wallMs={row.nextWallMs} />,
+      known: (row) => row.nextWallMs !== null,
     },
     {
       key: "reason",

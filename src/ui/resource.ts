@@ -3,6 +3,7 @@ import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type ApiFailure, ask } from "./api.ts";
 import { browserNow } from "./browser.ts";
+import { shared } from "./share.ts";
 import { boot, changes, epoch, setClock, type StaleRoute } from "./live.ts";
 
 /** Answers kept by URL, so that going back shows something at once. */
@@ -68,9 +69,10 @@ class Asked<T> implements Resource<T> {
     this.#asking = false;
     if (this.#over) return;
     if (answer.ok) {
-      keep(this.#url, answer.value);
       takeClock(answer.value);
-      this.value.value = answer.value;
+      const value = shared(this.value.peek(), answer.value);
+      keep(this.#url, value);
+      this.value.value = value;
       this.failure.value = null;
     } else {
       this.failure.value = answer.failure;

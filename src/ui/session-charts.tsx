@@ -7,7 +7,16 @@ import { now } from "./live.ts";
 import { Empty, Panel } from "./parts.tsx";
 import { columns, type PhaseBar, phaseBars, phaseTotals } from "./shapes.ts";
 
-export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoint[]; windowBytes: number | null }) {
+export function SessionCharts({
+  series,
+  windowBytes,
+  over,
+}: {
+  series: readonly ApiPoint[];
+  windowBytes: number | null;
+  /** It does not run any more: no further point comes. */
+  over: boolean;
+}) {
   const wall = (point: ApiPoint): number => point.wallMs;
   const rates = useMemo(
     () =>
@@ -46,7 +55,7 @@ export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoi
   if (series.length < 2) {
     return (
       <Panel title={t("session.throughput")}>
-        <Empty title={t("chart.soon")} />
+        <Empty title={t(over ? "chart.none" : "chart.soon")} />
       </Panel>
     );
   }

@@ -74,7 +74,7 @@ function Body({ detail }: { detail: SessionDetail }) {
       {(runs || detail.record === null) && view !== null ? <LiveFacts view={view} /> : null}
       {!runs && detail.record === null && view === null ? <Empty title={t("session.forgotten")} /> : null}
       <Phases phases={phases} endWallMs={detail.record?.endWallMs ?? null} />
-      <SessionCharts series={series} windowBytes={detail.windowBytes} />
+      <SessionCharts series={series} windowBytes={detail.windowBytes} over={!runs} />
       <div class="columns">
         {slots.length === 0 && !runs ? null : <Slots slots={slots} />}
         <div class="side">

@@ -45,7 +45,7 @@ async function reconnect(): Promise<void> {
   reconnecting = false;
   if (failure !== undefined) return lose(failure.code === "forbidden" ? "refused" : "silent");
   if (access.value?.passwordNeeded === true && !access.value.loggedIn) return;
-  open();
+  open(true);
 }
 
 /** At once, and not when its turn comes: somebody looks again, or the machine has its network back. */
@@ -55,14 +55,15 @@ function hurry(): void {
   void reconnect();
 }
 
-function open(): void {
+/** `answered`: the server has just answered something else, so that a stream that does not begin is only the stream's. */
+function open(answered: boolean): void {
   close();
   const opened = new EventSource(`/api/v1/stream${queryText({ session })}`);
   source = opened;
   heardWallMs = browserNow();
   let spoke = false;
   opened.addEventListener("error", () => {
-    if (source === opened) lose(spoke ? "silent" : "streamless");
+    if (source === opened) lose(answered && !spoke ? "streamless" : "silent");
   });
   for (const type of TYPES) {
     opened.addEventListener(type, (event: MessageEvent<string>) => {
@@ -78,7 +79,7 @@ function open(): void {
 /** Begins, also again after a login. */
 export function startStream(): void {
   retryMs = RETRY_FIRST_MS;
-  open();
+  open(false);
 }
 
 export function stopStream(): void {
@@ -91,7 +92,7 @@ export function watchSession(next: string | null): void {
   if (session === next) return;
   session = next;
   watched.value = null;
-  if (source !== null) open();
+  if (source !== null) open(false);
 }
 
 function isSilent(): boolean {

@@ -5,6 +5,7 @@
 import type { ComponentChildren } from "preact";
 import { memo } from "preact/compat";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { UNKNOWN } from "./format.ts";
 import { language } from "./i18n.ts";
 import { columnsThatFit, rangeIsStale, type RowRange, rowsOnScreen } from "./shapes.ts";
 
@@ -23,6 +24,8 @@ export interface Column<T> {
   /** The label stands before the value where there is no head: of numbers that do not say what they are. */
   readonly named?: boolean;
   cell(row: T): ComponentChildren;
+  /** Whether a line has it: what is not known is a dash in a column, and not there in a line. */
+  known?(row: T): boolean;
 }
 
 interface TableProps<T> {
@@ -101,8 +104,9 @@ interface RowProps<T> {
 }
 
 function Cell<T>({ column, row, lines }: { column: Column<T>; row: T; lines: boolean }) {
+  if (lines && column.known?.(row) === false) return null;
   const content = column.cell(row);
-  if (lines && (content === null || content === "")) return null;
+  if (lines && (content === null || content === "" || content === UNKNOWN)) return null;
   return (
     <div role="cell" class={cellClass(column)}>
       {lines && column.named === true ? <span class="muted">{column.label} </span> : null}

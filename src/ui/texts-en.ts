@@ -125,6 +125,7 @@ export const EN = {
   "forecast.basis": "{perDay} a day over the last {basis}",
   "storages.empty": "No storages are configured",
   "chart.soon": "A chart appears here after a few measurements.",
+  "chart.none": "It was over too soon for a chart.",
   "chart.nothing": "nothing yet",
   "chart.extremes": "between {low} and {high}, now {last}",
   "events.empty": "Nothing has happened",

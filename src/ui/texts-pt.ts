@@ -127,6 +127,7 @@ export const PT: Texts = {
   "forecast.basis": "{perDay} por dia nos últimos {basis}",
   "storages.empty": "Nenhum armazenamento configurado",
   "chart.soon": "O gráfico aparece aqui após algumas medições.",
+  "chart.none": "Terminou cedo demais para um gráfico.",
   "chart.nothing": "nada ainda",
   "chart.extremes": "entre {low} e {high}, agora {last}",
   "events.empty": "Nada aconteceu",
