@@ -13,7 +13,7 @@ let opened: OpenedPage;
 
 beforeEach(async () => {
   site = await PageSite.make();
-  await site.start();
+  await site.start({ server: { shutdown_timeout: "2s" } });
   opened = await site.browser.open();
   await opened.page.goto(site.url);
 }, TIMEOUT_MS);
