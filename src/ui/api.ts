@@ -1,6 +1,7 @@
 /** Asks the server's API and keeps whether a login is needed. What it answers is typed by #web/api-types.ts and believed. */
 import { signal } from "@preact/signals";
 import type { AccessAnswer, ApiError } from "#web/api-types.ts";
+import { boot, setClock } from "./live.ts";
 
 /** Why an answer did not come. `offline`: nothing was heard of the server. */
 export interface ApiFailure {
@@ -36,6 +37,12 @@ async function failureOf(response: Response): Promise<ApiFailure> {
   }
 }
 
+/** Until the stream speaks, which is more exact, ages are counted by the clock that every answer has in its head. */
+function takeClock({ headers }: Response): void {
+  const wallMs = Date.parse(headers.get("date") ?? "");
+  if (boot.peek() === null && !Number.isNaN(wallMs)) setClock(wallMs);
+}
+
 /** One request. An unauthorized one shows the login form. */
 export async function ask<T>(path: string, init?: RequestInit): Promise<Answer<T>> {
   let response: Response;
@@ -45,6 +52,7 @@ export async function ask<T>(path: string, init?: RequestInit): Promise<Answer<T
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     return { ok: false, failure: OFFLINE };
   }
+  takeClock(response);
   if (response.ok) return await bodyOf<T>(response);
   const failure = await failureOf(response);
   if (failure.kind === "unauthorized" && access.value?.loggedIn === true) {

@@ -55,7 +55,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "message",
       label: t("events.message"),
-      width: "minmax(15rem, 2.4fr)",
+      width: "minmax(22rem, 2.4fr)",
       narrow: "main",
       cell: (event) => <span title={event.message}>{event.message}</span>,
     },
@@ -75,7 +75,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
       key: "kind",
       label: t("events.kind"),
       width: "minmax(10.6rem, 0.7fr)",
-      drop: 3,
+      drop: 2,
       narrow: "none",
       cell: (event) => (
         <span class="mono small" title={event.kind}>
@@ -87,7 +87,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
       key: "fields",
       label: t("events.fields"),
       width: "minmax(8rem, 1.4fr)",
-      drop: 2,
+      drop: 3,
       narrow: "none",
       cell: (event) => <Fields event={event} />,
     },

@@ -121,7 +121,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "state",
       label: t("col.state"),
-      width: "minmax(12rem, 1.4fr)",
+      width: "minmax(12.8rem, 1.4fr)",
       narrow: "end",
       cell: (row) => <StateAndReason row={row} />,
     },
@@ -136,7 +136,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "every",
       label: t("col.schedule"),
-      width: "9.4rem",
+      width: "8.6rem",
       drop: 1,
       narrow: "line2",
       cell: (row) => <ScheduleAge row={row} />,

@@ -4,13 +4,14 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type ApiFailure, ask } from "./api.ts";
 import { browserNow } from "./browser.ts";
 import { shared } from "./share.ts";
-import { boot, changes, epoch, setClock, type StaleRoute } from "./live.ts";
+import { changes, epoch, type StaleRoute } from "./live.ts";
 
 /** Answers kept by URL, so that going back shows something at once. */
 const KEPT_MAX = 30;
 /** However much happens, one list is asked no more often than this, and one that takes its time less often still. */
 const AGAIN_MS = 2_000;
 const AGAIN_TIMES = 20;
+const AGAIN_MAX_MS = 30_000;
 
 export interface Resource<T> {
   readonly value: Signal<T | null>;
@@ -30,12 +31,6 @@ function keep(url: string, value: unknown): void {
 /** After a logout nothing may be shown from before. */
 export function forgetAnswers(): void {
   kept.clear();
-}
-
-/** Until the stream speaks, ages are counted by the clock of the first answer. */
-function takeClock(value: unknown): void {
-  if (boot.peek() !== null || typeof value !== "object" || value === null || !("nowWallMs" in value)) return;
-  if (typeof value.nowWallMs === "number") setClock(value.nowWallMs);
 }
 
 class Asked<T> implements Resource<T> {
@@ -69,7 +64,6 @@ class Asked<T> implements Resource<T> {
     this.#asking = false;
     if (this.#over) return;
     if (answer.ok) {
-      takeClock(answer.value);
       const value = shared(this.value.peek(), answer.value);
       keep(this.#url, value);
       this.value.value = value;
@@ -82,7 +76,7 @@ class Asked<T> implements Resource<T> {
         this.#timer = undefined;
         if (this.#again && !this.#over) void this.#ask();
       },
-      Math.max(AGAIN_MS, tookMs * AGAIN_TIMES),
+      Math.min(AGAIN_MAX_MS, Math.max(AGAIN_MS, tookMs * AGAIN_TIMES)),
     );
   }
 

@@ -75,7 +75,7 @@ function Card({ session }: { session: string }) {
       <dl class="facts">
         <Fact name={t("session.streams")}>{streamsText(view)}</Fact>
         <Fact name={t("session.files")}>{f.count(view.entries)}</Fact>
-        <Fact name={t("session.raw")}>{f.bytes(view.rawBytes)}</Fact>
+        <Fact name={t("session.rawShort")}>{f.bytes(view.rawBytes)}</Fact>
         <Fact name={t("session.time")}>{f.duration(Math.max(view.durationMs, now.value - view.startWallMs))}</Fact>
         <Fact name={t("session.storage")}>{view.storage}</Fact>
         <Fact name={t("session.breaksShort")}>{f.count(view.breaks)}</Fact>

@@ -179,6 +179,7 @@ export const EN = {
   "session.streams": "Streams",
   "session.files": "Files",
   "session.raw": "Uncompressed",
+  "session.rawShort": "Uncompressed",
   "session.time": "Running for",
   "session.storage": "Storage",
   "session.breaks": "Broken connections",
@@ -368,6 +369,8 @@ export const EN = {
   "config.general": "General",
   "config.default": "default",
   "config.changed": "Only what the file sets",
+  "config.restart": "The file has changed in these keys; they count from the next start of the server:",
+  "config.waits": "other value after a restart",
   "config.hidden": "hidden",
   "config.read": "read",
 } as const;

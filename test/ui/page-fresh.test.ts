@@ -55,6 +55,31 @@ describe("what is shown", () => {
   });
 });
 
+describe("a clock that is wrong", () => {
+  test("of the viewer counts no age: the server's does, also before its stream speaks", async () => {
+    server.world = { ...FULL, silent: ["/api/v1/stream"] };
+    const { page, close } = await browser.open();
+    await page.addInitScript("{ const now = Date.now; Date.now = () => now() + 5 * 86_400_000; }");
+    await page.goto(`${server.url}/archives`);
+    await page.locator(".title").filter({ hasText: "1 h ago" }).waitFor();
+    await close();
+  });
+});
+
+describe("a stream that does not begin", () => {
+  test("while all else is answered is told apart from a server that is silent", async () => {
+    server.world = { ...FULL, failing: ["/api/v1/stream"] };
+    const { page, close } = await browser.open();
+    await page.goto(`${server.url}/storages`);
+    await page.getByRole("heading", { name: "main" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "gives no live stream" }).waitFor();
+    server.world = FULL;
+    await page.locator(LIVE).waitFor();
+    await page.locator(".banner").waitFor({ state: "detached" });
+    await close();
+  });
+});
+
 describe("a way down an archive", () => {
   test("is shown with every directory above as a link", async () => {
     server.world = FULL;
