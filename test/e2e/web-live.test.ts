@@ -34,6 +34,8 @@ describe("a page that is open", () => {
     const { page } = opened;
     await heading("No backups yet").waitFor();
     const agent = await site.begin(site.entry("all", { bandwidth_limit: "64kb", parallels: 2 }));
+    // It runs for as long as somebody looks, however slow the machine is.
+    agent.kill("SIGSTOP");
     await page.locator(".tr .badge", { hasText: "Running" }).waitFor(SLOW);
     await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Sessions" }).click();
     await heading("1 running session").waitFor();
@@ -45,6 +47,7 @@ describe("a page that is open", () => {
     await text("goes on").waitFor();
     await page.reload();
     await text("goes on").waitFor();
+    agent.kill("SIGCONT");
     await page.locator(".hero .badge", { hasText: "Committed" }).waitFor(SLOW);
     expect((await agent.end()).exitCode).toBe(0);
     await page
