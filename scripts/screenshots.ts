@@ -43,10 +43,11 @@ const MACHINES: readonly Machine[] = [
 /** Of each, with something more each time. */
 const RUNS = 6;
 const BIG = { agent: "files-02", bytes: 500 * MiB, bandwidth: "9mb", streams: 5 };
+/** An entry whose storage does not take it. */
+const DENIED = { agent: "db-02", backup: "keys", storage: "vault" };
 /** As much as a chart needs to have a shape, and as a session needs to be in its middle. */
 const WATCHED_MS = 22_000;
-const HEIGHT = 900;
-const VIEWPORT = { width: 1280, height: HEIGHT };
+const VIEWPORT = { width: 1440, height: 900 };
 
 class Gallery {
   readonly #site: PageSite;
@@ -74,8 +75,12 @@ class Gallery {
         await this.#site.backUp(this.#entryOf(one), { name: one.name });
       }
     }
-    const refused = { ...this.#site.entry("postgres"), storage: "vault" };
-    await this.#site.backUp(refused, { name: "db-02" });
+    await this.#site.backUp(this.#denied, { name: DENIED.agent });
+  }
+
+  get #denied(): Record<string, unknown> {
+    const { agent, backup, storage } = DENIED;
+    return { name: backup, storage, schedule: "30 0 * * *", sources: [{ path: this.#sourceOf(agent) }] };
   }
 
   /** Daemons, so that agents are connected and say when they run next. */
@@ -84,7 +89,7 @@ class Gallery {
     for (const one of MACHINES.filter(({ name }) => name !== "build-01")) {
       const config = await site.agentConfig({
         ...{ port: server.port, name: one.name, stateDir: site.at(`state-${one.name}`) },
-        backups: [this.#entryOf(one)],
+        backups: [this.#entryOf(one), ...(one.name === DENIED.agent ? [this.#denied] : [])],
       });
       await site.startAgent(config, []).printed(/the control channel is up/);
     }
@@ -101,6 +106,7 @@ class Gallery {
     await page.goto(`${this.#site.url}${url}`);
     await settled(opened);
     await ready(page);
+    await page.mouse.move(0, 0);
     await page.screenshot({ path: path.join(this.#output, `${name}.png`), animations: "disabled", caret: "hide" });
     console.log(`${name}.png`);
   }

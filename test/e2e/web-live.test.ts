@@ -13,7 +13,7 @@ let opened: OpenedPage;
 
 beforeEach(async () => {
   site = await PageSite.make();
-  await site.start();
+  await site.start({ server: { shutdown_timeout: "2s" } });
   opened = await site.browser.open();
   await opened.page.goto(site.url);
 }, TIMEOUT_MS);
@@ -25,7 +25,7 @@ afterEach(async () => {
 const text = (name: string) => opened.page.getByText(name, { exact: true }).first();
 const heading = (name: string | RegExp) => opened.page.getByRole("heading", { name });
 const goTo = async (view: string): Promise<void> => {
-  await opened.page.getByRole("navigation").getByRole("link", { name: view, exact: true }).click();
+  await opened.page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: view, exact: true }).click();
   await opened.page.getByRole("heading", { name: view, exact: true }).waitFor();
 };
 
@@ -34,8 +34,10 @@ describe("a page that is open", () => {
     const { page } = opened;
     await heading("No backups yet").waitFor();
     const agent = await site.begin(site.entry("all", { bandwidth_limit: "64kb", parallels: 2 }));
+    // It runs for as long as somebody looks, however slow the machine is.
+    agent.kill("SIGSTOP");
     await page.locator(".tr .badge", { hasText: "Running" }).waitFor(SLOW);
-    await page.getByRole("navigation").getByRole("link", { name: "Sessions" }).click();
+    await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Sessions" }).click();
     await heading("1 running session").waitFor();
     const card = page.getByRole("article", { name: "web-1 all" });
     await card.getByText("Receiving").waitFor();
@@ -45,13 +47,17 @@ describe("a page that is open", () => {
     await text("goes on").waitFor();
     await page.reload();
     await text("goes on").waitFor();
+    agent.kill("SIGCONT");
     await page.locator(".hero .badge", { hasText: "Committed" }).waitFor(SLOW);
     expect((await agent.end()).exitCode).toBe(0);
-    await page.getByRole("link", { name: /\.tar\.gz$/ }).waitFor();
+    await page
+      .locator(".hero")
+      .getByText(/\.tar\.gz$/)
+      .waitFor();
     await text("goes on").waitFor({ state: "detached" });
     await page.reload();
     await page.locator(".hero .badge", { hasText: "Committed" }).waitFor();
-    await page.getByRole("navigation").getByRole("link", { name: "Overview" }).click();
+    await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Overview" }).click();
     await heading("The one backup is fine").waitFor(SLOW);
     await page.getByRole("link", { name: "web-1 / all" }).click();
     await heading("1 archive").waitFor();
@@ -75,7 +81,7 @@ describe("a page that is open", () => {
     await page.locator(".log").filter({ hasText: "session ended without an archive" }).waitFor();
     await goTo("Sessions");
     await page.locator(".tbody .tr").filter({ hasText: "Aborted" }).waitFor();
-    await page.getByRole("navigation").getByRole("link", { name: "Overview" }).click();
+    await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Overview" }).click();
     await heading("1 failing").waitFor();
     await page.reload();
     await heading("1 failing").waitFor();

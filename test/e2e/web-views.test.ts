@@ -70,7 +70,7 @@ afterEach(() => {
 
 /** A view, and what a person must find on it in English. */
 const VIEWS: readonly (readonly [name: string, path: () => string, shows: RegExp])[] = [
-  ["overview", () => "/", /2 failing, 2 never succeeded.*web-1 \/ refused.*last run: Refused.*web-1 \/ all/s],
+  ["overview", () => "/", /2 failing, 2 never succeeded.*web-1 \/ refused.*Refused.*web-1 \/ all/s],
   ["sessions", () => "/sessions", /1 running session.*1 waiting.*db-1.*nightly.*Aborted/s],
   ["a running session", () => `/sessions/${ids.running}`, /Receiving.*time left.*Streams/s],
   ["a failed session", () => `/sessions/${ids.failed}`, /Aborted.*E_ABORTED.*What happened before it failed/s],
@@ -145,7 +145,7 @@ describe("names that would run as HTML", () => {
         .waitFor();
     }
     await page.locator(".tbody .tr").filter({ hasText: HOSTILE_FILE }).waitFor();
-    expect(await page.title()).toBe("Archives · nbackup");
+    expect(await page.title()).toBe("web-1 / all · nbackup");
     expect(await page.locator("#app img, #app svg[onload]").count()).toBe(0);
   });
 });
