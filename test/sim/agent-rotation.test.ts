@@ -255,6 +255,36 @@ test("a stream that is to be drained and takes nothing for 20 s is broken off, a
   expect(result.resentBytes).toBeGreaterThan(0);
 });
 
+test("one whose rest arrives slowly, a chunk in 8 s, is waited for, and nothing of it is sent again", async () => {
+  let slow = false;
+  let delayMs = 0;
+  const run = new ScriptRun({
+    parallels: 2,
+    producer: steady(900),
+    script: (link, arrived, server) => {
+      if (!slow || server.streamLinks(0)[0] !== link) return false;
+      if (arrived.type !== "data" && arrived.type !== "goodbye") return false;
+      delayMs += 8_000;
+      run.clock.after(delayMs, () => {
+        if (arrived.type === "data") server.hold(arrived.body);
+        server.sack(link);
+        if (arrived.type === "goodbye") link.end();
+      });
+      return true;
+    },
+  });
+  await run.advance(2000);
+  slow = true;
+  await run.advance(600);
+  order(run.server, { slot: 0, order: "rotate", reason: "it is slow" });
+  await run.advance(DRAIN_STUCK_MS + 5000);
+  expect(delayMs).toBeGreaterThan(DRAIN_STUCK_MS + 10_000);
+  expect(progressOf(run.stages).streams[0]).toMatchObject({ state: "draining", reconnects: 0 });
+  const result = await run.result();
+  expect(result).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
+  expect(run.server.streamLinks(0)).toHaveLength(2);
+});
+
 test("one that the server does not read because its disk is late is waited for", async () => {
   const run = new ScriptRun({
     parallels: 2,
