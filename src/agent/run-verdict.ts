@@ -9,7 +9,7 @@ export function runVerdict(name: string, became: ReturnType<Scheduler["request"]
     case "begun":
       return { accepted: true, message: `a run of ${name} begins` };
     case "queued":
-      return { accepted: true, message: `a run of ${name} waits: ${runningCount} others run, no more at once` };
+      return { accepted: true, message: queuedText(name, runningCount) };
     case "running":
     case "waiting": {
       const why = became === "running" ? "runs already" : "waits already for others to end";
@@ -20,4 +20,9 @@ export function runVerdict(name: string, became: ReturnType<Scheduler["request"]
     case "stopped":
       return { accepted: false, failure: new Failure("E_SHUTDOWN", "the agent is stopping") };
   }
+}
+
+/** Nobody has seen it begin, and it is kept nowhere: who asked is to know. */
+function queuedText(name: string, runningCount: number): string {
+  return `a run of ${name} waits: ${runningCount} others run, no more at once; a restart of the agent forgets it`;
 }
