@@ -169,7 +169,10 @@ async function sessionEnd(running: RunningSession, tally: Tally): Promise<Sessio
   tally.session = session.id;
   let failure: Failure | undefined;
   try {
-    return await run;
+    const end = await run;
+    // There is an archive, and who waited for its verification hears that it is none to rely on.
+    failure = end.verify.failure;
+    return end;
   } catch (error) {
     failure = toFailure(error);
     return failure;
@@ -184,7 +187,7 @@ interface RunningSession {
   readonly session: AgentSession;
   readonly run: Promise<SessionEnd>;
   readonly producer: Producer;
-  /** Lets go of what watched over it while it ran; `failure`: why there is no archive. */
+  /** Lets go of what watched over it while it ran; `failure`: why there is no archive, or no good one. */
   readonly release: (failure: Failure | undefined) => void;
 }
 
@@ -352,7 +355,7 @@ function startSession(
     release: (failure) => {
       bandwidth?.release();
       const { code, message: reason } = failure ?? {};
-      log.debug(failure === undefined ? "the session ended well" : "the session ended without an archive", {
+      log.debug(failure === undefined ? "the session ended well" : "the session did not end well", {
         code,
         reason,
       });
