@@ -48,7 +48,10 @@ export interface StreamDirectorOptions {
 /** At most this part of the streams is away at once because of `port_rotation`, and at least one may be. */
 const AWAY_SHARE_MAX = 0.25;
 
-const STEPS: Readonly<Record<AutoScalerConfig["mode"], ScaleStep>> = {
+/** Of the debug line that each window leaves. */
+export const WINDOW_MESSAGE = "autoscaler window";
+
+export const STEPS: Readonly<Record<AutoScalerConfig["mode"], ScaleStep>> = {
   efficiency: efficiencyStep,
   adaptive: adaptiveStep,
 };
@@ -181,6 +184,8 @@ export class StreamDirector {
     this.#stalled = stalled;
     this.#rates = { produced: producedRate(sample) * 1000, drain: drainRate(sample, active) * 1000 };
     this.#scale = STEPS[autoScaler.mode]({ ...this.#scale, active }, sample, this.#max);
+    // All that the rules go by: who wonders about a link can have them judge it again (scripts/record-links.ts).
+    this.#options.log.debug(WINDOW_MESSAGE, { ...sample, active, next: this.active, state: this.#scale.phase });
     if (this.active !== active) this.#changed(active);
   }
 

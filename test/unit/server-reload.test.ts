@@ -109,7 +109,10 @@ test("a directory that has another name while its close hangs waits for that, wh
   const clock = new SimClock();
   const fake = (name: string): Storage => {
     locked = true;
-    const close = (): Promise<void> => hanging.promise.then(() => void (locked = false));
+    const close = async (): Promise<void> => {
+      await hanging.promise;
+      locked = false;
+    };
     return { name, inUse: false, close, retire: () => undefined } as unknown as Storage;
   };
   const shelf = new StorageShelf({
