@@ -25,6 +25,8 @@ const UNTRIED_MS_MAX = 60_000;
 const AWAY_MS_MAX = 90_000;
 /** Since it is up: the first Ping is there, and all later ones come each 2 s. */
 const SETTLED_MS = 10_000;
+/** One that is older than the end of the faults may be dead, which nobody knows before it was silent for 20 s. */
+const PROVEN_MS = 25_000;
 const FRESH_MS = 8_000;
 
 /** Of a process that runs, in its own time: what passed while it stood still does not count. */
@@ -33,6 +35,8 @@ interface Channel {
   awayMs: number;
   upMs: number;
   wasUp: boolean;
+  /** It came up when there were no faults any more. */
+  isFresh: boolean;
 }
 
 export class ControlChecks {
@@ -76,13 +80,14 @@ export class ControlChecks {
     channel.awayMs = isUp || !calm ? 0 : channel.awayMs + CONTROL_LOOK_MS;
     channel.upMs = isUp && calm ? channel.upMs + CONTROL_LOOK_MS : 0;
     if (isUp && !channel.wasUp) trace.count("state control.up");
+    if (isUp !== channel.wasUp || !calm) channel.isFresh = isUp && calm;
     if (!isUp && channel.wasUp) trace.count("state control.down");
     channel.wasUp = isUp;
     if (channel.untriedMs > UNTRIED_MS_MAX)
       witness.broken(`${process.name} has not tried to open its control channel for ${UNTRIED_MS_MAX} ms`);
     if (channel.awayMs > AWAY_MS_MAX)
       witness.broken(`${process.name} is without its control channel ${AWAY_MS_MAX} ms after the faults`);
-    if (channel.upMs > SETTLED_MS) this.#checkFresh(agent, run);
+    if (channel.upMs > (channel.isFresh ? SETTLED_MS : PROVEN_MS)) this.#checkFresh(agent, run);
   }
 
   /** Nothing keeps this process from being connected. */
@@ -124,7 +129,7 @@ export class ControlChecks {
   #channelOf(run: AgentRun): Channel {
     const known = this.#channels.get(run);
     if (known !== undefined) return known;
-    const made = { untriedMs: 0, awayMs: 0, upMs: 0, wasUp: false };
+    const made = { untriedMs: 0, awayMs: 0, upMs: 0, wasUp: false, isFresh: false };
     this.#channels.set(run, made);
     return made;
   }
