@@ -2,10 +2,11 @@
  * `bun run bench`: nbackup against what people use instead, whole processes, in alternating rounds on the same disk.
  * Prints Markdown tables and writes everything, each run included, to bench-data/results.json. `--corpus source,big,small`,
  * `--only NAME,…` (contenders, `nbackup-gzip<level>-p<streams>` of any level and number), `--runs N`, and
- * `--sections speed,memory,durability,garbage,restore` choose less.
+ * `--sections speed,memory,durability,garbage,restore,autoscaler` choose less.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { autoscalerCells, type AutoscalerRow, measureAutoscaler } from "./bench/autoscaler.ts";
 import { type Bar, judgeBars, judgeDurability, judgeGarbage } from "./bench/bars.ts";
 import { ensureCertificates } from "./bench/certificates.ts";
 import type { BenchContext, Contender } from "./bench/contender.ts";
@@ -28,7 +29,7 @@ import { runMain, Sentence } from "./lib/run.ts";
 const DEFAULT_RUNS = 5;
 const RESULTS = inProject("bench-data", "results.json");
 
-const SECTIONS = ["speed", "memory", "durability", "garbage", "restore"] as const;
+const SECTIONS = ["speed", "memory", "durability", "garbage", "restore", "autoscaler"] as const;
 type Section = (typeof SECTIONS)[number];
 
 interface Choice {
@@ -108,6 +109,11 @@ function printRestore(rows: readonly RestoreRow[]): void {
   console.log(`\n### Restore to a tmpfs\n\n${markdownTable(head, restoreCells(rows))}\n`);
 }
 
+function printAutoscaler(rows: readonly AutoscalerRow[]): void {
+  const head = ["512 MB over loopback", "on s (min-max)", "off s (min-max)", "on/off in a pair", "load"];
+  console.log(`\n### The autoscaler in a short backup\n\n${markdownTable(head, autoscalerCells(rows))}\n`);
+}
+
 async function measure(choice: Choice, context: BenchContext): Promise<Record<string, unknown>> {
   const { sections, runs } = choice;
   const reports = sections.has("speed") ? await measureSpeed(choice, context) : [];
@@ -123,7 +129,9 @@ async function measure(choice: Choice, context: BenchContext): Promise<Record<st
   if (sections.has("memory")) printMemory(memory);
   const restore = sections.has("restore") ? await measureRestore(runs) : [];
   if (sections.has("restore")) printRestore(restore);
-  return { reports, bars, memory, durability, garbage, restore };
+  const autoscaler = sections.has("autoscaler") ? await measureAutoscaler(context, runs) : [];
+  if (sections.has("autoscaler")) printAutoscaler(autoscaler);
+  return { reports, bars, memory, durability, garbage, restore, autoscaler };
 }
 
 async function main(): Promise<number> {

@@ -20,6 +20,8 @@ export interface Setup {
   /** `resume.buffer_size`; the default when absent. */
   readonly bufferSize?: string;
   readonly bandwidthLimit?: string;
+  /** Whether the streams begin with one and follow the need; the default when absent. */
+  readonly autoScaler?: boolean;
   /** Entries of equal sources, so that several agents can run beside each other. */
   readonly entryCount?: number;
   /** Runs the server's executable with its arguments behind it: an environment, a tracer. */
@@ -56,6 +58,7 @@ async function writeConfigs(
     sources: [{ path: corpus.directory }],
     parallels: setup.streams,
     ...(setup.bandwidthLimit === undefined ? {} : { bandwidth_limit: setup.bandwidthLimit }),
+    ...(setup.autoScaler === undefined ? {} : { auto_scaler: { enabled: setup.autoScaler } }),
   }));
   const server = {
     server: { listen: `127.0.0.1:${port}`, state_dir: at("state") },

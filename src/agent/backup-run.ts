@@ -19,6 +19,7 @@ import { HOLD_REASON_CHARS_MAX } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { type AdmissionDeps, requestSession } from "./admission.ts";
 import type { FrameLink } from "./frame-link.ts";
+import { isDeferral } from "./deferral.ts";
 import { FreshProducer } from "./fresh-producer.ts";
 import type { Producer } from "./producer.ts";
 import { type BackupResult, PROBLEM_NAMES_MAX } from "./result.ts";
@@ -149,12 +150,14 @@ async function runSessions(
     const failure = await sessionEnd(running, tally);
     if (!(failure instanceof Failure)) return failure;
     if (signal.aborted || !failure.retryable) throw failure;
-    const attempt = retries.next(failure.code, tally.last?.durableBytes ?? 0);
+    // An administrator's order is no failure, and each one is given by a person: it uses up nothing.
+    const deferred = isDeferral(failure);
+    const attempt = deferred ? 0 : retries.next(failure.code, tally.last?.durableBytes ?? 0);
     if (attempt === undefined) throw failure;
     const delayMs = retryDelayMs(plan.retry, failure, attempt, deps.random.unit());
     const { code, message } = failure;
     deps.log.warn("session lost, the backup begins again", { code, reason: message, delayMs: Math.round(delayMs) });
-    onStage({ stage: "retrying", failure, delayMs });
+    onStage({ stage: deferred ? "deferred" : "retrying", failure, delayMs });
     await sleep(deps.clock, delayMs, signal);
     if (signal.aborted) throw new Failure("E_INTERRUPTED", "interrupted");
   }
@@ -166,7 +169,10 @@ async function sessionEnd(running: RunningSession, tally: Tally): Promise<Sessio
   tally.session = session.id;
   let failure: Failure | undefined;
   try {
-    return await run;
+    const end = await run;
+    // There is an archive, and who waited for its verification hears that it is none to rely on.
+    failure = end.verify.failure;
+    return end;
   } catch (error) {
     failure = toFailure(error);
     return failure;
@@ -181,7 +187,7 @@ interface RunningSession {
   readonly session: AgentSession;
   readonly run: Promise<SessionEnd>;
   readonly producer: Producer;
-  /** Lets go of what watched over it while it ran; `failure`: why there is no archive. */
+  /** Lets go of what watched over it while it ran; `failure`: why there is no archive, or no good one. */
   readonly release: (failure: Failure | undefined) => void;
 }
 
@@ -349,7 +355,7 @@ function startSession(
     release: (failure) => {
       bandwidth?.release();
       const { code, message: reason } = failure ?? {};
-      log.debug(failure === undefined ? "the session ended well" : "the session ended without an archive", {
+      log.debug(failure === undefined ? "the session ended well" : "the session did not end well", {
         code,
         reason,
       });

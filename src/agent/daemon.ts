@@ -5,7 +5,6 @@
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
 import { pathText } from "#base/path-text.ts";
-import { Failure } from "#base/errors.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
 import type { AgentConfig, BackupEntryConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
@@ -18,6 +17,7 @@ import { type EntryRunDeps, runEntry } from "./entry-run.ts";
 import { recalled, withHandled } from "./entry-state.ts";
 import type { RunVerdict } from "./control-link.ts";
 import type { BackupResult } from "./result.ts";
+import { runVerdict } from "./run-verdict.ts";
 import { runningView } from "./running-view.ts";
 import { type Recalled, type ScheduledEntry, Scheduler, type Trigger } from "./scheduler.ts";
 import { StatsLines } from "./stats-line.ts";
@@ -148,22 +148,7 @@ export class AgentDaemon {
 
   /** The server asks for a run now. */
   request(name: string): RunVerdict {
-    const became = this.#scheduler.request(name);
-    switch (became) {
-      case "begun":
-        return { accepted: true, message: `a run of ${name} begins` };
-      case "queued":
-        return { accepted: true, message: `a run of ${name} waits: ${this.#running.size} others run, no more at once` };
-      case "running":
-      case "waiting": {
-        const why = became === "running" ? "runs already" : "waits already for others to end";
-        return { accepted: false, failure: new Failure("E_BUSY", `backup entry ${name} ${why}`) };
-      }
-      case "unknown":
-        return { accepted: false, failure: new Failure("E_BACKUP_UNKNOWN", `there is no backup entry ${name}`) };
-      case "stopped":
-        return { accepted: false, failure: new Failure("E_SHUTDOWN", "the agent is stopping") };
-    }
+    return runVerdict(name, this.#scheduler.request(name), this.#running.size);
   }
 
   /** Of those entries that run or wait, then of those that are next; not more than so many. */

@@ -40,6 +40,11 @@ export class DataSlot {
     return this.#pump?.idle === true && this.#link?.blocked === false;
   }
 
+  /** Chunks that it carries and the server has not said to have. */
+  get underWay(): number {
+    return this.#deps.window.underWay(this.slot);
+  }
+
   /** Chunks that went out on the connection that is up, or was the last. */
   get chunksOnConnection(): number {
     return this.meter.chunks - this.#chunksBefore;

@@ -8,6 +8,11 @@ import type { Failure } from "#base/errors.ts";
 /** The server is well and says when it will have time: that is a place in a line, not a failure. */
 const DEFERRALS: ReadonlySet<ErrorCode> = new Set(["E_MAINTENANCE"]);
 
+/** The server wants something later, and it is no failure. */
+export function isDeferral({ code, retryable, retryAfterMs }: Failure): boolean {
+  return retryable && retryAfterMs !== undefined && DEFERRALS.has(code);
+}
+
 export class Deferral {
   readonly #msMax: number;
   #sinceMs: number | undefined;
@@ -23,7 +28,7 @@ export class Deferral {
 
   /** True: it is only to be waited for. False: it is a failed attempt like others, or it has lasted too long. */
   covers(failure: Failure, nowMs: number): boolean {
-    if (!failure.retryable || failure.retryAfterMs === undefined || !DEFERRALS.has(failure.code)) return false;
+    if (!isDeferral(failure)) return false;
     this.#sinceMs ??= nowMs;
     return nowMs - this.#sinceMs < this.#msMax;
   }

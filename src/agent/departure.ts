@@ -1,6 +1,8 @@
 /**
  * Ends a connection in order: the chunk in hand goes out whole, then Goodbye, and then the server, which has read all of it,
  * closes. A connection that does not take the rest is broken off instead. What comes after it is the caller's part.
+ *
+ * What the kernel has taken is still on its way, on a slow line for minutes, and only acknowledgements tell that it moves.
  */
 import { every, type Clock, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
@@ -26,6 +28,7 @@ export class Departure {
   #timer: Timer | undefined;
   #movedAtMs = 0;
   #sentBytes = 0;
+  #underWay = 0;
   #saidGoodbye = false;
 
   constructor(options: DepartureOptions) {
@@ -52,8 +55,10 @@ export class Departure {
   #look(): void {
     const { clock, link, slot, name, stalled } = this.#options;
     const now = clock.now();
-    if (slot.meter.sentBytes !== this.#sentBytes || stalled()) this.#movedAtMs = now;
+    const { underWay } = slot;
+    if (slot.meter.sentBytes !== this.#sentBytes || underWay !== this.#underWay || stalled()) this.#movedAtMs = now;
     this.#sentBytes = slot.meter.sentBytes;
+    this.#underWay = underWay;
     if (now - this.#movedAtMs < DRAIN_STUCK_MS) return;
     const seconds = DRAIN_STUCK_MS / 1000;
     link.destroy(new Failure("E_TIMEOUT", `${name}: what it carried was not taken within ${seconds} s`));

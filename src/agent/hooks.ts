@@ -40,7 +40,7 @@ const LINES_MAX = 200;
 const LINE_CHARACTERS_MAX = 1_000;
 /** Of the last line, in the message of a failure. */
 const SHOWN_CHARACTERS_MAX = 200;
-/** Once the agent is told to end: what `after` may take to tidy up. systemd kills after 90 s. */
+/** Once the agent is told to end: what `after` may take to tidy up. systemd kills after 60 s. */
 export const STOPPING_TIMEOUT_MS = 15_000;
 
 export interface HookFacts {

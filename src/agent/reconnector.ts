@@ -24,8 +24,8 @@ export interface ReconnectorOptions {
   readonly up: (opened: OpenedLink) => void;
   /** The connection broke or could not be opened; another attempt follows after `delayMs`. */
   readonly retrying: (failure: Failure, delayMs: number) => void;
-  /** No attempt follows. */
-  readonly gaveUp: (failure: Failure) => void;
+  /** No attempt follows. `askedAtMs`: when the attempt began that failed so. */
+  readonly gaveUp: (failure: Failure, askedAtMs: number) => void;
 }
 
 export class Reconnector {
@@ -36,6 +36,7 @@ export class Reconnector {
   #up: boolean;
   /** Of the connection that is being opened, or was. */
   #opening: AbortController | undefined;
+  #openedAtMs = 0;
   #stopped = false;
 
   /** `up`: whether the connection was opened by somebody else already; else `start` opens it. */
@@ -95,6 +96,7 @@ export class Reconnector {
     const { deps, target, link, up } = this.#options;
     const opening = new AbortController();
     this.#opening = opening;
+    this.#openedAtMs = deps.clock.now();
     const welcomed = (opened: OpenedLink): void => {
       this.#up = true;
       up(opened);
@@ -111,7 +113,7 @@ export class Reconnector {
     if (this.#stopped) return;
     const { deps, backoff, final, retrying, gaveUp } = this.#options;
     if (final(failure)) {
-      gaveUp(failure);
+      gaveUp(failure, this.#openedAtMs);
       return;
     }
     const unit = deps.random.unit();

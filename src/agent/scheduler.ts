@@ -144,6 +144,9 @@ export class Scheduler {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    for (const { name: backup, trigger } of this.#waiting)
+      if (trigger.kind === "remote")
+        this.#options.log.warn("a run that the server asked for had not begun, and is forgotten", { backup });
     this.#waiting = [];
   }
 

@@ -36,8 +36,8 @@ export interface SessionLinksOptions {
   readonly message: (message: AnyMessage) => void;
   /** The session connection is back: orders that stand come anew (`welcomed`), and that were all (`told`). */
   readonly resumed: (phase: "welcomed" | "told") => void;
-  /** The server takes no stream for this slot until it says so. */
-  readonly unwanted: (slot: number) => void;
+  /** The server takes no stream for this slot until it says so; `askedAtMs`: when the stream that it refused was begun. */
+  readonly unwanted: (slot: number, askedAtMs: number) => void;
   /** The server ended the session, does not know it, or cannot be talked to. */
   readonly over: (failure: Failure) => void;
 }
@@ -306,8 +306,8 @@ export class SessionLinks {
           // The server answers, and knows of an end that the session connection has not heard of.
           if (isStream && OVER.includes(code)) this.#reconnector.nudge();
         },
-        gaveUp: (failure) => {
-          if (isStream && isParking(failure) && target.slot !== undefined) unwanted(target.slot);
+        gaveUp: (failure, askedAtMs) => {
+          if (isStream && isParking(failure) && target.slot !== undefined) unwanted(target.slot, askedAtMs);
           else over(failure);
         },
       },

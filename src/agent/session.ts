@@ -113,7 +113,7 @@ export class AgentSession {
       stalled: () => this.#stalled,
       message: (message) => this.#message(message),
       resumed: (phase) => this.#director.resumed(phase),
-      unwanted: (slot) => this.#director.unwanted(slot),
+      unwanted: (slot, askedAtMs) => this.#director.unwanted(slot, askedAtMs),
       over: (failure) => this.#giveUp(failure, "known"),
     });
   }

@@ -48,7 +48,10 @@ export interface StreamDirectorOptions {
 /** At most this part of the streams is away at once because of `port_rotation`, and at least one may be. */
 const AWAY_SHARE_MAX = 0.25;
 
-const STEPS: Readonly<Record<AutoScalerConfig["mode"], ScaleStep>> = {
+/** Of the debug line that each window leaves. */
+export const WINDOW_MESSAGE = "autoscaler window";
+
+export const STEPS: Readonly<Record<AutoScalerConfig["mode"], ScaleStep>> = {
   efficiency: efficiencyStep,
   adaptive: adaptiveStep,
 };
@@ -68,6 +71,8 @@ export class StreamDirector {
   readonly #options: StreamDirectorOptions;
   /** Slots that the server wants none of. */
   readonly #parkedByServer = new Set<number>();
+  /** When the server last said of a slot that it is free; a refusal from before is out of date, one at a time. */
+  readonly #freedAtMs = new Map<number, number>();
   /** Slots whose connection is being exchanged because of `port_rotation`. */
   readonly #away = new Set<number>();
   #beingTold = false;
@@ -133,21 +138,33 @@ export class StreamDirector {
     log.info("the server has an order for a slot", { slot, order, reason });
     if (order === "rotate") links.rotate(slot);
     else if (order === "park") this.#parkedByServer.add(slot);
-    else this.#parkedByServer.delete(slot);
+    else this.#free([slot]);
     if (!this.#beingTold) this.#apply();
   }
 
   /** The session connection is back: first come the orders that stand, and all earlier ones are void. */
   resumed(phase: "welcomed" | "told"): void {
     this.#beingTold = phase === "welcomed";
-    if (this.#beingTold) this.#parkedByServer.clear();
+    if (this.#beingTold) this.#free(this.#options.slots.map(({ slot }) => slot));
     else this.#apply();
   }
 
-  /** The server refused the slot's stream until it says otherwise. */
-  unwanted(slot: number): void {
-    this.#options.log.info("the server has parked the slot", { slot });
-    this.#parkedByServer.add(slot);
+  /**
+   * The server refused the slot's stream until it says otherwise. It may have done so meanwhile, on the session connection, which
+   * is faster: then the stream, begun at `askedAtMs`, is tried once more.
+   */
+  unwanted(slot: number, askedAtMs: number): void {
+    const { log, links } = this.#options;
+    const freedAtMs = this.#freedAtMs.get(slot) ?? Number.NEGATIVE_INFINITY;
+    this.#freedAtMs.delete(slot);
+    if (askedAtMs <= freedAtMs && !this.#parkedByServer.has(slot)) {
+      log.debug("a refusal of the slot is out of date", { slot });
+      // From the beginning: it is at rest until it is wanted anew.
+      links.setActive(slot, false);
+    } else {
+      log.info("the server has parked the slot", { slot });
+      this.#parkedByServer.add(slot);
+    }
     this.#apply();
   }
 
@@ -167,6 +184,8 @@ export class StreamDirector {
     this.#stalled = stalled;
     this.#rates = { produced: producedRate(sample) * 1000, drain: drainRate(sample, active) * 1000 };
     this.#scale = STEPS[autoScaler.mode]({ ...this.#scale, active }, sample, this.#max);
+    // All that the rules go by: who wonders about a link can have them judge it again (scripts/record-links.ts).
+    this.#options.log.debug(WINDOW_MESSAGE, { ...sample, active, next: this.active, state: this.#scale.phase });
     if (this.active !== active) this.#changed(active);
   }
 
@@ -179,6 +198,14 @@ export class StreamDirector {
       producedRate: finite(this.#rates?.produced),
       drainRate: finite(this.#rates?.drain),
     };
+  }
+
+  #free(slots: readonly number[]): void {
+    const now = this.#options.clock.now();
+    for (const slot of slots) {
+      this.#parkedByServer.delete(slot);
+      this.#freedAtMs.set(slot, now);
+    }
   }
 
   get #max(): number {

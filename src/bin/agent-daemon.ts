@@ -7,6 +7,7 @@ import { CertificateRenewal } from "#agent/certificate-renewal.ts";
 import { ControlLink } from "#agent/control-link.ts";
 import { CertificateWatch } from "#observe/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
+import { LimitedStateDisk } from "#agent/limited-state-disk.ts";
 import { reloadedConfig } from "#agent/reload.ts";
 import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
@@ -108,7 +109,11 @@ class Service {
     this.#identity = identity;
     this.#manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
     this.#watch = new CertificateWatch(systemClock, events);
-    const states = new StateStore(linuxStateDisk, entriesDirectory(config.agent.stateDir), log);
+    const states = new StateStore(
+      new LimitedStateDisk(linuxStateDisk, systemClock),
+      entriesDirectory(config.agent.stateDir),
+      log,
+    );
     const { software, spawn } = runtime;
     const look = new SourceLook(systemClock, () => spawn("sources"));
     const shared = {

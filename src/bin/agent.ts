@@ -5,6 +5,7 @@
 import { runOnce } from "#agent/once.ts";
 import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { SourceLook } from "#agent/source-look.ts";
+import { LimitedStateDisk } from "#agent/limited-state-disk.ts";
 import { StateStore } from "#agent/state-store.ts";
 import { settled } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
@@ -178,7 +179,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
 /** What the daemon remembers, where there is one: a run by hand compares its sources, and is seen in `status`. */
 async function onceStates({ agent }: AgentConfig, log: Logger): Promise<StateStore | undefined> {
   if (!(await hasStateDir(agent.stateDir))) return undefined;
-  return new StateStore(linuxStateDisk, entriesDirectory(agent.stateDir), log);
+  return new StateStore(new LimitedStateDisk(linuxStateDisk, systemClock), entriesDirectory(agent.stateDir), log);
 }
 
 /** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */

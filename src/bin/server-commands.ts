@@ -144,8 +144,7 @@ async function pruneWithoutServer(
   for (const { name, baseDir, maxBackups, minAgeMs } of storages) {
     const options = { name, baseDir, rule: { maxBackups, minAgeMs }, dryRun, disk, log, nowWallMs: systemClock.wall() };
     try {
-      const pruned = await pruneAlone(options, { agent, backup });
-      view.entries.push(...pruned.map((entry) => prunedView(name, entry)));
+      await pruneAlone(options, { agent, backup }, (entry) => view.entries.push(prunedView(name, entry)));
     } catch (error) {
       view.failures.push(pruneFailure(name, error));
     }

@@ -239,7 +239,10 @@ export class Admin {
     return { session: id, outcome: session.state === "committed" ? "committed" : "aborted" };
   }
 
-  /** Storages one after another; one that cannot be pruned does not stop the others. */
+  /**
+   * Storages one after another; one that cannot be pruned does not stop the others. What was removed is told at once, so that
+   * a disk that fails or a server that stops in the middle hides none of it.
+   */
   async #prune(wanted: Prune): Promise<PruneView> {
     const { agent, backup, dryRun } = wanted;
     const entries: PrunedView[] = [];
@@ -247,10 +250,11 @@ export class Admin {
     for (const { name: storage, baseDir, maxBackups, minAgeMs } of wanted.storages) {
       try {
         const opened = await this.#opened(storage, baseDir);
-        const pruned = await opened.prune({ agent, backup }, { maxBackups, minAgeMs }, dryRun);
-        const views = pruned.map((entry) => prunedView(storage, entry));
-        entries.push(...views);
-        if (!dryRun) for (const view of views) this.#removed(view);
+        await opened.prune({ agent, backup }, { maxBackups, minAgeMs }, dryRun, (entry) => {
+          const view = prunedView(storage, entry);
+          entries.push(view);
+          if (!dryRun) this.#removed(view);
+        });
       } catch (error) {
         failures.push(pruneFailure(storage, error));
       }

@@ -45,8 +45,8 @@ export class StorageShelf {
   readonly #open = new Map<string, Storage>();
   /** Taken out of the configuration, and closed when their sessions are over. */
   readonly #retired = new Map<string, StorageConfig>();
-  /** By name, those that are just being closed. */
-  readonly #closing = new Map<string, Promise<void>>();
+  /** By name, those that are just being closed, with when that is over. */
+  readonly #closing = new Map<string, { readonly config: StorageConfig; readonly over: Promise<void> }>();
   /** Openings under way: who comes meanwhile waits for the same one. */
   readonly #opening = new Map<string, Promise<Storage>>();
   /** By name, of those that could not be used when they were last tried. */
@@ -92,25 +92,39 @@ export class StorageShelf {
   /** A session is over: storages that wait for that are closed, and their locks are free. Never rejects. */
   async closeRetired(): Promise<void> {
     // While one is being closed another may be taken back, or be closed by another call.
-    for (const name of this.#retired.keys()) {
+    for (const [name, config] of this.#retired) {
       const storage = this.#open.get(name);
       if (this.#opening.has(name) || storage?.inUse === true) continue;
       this.#retired.delete(name);
       this.#failures.delete(name);
-      if (storage !== undefined) {
-        this.#open.delete(name);
-        const closing = this.#retire(storage);
-        this.#closing.set(name, closing);
-        await closing;
-        this.#closing.delete(name);
+      if (storage === undefined) {
+        this.#tellClosed(name);
+        continue;
       }
-      this.#options.events.emit({
-        kind: "storage.closed",
-        level: "info",
-        message: `storage ${name} is closed: the configuration has it no more`,
-        fields: { storage: name },
-      });
+      this.#open.delete(name);
+      const over = this.#retire(storage).then(() => this.#released(config));
+      this.#closing.set(name, { config, over });
+      if (!(await settled(this.#options.clock, over, 2 * STORAGES_STOP_MS))) this.#notClosed(name, silent());
     }
+  }
+
+  /** It is closed, however long that took: who waits for its name or its directory is next. */
+  #released(config: StorageConfig): void {
+    this.#closing.delete(config.name);
+    this.#tellClosed(config.name);
+    for (const { name, baseDir } of this.#configs.values()) {
+      if (name !== config.name && baseDir !== config.baseDir) continue;
+      if (this.#failures.has(name)) void this.open(name).catch(() => undefined);
+    }
+  }
+
+  #tellClosed(name: string): void {
+    this.#options.events.emit({
+      kind: "storage.closed",
+      level: "info",
+      message: `storage ${name} is closed: the configuration has it no more`,
+      fields: { storage: name },
+    });
   }
 
   /** A disk that hangs keeps its descriptors, and nothing else. Never rejects. */
@@ -203,25 +217,21 @@ export class StorageShelf {
     const { clock } = this.#options;
     await settled(clock, Promise.allSettled([...this.#opening.values()]), STORAGES_STOP_MS);
     this.#left = true;
-    const silent = new Failure("E_TIMEOUT", "its disk does not answer");
-    for (const name of this.#opening.keys()) this.#notClosed(name, silent);
+    for (const name of this.#opening.keys()) this.#notClosed(name, silent());
     const storages = [...this.#open.values()];
     this.#open.clear();
     await Promise.all(
       storages.map(async (storage) => {
         // Its calls are still under way: another server must not have it before this process is gone.
         const closed = !hanging.has(storage.name) && (await settled(clock, this.#closeOne(storage), STORAGES_STOP_MS));
-        if (!closed) this.#notClosed(storage.name, silent);
+        if (!closed) this.#notClosed(storage.name, silent());
       }),
     );
   }
 
   async #begin(config: StorageConfig): Promise<Storage> {
     try {
-      await this.#closing.get(config.name);
-      if (this.#retired.has(config.name)) {
-        throw new Failure("E_STORAGE_FAILED", "sessions still run in the directory that had its name before");
-      }
+      await this.#vacated(config);
       const storage = (await this.#stillOpen(config)) ?? (await this.#reopen(config));
       if (this.#failures.delete(config.name)) this.#recovered(config);
       return storage;
@@ -229,6 +239,21 @@ export class StorageShelf {
       const failure = toFailure(error);
       if (!this.#closed) this.#failed(config, failure);
       throw unusable(config, failure);
+    }
+  }
+
+  /** Waits a while for the name and the directory, if one that left the configuration has them; rejects with who has. */
+  async #vacated({ name, baseDir }: StorageConfig): Promise<void> {
+    for (const { config, over } of [...this.#closing.values()]) {
+      if (config.name !== name && config.baseDir !== baseDir) continue;
+      if (await settled(this.#options.clock, over, STORAGES_STOP_MS)) continue;
+      const text = `storage ${config.name} in ${config.baseDir} is still being closed: its disk does not answer`;
+      throw new Failure("E_STORAGE_FAILED", text);
+    }
+    for (const retired of this.#retired.values()) {
+      if (retired.name !== name && retired.baseDir !== baseDir) continue;
+      const text = `sessions still run in ${retired.baseDir} as storage ${retired.name}, which left the configuration`;
+      throw new Failure("E_STORAGE_FAILED", text, { hint: "It is free when they are over." });
     }
   }
 
@@ -312,6 +337,10 @@ export class StorageShelf {
       fields: { storage: config.name, baseDir: config.baseDir },
     });
   }
+}
+
+function silent(): Failure {
+  return new Failure("E_TIMEOUT", "its disk does not answer");
 }
 
 function unusable(config: StorageConfig, cause: Failure): Failure {

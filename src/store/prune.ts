@@ -16,6 +16,9 @@ import { StorageRoot } from "./storage-root.ts";
 
 export interface PrunedEntry extends Entry, EntryRotation {}
 
+/** Told of each entry when it is done: what stays known where a later one fails. */
+export type EachPruned = (pruned: PrunedEntry) => void;
+
 export interface PruneAloneOptions {
   readonly name: string;
   readonly baseDir: string;
@@ -31,10 +34,15 @@ export async function pruneEntries(
   root: StorageRoot,
   selection: EntrySelection,
   rotate: (entry: Entry) => Promise<EntryRotation>,
+  each?: EachPruned,
 ): Promise<PrunedEntry[]> {
   checkSelection(selection);
   const pruned: PrunedEntry[] = [];
-  for (const entry of await listEntries(root, selection)) pruned.push({ ...entry, ...(await rotate(entry)) });
+  for (const entry of await listEntries(root, selection)) {
+    const one = { ...entry, ...(await rotate(entry)) };
+    pruned.push(one);
+    each?.(one);
+  }
   return pruned;
 }
 
@@ -42,7 +50,11 @@ export async function pruneEntries(
  * Prunes a storage that no server has open, and leaves unfinished sessions to the next start of one. Rejects with Failure
  * E_LOCKED when somebody has it, E_NAME, E_STORAGE_FAILED.
  */
-export async function pruneAlone(options: PruneAloneOptions, selection: EntrySelection): Promise<PrunedEntry[]> {
+export async function pruneAlone(
+  options: PruneAloneOptions,
+  selection: EntrySelection,
+  each?: EachPruned,
+): Promise<PrunedEntry[]> {
   const { name, baseDir, rule, dryRun, disk, log, nowWallMs } = options;
   const failed = unusable(`storage ${name}: ${baseDir} cannot be used`);
   // A server makes the directory at its first start; here a missing one is more likely a disk that is not mounted.
@@ -51,9 +63,9 @@ export async function pruneAlone(options: PruneAloneOptions, selection: EntrySel
   try {
     const pending = await readPending(root).catch(failed);
     const standing = standingOf(root, (archive) => pending.has(archive));
-    return await pruneEntries(root, selection, (entry) =>
-      rotateEntry(root, entry, { rule, nowWallMs, dryRun, log, standing }),
-    ).catch(failed);
+    const rotate = (entry: Entry): Promise<EntryRotation> =>
+      rotateEntry(root, entry, { rule, nowWallMs, dryRun, log, standing });
+    return await pruneEntries(root, selection, rotate, each).catch(failed);
   } finally {
     await lock.release();
   }

@@ -16,7 +16,7 @@ import { CommitLog } from "./commit-log.ts";
 import { diskFailure, type DiskLock } from "./disk.ts";
 import { HashTurns } from "./hash-turns.ts";
 import { type CommitIntent, type CommitRecord, fromHex, type JournalHead } from "./records.ts";
-import { type PrunedEntry, pruneEntries } from "./prune.ts";
+import { type EachPruned, type PrunedEntry, pruneEntries } from "./prune.ts";
 import { LeftOvers } from "./left-overs.ts";
 import { recoverSessions, type Survivor } from "./recovery.ts";
 import { type EntryRotation, rotateEntry } from "./rotate.ts";
@@ -220,9 +220,9 @@ export class Storage {
   }
 
   /** Applies a rotation to all selected entries. Rejects with E_NAME, E_STORAGE_FAILED. */
-  prune(selection: EntrySelection, rule: RotationRule, dryRun: boolean): Promise<PrunedEntry[]> {
+  prune(selection: EntrySelection, rule: RotationRule, dryRun: boolean, each?: EachPruned): Promise<PrunedEntry[]> {
     const rotate = (entry: Entry): Promise<EntryRotation> => this.#rotate(entry, rule, dryRun);
-    return pruneEntries(this.#opened.root, selection, rotate).catch(
+    return pruneEntries(this.#opened.root, selection, rotate, each).catch(
       unusable(`storage ${this.name}: its archives cannot be read`),
     );
   }

@@ -12,17 +12,11 @@ import { windowChunksMax } from "#base/chunk-size.ts";
 import type { FileNumber, SealedChunk } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
 import { type Acknowledgement, type AckResult, everyFile } from "./acknowledgement.ts";
-import { ChunkDeque } from "./chunk-deque.ts";
 import type { HeldChunk, WindowChunk } from "./held-chunk.ts";
 import { ResendQueue } from "./resend-queue.ts";
 import { ByteRing } from "./ring.ts";
 import { ServerStarts } from "./server-starts.ts";
-
-interface FileState {
-  readonly chunks: ChunkDeque;
-  nextOffset: number;
-  durableBytes: number;
-}
+import { emptyFile, type WindowFile } from "./window-file.ts";
 
 /** Stands for all streams that were closed in order, among the carriers of a chunk. No slot has this number. */
 const DEPARTED = 256;
@@ -31,7 +25,7 @@ export class SendWindow {
   readonly capacityBytes: number;
   readonly #chunksMax: number;
   readonly #ring: ByteRing;
-  readonly #files: readonly [FileState, FileState] = [emptyFile(), emptyFile()];
+  readonly #files: readonly [WindowFile, WindowFile] = [emptyFile(), emptyFile()];
   /** In order of appending; freed from the front as far as all are durable. */
   readonly #fifo: HeldChunk[] = [];
   #fifoStart = 0;
@@ -174,6 +168,16 @@ export class SendWindow {
     return undefined;
   }
 
+  /** How many chunks the stream `carrier` was given that the server has not said to have. */
+  underWay(carrier: number): number {
+    let count = 0;
+    for (let i = this.#fifoStart; i < this.#freshIndex; i += 1) {
+      const chunk = this.#fifo[i];
+      if (chunk !== undefined && chunk.state === "sent" && chunk.carriers.has(carrier)) count += 1;
+    }
+    return count;
+  }
+
   /** True while the window holds the chunk: what a stream is half-way through may have become durable by another. */
   holds(chunk: WindowChunk): boolean {
     return this.#held(chunk.file, chunk.sequence) !== undefined;
@@ -276,7 +280,7 @@ export class SendWindow {
     return lost;
   }
 
-  #checkDurable(file: FileNumber, state: FileState, durableChunks: number, fresh: boolean): void {
+  #checkDurable(file: FileNumber, state: WindowFile, durableChunks: number, fresh: boolean): void {
     // Within a boot and generation a lower number is just an older Sack that came by another connection.
     if (fresh && durableChunks < state.chunks.first) {
       throw new Failure(
@@ -301,7 +305,7 @@ export class SendWindow {
   /** Marks the chunks in the ranges received; in a new boot or generation the others are no longer. */
   #applyReceived(
     file: FileNumber,
-    state: FileState,
+    state: WindowFile,
     ranges: readonly (readonly [number, number])[],
     fresh: boolean,
   ): number {
@@ -392,8 +396,4 @@ export class SendWindow {
     );
     assert(this.usedBytes <= this.capacityBytes, `window of ${this.capacityBytes} bytes holds ${this.usedBytes}`);
   }
-}
-
-function emptyFile(): FileState {
-  return { chunks: new ChunkDeque(), nextOffset: 0, durableBytes: 0 };
 }

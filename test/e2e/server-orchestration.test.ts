@@ -5,7 +5,7 @@ import type { SessionView, SlotView } from "#observe/views.ts";
 import { expectRefusal } from "#test/support/refusal.ts";
 import { type CommandEnd, serverCommand } from "#test/support/server-command.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
-import { type AgentEnd, agentEnd, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
+import { type AgentEnd, agentEnd, archivesIn, Site, STORAGE } from "#test/support/site.ts";
 import { patternBytes } from "#test/support/tree.ts";
 import type { WatchedProcess } from "#test/support/watched-process.ts";
 
@@ -117,19 +117,5 @@ describe("maintenance", () => {
     expect(agentEnd(await agent.end()).reports).toMatchObject([{ result: "committed" }]);
     const events = (await command("events", "--json")).objects.map(({ kind }) => kind);
     expect(events).toContain("maintenance.off");
-  });
-
-  test("with --abort running sessions end with E_MAINTENANCE, and their agents begin again afterwards", async () => {
-    const server = await startServer();
-    const agent = await startSlowly(server.port, 2);
-    await server.event("session.admitted");
-    await sessionWhen(allUp);
-    expect((await command("maintenance", "on", "--abort")).stdout).toMatch(/0 sessions go on, 1 ended\n$/);
-    expect(leftoversIn(site.storage())).toEqual([]);
-    expect((await command("history", "--json")).objects).toContainEqual(
-      expect.objectContaining({ outcome: "maintenance", code: "E_MAINTENANCE" }),
-    );
-    await command("maintenance", "off");
-    expect(agentEnd(await agent.end()).reports).toMatchObject([{ result: "committed" }]);
   });
 });

@@ -333,3 +333,21 @@ test("a server that is in maintenance for ever is given up after resume.give_up_
   expect(deferred).toBe((24 * 3_600_000) / 600_000);
   expect(begun).toBeGreaterThan(deferred);
 });
+
+test("a session that the server ends for its maintenance is begun again with a single attempt allowed, as often as that is ordered", async () => {
+  let ended = 0;
+  const run = new ScriptRun({
+    plan: (plan) => ({ ...plan, retry: { ...plan.retry, maxAttempts: 1 } }),
+    script: (link, arrived, server) => {
+      if (arrived.type !== "finish" || ended === 3) return false;
+      ended += 1;
+      server.refuse(link, "E_MAINTENANCE", { as: "ended", retryAfterMs: 30_000 });
+      return true;
+    },
+  });
+  expect((await run.result()).result).toBe("committed");
+  expect(run.words).toEqual([
+    ...["connecting", "running", "deferred 30000", "connecting", "running", "deferred 30000"],
+    ...["connecting", "running", "deferred 30000", "connecting", "running"],
+  ]);
+});

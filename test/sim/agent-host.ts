@@ -4,6 +4,7 @@
  */
 import { sourceRoots } from "#archive/source-roots.ts";
 import { sleep } from "#base/clock.ts";
+import { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
 import { uuid } from "#base/random.ts";
 import {
@@ -13,13 +14,15 @@ import {
   type ProducerOptions,
   runBackup,
 } from "#agent/backup-run.ts";
+import type { AgentFacts } from "#agent/control-link.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { InlineProducer } from "#test/support/inline-producer.ts";
 import { testHeader } from "#test/support/pipeline-kit.ts";
 import type { MemorySource } from "#test/support/memory-source.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 import type { Chance } from "./chance.ts";
-import { controlUp, startControl } from "./control-host.ts";
+import { ControlHost } from "./control-host.ts";
+import { EntryRuns } from "./entry-runs.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimOptions } from "./options.ts";
 import { SimProcess } from "./process.ts";
@@ -47,6 +50,17 @@ export interface AgentHostOptions {
   /** All its work has ended by itself. */
   readonly exited: (host: AgentHost, run: AgentRun) => void;
   readonly result: (process: SimProcess, entry: string, result: BackupResult) => void;
+  /** What its control channel says and is asked for. */
+  readonly control: ControlWatch;
+}
+
+/** Who looks at what the control channels of all agents say. `entry` is `agent/backup`. */
+export interface ControlWatch {
+  told(agent: string, backups: AgentFacts["backups"]): void;
+  /** A run that the server has asked for begins. */
+  begins(entry: string): void;
+  /** A run of the entry has begun, or is over. */
+  busy(entry: string, busy: boolean): void;
 }
 
 /** One process that backs up. */
@@ -60,6 +74,9 @@ export interface AgentRun {
   readonly sources: WatchedSource[];
   /** By backup: how far the one that runs is. */
   readonly progress: Map<string, Extract<BackupStage, { stage: "running" }>["progress"]>;
+  /** By backup that runs: its session, when it has one. */
+  readonly activity: Map<string, string | undefined>;
+  control: ControlHost | undefined;
 }
 
 /** For the last word of a control channel. */
@@ -93,6 +110,10 @@ export class AgentHost {
     return this.runs.length === 1 && this.#waiting === this.#options.backups.length;
   }
 
+  get backups(): readonly string[] {
+    return this.#options.backups;
+  }
+
   get current(): AgentRun | undefined {
     return this.runs.at(-1);
   }
@@ -110,37 +131,60 @@ export class AgentHost {
       retired: false,
       sources: [],
       progress: new Map(),
+      activity: new Map(),
+      control: undefined,
     };
     this.runs.push(run);
     this.#waiting = 0;
-    const works = backups.filter((backup) => !this.#done.has(backup)).map((backup) => this.#work(run, backup, random));
-    const channel = this.#channel(run, chance.fork(`${process.name} control`));
+    const runs = this.#scheduled(run, random);
+    const begin = (backup: string): Promise<void> => runs?.own(backup) ?? this.#round(run, backup, random);
+    const left = backups.filter((backup) => !this.#done.has(backup));
+    const works = left.map((backup) => this.#work(run, backup, random, begin));
+    const end = this.#channel(run, runs, chance.fork(`${process.name} control`));
     void Promise.all(works)
-      .then(() => channel?.())
+      .then(() => end?.())
+      .then(() => runs?.settled())
       .then(() => this.#exit(run));
     return run;
   }
 
+  /** Where the server may ask for runs, all of them go through one place. */
+  #scheduled(run: AgentRun, random: Chance): EntryRuns | undefined {
+    const { options, backups, log, control } = this.#options;
+    if (options.controlChannel !== true || options.wishEveryMs === undefined) return undefined;
+    const runs = new EntryRuns({
+      ...{ clock: run.process.clock, log: logger(run.process, log, () => undefined), backups },
+      run: (backup) => this.#round(run, backup, random),
+      wished: (backup) => control.begins(`${this.commonName}/${backup}`),
+    });
+    run.stop.signal.addEventListener("abort", () => runs.stop(), { once: true });
+    return runs;
+  }
+
   /** Its control channel; what is returned lets the process end when the channel is up, or need not be any more. */
-  #channel(run: AgentRun, chance: Chance): (() => Promise<void>) | undefined {
-    const { host, commonName, network, options, backups, log, isHealed } = this.#options;
+  #channel(run: AgentRun, runs: EntryRuns | undefined, chance: Chance): (() => Promise<void>) | undefined {
+    const { host, commonName, network, options, backups, log, isHealed, control } = this.#options;
     if (options.controlChannel !== true) return undefined;
     const { process } = run;
-    const shared = {
-      process,
-      run: run.run,
-      host,
-      commonName,
-      network,
-      chance,
-      backups,
+    const channel = new ControlHost({
+      ...{ process, run: run.run, host, commonName, network, chance },
       log: logger(process, log, () => undefined),
-    };
-    const link = startControl(shared);
+      backups: () =>
+        backups.map((backup) => {
+          const session = run.activity.get(backup);
+          const activity = run.activity.has(backup) ? ("running" as const) : ("idle" as const);
+          return { backup, storage: "main", activity, ...(session === undefined ? {} : { session }) };
+        }),
+      told: (told) => control.told(commonName, told),
+      wish: (backup) =>
+        runs?.wish(backup) ?? { accepted: false, failure: new Failure("E_BUSY", `${backup} runs already`) },
+    });
+    run.control = channel;
     return async () => {
       // Of several runs of one agent only one can have it, and before the end of the faults nobody need.
-      if (isHealed() && run === this.current && !run.retired) await controlUp(process, link, run.stop.signal);
-      link.stop();
+      if (isHealed() && run === this.current && !run.retired) await channel.up(run.stop.signal);
+      runs?.stop();
+      channel.stop();
       await sleep(process.clock, GOODBYE_MS);
     };
   }
@@ -148,6 +192,8 @@ export class AgentHost {
   /** Ends a process at once. `silent`: with its machine, so that its peers hear nothing. */
   kill(run: AgentRun, silent: boolean): void {
     run.process.kill(silent);
+    for (const backup of run.activity.keys()) this.#options.control.busy(`${this.commonName}/${backup}`, false);
+    run.activity.clear();
     if (silent) this.#options.network.vanish(run.process);
     this.#forget(run);
   }
@@ -170,19 +216,10 @@ export class AgentHost {
     this.#options.exited(this, run);
   }
 
-  async #work(run: AgentRun, backup: string, random: Chance): Promise<void> {
-    const { options, isHealed, healed, result } = this.#options;
-    const plan = planOf(options, backup);
+  async #work(run: AgentRun, backup: string, random: Chance, begin: (backup: string) => Promise<void>): Promise<void> {
+    const { options, isHealed, healed } = this.#options;
     for (let round = 1; ; round += 1) {
-      const counts = isHealed();
-      const deps = this.#deps(run, backup, random);
-      const ended = await runBackup(deps, plan, run.stop.signal, (stage) => {
-        if (stage.stage === "running") run.progress.set(backup, stage.progress);
-        else run.progress.delete(backup);
-      });
-      run.progress.delete(backup);
-      result(run.process, `${this.commonName}/${backup}`, ended);
-      if (counts && ended.result === "committed") this.#done.add(backup);
+      await begin(backup);
       if (this.#done.has(backup) || run.retired || run.stop.signal.aborted) return;
       if (round >= options.rounds && !isHealed()) {
         if (run === this.current) this.#waiting += 1;
@@ -190,6 +227,36 @@ export class AgentHost {
       } else await sleep(run.process.clock, random.int(10, 2_000), run.stop.signal);
       if (run.stop.signal.aborted || run.retired) return;
     }
+  }
+
+  /** One backup. */
+  async #round(run: AgentRun, backup: string, random: Chance): Promise<void> {
+    const { options, isHealed, result, control } = this.#options;
+    const entry = `${this.commonName}/${backup}`;
+    const counts = isHealed();
+    const changed = (session: string | undefined): void => {
+      if (run.activity.get(backup) === session && run.activity.has(backup)) return;
+      run.activity.set(backup, session);
+      run.control?.changed();
+    };
+    changed(undefined);
+    control.busy(entry, true);
+    const ended = await runBackup(
+      this.#deps(run, backup, random),
+      planOf(options, backup),
+      run.stop.signal,
+      (stage) => {
+        changed(stage.stage === "running" ? stage.session : undefined);
+        if (stage.stage === "running") run.progress.set(backup, stage.progress);
+        else run.progress.delete(backup);
+      },
+    );
+    run.progress.delete(backup);
+    run.activity.delete(backup);
+    run.control?.changed();
+    control.busy(entry, false);
+    result(run.process, entry, ended);
+    if (counts && ended.result === "committed") this.#done.add(backup);
   }
 
   #deps(run: AgentRun, backup: string, random: Chance): BackupDeps {

@@ -3,6 +3,7 @@
  * Nothing is lost, nothing is sent again, and it is no failure.
  */
 import { expect, test } from "bun:test";
+import { must } from "#base/assert.ts";
 import { KiB } from "#base/units.ts";
 import type { PortRotationConfig } from "#config/types.ts";
 import { type BackupPlan, type BackupStage, runBackup } from "#agent/backup-run.ts";
@@ -11,7 +12,7 @@ import type { SessionProgress } from "#agent/session-progress.ts";
 import type { Message } from "#wire/messages.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { ScriptRun } from "#test/support/script-run.ts";
-import type { ScriptServer } from "#test/support/script-server.ts";
+import type { ScriptServer, ServedLink } from "#test/support/script-server.ts";
 import { ServerWorld } from "#test/support/server-world.ts";
 import type { SimClock } from "#test/support/sim-clock.ts";
 
@@ -211,6 +212,29 @@ test("a slot that the server refuses until it says otherwise is parked: it is no
   expect(run.logged.filter((line) => / (warn|error) /.test(line))).toEqual([]);
 });
 
+for (const by of ["an order", "a new session connection"]) {
+  test(`a refusal that was overtaken by ${by} which gives the slot back is not believed: the stream is tried again`, async () => {
+    let refused: ServedLink | undefined;
+    const run = new ScriptRun({
+      parallels: 2,
+      producer: steady(200),
+      script: (link, arrived) => {
+        if (arrived.type !== "hello" || arrived.body.slot !== 1 || refused !== undefined) return false;
+        refused = link;
+        return true;
+      },
+    });
+    await run.advance(1000);
+    if (by === "an order") order(run.server, { slot: 1, order: "resume", reason: "there is room" });
+    else run.server.sessionLink?.pipe.cut();
+    await run.advance(1000);
+    run.server.refuse(must(refused, "a stream that waits"), "E_LIMIT", { retry: false });
+    await run.advance(1000);
+    expect(progressOf(run.stages).streams[1]).toMatchObject({ state: "up", reconnects: 0 });
+    expect(await run.result()).toMatchObject({ result: "committed" });
+  });
+}
+
 test("orders hold for one session connection: what is not said again on the next one is void", async () => {
   const run = new ScriptRun({
     parallels: 3,
@@ -253,6 +277,36 @@ test("a stream that is to be drained and takes nothing for 20 s is broken off, a
   expect(result.result).toBe("committed");
   expect(result.reconnects).toBe(1);
   expect(result.resentBytes).toBeGreaterThan(0);
+});
+
+test("one whose rest arrives slowly, a chunk in 8 s, is waited for, and nothing of it is sent again", async () => {
+  let slow = false;
+  let delayMs = 0;
+  const run = new ScriptRun({
+    parallels: 2,
+    producer: steady(900),
+    script: (link, arrived, server) => {
+      if (!slow || server.streamLinks(0)[0] !== link) return false;
+      if (arrived.type !== "data" && arrived.type !== "goodbye") return false;
+      delayMs += 8_000;
+      run.clock.after(delayMs, () => {
+        if (arrived.type === "data") server.hold(arrived.body);
+        server.sack(link);
+        if (arrived.type === "goodbye") link.end();
+      });
+      return true;
+    },
+  });
+  await run.advance(2000);
+  slow = true;
+  await run.advance(600);
+  order(run.server, { slot: 0, order: "rotate", reason: "it is slow" });
+  await run.advance(DRAIN_STUCK_MS + 5000);
+  expect(delayMs).toBeGreaterThan(DRAIN_STUCK_MS + 10_000);
+  expect(progressOf(run.stages).streams[0]).toMatchObject({ state: "draining", reconnects: 0 });
+  const result = await run.result();
+  expect(result).toMatchObject({ result: "committed", resentBytes: 0, reconnects: 0 });
+  expect(run.server.streamLinks(0)).toHaveLength(2);
 });
 
 test("one that the server does not read because its disk is late is waited for", async () => {

@@ -1,8 +1,7 @@
-/** The control channel of a simulated agent: the real one, in the agent's process, and whether it is up when the faults have ended. */
-import { ControlLink } from "#agent/control-link.ts";
+/** The control channel of a simulated agent: the real one, in the agent's process, and what it said and tried. */
+import { type AgentFacts, ControlLink, type RunVerdict } from "#agent/control-link.ts";
 import { sleep } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
-import { Failure } from "#base/errors.ts";
 import type { Chance } from "./chance.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimProcess } from "./process.ts";
@@ -15,7 +14,11 @@ export interface ControlHostOptions {
   readonly network: SimNetwork;
   readonly chance: Chance;
   readonly log: Logger;
-  readonly backups: readonly string[];
+  /** What it is at. */
+  readonly backups: () => AgentFacts["backups"];
+  /** It is about to say that. */
+  readonly told: (backups: AgentFacts["backups"]) => void;
+  readonly wish: (backup: string) => RunVerdict;
 }
 
 /** Short, so that a run of minutes has many of each. */
@@ -24,30 +27,57 @@ const SETTINGS = {
 };
 const LOOK_MS = 500;
 
-export function startControl(options: ControlHostOptions): ControlLink {
-  const { process, run, host, commonName, network, chance, log, backups } = options;
-  const { clock } = process;
-  const link = new ControlLink({
-    ...{ clock, random: chance, log, settings: SETTINGS },
-    deps: () => ({
-      clock,
-      dialer: network.dialer(process, host, commonName),
-      identity: { agent: commonName, software: "nbackup-agent 0.0.0", run },
-    }),
-    facts: () =>
-      Promise.resolve({
-        ...{ uptimeMs: Math.round(clock.now()), backupCount: backups.length },
-        backups: backups.map((backup) => ({ backup, storage: "main", activity: "running" as const })),
-      }),
-    run: (backup) => ({ accepted: false, failure: new Failure("E_BUSY", `${backup} runs already`) }),
-  });
-  link.start();
-  return link;
-}
+export class ControlHost {
+  /** When it tried to connect last. */
+  triedAtMs: number;
+  /** It says goodbye, and is not to come back. */
+  ended = false;
+  readonly #process: SimProcess;
+  readonly #link: ControlLink;
 
-/** Resolves when it is up, or the process is to end. That it comes is for the time limit of the whole run. */
-export async function controlUp(process: SimProcess, link: ControlLink, signal: AbortSignal): Promise<void> {
-  while (process.isAlive && !signal.aborted && link.view().connectedSinceWallMs === null) {
-    await sleep(process.clock, LOOK_MS, signal);
+  constructor(options: ControlHostOptions) {
+    const { process, run, host, commonName, network, chance, log, backups, told, wish } = options;
+    const { clock } = process;
+    const dialer = network.dialer(process, host, commonName);
+    this.#process = process;
+    this.triedAtMs = clock.now();
+    this.#link = new ControlLink({
+      ...{ clock, random: chance, log, settings: SETTINGS, run: wish },
+      deps: () => ({
+        clock,
+        dialer: {
+          dial: (signal) => {
+            this.triedAtMs = clock.now();
+            return dialer.dial(signal);
+          },
+        },
+        identity: { agent: commonName, software: "nbackup-agent 0.0.0", run },
+      }),
+      facts: () => {
+        const now = backups();
+        told(now);
+        return Promise.resolve({ uptimeMs: Math.round(clock.now()), backupCount: now.length, backups: now });
+      },
+    });
+    this.#link.start();
+  }
+
+  get isUp(): boolean {
+    return this.#link.view().connectedSinceWallMs !== null;
+  }
+
+  /** Something began or ended. */
+  changed(): void {
+    this.#link.changed();
+  }
+
+  /** Resolves when it is up, or the process is to end. That it comes is for the checks. */
+  async up(signal: AbortSignal): Promise<void> {
+    while (this.#process.isAlive && !signal.aborted && !this.isUp) await sleep(this.#process.clock, LOOK_MS, signal);
+  }
+
+  stop(): void {
+    this.ended = true;
+    this.#link.stop();
   }
 }

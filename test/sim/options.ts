@@ -126,6 +126,8 @@ export interface SimOptions {
   readonly verifyIntegrity?: boolean;
   /** Each agent has a control channel, which must be up before the agent ends after the faults. */
   readonly controlChannel?: boolean;
+  /** The server asks an agent for a run about so often, over its control channel; absent: never. */
+  readonly wishEveryMs?: number;
   readonly retry: { readonly maxAttempts: number; readonly initialDelayMs: number; readonly maxDelayMs: number };
   readonly giveUpAfterMs: number;
   readonly sessionIdleTimeoutMs: number;
@@ -275,7 +277,7 @@ function drawAny(chance: Chance): SimOptions {
           batchBytes: Math.round(chance.scale(1, MiB)),
         },
     ...drawChunkBuffer(chance.fork("chunk buffer")),
-    ...(chance.fork("control").happens(0.4) ? { controlChannel: true } : {}),
+    ...drawControl(chance.fork("control")),
     ...(chance.fork("verify").happens(0.3) ? { verifyIntegrity: true } : {}),
     ...drawStreams(chance.fork("streams")),
     retry: {
@@ -289,6 +291,12 @@ function drawAny(chance: Chance): SimOptions {
     healAtMs: Math.round(chance.scale(5_000, 90_000)),
     faults: drawFaults(chance.fork("faults")),
   };
+}
+
+/** Whether agents have a control channel, and the server asks for runs over it. */
+function drawControl(chance: Chance): Pick<SimOptions, "controlChannel" | "wishEveryMs"> {
+  if (!chance.happens(0.4)) return {};
+  return { controlChannel: true, ...(chance.happens(0.6) ? { wishEveryMs: chance.pick([100, 1_000, 5_000]) } : {}) };
 }
 
 /** Which streams there are and how long their connections live: the autoscaler's part and that of `port_rotation`. */

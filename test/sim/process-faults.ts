@@ -63,6 +63,11 @@ export class ProcessFaults {
     }
   }
 
+  /** No second host has an agent's certificate. */
+  get isAlone(): boolean {
+    return this.#twins.every((twin) => twin.runs.length === 0);
+  }
+
   /** Before a call of the server's disk: it may be the last of this process. */
   diskCall(): void {
     if (this.#healed) return;

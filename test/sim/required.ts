@@ -15,6 +15,9 @@ export const REQUIRED: readonly string[] = [
   state("admission.queued"),
   ...["stream.rotated", "session.rotated", "streams.scaled"].map(state),
   ...["rotate", "park", "resume"].map((order) => `order ${order}`),
+  // What becomes of control channels, and of runs that are asked for over them.
+  ...["control.up", "control.down"].map(state),
+  ...["accepted", "E_BUSY", "E_BACKUP_UNKNOWN", "E_NOT_CONNECTED", "E_DISCONNECTED"].map((what) => `wish ${what}`),
   ...["buffer.congested", "buffer.held", "chunk.spoiled-staged", "chunk.spoil-read"].map(state),
 ];
 

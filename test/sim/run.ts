@@ -88,6 +88,10 @@ function finish(world: World): void {
   const isUp = (): boolean => server.running?.ready === true && !server.running.stopping;
   clock.run(() => broken() || isUp(), clock.now() + STOP_MS);
   if (broken()) return;
+  // They said goodbye, or were silent for too long.
+  if (!clock.run(() => broken() || world.control.present.length === 0, clock.now() + STOP_MS))
+    witness.broken(`${world.control.present.join(", ")} ended ${STOP_MS} ms ago and counts as connected`);
+  if (broken()) return;
   const stop = (): void => {
     server.stop();
     if (!clock.run(() => broken() || server.running === undefined, clock.now() + STOP_MS))

@@ -7,6 +7,8 @@ import { AgentHost, type AgentRun } from "./agent-host.ts";
 import { ArchiveChecks } from "./archive-checks.ts";
 import { BufferChecks } from "./buffer-checks.ts";
 import { Chance } from "./chance.ts";
+import { CONTROL_LOOK_MS, ControlChecks } from "./control-checks.ts";
+import { ControlWishes } from "./control-wishes.ts";
 import { DiskFaults } from "./disk-faults.ts";
 import { NetworkFaults } from "./network-faults.ts";
 import { SimNetwork } from "./network.ts";
@@ -57,6 +59,8 @@ export class World {
   readonly #diskFaults: DiskFaults;
   readonly #processFaults: ProcessFaults;
   readonly #buffers: BufferChecks;
+  readonly control: ControlChecks;
+  readonly #wishes: ControlWishes;
   #healed = false;
   /** Sessions admitted by the server. */
   sessionCount = 0;
@@ -102,6 +106,9 @@ export class World {
       chance: chance("processes"),
       twinOf: (agent) => this.#makeAgent("192.0.2.99", this.agents.indexOf(agent)),
     });
+    const seen = { trace: this.trace, witness, server: this.server, agents: this.agents, now: () => clock.now() };
+    this.control = new ControlChecks({ ...seen, calm: () => this.#healed && this.#processFaults.isAlone });
+    this.#wishes = new ControlWishes({ ...seen, chance: chance("wishes") });
   }
 
   async begin(): Promise<void> {
@@ -110,6 +117,7 @@ export class World {
     this.server.start();
     for (const agent of this.agents) this.#processFaults.startAgent(agent);
     this.#schedule();
+    if (this.#options.controlChannel === true) this.#watchControl();
   }
 
   /** The faults end, for good. */
@@ -196,6 +204,11 @@ export class World {
       produces: (process, entry, production) => witness.produces(process, entry, production),
       readAgain: (process, path) => witness.broken(`${process.name} opened ${path} twice in one session`),
       result: (process, entry, result) => this.#result(source, process, entry, result),
+      control: {
+        told: (agent, told) => this.control.told(agent, told),
+        begins: (entry) => this.#wishes.begins(entry),
+        busy: (entry, busy) => this.#wishes.busy(entry, busy),
+      },
       exited: (agent, run) => {
         this.#checkExit(run);
         this.#processFaults.exited(agent);
@@ -287,10 +300,21 @@ export class World {
       const meanMs = this.#options.faults[name as keyof SimFaults];
       if (meanMs !== undefined) this.#repeat(chance.fork(name), meanMs, act);
     }
-    const { orderEveryMs } = this.#options;
+    const { orderEveryMs, wishEveryMs, controlChannel } = this.#options;
+    if (controlChannel === true && wishEveryMs !== undefined)
+      this.#repeat(chance.fork("wishes"), wishEveryMs, () => this.#wishes.give());
     if (orderEveryMs === undefined) return;
     const orders = new ServerOrders(this.server, this.#chance.fork("orders"), this.trace);
     this.#repeat(chance.fork("orders"), orderEveryMs, () => orders.give());
+  }
+
+  #watchControl(): void {
+    this.clock.after(CONTROL_LOOK_MS, () => {
+      if (this.#healed && this.isDone) return;
+      this.control.look();
+      this.#wishes.look();
+      this.#watchControl();
+    });
   }
 
   #repeat(chance: Chance, meanMs: number, act: () => void): void {

@@ -4,6 +4,7 @@
  * only; the simulator has its own net.
  */
 import { PORTIONS_PER_SECOND, ProxiedConnection } from "./proxied-connection.ts";
+import { limitReceiveBuffer } from "./socket-buffer.ts";
 
 const HOST = "127.0.0.1";
 
@@ -12,6 +13,8 @@ export interface FaultProxyOptions {
   readonly targetPort: number;
   /** Called for each new connection before a byte is forwarded: the place to set its faults. */
   readonly onOpen?: (connection: ProxiedConnection) => void;
+  /** What the kernel takes for a connection that is throttled; without it as much as it likes. */
+  readonly receiveBufferBytes?: number;
 }
 
 interface ProgressWaiter {
@@ -24,6 +27,7 @@ type Listener = Bun.TCPSocketListener<ProxiedConnection | undefined>;
 export class FaultProxy {
   readonly port: number;
   readonly targetPort: number;
+  readonly #receiveBufferBytes: number | undefined;
   readonly #onOpen: ((connection: ProxiedConnection) => void) | undefined;
   readonly #connections = new Set<ProxiedConnection>();
   #listener: Listener | undefined;
@@ -39,6 +43,7 @@ export class FaultProxy {
   constructor(options: FaultProxyOptions) {
     this.targetPort = options.targetPort;
     this.#onOpen = options.onOpen;
+    this.#receiveBufferBytes = options.receiveBufferBytes;
     this.#listener = this.#listen(0);
     this.port = this.#listener.port;
   }
@@ -159,6 +164,7 @@ export class FaultProxy {
       socket.terminate();
       return;
     }
+    if (this.#receiveBufferBytes !== undefined) limitReceiveBuffer(socket, this.#receiveBufferBytes);
     const connection = new ProxiedConnection(this.#count, this);
     this.#count += 1;
     this.#connections.add(connection);

@@ -80,6 +80,25 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: "if (ofRestart) this.#reservedUntilMs =",
     replace: "if (ofRestart && this.#timer === undefined) this.#reservedUntilMs =",
   },
+  {
+    name: "a control channel is not opened again when the server was too busy for it once",
+    file: "src/agent/control-link.ts",
+    find: "const wasUp = this.#link !== undefined;",
+    replace: 'const wasUp = this.#link !== undefined; if (failure.code === "E_BUSY") return;',
+  },
+  {
+    name: "an agent that is gone counts as connected",
+    file: "src/server/control-hub.ts",
+    find: "this.#connected.delete(agent);",
+    replace: "",
+  },
+  {
+    name: "a run that the server was refused begins later all the same",
+    file: "src/agent/scheduler.ts",
+    find: 'if (activity !== "idle") return activity;',
+    replace:
+      'if (activity !== "idle") { this.#enqueue(name, { kind: "remote", dueMs: this.#options.clock.wall() }, this.#options.clock.wall()); return activity; }',
+  },
 ];
 
 const ROOT = path.dirname(path.dirname(import.meta.dir));

@@ -26,6 +26,7 @@ export interface ServerSettings {
   readonly storages?: Record<string, Yaml>;
   readonly tls?: Yaml;
   readonly webUi?: Yaml;
+  readonly flowRotation?: Yaml;
   readonly logging?: Yaml;
   readonly port?: number;
   /** Certificate other than the usual one. */
@@ -126,6 +127,7 @@ export class Site {
       tls: { ca_cert: pki.caPath, server_cert: pair.certPath, server_key: pair.keyPath, ...settings.tls },
       storages: Object.fromEntries(storages),
       ...(settings.webUi === undefined ? {} : { web_ui: settings.webUi }),
+      ...(settings.flowRotation === undefined ? {} : { flow_rotation: settings.flowRotation }),
       logging: { level: "info", format: "json", ...settings.logging },
     });
     return { file, port };

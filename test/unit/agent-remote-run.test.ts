@@ -1,5 +1,6 @@
 /** Runs that the server asks for, in the line of the daemon's scheduler. */
 import { expect, test } from "bun:test";
+import { runVerdict } from "#agent/run-verdict.ts";
 import { ScheduleWorld } from "#test/support/schedule-world.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
 
@@ -50,6 +51,20 @@ test("a wish that waits is kept by a reload, unless its entry is gone", () => {
   expect(schedule.scheduler.activity("etc")).toBe("waiting");
   schedule.reload({ home: entries.home });
   expect(schedule.scheduler.request("etc")).toBe("unknown");
+});
+
+test("a wish that waits when the daemon stops is forgotten, which was said beforehand and is said in the log", () => {
+  const { schedule } = world();
+  schedule.scheduler.request("home");
+  const became = schedule.scheduler.request("etc");
+  expect(runVerdict("etc", became, 1)).toEqual({
+    accepted: true,
+    message: "a run of etc waits: 1 others run, no more at once; a restart of the agent forgets it",
+  });
+  schedule.scheduler.stop();
+  expect(schedule.log.lines).toEqual([
+    { level: "warn", message: expect.stringMatching(/forgotten/), fields: { backup: "etc" } },
+  ]);
 });
 
 test("a scheduler that has stopped begins nothing", () => {

@@ -214,6 +214,19 @@ describe("prune", () => {
     await w.session({ estimateBytes: 19_000 });
   });
 
+  test("that is cut short by the disk says what it had removed by then, in the answer and as an event", async () => {
+    const w = await withArchives();
+    await w.disk.mkdir("/srv/backups/web-1/var", 0o750);
+    w.disk.hook = ({ call, path }) => {
+      if (call === "readdir" && path.endsWith("/web-1/var")) throw diskError("EIO");
+    };
+    const view = await ask<PruneView>(w, { command: "prune", storages: [storage], dryRun: false });
+    w.disk.hook = () => undefined;
+    expect(view.failures).toMatchObject([{ storage: "main", code: "E_STORAGE_FAILED" }]);
+    expect(view.entries.map(({ backup, removed }) => [backup, removed.length])).toEqual([["home", 3]]);
+    expect(w.eventsOf("archives.removed")).toHaveLength(1);
+  });
+
   test("only looks in a dry run, and names storages that cannot be pruned beside those that can", async () => {
     const w = await withArchives();
     const storages = [{ ...storage, name: "unknown" }, { ...storage, baseDir: "/srv/elsewhere" }, storage];

@@ -102,6 +102,43 @@ test("a storage that is taken back while the close of another one hangs stays op
   expect([...shelf.opened()].map(({ name }) => name)).toEqual(["other"]);
 });
 
+test("a directory that has another name while its close hangs waits for that, which the reload does not, and is opened when it is over", async () => {
+  const hanging = Promise.withResolvers<void>();
+  let locked = false;
+  const events: ObservedEvent[] = [];
+  const clock = new SimClock();
+  const fake = (name: string): Storage => {
+    locked = true;
+    const close = async (): Promise<void> => {
+      await hanging.promise;
+      locked = false;
+    };
+    return { name, inUse: false, close, retire: () => undefined } as unknown as Storage;
+  };
+  const shelf = new StorageShelf({
+    ...{ configs: [storageConfig({ name: "old" })], clock, events: { emit: (event) => void events.push(event) } },
+    open: ({ name }) =>
+      locked ? Promise.reject(new Failure("E_LOCKED", "another nbackup-server has it")) : Promise.resolve(fake(name)),
+    configure: () => undefined,
+    adopt: () => Promise.resolve(),
+    leave: () => Promise.resolve(),
+    known: { has: () => true, add: () => Promise.resolve() },
+  });
+  await clock.until(shelf.openAll(), 1_000);
+  await clock.until(shelf.reload([storageConfig({ name: "new" })]), 60_000);
+  expect(shelf.states()).toMatchObject([
+    { failure: { code: "E_STORAGE_FAILED", message: expect.stringContaining("storage old") } },
+  ]);
+  expect([...shelf.opened()]).toEqual([]);
+  const kinds = (): string[] => events.map(({ kind }) => kind);
+  expect(kinds()).toEqual(["storage.close-failed", "storage.failed"]);
+  hanging.resolve();
+  await clock.advance(1);
+  expect([...shelf.opened()].map(({ name }) => name)).toEqual(["new"]);
+  expect(shelf.states()).toMatchObject([{ failure: undefined }]);
+  expect(kinds().slice(2)).toEqual(["storage.closed", "storage.recovered"]);
+});
+
 test("more sessions than before let in who waits", async () => {
   const w = await start({ sessionsMax: 1 });
   await w.session();

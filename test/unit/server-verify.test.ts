@@ -237,32 +237,39 @@ describe("an agent that waits for the verification", () => {
   async function backup(w: ServerWorld, during: (cut: () => void) => void = () => undefined) {
     const { deps, network } = agentWorld(w, () => new MadeUpProducer(w.clock, [1000, 2000]));
     const stop = new AbortController();
-    const run = runBackup(deps, agentPlan({ waitVerify: true, parallels: 2 }), stop.signal, () => undefined);
+    /** How the log of the session ended. */
+    const logs: string[] = [];
+    const sessionLogs = { begin: () => undefined, end: (_: string, how: string) => void logs.push(how) };
+    const plan = agentPlan({ waitVerify: true, parallels: 2 });
+    const run = runBackup({ ...deps, sessionLogs }, plan, stop.signal, () => undefined);
     await w.clock.advance(5_000);
     during(() => network.cut());
-    return { run, stop };
+    return { run, stop, logs };
   }
 
   test("stays until it is whole, through a lost connection", async () => {
     const { verify, go } = held();
     const w = await start({ verifyArchive: verify });
-    const { run } = await backup(w, (cut) => cut());
+    const { run, logs } = await backup(w, (cut) => cut());
     await w.clock.advance(60_000);
     expect(w.eventsOf("session.committed")).toHaveLength(1);
     go();
     const result = await w.wait(run);
     expect([result.result, result.verify, result.failure]).toEqual(["committed", "ok", undefined]);
+    expect(logs).toEqual(["good"]);
   });
 
   test("hears that its archive is damaged, and fails though it is committed", async () => {
     const { verify, go } = held();
     const w = await start({ verifyArchive: verify });
-    const { run } = await backup(w);
+    const { run, logs } = await backup(w);
     await w.wait(spoil(w.disk, must(archives(w)[0], "an archive")));
     go();
     const result = await w.wait(run);
     expect([result.result, result.verify, result.failure?.code]).toEqual(["committed", "damaged", "E_ARCHIVE_DAMAGED"]);
     expect(result.failure?.message).toContain("its SHA-256 is not the one beside it");
+    // It explains what was sent, and the run has failed.
+    expect(logs).toEqual(["failed"]);
   });
 
   test("may be interrupted: the archive is committed, and what is known of it is said", async () => {
