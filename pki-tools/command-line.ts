@@ -2,7 +2,8 @@
 import { parseArgs } from "node:util";
 import { errnoName, Failure } from "#base/errors.ts";
 import { quoted } from "#pki/printable.ts";
-import type { HelpTopic } from "./help.ts";
+import { CA_DAYS, LEAF_DAYS } from "#pki/validity.ts";
+import { HELP_TOPICS, type HelpTopic } from "./help.ts";
 
 /** What the commands that make something share. */
 export interface MakeOptions {
@@ -12,26 +13,28 @@ export interface MakeOptions {
   readonly json: boolean;
 }
 
+/** Asks the running server for a token: the CA's directory does not matter. */
+export interface EnrollTokenCommand {
+  readonly command: "enroll-token";
+  readonly agent: string;
+  readonly replace: boolean;
+  /** Of the running server; undefined: the default one. */
+  readonly configFile: string | undefined;
+  readonly json: boolean;
+}
+
 export type PkiCommand =
   | { readonly command: "help"; readonly topic: HelpTopic }
   | ({ readonly command: "init" } & MakeOptions)
   | ({ readonly command: "server"; readonly hosts: string } & MakeOptions)
   | ({ readonly command: "agent"; readonly agent: string } & MakeOptions)
+  | EnrollTokenCommand
   | {
       readonly command: "show";
       readonly files: readonly string[];
       readonly dir: string | undefined;
       readonly json: boolean;
     };
-
-/** The CA outlives several generations of certificates: changing it means visiting every machine. */
-const CA_DAYS = 3650;
-
-/**
- * The longest that every common TLS library and platform accepts of a private CA. Longer would only mean that nobody
- * remembers how it was done when it ends; shorter, that backups stop more often for nothing.
- */
-const LEAF_DAYS = 825;
 
 const DAYS_MAX = 36_500;
 
@@ -43,7 +46,17 @@ const MAKE_OPTIONS = {
   help: { type: "boolean", short: "h" },
 } as const;
 
+const ENROLL_TOKEN_OPTIONS = {
+  config: { type: "string" },
+  replace: { type: "boolean" },
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
 const SHOW_OPTIONS = { dir: MAKE_OPTIONS.dir, json: MAKE_OPTIONS.json, help: MAKE_OPTIONS.help } as const;
+
+const [LAST_COMMAND = "", ...OTHER_COMMANDS] = HELP_TOPICS.filter((topic) => topic !== "pki").toReversed();
+const commands = (word: "and" | "or"): string => `${OTHER_COMMANDS.toReversed().join(", ")} ${word} ${LAST_COMMAND}`;
 
 /** `argv` is what stands after `pki`. Throws Failure E_USAGE. */
 export function parseCommandLine(argv: readonly string[]): PkiCommand {
@@ -53,6 +66,8 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
     case "server":
     case "agent":
       return parseMake(name, rest);
+    case "enroll-token":
+      return parseEnrollToken(rest);
     case "show":
       return parseShow(rest);
     case "help":
@@ -60,9 +75,9 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
     case "-h":
       return { command: "help", topic: isTopic(rest[0]) ? rest[0] : "pki" };
     case undefined:
-      throw usage("pki needs a command: init, server, agent or show", "pki");
+      throw usage(`pki needs a command: ${commands("or")}`, "pki");
     default:
-      throw usage(`${quoted(name)} is not a command of pki, which has init, server, agent and show`, "pki");
+      throw usage(`${quoted(name)} is not a command of pki, which has ${commands("and")}`, "pki");
   }
 }
 
@@ -87,6 +102,18 @@ function parseMake(command: "init" | "server" | "agent", args: readonly string[]
   if (command === "server") return { command, hosts: argument, ...options };
   if (command === "agent") return { command, agent: argument, ...options };
   return { command, ...options };
+}
+
+function parseEnrollToken(args: readonly string[]): PkiCommand {
+  const command = "enroll-token";
+  const { values, positionals } = parsing(command, () =>
+    parseArgs({ args: [...args], options: ENROLL_TOKEN_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: command };
+  const [agent, ...more] = positionals;
+  if (agent === undefined || more.length > 0) throw usage("pki enroll-token takes one AGENT", command);
+  const configFile = values.config === "" ? undefined : values.config;
+  return { command, agent, replace: values.replace === true, configFile, json: values.json === true };
 }
 
 function parseShow(args: readonly string[]): PkiCommand {
@@ -119,7 +146,7 @@ function parsing<T>(command: HelpTopic, parse: () => T): T {
 }
 
 function isTopic(text: string | undefined): text is HelpTopic {
-  return text === "init" || text === "server" || text === "agent" || text === "show";
+  return HELP_TOPICS.some((topic) => topic === text);
 }
 
 function usage(message: string, topic: HelpTopic, cause?: unknown): Failure {

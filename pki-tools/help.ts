@@ -1,6 +1,6 @@
 /** The help texts of `nbackup-server pki`, at most 100 columns wide. */
 
-export type HelpTopic = "pki" | "init" | "server" | "agent" | "show";
+export type HelpTopic = "pki" | "init" | "server" | "agent" | "enroll-token" | "show";
 
 const DIR = "  --dir D      directory of the CA; ";
 const JSON_LINE =
@@ -14,12 +14,13 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "  nbackup-server pki init --dir D                    make the CA",
     "  nbackup-server pki server HOST[,IP…] --dir D       make the server's certificate",
     "  nbackup-server pki agent NAME --dir D              make an agent's certificate",
+    "  nbackup-server pki enroll-token AGENT              let a new machine make its own",
     "  nbackup-server pki show [FILE…] [--dir D]          say what certificates hold",
     "",
     "Files, all PEM: ca.pem, ca-key.pem, server.pem, server-key.pem, NAME.pem, NAME-key.pem.",
     "Keys are ECDSA P-256, PKCS#8 without a password, mode 0600. ca.pem goes to every machine;",
-    "ca-key.pem goes nowhere: whoever has it can make certificates. Nothing is overwritten without",
-    "--force.",
+    "ca-key.pem goes nowhere: whoever has it can make certificates; only a server that enrols agents",
+    "may read it (tls.ca_key). Nothing is overwritten without --force.",
     "",
     "Exit codes: 0 done, 1 the files could not be written, 2 wrong usage or certificates.",
     "nbackup-server pki COMMAND --help says more.",
@@ -57,6 +58,21 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "  --days N     days from now until it ends, 1 to 36500 and not after the CA; 825 unless given",
     FORCE,
     JSON_LINE,
+  ],
+  "enroll-token": [
+    "nbackup-server pki enroll-token AGENT [--replace] [--config FILE] [--json]",
+    "",
+    "Asks the running server for a token with which one machine may enrol as AGENT within an hour:",
+    "nbackup-agent enroll HOST:PORT TOKEN, on that machine, makes a key there and gets its certificate.",
+    "The server must have tls.ca_key. It opens server.enroll_listen while a token is good.",
+    "",
+    "  AGENT          the agent's name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit",
+    "  --replace      AGENT has a certificate that is still valid: when the new one was delivered,",
+    "                 all older ones are revoked",
+    "  --config FILE  configuration of the running server; /etc/nbackup/server.yaml unless given",
+    "  --json         one JSON object: agent, token, server, expires, replace",
+    "",
+    "A token is a secret until it is used: whoever has it can become AGENT.",
   ],
   show: [
     "nbackup-server pki show [FILE…] [--dir D] [--json]",

@@ -2,9 +2,8 @@
 import path from "node:path";
 import fs from "node:fs";
 import { Failure } from "#base/errors.ts";
-import { isName, NAME_RULE } from "#base/names.ts";
 import type { Random } from "#base/random.ts";
-import { commonNames } from "#pki/certificate.ts";
+import { checkAgentName, refuseServerName } from "#pki/agent-names.ts";
 import { readCertificates } from "#pki/pem-file.ts";
 import { printable, quoted } from "#pki/printable.ts";
 import { usageProblem } from "#pki/purpose.ts";
@@ -12,6 +11,7 @@ import { openAuthority, type OpenAuthority } from "#pki/authority.ts";
 import type { MakeOptions } from "./command-line.ts";
 import { parseHosts } from "./hosts.ts";
 import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "#pki/issue.ts";
+import { leafValidity, validityFrom } from "#pki/validity.ts";
 import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "#pki/pair-store.ts";
 
 /** What making a certificate needs from outside. */
@@ -29,11 +29,6 @@ export interface Made {
   readonly keyPath: string;
 }
 
-const DAY_MS = 86_400_000;
-
-/** Clocks of two machines differ; a certificate must not be refused in the first minutes after it was made. */
-const NOT_BEFORE_SLACK_MS = 3_600_000;
-
 /** Makes ca.pem and ca-key.pem. Throws Failure E_USAGE, E_WRITE. */
 export async function makeAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
   ensureDirectory(options.dir);
@@ -44,7 +39,11 @@ export async function makeAuthority(options: MakeOptions, context: MakeContext):
   }
   // A name of its own: where an old and a new CA stand in one file, TLS libraries look the issuer up by name.
   const suffix = Buffer.from(context.random.bytes(4)).toString("hex");
-  const issued = await createAuthority(`nbackup CA ${suffix}`, validity(options.days, context.nowMs), context.random);
+  const issued = await createAuthority(
+    `nbackup CA ${suffix}`,
+    validityFrom(context.nowMs, options.days),
+    context.random,
+  );
   return store(options, "ca", issued, context);
 }
 
@@ -57,7 +56,7 @@ export async function makeServer(hostsText: string, options: MakeOptions, contex
     authority,
     hosts.commonName,
     hosts,
-    leafValidity(options, authority, context),
+    limitedValidity(options, authority, context),
     context.random,
   );
   return store(options, "server", issued, context);
@@ -67,8 +66,8 @@ export async function makeServer(hostsText: string, options: MakeOptions, contex
 export async function makeAgent(name: string, options: MakeOptions, context: MakeContext): Promise<Made> {
   checkAgentName(name);
   const authority = await open(options, name, context);
-  refuseServerName(options.dir, name);
-  const issued = await issueAgent(authority, name, leafValidity(options, authority, context), context.random);
+  refuseNameOfServer(options.dir, name);
+  const issued = await issueAgent(authority, name, limitedValidity(options, authority, context), context.random);
   return store(options, name, issued, context);
 }
 
@@ -99,44 +98,18 @@ function fileNames(name: string): [cert: string, key: string] {
   return [`${name}.pem`, `${name}-key.pem`];
 }
 
-function validity(days: number, nowMs: number): Validity {
-  return { notBeforeMs: nowMs - NOT_BEFORE_SLACK_MS, notAfterMs: nowMs + days * DAY_MS };
-}
-
-/** A certificate that outlives its CA would promise what it cannot keep. */
-function leafValidity(options: MakeOptions, authority: OpenAuthority, context: MakeContext): Validity {
-  const wanted = validity(options.days, context.nowMs);
-  if (wanted.notAfterMs <= authority.notAfterMs) return wanted;
-  context.notice("the certificate ends with its CA, earlier than asked for");
-  return { ...wanted, notAfterMs: authority.notAfterMs };
-}
-
-function checkAgentName(name: string): void {
-  if (!isName(name)) throw new Failure("E_NAME", `${quoted(name)} is not a name: ${NAME_RULE}`);
-  const lower = name.toLowerCase();
-  if (lower === "ca" || lower === "server") {
-    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: ${lower}.pem is the file of the ${lower}`, {
-      hint: "Give the agent another name.",
-    });
+function limitedValidity(options: MakeOptions, authority: OpenAuthority, context: MakeContext): Validity {
+  const limited = leafValidity(context.nowMs, options.days, { caNotAfterMs: authority.notAfterMs });
+  if (limited.notAfterMs < validityFrom(context.nowMs, options.days).notAfterMs) {
+    context.notice("the certificate ends with its CA, earlier than asked for");
   }
-  // web-key.pem would be the certificate of "web-key" and the key of "web".
-  if (lower.endsWith("-key")) {
-    throw new Failure("E_NAME", `${quoted(name)} cannot name an agent: files that end in -key.pem hold keys`, {
-      hint: "Give the agent a name that does not end in -key.",
-    });
-  }
+  return limited;
 }
 
-/** Where a certificate has no alternative names, TLS takes its CN for a host name: an agent could pass for the server. */
-function refuseServerName(dir: string, name: string): void {
+function refuseNameOfServer(dir: string, name: string): void {
   const serverPath = path.join(dir, "server.pem");
   const server = fs.existsSync(serverPath) ? readCertificates(serverPath)[0]?.certificate : undefined;
-  if (server === undefined) return;
-  const taken = [...commonNames(server), ...server.dnsNames, ...server.ipAddresses].map((host) => host.toLowerCase());
-  if (!taken.includes(name.toLowerCase())) return;
-  throw new Failure("E_NAME", `${quoted(name)} is a name of the server, by ${printable(serverPath)}`, {
-    hint: "Give the agent another name.",
-  });
+  if (server !== undefined) refuseServerName(name, server, `by ${printable(serverPath)}`);
 }
 
 /** The same, when the agent was there first. */

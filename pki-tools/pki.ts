@@ -1,7 +1,7 @@
 /**
  * The front of `nbackup-server pki`: arguments in, exit status out. It prints, and turns every error into its code, a
- * sentence and a hint. The commands themselves are in make.ts and show.ts; renewing, revoking and enrolling will be
- * further ones beside them.
+ * sentence and a hint. The commands themselves are in make.ts and show.ts; enroll-token is the running
+ * server's work, and only printed here.
  */
 import { must, unreachable } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
@@ -11,7 +11,7 @@ import { nameText } from "#pki/certificate.ts";
 import { readCertificates } from "#pki/pem-file.ts";
 import { printable } from "#pki/printable.ts";
 import { isoSeconds } from "#pki/purpose.ts";
-import { parseCommandLine, type PkiCommand } from "./command-line.ts";
+import { type EnrollTokenCommand, parseCommandLine, type PkiCommand } from "./command-line.ts";
 import { helpText } from "./help.ts";
 import { type Made, makeAgent, makeAuthority, type MakeContext, makeServer } from "./make.ts";
 import { describeFile, filesToShow, showText } from "./show.ts";
@@ -23,6 +23,19 @@ export interface PkiIo {
   stderr(text: string): void;
   readonly clock: Pick<Clock, "wall">;
   readonly random: Random;
+  /** Asks the running server. Rejects with what it answers, or Failure E_NOT_RUNNING. */
+  enrollToken(command: EnrollTokenCommand): Promise<EnrollTokenAnswer>;
+}
+
+/** What the server says of a new token. */
+export interface EnrollTokenAnswer {
+  readonly agent: string;
+  /** A secret. */
+  readonly token: string;
+  /** `backup.example.org:9846` */
+  readonly server: string;
+  readonly expiresWallMs: number;
+  readonly replace: boolean;
 }
 
 /** Runs one command; `argv` is what stands after `pki`. Resolves with the exit status and never rejects. */
@@ -56,6 +69,9 @@ async function run(command: PkiCommand, io: PkiIo): Promise<number> {
     case "agent":
       printMade(await makeAgent(command.agent, command, context), command, io);
       return 0;
+    case "enroll-token":
+      printToken(await io.enrollToken(command), command.json, io);
+      return 0;
     case "show":
       return show(command, nowMs, io);
     default:
@@ -63,8 +79,24 @@ async function run(command: PkiCommand, io: PkiIo): Promise<number> {
   }
 }
 
+/** The command to be pasted stands alone on standard output; what to know of it goes beside it. */
+function printToken(
+  { agent, token, server, expiresWallMs, replace }: EnrollTokenAnswer,
+  json: boolean,
+  io: PkiIo,
+): void {
+  const expires = isoSeconds(expiresWallMs);
+  if (json) {
+    io.stdout(`${JSON.stringify({ agent, token, server, expires, replace })}\n`);
+    return;
+  }
+  io.stderr(`On the machine that is to be ${agent}, until ${expires}:\n`);
+  io.stdout(`nbackup-agent enroll ${server} ${token}\n`);
+  if (replace) io.stderr(`When it has its certificate, all older ones of ${agent} are revoked.\n`);
+}
+
 /** What lies on disk is read again, so that what is printed is what is there. */
-function printMade(made: Made, command: PkiCommand & { readonly json: boolean }, io: PkiIo): void {
+function printMade(made: Made, command: { readonly json: boolean }, io: PkiIo): void {
   const { certificate } = must(readCertificates(made.certPath)[0], "the certificate just made");
   const names = [...certificate.dnsNames, ...certificate.ipAddresses];
   const subject = nameText(certificate.subject);

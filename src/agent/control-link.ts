@@ -13,6 +13,7 @@ import type { ControlView } from "#observe/views.ts";
 import { failureFromFields, wireText } from "#wire/failure.ts";
 import { DISOWN_TEXT_CHARS_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
+import { ControlRenewals } from "./control-renewals.ts";
 import type { FrameLink } from "./frame-link.ts";
 import { type HandshakeDeps, openLink } from "./handshake.ts";
 
@@ -33,6 +34,8 @@ export interface ControlLinkOptions {
   /** Asked for before each keep-alive; when it rejects the server is told what was known before. */
   readonly facts: () => Promise<Omit<AgentFacts, "rttUs" | "rttDeviationUs">>;
   readonly run: (backup: string) => RunVerdict;
+  /** The server said whether it renews certificates, for the first time on this connection or anew. */
+  readonly renews?: () => void;
 }
 
 /** A connection that stood so long was a good one: the next break begins with the shortest wait. */
@@ -56,12 +59,14 @@ export class ControlLink {
   #told: Omit<AgentFacts, "rttUs" | "rttDeviationUs"> | undefined;
   #asking = false;
   #server: ServerFacts | undefined;
+  readonly #renewals: ControlRenewals;
   #lastFailure: ControlView["lastFailure"] = null;
   #stopped = false;
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
     this.#settings = options.settings;
+    this.#renewals = new ControlRenewals(options.clock);
   }
 
   start(): void {
@@ -77,6 +82,26 @@ export class ControlLink {
     this.#close();
     this.#failures = 0;
     this.start();
+  }
+
+  /** An attempt is made now instead of later, if one is waited for: with another certificate, for instance. */
+  nudge(): void {
+    if (this.#timer === undefined) return;
+    this.#timer.cancel();
+    this.#timer = undefined;
+    this.#open();
+  }
+
+  /** Whether the server renews certificates; undefined while there is no connection, or it has not said. */
+  get renews(): boolean | undefined {
+    return this.#link === undefined || this.#server === undefined ? undefined : (this.#server.renews ?? false);
+  }
+
+  /** Asks for a certificate; resolves with its PEM. Rejects with Failure: the server's own, E_DISCONNECTED, E_TIMEOUT, E_LIMIT. */
+  renew(certificateRequest: Uint8Array): Promise<string> {
+    const link = this.#link;
+    if (link === undefined) return Promise.reject(new Failure("E_DISCONNECTED", "the control channel is down"));
+    return this.#renewals.ask(certificateRequest, (renew) => link.send("renew", renew));
   }
 
   /** Something began or ended: the server is told soon. */
@@ -140,7 +165,9 @@ export class ControlLink {
         else this.#message(link, message);
       },
       pong: ({ server }) => {
+        const before = this.renews;
         this.#server = server ?? this.#server;
+        if (this.renews !== before) this.#options.renews?.();
       },
       closed: (failure) =>
         this.#lost(attempt, failure ?? new Failure("E_DISCONNECTED", "the server closed the control connection")),
@@ -190,6 +217,7 @@ export class ControlLink {
   }
 
   #message(link: FrameLink, message: AnyMessage): void {
+    if (message.type === "renewAnswer") this.#renewals.answered(message.body);
     if (message.type !== "run") return;
     const { request, backup } = message.body;
     const verdict = this.#options.run(backup);
@@ -240,6 +268,7 @@ export class ControlLink {
   }
 
   #down(): void {
+    this.#renewals.fail(new Failure("E_DISCONNECTED", "the control channel broke before the answer came"));
     this.#attempt = undefined;
     this.#link = undefined;
     this.#upSinceWallMs = undefined;

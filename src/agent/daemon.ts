@@ -117,6 +117,11 @@ export class AgentDaemon {
     await this.#schedule();
   }
 
+  /** The certificate was renewed: for `status`. */
+  renewed(certificateNotAfterMs: number): void {
+    this.#setup = { ...this.#setup, certificateNotAfterMs };
+  }
+
   /** The configuration could not be read again: for `status`. */
   reloadFailed(code: string, message: string): void {
     this.#reloadFailure = { wallMs: this.#options.clock.wall(), code, message };

@@ -32,6 +32,8 @@ export interface FrameLinkOptions {
   readonly clock: Clock;
   /** For error messages: `session connection`, `stream 3`. */
   readonly name: string;
+  /** What it waits for; for Welcome unless told. */
+  readonly state?: ReceiveState;
   readonly pingFacts?: () => PingFacts;
   /** What a heartbeat does instead of a Ping at once. */
   readonly beat?: () => void;
@@ -78,7 +80,7 @@ export class FrameLink {
     this.#heardAtMs = options.clock.now();
     this.#beatAtMs = this.#heardAtMs;
     this.#decoder = new FrameDecoder({
-      state: "agent/welcome",
+      state: options.state ?? "agent/welcome",
       handlers: {
         message: (message) => this.#take(message),
         dataStart: () => this.#unexpectedData(),

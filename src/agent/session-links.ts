@@ -51,6 +51,7 @@ const OVER: readonly ErrorCode[] = [
   "E_SESSION_EXPIRED",
   "E_SUPERSEDED",
   "E_IDENTITY",
+  "E_REVOKED",
   "E_ABORTED",
   "E_INTERNAL",
 ];

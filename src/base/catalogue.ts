@@ -17,6 +17,11 @@ export const CATALOGUE = {
   E_CONFIG: row(2, false, "Correct the file and run check-config again."),
   E_CONFIG_READ: row(2, false, "Check the path given with --config and that the file can be read."),
   E_CERTIFICATE: row(2, false, "Make the certificates again with nbackup-server pki, or correct the paths under tls."),
+  E_REQUEST: row(
+    1,
+    false,
+    "Certificate requests are made by nbackup-agent: check that both sides run matching versions.",
+  ),
   E_WRITE: row(1, false, "Check that the directory exists, that it may be written and that its disk has room."),
   E_NAME: row(2, false, "Names are 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."),
 
@@ -52,8 +57,40 @@ export const CATALOGUE = {
     "The peer broke the protocol: check that both sides run nbackup of a matching version.",
   ),
 
+  // Enrolment.
+  E_ENROLL_TOKEN: row(
+    1,
+    false,
+    "Make a new token on the server, nbackup-server pki enroll-token AGENT, and use it within an hour.",
+  ),
+  E_ENROLL_SERVER: row(
+    1,
+    false,
+    "Check HOST:PORT, and that the token was made on that server. If both are right somebody stands between the two machines: do not go on.",
+  ),
+  E_ENROLL_LIVE: row(
+    1,
+    false,
+    "If that machine is to be replaced, give --replace: its certificates are revoked when the new one is delivered. Else choose another name.",
+  ),
+  E_ENROLL_OFF: row(
+    1,
+    false,
+    "Name the CA's key with tls.ca_key in server.yaml and reload the server, or make the certificate with nbackup-server pki agent where the key is.",
+  ),
+
   // Refusals by the server.
   E_IDENTITY: row(2, false, "agent.name must equal the CN of the agent's certificate."),
+  E_REVOKED: row(
+    1,
+    false,
+    "An administrator of the server revoked this agent's certificate: nbackup-server pki enroll-token makes way for a new one.",
+  ),
+  E_RENEWAL: row(
+    1,
+    false,
+    "The old certificate stays in use until its end; the agent asks again tomorrow. By hand: nbackup-server pki renew NAME.",
+  ),
   E_STORAGE_UNKNOWN: row(1, false, "Name a storage that server.yaml defines."),
   E_STORAGE_DENIED: row(1, false, "Add the agent to allow_agents of the storage, or use another one."),
   E_STORAGE_FAILED: row(1, true, "The storage's directory cannot be used: look at the server's log and its disk."),

@@ -3,6 +3,7 @@
  * configuration again, and stops it.
  */
 import { agentFacts } from "#agent/agent-facts.ts";
+import { CertificateRenewal } from "#agent/certificate-renewal.ts";
 import { ControlLink } from "#agent/control-link.ts";
 import { CertificateWatch } from "#observe/certificate-watch.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
@@ -25,6 +26,7 @@ import { formatAddress } from "#net/address.ts";
 import type { Identity } from "#pki/identity.ts";
 import { CONTROL_ENTRIES_MAX } from "#wire/limits.ts";
 import { backupPlans, entryRunDeps, serverDialer } from "./agent-backup.ts";
+import { renewalDisk } from "./agent-identity.ts";
 import { serveControl } from "./control.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { localZone } from "./local-zone.ts";
@@ -89,6 +91,7 @@ class Service {
   readonly #sessionLogs: SessionLogs;
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
   readonly #channel: ControlLink;
+  readonly #renewal: CertificateRenewal;
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
   /** The start, then reloads, one after another. */
@@ -131,6 +134,20 @@ class Service {
       setupOf(config, identity),
     );
     this.#channel = this.#channelOf(config, uuid(systemRandom));
+    const disk = renewalDisk(
+      () => this.#daemon.config,
+      () => this.#identity,
+    );
+    this.#renewal = new CertificateRenewal({
+      ...{ clock: systemClock, log, events, channel: this.#channel, makeRequest: disk.makeRequest },
+      enabled: () => this.#daemon.config.tls.renew,
+      current: () => this.#identity,
+      prepare: () => {
+        const completed = disk.prepare();
+        return completed === undefined ? undefined : this.#renewed(completed);
+      },
+      install: (certPem, keyPem) => this.#renewed(disk.install(certPem, keyPem)),
+    });
   }
 
   async start(): Promise<void> {
@@ -143,6 +160,7 @@ class Service {
     log.info("started", { software: this.#runtime.software, agent: agent.name, zone: localZone(process.env) });
     this.#manager.ready(this.#daemon.summary());
     this.#channel.start();
+    this.#renewal.start();
   }
 
   reload(): void {
@@ -153,6 +171,7 @@ class Service {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#manager.stopping();
+    this.#renewal.stop();
     this.#channel.stop();
     await Promise.all([this.#daemon.stop(), this.#reloading]);
     const timer = systemClock.after(NOTIFY_LIMIT_MS, () => this.#notifications.stop());
@@ -188,7 +207,17 @@ class Service {
         return agentFacts(facts, uptimeMs, entries, backups.length);
       },
       run: (backup) => this.#daemon.request(backup),
+      renews: () => this.#renewal.look(),
     });
+  }
+
+  /** Connections that are up keep the old certificate; the control channel shows the server the new one at once. */
+  #renewed(identity: Identity): Identity {
+    this.#identity = identity;
+    this.#daemon.renewed(identity.notAfterMs);
+    this.#watchCertificates();
+    this.#channel.use(this.#daemon.config.controlChannel, true);
+    return identity;
   }
 
   #changed(): void {
@@ -206,6 +235,7 @@ class Service {
       const { config: read, warnings } = this.#runtime.load();
       const { config, restartKeys } = reloadedConfig(this.#daemon.config, read);
       const identity = this.#runtime.identityOf(config);
+      const exchanged = identity.fingerprint !== this.#identity.fingerprint;
       const moved = formatAddress(config.server) !== formatAddress(this.#daemon.config.server);
       this.#daemonLog.use(config.logging);
       this.#sessionLogs.use(config.logging.sessionLogDir);
@@ -214,6 +244,9 @@ class Service {
       this.#watchCertificates(config);
       await this.#daemon.reload(setupOf(config, identity));
       this.#channel.use(config.controlChannel, moved);
+      // One that was refused for the old certificate may be let in with this one.
+      if (exchanged) this.#channel.nudge();
+      this.#renewal.look();
       log.info("configuration and certificates were read again", { file: config.configFile });
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {

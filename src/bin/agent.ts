@@ -7,7 +7,7 @@ import type { SpawnWorker } from "#agent/pipeline-threads.ts";
 import { SourceLook } from "#agent/source-look.ts";
 import { StateStore } from "#agent/state-store.ts";
 import { settled } from "#base/clock.ts";
-import { Failure, toFailure } from "#base/errors.ts";
+import { toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { type AgentCommand, parseAgentCommand } from "#cli/agent-command.ts";
 import { agentStatusText } from "#cli/agent-report.ts";
@@ -24,11 +24,12 @@ import { createLogger } from "#observe/log.ts";
 import { openLogFile } from "#observe/log-file.ts";
 import type { AgentStatus } from "#observe/views.ts";
 import pkg from "#package.json" with { type: "json" };
-import { type Identity, loadIdentity } from "#pki/identity.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import { identityOf, settledIdentityOf } from "./agent-identity.ts";
 import { agentStock } from "./agent-archives.ts";
 import { backupPlans, checkExcludes, entryRunDeps } from "./agent-backup.ts";
+import { runEnroll } from "./agent-enroll.ts";
 import { runAgentDaemon } from "./agent-daemon.ts";
 import { runHealth } from "./agent-health.ts";
 import { runArchives } from "./archive-commands.ts";
@@ -88,11 +89,18 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "once":
         return await once(command);
+      case "enroll":
+        return await runEnroll({
+          ...{ request: command.request, software: SOFTWARE },
+          stdout: (text) => void process.stdout.write(text),
+          stderr: (text) => void process.stderr.write(text),
+          check: (file) => identityOf(load(file).config),
+        });
       case "health":
         return await health(command);
       case "serve":
         return await runAgentDaemon({
-          ...{ identityOf, software: SOFTWARE, spawn },
+          ...{ identityOf: settledIdentityOf, software: SOFTWARE, spawn },
           load: () => load(command.configFile),
         });
       case "status":
@@ -115,31 +123,16 @@ function load(file: string): Loaded<AgentConfig> {
   return loaded;
 }
 
-/** Certificates as the configuration names them; the CN must be the agent's name, or the server would refuse us. */
-function identityOf(config: AgentConfig): Identity {
-  const { caCertFile, clientCertFile, clientKeyFile } = config.tls;
-  const identity = loadIdentity({
-    ...{ caPath: caCertFile, certPath: clientCertFile, keyPath: clientKeyFile },
-    role: "agent",
-    nowMs: systemClock.wall(),
-  });
-  if (identity.commonName === config.agent.name) return identity;
-  throw new Failure(
-    "E_IDENTITY",
-    `agent.name is ${config.agent.name}, the certificate ${clientCertFile} is for ${identity.commonName}`,
-  );
-}
-
 function openStock(configFile: string, signal: AbortSignal): ArchiveStock {
   const { config, warnings } = load(configFile);
   process.stderr.write(warningsText(warnings));
-  return agentStock({ config, identity: identityOf(config), software: SOFTWARE, signal });
+  return agentStock({ config, identity: settledIdentityOf(config), software: SOFTWARE, signal });
 }
 
 async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
   const { config, warnings } = load(configFile);
   process.stderr.write(warningsText(warnings));
-  return await runHealth({ config, identity: identityOf(config), software: SOFTWARE, server, json });
+  return await runHealth({ config, identity: settledIdentityOf(config), software: SOFTWARE, server, json });
 }
 
 async function status({ configFile, json }: Extract<AgentCommand, { command: "status" }>): Promise<number> {
@@ -154,7 +147,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   const { config, warnings } = load(command.configFile);
   process.stderr.write(warningsText(warnings));
   const entries = selectBackups(config.backups, command.backup);
-  const identity = identityOf(config);
+  const identity = settledIdentityOf(config);
   const display = new OnceDisplay({ clock: systemClock, stderr: process.stderr, progress: command.progress });
   const sessionLogs = openSessionLogs(config.logging, loggerOf(config.logging, display));
   const { log } = sessionLogs;

@@ -13,7 +13,10 @@ import type { SessionLogs } from "#observe/session-log.ts";
 import { withSessionLogs } from "#observe/session-log-events.ts";
 import type { ConfigReading } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
+import type { RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
+import { CertificateRegister } from "#server/certificate-register.ts";
+import { Revocations } from "#server/revocations.ts";
 import { Server } from "#server/server.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
@@ -29,6 +32,7 @@ import { Storage } from "#store/storage.ts";
 import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
+import { EnrollSide } from "./enrollment.ts";
 import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
@@ -43,6 +47,8 @@ export interface ServerRuntime {
   /** Of the configuration file, as it was read. */
   readonly content: unknown;
   readonly identity: Identity;
+  /** The list of revocations beside the CA. */
+  readonly revoked: RevokedAgents;
   readonly log: Logger;
   /** `nbackup-server 0.1.0` */
   readonly software: string;
@@ -60,7 +66,7 @@ export interface Daemon {
   /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
   use(identity: Identity): void;
   /** These count from now on. Never rejects. */
-  reload(config: ServerConfig): Promise<void>;
+  reload(config: ServerConfig, revoked: RevokedAgents): Promise<void>;
   /** The file was read and is not used. */
   reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
@@ -73,15 +79,18 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const sessionLogs = openSessionLogs(config.logging, runtime.log);
   const { log } = sessionLogs;
   let { logging } = config;
-  let { notAfterMs } = identity;
+  let used = identity;
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
+  const revocations = await openRevocations(disk, runtime, lock);
   const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
   const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
+  const register = await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations });
+  let enrollment: EnrollSide | undefined;
   const server = new Server({
     ...{ config, chunkBuffer },
     clock: systemClock,
@@ -100,8 +109,11 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     metrics,
     streamStats: () => logging.streamStats,
     maintenance: await MaintenanceFile.open(disk, stateDir, log),
+    revocations,
+    register,
+    issuer: () => enrollment?.issuer,
     machineLoad,
-    certificateNotAfterMs: () => notAfterMs,
+    certificateNotAfterMs: () => used.notAfterMs,
   });
   await server.start();
   try {
@@ -121,7 +133,14 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     );
     const reading: ConfigReading = { readWallMs: systemClock.wall(), failure: null };
     const around = { pid: process.pid, events: recorder.events, history: recorder.history, reading };
-    const control = serveControl("nbackup-server", stateDir, log, (request) => server.admin.handle(request, around));
+    const { port: dataPort } = listener;
+    const enroll = await EnrollSide.open({
+      ...{ config, identity, disk, log, events: recorder, register, revocations, dataPort },
+    });
+    enrollment = enroll;
+    const answer = (request: unknown): Promise<unknown> =>
+      enroll.answer(request) ?? server.admin.handle(request, around);
+    const control = serveControl("nbackup-server", stateDir, log, answer);
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
     web?.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
@@ -131,14 +150,16 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       summary: () => summaryOf(server),
       use(next): void {
         listener.use(next);
-        ({ notAfterMs } = next);
+        used = next;
       },
-      async reload(next): Promise<void> {
+      async reload(next, revoked): Promise<void> {
         reading.readWallMs = systemClock.wall();
         reading.failure = null;
         ({ logging } = next);
         sessionLogs.use(logging.sessionLogDir);
+        revocations.use(revoked);
         await server.reload(next);
+        await enroll.reload(next, used);
         const text = "configuration and certificates were read again";
         recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
       },
@@ -149,7 +170,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       },
       stop(): Promise<void> {
         if (stopping !== undefined) void server.shutdown();
-        stopping ??= stopAll({ listener, server, control, web, recorder, sessionLogs, lock });
+        stopping ??= stopAll({ listener, server, enroll, control, web, recorder, sessionLogs, lock });
         return stopping;
       },
     };
@@ -165,6 +186,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
 interface Running {
   readonly listener: TlsListener;
   readonly server: Server;
+  readonly enroll: EnrollSide;
   readonly control: LineServer | undefined;
   readonly web: WebSide | undefined;
   readonly recorder: Recorder;
@@ -172,8 +194,18 @@ interface Running {
   readonly lock: DiskLock;
 }
 
-async function stopAll({ listener, server, control, web, recorder, sessionLogs, lock }: Running): Promise<void> {
+async function stopAll({
+  listener,
+  server,
+  enroll,
+  control,
+  web,
+  recorder,
+  sessionLogs,
+  lock,
+}: Running): Promise<void> {
   recorder.emit({ kind: "server.stopping", level: "info", message: "the server stops", fields: {} });
+  enroll.stop();
   // Sessions that may still finish need their streams back; who asks for a new one is refused and told why.
   await server.shutdown();
   listener.stop();
@@ -217,6 +249,16 @@ function summaryOf(server: Server): string {
   const { sessionCount, waitingCount } = server.view();
   const sessions = sessionCount === 1 ? "1 session runs" : `${sessionCount} sessions run`;
   return waitingCount === 0 ? sessions : `${sessions}, ${waitingCount} wait`;
+}
+
+/** Rejects with Failure E_STATE_DIR; the directory is let go of then. */
+async function openRevocations(disk: Disk, { config, revoked }: ServerRuntime, lock: DiskLock): Promise<Revocations> {
+  try {
+    return await Revocations.open(disk, config.server.stateDir, revoked);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 /** One server per state directory: its records must not be written by two. */

@@ -9,23 +9,30 @@ import type { ServerConfig } from "#config/types.ts";
 import { ServiceManager } from "#net/service-manager.ts";
 import { CertificateWatch } from "#observe/certificate-watch.ts";
 import type { Identity } from "#pki/identity.ts";
+import type { RevokedAgents } from "#pki/revocations.ts";
 import { reloadedConfig } from "#server/reload.ts";
 import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { logReloadFailure } from "./reload-failure.ts";
 import { type Daemon, type ServerRuntime, startDaemon } from "./server-daemon.ts";
 import { systemClock } from "./system.ts";
 
-export interface ServerServiceRuntime extends Omit<ServerRuntime, "config" | "content" | "identity" | "log"> {
+export interface ServerServiceRuntime extends Omit<
+  ServerRuntime,
+  "config" | "content" | "identity" | "revoked" | "log"
+> {
   /** Reads the configuration file; throws what is wrong with it. */
   readonly load: () => Loaded<ServerConfig>;
   /** Reads the certificates that it names; throws what is wrong with them. */
   readonly identityOf: (config: ServerConfig) => Identity;
+  /** Reads the list of revocations beside the CA; throws what is wrong with it. */
+  readonly revokedOf: (config: ServerConfig) => RevokedAgents;
 }
 
 /** Serves until SIGTERM or SIGINT; a second one does not wait for sessions. Rejects as startDaemon does, and with E_CONFIG … */
 export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<number> {
   const { config, content, warnings } = runtime.load();
   const identity = runtime.identityOf(config);
+  const revoked = runtime.revokedOf(config);
   const daemonLog = openDaemonLog(config.logging);
   const { log } = daemonLog;
   for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
@@ -47,7 +54,7 @@ export async function runServerDaemon(runtime: ServerServiceRuntime): Promise<nu
     else if (!stopping) service.reload();
   });
   const manager = new ServiceManager({ env: process.env, pid: process.pid, clock: systemClock });
-  const daemon = await startDaemon({ ...runtime, config, content, identity, log });
+  const daemon = await startDaemon({ ...runtime, config, content, identity, revoked, log });
   service = new Service(runtime, { daemonLog, manager, daemon }, config);
   service.start(identity);
   if (reloadWaits && !stopping) service.reload();
@@ -117,12 +124,13 @@ class Service {
       const { config: read, warnings } = this.#runtime.load();
       const { config, restartKeys } = reloadedConfig(this.#config, read);
       const identity = this.#runtime.identityOf(config);
+      const revoked = this.#runtime.revokedOf(config);
       daemonLog.use(config.logging);
       daemon.use(identity);
       this.#config = config;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
       this.#watchCertificates(identity);
-      await daemon.reload(config);
+      await daemon.reload(config, revoked);
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {
       const { failure, reason } = logReloadFailure(error, daemonLog, this.#config.logging);

@@ -1,10 +1,13 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
+import path from "node:path";
 import { Failure, toFailure } from "#base/errors.ts";
 import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText, warningsText } from "#cli/failure-text.ts";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
+import type { SetupRequest } from "#cli/setup-command.ts";
 import { parseServerCommand } from "#cli/server-command.ts";
+import { DEFAULT_SERVER_CONFIG_FILE } from "#config/defaults.ts";
 import { linuxConfigDisk } from "#config/disk.ts";
 import { type Loaded, loadServerConfig } from "#config/load.ts";
 import type { ServerConfig } from "#config/types.ts";
@@ -12,14 +15,22 @@ import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
-import { runPki } from "#pki-tools/pki.ts";
+import type { EnrollTokenCommand } from "#pki-tools/command-line.ts";
+import { type EnrollTokenAnswer, runPki } from "#pki-tools/pki.ts";
+import type { EnrollRequest } from "#server/enroll-admin.ts";
+import type { EnrollTokenView } from "#server/enrollment.ts";
+import { askControl } from "./control.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
 import { serverArchives } from "./server-archives.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { runServerDaemon } from "./server-service.ts";
+import { runSetup } from "./setup.ts";
+import { Terminal } from "./setup-questions.ts";
+import { machineOf } from "./setup-system.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { runWebPassword } from "./web-password.ts";
 
@@ -65,12 +76,17 @@ async function main(argv: readonly string[]): Promise<number> {
         stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
-        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom });
+        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom, enrollToken });
       case "check-config":
         return checkConfig(command.configFile, command.json, {
           load: () => load(command.configFile),
-          identity: identityOf,
+          identity: (config) => {
+            revokedOf(config);
+            return identityOf(config);
+          },
         });
+      case "setup":
+        return await setup(command.request);
       case "archives":
         return await runArchives(command.request, archivesOf(command.place));
       case "scrub":
@@ -114,6 +130,28 @@ function withoutConfig(failure: Failure): Failure {
   return new Failure(failure.code, failure.message, { hint, cause: failure });
 }
 
+async function setup(request: SetupRequest): Promise<number> {
+  const isService = path.resolve(request.configFile) === DEFAULT_SERVER_CONFIG_FILE;
+  const terminal = request.yes ? undefined : new Terminal(stderr);
+  try {
+    return await runSetup({
+      ...{ request, machine: machineOf(isService), ask: terminal?.ask, stdout, stderr },
+      load: (file) => load(file).config,
+      check: identityOf,
+    });
+  } finally {
+    terminal?.close();
+  }
+}
+
+/** The token is the running server's to make: it keeps the hash, and opens the port. */
+async function enrollToken({ agent, replace, configFile }: EnrollTokenCommand): Promise<EnrollTokenAnswer> {
+  const { stateDir } = load(configFile ?? DEFAULT_SERVER_CONFIG_FILE).config.server;
+  const question: EnrollRequest = { command: "enroll-token", agent, replace };
+  // Both sides are of the same version (control.ts): the answer is what the server's type says.
+  return (await askControl("nbackup-server", stateDir, question)) as EnrollTokenView;
+}
+
 function load(file: string): Loaded<ServerConfig> {
   return loadServerConfig(file, { disk: linuxConfigDisk, env: process.env, workingDir: process.cwd() });
 }
@@ -123,9 +161,13 @@ function identityOf(config: ServerConfig): Identity {
   return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
 }
 
+function revokedOf(config: ServerConfig): RevokedAgents {
+  return readRevocations(revocationsPath(config.tls.caCertFile));
+}
+
 async function serve(file: string): Promise<number> {
   const exitCode = await runServerDaemon({
-    ...{ load: () => load(file), identityOf, spawnBackground, ...diskRuntime },
+    ...{ load: () => load(file), identityOf, revokedOf, spawnBackground, ...diskRuntime },
     software: `nbackup-server ${pkg.version}`,
   });
   setTimeout(() => process.exit(exitCode), LINGER_MS).unref();

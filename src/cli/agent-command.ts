@@ -5,6 +5,7 @@ import type { Address } from "#config/types.ts";
 import { archivePlace } from "./archive-arguments.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 import { completionCommand, type CompletionRequest, completionRequest, type NameKind } from "./completion-command.ts";
+import { enrollCommand, type EnrollRequest, enrollRequest } from "./enroll-command.ts";
 import { helpText } from "./help.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { configOption, type ProgramSpec } from "./program.ts";
@@ -29,6 +30,7 @@ export type AgentCommand =
   /** One of those that look into archives. */
   | { readonly command: "archives"; readonly configFile: string; readonly request: ArchiveRequest }
   | CompletionRequest
+  | { readonly command: "enroll"; readonly request: EnrollRequest }
   | {
       readonly command: "health";
       readonly configFile: string;
@@ -75,6 +77,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
+    enrollCommand(CONFIG),
     ...archiveCommands("agent"),
     {
       name: "health",
@@ -121,6 +124,7 @@ export function parseAgentCommand(argv: readonly string[], version: string): Age
   if (request !== undefined) {
     return { command: "archives", configFile: archivePlace(parsed, "agent").configFile, request };
   }
+  if (parsed.command === "enroll") return { command: "enroll", request: enrollRequest(parsed) };
   const { flags, values } = parsed;
   const configFile = values.get("config") ?? DEFAULT_AGENT_CONFIG_FILE;
   if (parsed.command === "completion") return completionRequest(AGENT_PROGRAM, parsed, { configFile, names: NAMES });

@@ -47,8 +47,8 @@ function usageLine(program: ProgramSpec, command: CommandSpec): string {
     const text = many === true ? `${name}…` : name;
     return required ? text : `[${text}]`;
   });
-  const options = command.options.map(({ name, value }) =>
-    value === undefined ? `[--${name}]` : `[--${name} ${value}]`,
+  const options = command.options.map(({ name, value, many }) =>
+    value === undefined ? `[--${name}]` : `[--${name} ${value}]${many === true ? "…" : ""}`,
   );
   return [...words, ...positionals, ...options, ...(command.passThrough === true ? ["…"] : [])].join(" ");
 }

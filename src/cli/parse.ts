@@ -22,6 +22,8 @@ export type ParsedArguments =
       readonly command: string;
       readonly flags: ReadonlySet<string>;
       readonly values: ReadonlyMap<string, string>;
+      /** Of options that may be given several times, in their order. */
+      readonly lists: ReadonlyMap<string, readonly string[]>;
       readonly positionals: readonly string[];
     };
 
@@ -59,6 +61,7 @@ function readArguments(program: ProgramSpec, command: CommandSpec, argv: readonl
   const known = [...command.options, HELP_OPTION, VERSION_OPTION];
   const flags = new Set<string>();
   const values = new Map<string, string>();
+  const lists = new Map<string, string[]>();
   const positionals: string[] = [];
   const queue = [...argv];
   for (let argument = queue.shift(); argument !== undefined; argument = queue.shift()) {
@@ -70,6 +73,8 @@ function readArguments(program: ProgramSpec, command: CommandSpec, argv: readonl
       if (option.value === undefined) {
         if (inline !== undefined) throw usage(`--${option.name} takes no value`);
         flags.add(option.name);
+      } else if (option.many === true) {
+        lists.set(option.name, [...(lists.get(option.name) ?? []), optionValue(option, inline, queue)]);
       } else {
         values.set(option.name, optionValue(option, inline, queue));
       }
@@ -80,7 +85,7 @@ function readArguments(program: ProgramSpec, command: CommandSpec, argv: readonl
   if (flags.has(HELP_OPTION.name)) return { kind: "help", command: command.name === "" ? undefined : command };
   if (flags.has(VERSION_OPTION.name)) return { kind: "version" };
   checkPositionals(program, command, positionals);
-  return { kind: "command", command: command.name, flags, values, positionals };
+  return { kind: "command", command: command.name, flags, values, lists, positionals };
 }
 
 function findOption(

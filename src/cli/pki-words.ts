@@ -25,6 +25,16 @@ export const PKI_SUBCOMMANDS: readonly SubcommandSpec[] = [
     positionals: [{ name: "NAME", what: "agent.name of its configuration.", required: true }],
   },
   {
+    name: "enroll-token",
+    what: "Let a new machine make its own.",
+    options: [
+      { name: "replace", what: "Revoke the agent's older certificates when it has the new one." },
+      { name: "config", value: "FILE", what: "Configuration of the running server." },
+      JSON_OPTION,
+    ],
+    positionals: [{ name: "AGENT", what: "The agent's name.", required: true }],
+  },
+  {
     name: "show",
     what: "Say what certificates hold.",
     options: [DIR, JSON_OPTION],

@@ -11,6 +11,8 @@ export interface OptionSpec {
   readonly what: string;
   /** All values there are, for completions. */
   readonly choices?: readonly string[];
+  /** It may be given any number of times. */
+  readonly many?: boolean;
 }
 
 export interface PositionalSpec {

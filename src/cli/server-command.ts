@@ -9,6 +9,7 @@ import { PKI_SUBCOMMANDS } from "./pki-words.ts";
 import { type CommandSpec, configOption, type OptionSpec, type ProgramSpec } from "./program.ts";
 import { type ArchivePlace, archivePlace } from "./archive-arguments.ts";
 import { SCRUB_COMMAND, type ScrubRequest, scrubRequest } from "./scrub-command.ts";
+import { setupCommand, type SetupRequest, setupRequest } from "./setup-command.ts";
 import { type OrderCommand, orderCommand, orderCommands } from "./order-commands.ts";
 import { archiveCommands, type ArchiveRequest, archiveRequest } from "./archive-command.ts";
 
@@ -17,6 +18,7 @@ export type ServerCommand =
   | { readonly command: "print"; readonly text: string }
   | { readonly command: "serve"; readonly configFile: string }
   | { readonly command: "check-config"; readonly configFile: string; readonly json: boolean }
+  | { readonly command: "setup"; readonly request: SetupRequest }
   /** One of those that look into archives. */
   | { readonly command: "archives"; readonly place: ArchivePlace; readonly request: ArchiveRequest }
   | { readonly command: "scrub"; readonly request: ScrubRequest }
@@ -160,6 +162,7 @@ export const SERVER_PROGRAM: ProgramSpec = {
         "Each problem names file, line, key, what was found and what is allowed. Certificates are loaded too. Exits with 0 when the configuration can be used, else with 2.",
       ],
     },
+    setupCommand(CONFIG),
     ...archiveCommands("server"),
     SCRUB_COMMAND,
     {
@@ -196,6 +199,7 @@ export function parseServerCommand(argv: readonly string[], version: string): Se
   const parsed = parseArguments(SERVER_PROGRAM, argv);
   if (parsed.kind === "help") return { command: "print", text: helpText(SERVER_PROGRAM, parsed.command) };
   if (parsed.kind === "version") return { command: "print", text: `${SERVER_PROGRAM.name} ${version}\n` };
+  if (parsed.command === "setup") return { command: "setup", request: setupRequest(parsed) };
   if (parsed.command === "pki") return { command: "pki", args: parsed.positionals };
   const request = archiveRequest(parsed);
   if (request !== undefined) return { command: "archives", place: archivePlace(parsed, "server"), request };

@@ -116,6 +116,12 @@ const shape = {
       ca_cert: required(filePath(), "PEM file of the CA; several may stand in it."),
       client_cert: required(filePath(), "PEM file of this agent's certificate."),
       client_key: required(filePath(), "PEM file of its private key, readable by its owner only."),
+      renew: setting(
+        flag(),
+        true,
+        "The daemon asks the server for a new certificate, with a new key, when a third of the old one's life is left, over the control channel, and replaces both files. Where another program keeps them, set it to false.",
+        "A certificate that runs out ends all backups.",
+      ),
     }),
     "Certificates. Relative paths count from the directory of this file.",
   ),
@@ -156,6 +162,7 @@ export function toAgentConfig(raw: SectionOf<typeof shape>, places: Places, env:
       caCertFile: places.absolute(raw.tls.ca_cert),
       clientCertFile: places.absolute(raw.tls.client_cert),
       clientKeyFile: places.absolute(raw.tls.client_key),
+      renew: raw.tls.renew,
     },
     backups: raw.backups.map(toBackupEntry),
     retry: {

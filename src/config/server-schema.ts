@@ -24,6 +24,12 @@ export const serverShape = {
     "0.0.0.0:9847",
     "Where agents connect to; without a host on all IPv4 addresses.",
   ),
+  enroll_listen: setting(
+    listenAddress("0.0.0.0:9846"),
+    "0.0.0.0:9846",
+    "Where new agents enrol: open only while a token of nbackup-server pki enroll-token is good, and only with tls.ca_key.",
+    "A port of its own, so that the one for agents never takes a peer without a certificate.",
+  ),
   state_dir: optional(
     filePath(),
     "Directory of the server's own records: journals and commit records.",
@@ -108,6 +114,12 @@ const shape = {
       ca_cert: required(filePath(), "PEM file of the CA; several may stand in it."),
       server_cert: required(filePath(), "PEM file of the server's certificate."),
       server_key: required(filePath(), "PEM file of its private key, readable by its owner only."),
+      ca_key: optional(
+        filePath(),
+        "PEM file of the private key of the CA in ca_cert, readable by the server's user only: with it new agents enrol and certificates renew themselves.",
+        "none: this server issues no certificates",
+        "Who keeps the key on another machine makes certificates there, with nbackup-server pki agent.",
+      ),
     }),
     "Certificates. Relative paths count from the directory of this file.",
   ),
@@ -134,6 +146,7 @@ export function toServerConfig(raw: SectionOf<typeof shape>, places: Places, env
   const stateDir = places.optional(raw.server.state_dir) ?? defaultStateDir("server", places.configFile, env);
   return {
     configFile: places.configFile,
+    enrollListen: raw.server.enroll_listen,
     server: {
       listen: raw.server.listen,
       stateDir,
@@ -146,6 +159,7 @@ export function toServerConfig(raw: SectionOf<typeof shape>, places: Places, env
       caCertFile: places.absolute(raw.tls.ca_cert),
       serverCertFile: places.absolute(raw.tls.server_cert),
       serverKeyFile: places.absolute(raw.tls.server_key),
+      caKeyFile: places.optional(raw.tls.ca_key),
     },
     storages: Object.entries(raw.storages).map(([name, storage]) => toStorage(name, storage, places)),
     flowRotation: {

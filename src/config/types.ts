@@ -133,7 +133,13 @@ export interface AgentConfig {
   readonly configFile: string;
   readonly agent: { readonly name: string; /** Absolute. */ readonly stateDir: string };
   readonly server: Address;
-  readonly tls: { readonly caCertFile: string; readonly clientCertFile: string; readonly clientKeyFile: string };
+  readonly tls: {
+    readonly caCertFile: string;
+    readonly clientCertFile: string;
+    readonly clientKeyFile: string;
+    /** The daemon renews its certificate over the control channel. */
+    readonly renew: boolean;
+  };
   /** At least one; names are unique. */
   readonly backups: readonly BackupEntryConfig[];
   readonly retry: RetryConfig;
@@ -221,6 +227,8 @@ export interface WebUiConfig {
 export interface ServerConfig {
   /** Absolute path of the file it came from. */
   readonly configFile: string;
+  /** Where new agents enrol, while a token is good. */
+  readonly enrollListen: Address;
   readonly server: {
     readonly listen: Address;
     readonly stateDir: string;
@@ -229,7 +237,13 @@ export interface ServerConfig {
     readonly sessionIdleTimeoutMs: number;
     readonly shutdownTimeoutMs: number;
   };
-  readonly tls: { readonly caCertFile: string; readonly serverCertFile: string; readonly serverKeyFile: string };
+  readonly tls: {
+    readonly caCertFile: string;
+    readonly serverCertFile: string;
+    readonly serverKeyFile: string;
+    /** Undefined: this server issues no certificates. */
+    readonly caKeyFile: string | undefined;
+  };
   /** At least one; names are unique; no base directory inside another. */
   readonly storages: readonly StorageConfig[];
   readonly flowRotation: FlowRotationConfig;

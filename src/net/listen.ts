@@ -31,6 +31,8 @@ export interface TlsListenOptions {
   /** What ALPN must agree on: `nbackup/1`. */
   readonly protocol: string;
   readonly handshakeTimeoutMs: number;
+  /** Only for the enrolment port: who has no certificate yet. Peers show one that is verified unless told. */
+  readonly peers?: "anybody";
   /** Unless told HANDSHAKES_MAX. */
   readonly handshakesMax?: number;
   readonly clock: Clock;
@@ -129,7 +131,7 @@ class Gate {
       hostname: this.#options.address.host,
       port,
       reusePort: true,
-      tls: { ...tlsOptions(identity, this.#options.protocol), requestCert: true },
+      tls: { ...tlsOptions(identity, this.#options.protocol), requestCert: this.#options.peers !== "anybody" },
       socket: {
         binaryType: "uint8array",
         open: (socket) => this.#opened(socket),
@@ -191,8 +193,9 @@ class Gate {
   #judge(handshake: Handshake, success: boolean, error: Error | null): Failure | undefined {
     const { socket, address } = handshake;
     const { protocol } = this.#options;
-    if (error !== null && error !== undefined) return tlsFailure(error, address, undefined);
-    if (!success || !socket.authorized) return new Failure("E_TLS", `${address} could not be verified`);
+    const verified = this.#options.peers === "anybody" || (socket.authorized && isNothing(error));
+    if (!verified && !isNothing(error)) return tlsFailure(error, address, undefined);
+    if (!success || !verified) return new Failure("E_TLS", `${address} could not be verified`);
     if (socket.getTLSVersion() !== TLS_VERSION_NAME) {
       return new Failure("E_TLS", `${address} speaks ${socket.getTLSVersion()}, expected ${TLS_VERSION_NAME}`);
     }
@@ -248,6 +251,10 @@ interface SharedListenOptions extends Bun.TCPSocketListenOptions<Peer> {
 function assertFree({ host, port }: HostPort): void {
   const nothing = (): void => undefined;
   Bun.listen({ hostname: host, port, socket: { data: nothing } }).stop(true);
+}
+
+function isNothing(error: Error | null | undefined): boolean {
+  return error === null || error === undefined;
 }
 
 function sameIdentity(a: TlsIdentity, b: TlsIdentity): boolean {

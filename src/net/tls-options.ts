@@ -4,6 +4,9 @@ import type { Identity } from "#pki/identity.ts";
 /** PEM texts as #pki/identity.ts loads them. */
 export type TlsIdentity = Pick<Identity, "caPem" | "certPem" | "keyPem">;
 
+/** The same of a side that has no certificate yet. An empty `caPem`: whoever answers is not verified at all. */
+export type TlsTrust = Pick<TlsIdentity, "caPem"> & Partial<TlsIdentity>;
+
 const TLS_1_3 = 0x0304;
 
 export const TLS_VERSION_NAME = "TLSv1.3";
@@ -14,11 +17,10 @@ interface TlsOptions extends Bun.TLSOptions {
 }
 
 /** `protocol` is what ALPN must agree on; both sides check that it did, because a peer without ALPN gets through. */
-export function tlsOptions(identity: TlsIdentity, protocol: string): TlsOptions {
+export function tlsOptions(identity: TlsTrust, protocol: string): TlsOptions {
   return {
-    ca: identity.caPem,
-    cert: identity.certPem,
-    key: identity.keyPem,
+    ...(identity.caPem === "" ? {} : { ca: identity.caPem }),
+    ...(identity.certPem === undefined ? {} : { cert: identity.certPem, key: identity.keyPem }),
     rejectUnauthorized: true,
     minVersion: TLS_1_3,
     ALPNProtocols: alpnWire(protocol),

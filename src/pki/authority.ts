@@ -1,4 +1,4 @@
-/** Opens the CA in a directory of `pki`: ca.pem and ca-key.pem, checked to belong together and to be fit for issuing. */
+/** Opens a CA: its certificate and its key, checked to belong together and to be fit for issuing. */
 import fs from "node:fs";
 import path from "node:path";
 import { nameText } from "./certificate.ts";
@@ -14,7 +14,7 @@ export interface OpenAuthority extends Authority {
   readonly notAfterMs: number;
 }
 
-/** Throws Failure E_CERTIFICATE when there is no CA, or not one that can issue at `nowMs`. */
+/** The CA in a directory of `pki`. Throws Failure E_CERTIFICATE when there is none, or not one that can issue at `nowMs`. */
 export async function openAuthority(dir: string, nowMs: number): Promise<OpenAuthority> {
   const certPath = path.join(dir, "ca.pem");
   const keyPath = path.join(dir, "ca-key.pem");
@@ -32,6 +32,11 @@ export async function openAuthority(dir: string, nowMs: number): Promise<OpenAut
       "Bring the CA's key back from where it is kept, or give the directory that has it.",
     );
   }
+  return openAuthorityFiles(certPath, keyPath, nowMs);
+}
+
+/** The CA of these files, PEM; others may stand beside its certificate. Throws Failure E_CERTIFICATE as above. */
+export async function openAuthorityFiles(certPath: string, keyPath: string, nowMs: number): Promise<OpenAuthority> {
   const { key } = readPrivateKey(keyPath);
   // During a change of CAs ca.pem holds the old one too; the key says which is ours.
   const own = readCertificates(certPath).find((one) => publicKeyOf(one) !== undefined && one.x509.checkPrivateKey(key));

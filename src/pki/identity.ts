@@ -4,6 +4,7 @@
  * reload, where a Failure leaves the old identity in place.
  */
 import type { KeyObject } from "node:crypto";
+import { must } from "#base/assert.ts";
 import { type Certificate, displayName, nameText } from "./certificate.ts";
 import { authorityProblem, findChain, publicKeyOf } from "./chain.ts";
 import { type FileCertificate, type FileKey, fileFailure, readCertificates, readPrivateKey } from "./pem-file.ts";
@@ -43,8 +44,11 @@ export interface Identity {
   readonly commonName: string;
   /** SHA-256 of our certificate's DER, 64 lower-case hex digits. */
   readonly fingerprint: string;
-  /** When our certificate ends, wall-clock milliseconds since 1970 UTC. */
+  /** When our certificate begins and ends, wall-clock milliseconds since 1970 UTC. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** The CA at the end of our certificate's way, DER: what a peer must know to trust us. */
+  readonly rootDer: Uint8Array;
   /** When the first CA on our certificate's way to its root ends. */
   readonly caNotAfterMs: number;
   /** Whole sentences without a final stop, each beginning with its file; for the log at the start and check-config. */
@@ -91,7 +95,9 @@ export function loadIdentity(files: IdentityFiles): Identity {
     keyPem: key.pem,
     commonName: displayName(own.certificate),
     fingerprint: own.certificate.fingerprint,
+    notBeforeMs: own.certificate.notBeforeMs,
     notAfterMs: own.certificate.notAfterMs,
+    rootDer: must(chain.path.at(-1), "the end of the chain").certificate.der,
     caNotAfterMs,
     warnings,
   };

@@ -18,6 +18,7 @@ import {
   KeyUsagesExtension,
   Name,
   PemConverter,
+  PublicKey,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
@@ -98,7 +99,23 @@ export function issueServer(
 
 /** An agent's certificate: the CN is the agent's name, and it serves for nothing but being an agent. */
 export function issueAgent(authority: Authority, name: string, validity: Validity, random: Random): Promise<Issued> {
-  return issue(authority, name, validity, random, [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])]);
+  return issue(authority, name, validity, random, agentUsages());
+}
+
+/** The same for a key that somebody else has: `publicKeyDer` is a P-256 SubjectPublicKeyInfo, checked (request.ts). PEM. */
+export async function certifyAgent(
+  authority: Authority,
+  name: string,
+  publicKeyDer: Uint8Array,
+  validity: Validity,
+  random: Random,
+): Promise<string> {
+  const key = await new PublicKey(Uint8Array.from(publicKeyDer)).export(KEY_ALGORITHM, ["verify"]);
+  return certify(authority, name, key, validity, random, agentUsages());
+}
+
+function agentUsages(): readonly Extension[] {
+  return [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])];
 }
 
 async function issue(
@@ -109,13 +126,25 @@ async function issue(
   usages: readonly Extension[],
 ): Promise<Issued> {
   const keys = await crypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]);
+  const certPem = await certify(authority, commonName, keys.publicKey, validity, random, usages);
+  return { certPem, keyPem: await keyPem(keys.privateKey) };
+}
+
+async function certify(
+  authority: Authority,
+  commonName: string,
+  publicKey: CryptoKey,
+  validity: Validity,
+  random: Random,
+  usages: readonly Extension[],
+): Promise<string> {
   const issuer = new X509Certificate(Uint8Array.from(authority.certDer));
   const certificate = await X509CertificateGenerator.create({
     serialNumber: randomSerial(random),
     subject: commonNameOnly(commonName),
     issuer: issuer.subjectName,
     ...dates(validity),
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: authority.key.key,
     signingAlgorithm: authority.key.algorithm,
     extensions: [
@@ -123,11 +152,11 @@ async function issue(
       // TLS 1.3 only ever signs; key encipherment belongs to older versions.
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       ...usages,
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await SubjectKeyIdentifierExtension.create(publicKey),
       await authorityKeyId(issuer),
     ],
   });
-  return { certPem: certificate.toString("pem"), keyPem: await keyPem(keys.privateKey) };
+  return certificate.toString("pem");
 }
 
 /** What the issuer calls its own key, whatever way it was computed; verifiers compare the two byte by byte. */

@@ -9,6 +9,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { assert } from "#base/assert.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { printable } from "./printable.ts";
@@ -20,6 +21,14 @@ export interface NewFile {
   /** Permission bits, whatever the umask. */
   readonly mode: number;
 }
+
+/**
+ * Where files go that do not belong beside the others, by their `name`: the whole path. The other directory may lie on another
+ * filesystem, so they are copied there and renamed. Whoever finishes an interrupted command must say the same.
+ */
+export type Elsewhere = ReadonlyMap<string, string>;
+
+const NOWHERE_ELSE: Elsewhere = new Map();
 
 const ADD = ".nbackup-pki.add.";
 const REPLACE = ".nbackup-pki.replace.";
@@ -45,10 +54,10 @@ export function refuseExisting(dir: string, names: readonly string[]): void {
  * Carries out what an interrupted command for the pair had decided; true when there was something. Throws Failure
  * E_USAGE when its files' places have been taken by other files meanwhile, E_WRITE when writing fails.
  */
-export function finishInterrupted(dir: string, pair: string): boolean {
+export function finishInterrupted(dir: string, pair: string, elsewhere = NOWHERE_ELSE): boolean {
   return writing(dir, () => {
     const left = [ADD, REPLACE].filter((kind) => isLeftOver(dir, kind + pair));
-    for (const kind of left) carryOut(dir, kind + pair, kind === REPLACE);
+    for (const kind of left) carryOut(dir, kind + pair, kind === REPLACE, elsewhere);
     return left.length > 0;
   });
 }
@@ -72,10 +81,16 @@ export interface PairWrite {
   readonly files: readonly NewFile[];
   /** Whether the files may replace what is there. */
   readonly force: boolean;
+  /** Only with `force`. */
+  readonly elsewhere?: Elsewhere;
+  /** Looks at the new files in the directory where they were made; when it throws nothing has happened. */
+  readonly check?: (staging: string) => void;
 }
 
 /** Writes the files, all or none. Throws Failure E_USAGE or E_WRITE. */
-export function writeTogether({ dir, pair, files, force }: PairWrite, random: Random): void {
+export function writeTogether(write: PairWrite, random: Random): void {
+  const { dir, pair, files, force, elsewhere = NOWHERE_ELSE, check } = write;
+  assert(force || elsewhere.size === 0, "files that go elsewhere replace what is there");
   const staging = path.join(dir, `.nbackup-pki.${Buffer.from(random.bytes(8)).toString("hex")}`);
   const decided = (force ? REPLACE : ADD) + pair;
   writing(dir, () => {
@@ -83,8 +98,9 @@ export function writeTogether({ dir, pair, files, force }: PairWrite, random: Ra
       // A crash from here on leaves a hidden directory of new files that nobody uses.
       fs.mkdirSync(staging, { mode: 0o700 });
       keepOwner(staging, undefined, dir);
-      for (const file of files) stage(dir, staging, file);
+      for (const file of files) stage(staging, file, elsewhere.get(file.name) ?? path.join(dir, file.name));
       syncDirectory(staging);
+      check?.(staging);
       if (!force)
         refuseExisting(
           dir,
@@ -95,18 +111,22 @@ export function writeTogether({ dir, pair, files, force }: PairWrite, random: Ra
       fs.rmSync(staging, { recursive: true, force: true });
       throw error;
     }
-    carryOut(dir, decided, force);
+    carryOut(dir, decided, force, elsewhere);
   });
 }
 
-function stage(dir: string, staging: string, file: NewFile): void {
-  const filePath = path.join(staging, file.name);
+function stage(staging: string, file: NewFile, target: string): void {
+  makeFile(path.join(staging, file.name), file, target);
+}
+
+/** A new file with the owner of the one whose place it will take, on the disk when this returns. */
+function makeFile(filePath: string, file: Omit<NewFile, "name">, target: string): void {
   // "wx" is O_EXCL; the mode at creation is the narrow one, so that a key never is anything else.
   const fd = fs.openSync(filePath, "wx", 0o600);
   try {
     fs.writeFileSync(fd, file.content);
     fs.fchmodSync(fd, file.mode);
-    keepOwner(filePath, path.join(dir, file.name), dir);
+    keepOwner(filePath, target, path.dirname(target));
     fs.fsyncSync(fd);
   } finally {
     fs.closeSync(fd);
@@ -139,16 +159,22 @@ function decide(dir: string, staging: string, decided: string): void {
   }
 }
 
-function carryOut(dir: string, decided: string, replace: boolean): void {
+function carryOut(dir: string, decided: string, replace: boolean, elsewhere: Elsewhere): void {
   const from = path.join(dir, decided);
-  const names = fs.readdirSync(from).sort();
+  // Another process, such as a command while the service starts, may be carrying out the same: what is gone is in its place.
+  const names = orGone(() => fs.readdirSync(from).sort()) ?? [];
   const linked: string[] = [];
   for (const name of names) {
     const source = path.join(from, name);
     const target = path.join(dir, name);
     // A crash between two files leaves a pair that does not fit; the next command puts the rest in place.
+    const other = elsewhere.get(name);
+    if (other !== undefined) {
+      orGone(() => copyOver(source, other));
+      continue;
+    }
     if (replace) {
-      fs.renameSync(source, target);
+      orGone(() => fs.renameSync(source, target));
       continue;
     }
     if (!linkNew(source, target)) {
@@ -161,8 +187,28 @@ function carryOut(dir: string, decided: string, replace: boolean): void {
   }
   // The places must be on disk before the last other trace of the files goes.
   syncDirectory(dir);
-  fs.rmSync(from, { recursive: true });
+  fs.rmSync(from, { recursive: true, force: true });
   syncDirectory(dir);
+}
+
+function orGone<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Puts a copy in the place of a file that may lie on another filesystem. Doing it again does no harm. */
+function copyOver(source: string, target: string): void {
+  const made = `${target}.nbackup-new`;
+  const { mode } = fs.statSync(source);
+  // A crash leaves the old file, and a new one that is made again here.
+  fs.rmSync(made, { force: true });
+  makeFile(made, { content: fs.readFileSync(source, "utf8"), mode: mode & 0o7777 }, target);
+  fs.renameSync(made, target);
+  syncDirectory(path.dirname(target));
 }
 
 /** Never overwrites; false when the place is taken by another file. */

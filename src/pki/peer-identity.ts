@@ -1,7 +1,7 @@
 /**
  * Who is at the other end of a connection. TLS has verified the chain, once; this looks at what may have changed since
  * (a resumed session is not verified again, an open one outlives its certificate) and at what TLS does not look at (the
- * name). So it is asked at the handshake, on every Hello and hourly. Revocation is for a later list.
+ * name). So it is asked at the handshake, on every Hello and hourly. Who is revoked is not known here.
  */
 import { X509Certificate } from "node:crypto";
 import { Failure } from "#base/errors.ts";
@@ -16,7 +16,8 @@ export interface PeerIdentity {
   readonly commonName: string;
   /** SHA-256 of the certificate's DER, 64 lower-case hex digits. */
   readonly fingerprint: string;
-  /** End of the certificate's validity, wall-clock milliseconds since 1970 UTC. */
+  /** The certificate's time of validity, wall-clock milliseconds since 1970 UTC. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** Serial number, lower-case hex without leading zeros. */
   readonly serial: string;
@@ -37,6 +38,7 @@ export function peerIdentity(peer: X509Certificate | Uint8Array | undefined, rol
   return {
     commonName: role === "agent" ? agentName(certificate) : displayName(certificate),
     fingerprint: certificate.fingerprint,
+    notBeforeMs: certificate.notBeforeMs,
     notAfterMs: certificate.notAfterMs,
     serial: certificate.serial,
   };

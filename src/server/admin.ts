@@ -28,6 +28,7 @@ import type { ControlHub } from "./control-hub.ts";
 import type { Orchestration } from "./orchestration.ts";
 import type { Overview } from "./overview.ts";
 import type { Registry } from "./registry.ts";
+import type { RevocationGuard } from "./revocation-guard.ts";
 import type { Session } from "./session.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
@@ -77,6 +78,7 @@ const request = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("events"), limit: rows }),
   z.strictObject({ command: z.literal("abort"), session: z.string() }),
   z.strictObject({ command: z.literal("agents") }),
+  z.strictObject({ command: z.literal("revoke"), agent: name, atMs: z.int().check(z.minimum(0)) }),
   z.strictObject({ command: z.literal("run"), agent: name, backup: name }),
   z.strictObject({
     command: z.literal("prune"),
@@ -112,6 +114,7 @@ export interface AdminOptions {
   readonly verifier: Pick<Verifier, "keep">;
   readonly orders: Orchestration;
   readonly control: Pick<ControlHub, "agents" | "run">;
+  readonly revoke: RevocationGuard["revoke"];
 }
 
 /** What only the process around the server knows. */
@@ -173,6 +176,8 @@ export class Admin {
         const started: StartedView = { agent, backup, message: await this.#options.control.run(agent, backup) };
         return started;
       }
+      case "revoke":
+        return await this.#options.revoke(wanted.agent, wanted.atMs);
       case "prune":
         return await this.#prune(wanted);
       case "verified":

@@ -14,6 +14,7 @@ import { agentView, type KnownAgent } from "./agent-view.ts";
 import { ControlRuns } from "./control-runs.ts";
 import { BUSY_RETRY_MS, CONTROL_CONNECTIONS_MAX, KNOWN_AGENTS_MAX, LIMIT_RETRY_MS } from "./limits.ts";
 import type { Link, LinkOwner } from "./link.ts";
+import type { RenewalDesk } from "./renewal-desk.ts";
 import { connectionRefused } from "./session-ends.ts";
 
 export type ServerFacts = NonNullable<Message<"pong">["server"]>;
@@ -25,6 +26,7 @@ export interface ControlHubOptions {
   readonly facts: (agent: string) => ServerFacts;
   /** Whether a session of the agent runs. */
   readonly hasSession: (agent: string) => boolean;
+  readonly renewals: Pick<RenewalDesk, "receive">;
   /** Asked each time: a reload may change it. */
   readonly lostGraceMs: () => number;
 }
@@ -154,6 +156,7 @@ export class ControlHub {
       message: (message: AnyMessage) => {
         if (message.type === "ping") connected.facts = message.body.agent ?? connected.facts;
         if (message.type === "runAnswer") runs.answered(message.body);
+        if (message.type === "renew") void this.#options.renewals.receive(link, agent, message.body);
         if (message.type !== "goodbye") return;
         link.end();
         this.#gone(agent, link, undefined);

@@ -199,3 +199,21 @@ export const SCRUB_EARLY = 0.9;
 
 /** Names of removed archives in a Committed message: what a control frame has room for. */
 export const COMMITTED_REMOVED_MAX = 200;
+
+/** Connections of the enrolment port, where everybody is a stranger: administrators enrol a handful of machines at a time. */
+export const ENROLL_CONNECTIONS_MAX = 64;
+
+/** Of one address: all the machines behind one router, at the same moment. */
+export const ENROLL_NETWORK_CONNECTIONS_MAX = 16;
+
+/** When a revoked agent's control channel may ask again: only a new certificate helps, and then its daemon does not wait. */
+export const REVOKED_RETRY_MS = 3_600_000;
+
+/** A session of a revoked agent has so long to leave the disk and say why; then its connections are closed. */
+export const REVOKED_END_MS = 5_000;
+
+/** Certificates that one agent may get by renewal: one in so long. It needs one in years; each is a signature and a line of the register. */
+export const RENEWAL_PAUSE_MS = 60_000;
+
+/** The same request gets the same answer for so long: its answer may have been lost with the connection. */
+export const RENEWAL_MEMORY_MS = 3_600_000;

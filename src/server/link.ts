@@ -51,6 +51,10 @@ export interface LinkOptions {
   readonly events: EventSink;
   /** As the certificate says, if that could be read. */
   readonly agent: string | undefined;
+  /** Throws when the certificate is not accepted although TLS would take it: it was revoked. */
+  readonly judge?: (peer: PeerIdentity) => void;
+  /** What it waits for; for Hello unless told. */
+  readonly state?: ReceiveState;
   /** The connection is closed, whoever did it; exactly once. */
   readonly onClosed: (link: Link) => void;
 }
@@ -61,6 +65,7 @@ export class Link {
   readonly #clock: Clock;
   readonly #events: EventSink;
   readonly #agent: string | undefined;
+  readonly #judge: (peer: PeerIdentity) => void;
   readonly #onClosed: (link: Link) => void;
   readonly #queue: WriteQueue;
   readonly #decoder: FrameDecoder;
@@ -84,13 +89,14 @@ export class Link {
     this.#clock = options.clock;
     this.#events = options.events;
     this.#agent = options.agent;
+    this.#judge = options.judge ?? (() => undefined);
     this.#onClosed = options.onClosed;
     this.#label = `peer ${this.remoteAddress}`;
     this.#queue = new WriteQueue(options.connection, { controlBytesMax: CONTROL_QUEUE_BYTES_MAX });
     this.#budget = new FrameBudget(options.clock.now());
     this.#peerCheckedAtMs = options.clock.now();
     this.#decoder = new FrameDecoder({
-      state: "server/hello",
+      state: options.state ?? "server/hello",
       describe: () => this.#label,
       handlers: {
         message: (message, header) => this.#message(message, header),
@@ -116,9 +122,27 @@ export class Link {
     });
   }
 
-  /** Who the certificate says it is, checked now. Throws Failure E_TLS or E_IDENTITY. */
+  /** As the certificate says, if that could be read. */
+  get agent(): string | undefined {
+    return this.#agent;
+  }
+
+  /** Who the certificate says it is, checked now. Throws Failure E_TLS, E_IDENTITY or E_REVOKED. */
   peer(): PeerIdentity {
-    return this.#connection.peer();
+    const peer = this.#connection.peer();
+    this.#judge(peer);
+    return peer;
+  }
+
+  /** Looks at the certificate now: one that is not good any more is told so, and the connection is closed. */
+  recheck(): void {
+    if (this.over) return;
+    this.#peerCheckedAtMs = this.#clock.now();
+    try {
+      this.peer();
+    } catch (error) {
+      this.#violation(toFailure(error));
+    }
   }
 
   get label(): string {
@@ -310,13 +334,7 @@ export class Link {
 
   /** What stays open for hours is open to the same certificate only as long as that is good. */
   #checkPeer(): void {
-    if (this.#clock.now() - this.#peerCheckedAtMs < PEER_CHECK_PERIOD_MS) return;
-    this.#peerCheckedAtMs = this.#clock.now();
-    try {
-      this.#connection.peer();
-    } catch (error) {
-      this.#violation(toFailure(error));
-    }
+    if (this.#clock.now() - this.#peerCheckedAtMs >= PEER_CHECK_PERIOD_MS) this.recheck();
   }
 
   #drain(): void {

@@ -6,6 +6,7 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
+import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { chooseVersion } from "#wire/version.ts";
@@ -31,6 +32,10 @@ export interface ReceptionOptions {
   readonly health: HealthDesk;
   readonly reads: ReadDesk;
   readonly control: ControlHub;
+  /** Throws Failure E_REVOKED for a certificate that TLS takes and this server does not. */
+  readonly judge: (peer: PeerIdentity) => void;
+  /** A Hello of this certificate was accepted. */
+  readonly seen: (peer: PeerIdentity) => void;
 }
 
 export class Reception {
@@ -50,6 +55,11 @@ export class Reception {
 
   get connectionCount(): number {
     return this.#count.total;
+  }
+
+  /** Its connections, whatever they are for, those included that have not said Hello. */
+  linksOf(agent: string): Link[] {
+    return [...this.#links].filter((link) => link.agent === agent);
   }
 
   /** Takes a connection whose TLS handshake is done; in the turn in which it came. */
@@ -73,6 +83,7 @@ export class Reception {
       clock,
       events,
       agent,
+      judge: this.#options.judge,
       onClosed: () => {
         newcomer.closed();
         this.#forget(link);
@@ -184,6 +195,7 @@ class Newcomer implements LinkOwner {
     const peer = this.#link.peer();
     checkIdentity(hello, peer);
     this.#expiry.saw(peer);
+    this.#options.seen(peer);
     const version = chooseVersion(hello);
     const purpose = purposeOf(hello);
     const { agent, run } = hello;

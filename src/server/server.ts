@@ -2,16 +2,12 @@
  * The server put together: storages, admission, sessions, the door, and how it all stops. Connections come from outside
  * through `accept`; sockets, signals and processes are src/bin's.
  */
-import { type Clock, settled, sleep, type Timer } from "#base/clock.ts";
+import { settled, sleep, type Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
-import { type Random, uuid } from "#base/random.ts";
-import type { ServerConfig, StorageConfig } from "#config/types.ts";
+import { uuid } from "#base/random.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { AgentView } from "#observe/views.ts";
-import type { Storage } from "#store/storage.ts";
-import type { ArchiveStock } from "#restore/archive-stock.ts";
 import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
@@ -19,7 +15,6 @@ import { adoptSessions } from "./adoption.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { ControlHub, type ServerFacts } from "./control-hub.ts";
 import { FlowWatch } from "./flow-watch.ts";
-import type { FinishingHost } from "./finishing.ts";
 import { HealthDesk } from "./health-desk.ts";
 import { CONTROL_LOST_GRACE_MS, LINGER_MS, SHUTDOWN_RETRY_MS, STORAGES_START_MS, SUSPEND_MS } from "./limits.ts";
 import { Maintenance, type MaintenanceMemory } from "./maintenance.ts";
@@ -28,69 +23,24 @@ import { Overview } from "./overview.ts";
 import { ReadDesk } from "./read-desk.ts";
 import type { ReadLibrary } from "./read-library.ts";
 import { Reception } from "./reception.ts";
-import { type ChunkBufferView, ServerMetrics, type StorageStaging } from "./server-metrics.ts";
+import { RenewalDesk } from "./renewal-desk.ts";
+import { RevocationGuard } from "./revocation-guard.ts";
+import { Revocations } from "./revocations.ts";
+import { type ChunkBufferView, ServerMetrics } from "./server-metrics.ts";
+import type { ServerOptions, ServerRules, ServerView } from "./server-options.ts";
 import { archivesRemoved } from "./session-ends.ts";
 import { SessionDoor } from "./session-door.ts";
 import { SessionHouse } from "./session-house.ts";
 import { everyMinute, everyStream } from "./stats-line.ts";
 import { StorageConditions } from "./storage-conditions.ts";
-import { type StorageMemory, type StorageOpener, StorageShelf } from "./storage-shelf.ts";
+import { StorageShelf } from "./storage-shelf.ts";
 import { StorageWatch } from "./storage-watch.ts";
 import { Scrubber } from "./scrubber.ts";
-import { Verifier, type VerifyArchive } from "./verifier.ts";
+import { Verifier } from "./verifier.ts";
 import { VerifyWait } from "./verify-wait.ts";
-
-export interface ServerOptions {
-  readonly config: ServerRules;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly events: EventSink;
-  /** `nbackup-server 0.1.0` */
-  readonly software: string;
-  readonly openStorage: StorageOpener;
-  /** Has an open storage go by changed rules; undefined where nothing is ever reloaded. */
-  readonly configureStorage?: (storage: Storage, config: StorageConfig) => void;
-  readonly knownStorages: StorageMemory;
-  /** Which disk a base directory lies on: storages that give the same text share their free space. */
-  readonly diskKey: (baseDir: string) => Promise<string>;
-  /** The archives of a storage, for agents that read. */
-  readonly openStock: (config: StorageConfig) => ArchiveStock;
-  readonly verifyArchive: VerifyArchive;
-  /** A session that finishes comes into another phase. */
-  readonly onPhase?: FinishingHost["onPhase"];
-  /** When its own certificate ends, wall milliseconds, asked each time: a reload may exchange it. Nobody knows unless told. */
-  readonly certificateNotAfterMs?: () => number;
-  /** `logging.stream_stats`, asked each time: a reload may change it. Never unless told. */
-  readonly streamStats?: () => boolean;
-  /** Keeps whether the server is in maintenance; undefined: only as long as it runs. */
-  readonly maintenance?: MaintenanceMemory;
-  /** Load and processors of the machine, for agents with a control channel. */
-  readonly machineLoad?: () => { readonly loadHundredths: number; readonly cpus: number };
-  /** Where the caller counts too; of its own unless told. */
-  readonly metrics?: ServerMetrics;
-  /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
-  readonly chunkBuffer?: ChunkBufferView;
-}
-
-/** What runs now, for logs and status. */
-export interface ServerView {
-  readonly sessionCount: number;
-  readonly waitingCount: number;
-  readonly connectionCount: number;
-  /** Archives that wait for their verification or are being read, in storages that are open. */
-  readonly verifyingCount: number;
-  readonly chunkBuffer: ChunkBufferView;
-  /** Of storages that are open, since they were opened. */
-  readonly staging: readonly StorageStaging[];
-}
 
 const FORGETFUL: MaintenanceMemory = { kept: null, keep: () => Promise.resolve() };
 const NO_BUFFER: ChunkBufferView = { usedBytes: 0, bytesMax: 0, pauses: 0 };
-
-/** What of a configuration the server itself goes by. */
-export type ServerRules = Pick<ServerConfig, "server" | "storages"> &
-  Partial<Pick<ServerConfig, "flowRotation" | "controlLostGracePeriodMs">>;
 
 export class Server {
   /** UUID of this start. */
@@ -115,6 +65,7 @@ export class Server {
   readonly #desk: AdmissionDesk;
   readonly #reads: ReadDesk;
   readonly #control: ControlHub;
+  readonly #renewals: RenewalDesk;
   readonly #reception: Reception;
   /** Ends the wait for running sessions. */
   readonly #hurry = new AbortController();
@@ -140,6 +91,11 @@ export class Server {
       },
       ...(options.onPhase === undefined ? {} : { onPhase: options.onPhase }),
     });
+    const { revocations = new Revocations() } = options;
+    const guard = new RevocationGuard({
+      ...{ revocations, clock, events, registry: this.#house.registry },
+      linksOf: (agent) => this.#reception.linksOf(agent),
+    });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({
       ...{ configs: options.config.storages, open: options.openStorage, known: options.knownStorages, clock, events },
@@ -147,6 +103,7 @@ export class Server {
       leave: (name) => this.#verifier.leave(name),
       adopt: async (storage, storageConfig, anew) => {
         await adoptSessions(adoption, storage, storageConfig);
+        guard.sweep();
         this.#verifier.opened(storage, anew);
       },
     });
@@ -194,8 +151,11 @@ export class Server {
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
+    const { issuer = () => undefined, register } = options;
+    const renewals = new RenewalDesk({ clock, events, revocations, issuer, register });
+    this.#renewals = renewals;
     this.#control = new ControlHub({
-      ...{ clock, events, facts: (agent) => this.#factsFor(agent) },
+      ...{ clock, events, renewals, facts: (agent) => this.#factsFor(agent) },
       hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
       lostGraceMs: () => this.#config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
     });
@@ -209,6 +169,8 @@ export class Server {
       software,
       desk: this.#desk,
       sessions: new SessionDoor(door),
+      judge: (peer) => revocations.check(peer),
+      seen: (peer) => options.register?.seen(peer.commonName, peer),
       health: new HealthDesk({
         clock,
         storages: this.#storages,
@@ -235,6 +197,7 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
+      revoke: (agent, atMs) => guard.revoke(agent, atMs),
       ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
       orders: new Orchestration({
         ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },
@@ -331,6 +294,7 @@ export class Server {
       }),
       storageCount: allowed.length,
       maintenance: this.#maintenance.on !== null,
+      ...(this.#renewals.renews ? { renews: true } : {}),
     };
   }
 

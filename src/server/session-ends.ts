@@ -13,6 +13,7 @@ import type { Outcome, SessionPlan, SessionTotals } from "./session-types.ts";
 /** How a session ended, by the code of the reason; every other one is `failed`. */
 const OUTCOME_OF: Readonly<Partial<Record<ErrorCode, EndOutcome>>> = {
   E_ABORTED: "aborted",
+  E_REVOKED: "aborted",
   E_SESSION_EXPIRED: "expired",
   E_DISOWNED: "disowned",
   E_SUPERSEDED: "superseded",

@@ -7,9 +7,19 @@ import { CONTROL_DIRECTORY, PRIVATE_MODE, type StorageRoot } from "./storage-roo
 export function unusable(what: string): (error: unknown) => never {
   return (error) => {
     if (error instanceof Failure) throw error;
-    throw new Failure("E_STORAGE_FAILED", `${what}: ${errnoName(error) ?? String(error)}`, { cause: error });
+    const errno = errnoName(error);
+    const hint = HINTS[errno ?? ""];
+    const options = hint === undefined ? { cause: error } : { cause: error, hint };
+    throw new Failure("E_STORAGE_FAILED", `${what}: ${errno ?? String(error)}`, options);
   };
 }
+
+const HINTS: Readonly<Record<string, string>> = {
+  EROFS:
+    "Under systemd the server writes only where /etc/systemd/system/nbackup-server.service.d/50-setup.conf opens a directory: run nbackup-server setup again, which writes it, and restart the service. Else the disk is mounted read-only.",
+  EACCES:
+    "Let the user that the server runs as own the directory and pass through those above it; nbackup-server setup gives it one that is empty.",
+};
 
 /** Rejects with E_LOCKED when another process has it. */
 export async function takeLock(root: StorageRoot, storage: string): Promise<DiskLock> {

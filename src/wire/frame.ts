@@ -39,6 +39,17 @@ export const FRAME_TYPES = {
   slotOrder: 0x1d,
   run: 0x1e,
   runAnswer: 0x1f,
+  renew: 0x20,
+  renewAnswer: 0x21,
+  // Enrolment, on a port of its own.
+  askAuthority: 0x30,
+  authority: 0x31,
+  enroll: 0x32,
+  granted: 0x33,
+  certify: 0x34,
+  certificate: 0x35,
+  installed: 0x36,
+  enrolled: 0x37,
 } as const satisfies Record<MessageType | "data" | "copy" | "bytes", number>;
 
 export type FrameType = keyof typeof FRAME_TYPES;

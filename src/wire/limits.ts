@@ -6,6 +6,8 @@ export const PROTOCOL_VERSION_MIN = 1;
 export const PROTOCOL_VERSION_MAX = 1;
 /** As TLS wants it: a length byte before the name. */
 export const ALPN_PROTOCOL = "nbackup/1";
+/** Of the enrolment port, which speaks nothing else. */
+export const ENROLL_ALPN_PROTOCOL = "nbackup-enroll/1";
 
 export const FRAME_HEADER_BYTES = 32;
 export const CHUNK_TAIL_BYTES = 40;
@@ -65,6 +67,23 @@ export const PAYLOAD_BYTES_MAX = {
   run: SMALL_PAYLOAD_BYTES_MAX,
   /** A code and a text of DISOWN_TEXT_CHARS_MAX. */
   runAnswer: 4 * KiB,
+  /** One request. */
+  renew: 2 * KiB,
+  /** Certificates, or a failure. */
+  renewAnswer: 24 * KiB,
+  askAuthority: SMALL_PAYLOAD_BYTES_MAX,
+  /** One certificate. */
+  authority: 8 * KiB,
+  /** A secret and one text: no more than a Hello. */
+  enroll: HELLO_BYTES_MAX - FRAME_HEADER_BYTES,
+  /** A name and a number. */
+  granted: SMALL_PAYLOAD_BYTES_MAX,
+  /** One request. */
+  certify: 2 * KiB,
+  /** Certificates, and names of storages. */
+  certificate: 72 * KiB,
+  installed: SMALL_PAYLOAD_BYTES_MAX,
+  enrolled: SMALL_PAYLOAD_BYTES_MAX,
 } as const;
 /** A Ping or Pong on any connection but a control connection: ten thousand of those must not cost 64 KiB each. */
 export const PING_BYTES_MAX = SMALL_PAYLOAD_BYTES_MAX;
@@ -86,6 +105,21 @@ export const ORDER_REASON_CHARS_MAX = 200;
 /** Storages in one Health message, and what is said of each. */
 export const HEALTH_STORAGES_MAX = 100;
 export const HEALTH_REASON_CHARS_MAX = 120;
+
+/** 128 bits, which nobody guesses. */
+export const ENROLL_SECRET_BYTES = 16;
+/** DER of one CA certificate; one with RSA 4096 has 2 kB. */
+export const AUTHORITY_BYTES_MAX = 6 * KiB;
+/** An agent's certificate and what stands between it and its CA, as PEM. */
+export const CERTIFICATE_TEXT_CHARS_MAX = 16 * KiB;
+/** All CAs that the server trusts, as PEM: two, during a change of CAs. */
+export const AUTHORITIES_TEXT_CHARS_MAX = 40 * KiB;
+/** PKCS#10, DER; an agent's has at most 290. */
+export const REQUEST_BYTES_MAX = KiB;
+/** From the handshake to the first message of an enrolment connection, and from one to the next. */
+export const ENROLL_STEP_MS = 10_000;
+/** From Certificate to Installed: the agent syncs its disk meanwhile. */
+export const ENROLL_INSTALL_MS = 60_000;
 
 /** Archives in one Archives message, and what is said of the damage of each. */
 export const ARCHIVE_ROWS_MAX = 64;

@@ -3,13 +3,13 @@
  * unknown keys are ignored so that a later version may add some. This file neither encodes nor sends.
  */
 import { z } from "zod";
-import { isName } from "#base/names.ts";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
+import { agentFacts, CONTROL_MESSAGES, serverFacts } from "./control-messages.ts";
+import { ENROLL_MESSAGES } from "./enroll-messages.ts";
 import {
   ARCHIVE_DAMAGE_CHARS_MAX,
   ARCHIVE_ROWS_MAX,
   CODE_CHARS_MAX,
-  CONTROL_ENTRIES_MAX,
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_REASON_CHARS_MAX,
   HOLD_REASON_CHARS_MAX,
@@ -17,20 +17,13 @@ import {
   KEEPALIVE_MS_MAX,
   KEEPALIVE_MS_MIN,
   LOST_CHUNKS_MAX,
-  MESSAGE_TEXT_CHARS_MAX,
   ORDER_REASON_CHARS_MAX,
   READ_BYTES_MAX,
   SACK_RANGES_MAX,
   SLOTS_MAX,
-  WORD_CHARS_MAX,
 } from "./limits.ts";
+import { failureFields, name, text, u32, u8, uint, uuid } from "./message-fields.ts";
 
-const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const u32 = z.number().int().min(0).max(0xffff_ffff);
-const u8 = z.number().int().min(0).max(255);
-const text = z.string().max(MESSAGE_TEXT_CHARS_MAX);
-const name = z.string().refine(isName, "not a name");
-const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 const digest = z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length === 32, "not 32 bytes");
 const fileNumber = z.union([z.literal(0), z.literal(1)]);
 const slot = u8.max(SLOTS_MAX - 1);
@@ -63,9 +56,6 @@ const welcome = z.object({
   /** The slot's generation, to be carried by Data frames of this connection: role stream, and a resumed session with parallels 0. */
   slotGeneration: u32,
 });
-
-/** Refused, Ended, Failed and what Archives says of a storage. */
-const failureFields = { code: text, message: text, hint: text, retry: z.boolean(), retryAfterMs: uint.optional() };
 
 const refused = z.object(failureFields);
 
@@ -176,64 +166,6 @@ const disown = z.object({
   backup: name.optional(),
 });
 
-const word = z.string().max(WORD_CHARS_MAX);
-
-/** What an agent tells of one backup entry on its control connection. */
-const entryFacts = z.object({
-  backup: name,
-  storage: name,
-  activity: z.enum(["idle", "waiting", "running"]),
-  session: uuid.optional(),
-  phase: word.optional(),
-  entries: uint.optional(),
-  rawBytes: uint.optional(),
-  storedBytes: uint.optional(),
-  durableBytes: uint.optional(),
-  /** Microseconds. */
-  rttUs: uint.optional(),
-  streamsUp: u8.optional(),
-  slots: u8.optional(),
-  autoscaler: z.object({ mode: word, active: u8, max: u8, state: word.optional(), rate: uint.optional() }).optional(),
-  /** Milliseconds since 1970 UTC by the agent's clock. */
-  nextWallMs: uint.optional(),
-  /** `committed`, or a code of the error catalogue. */
-  lastResult: z.string().max(CODE_CHARS_MAX).optional(),
-  lastWallMs: uint.optional(),
-  lastSuccessWallMs: uint.optional(),
-});
-
-/** What an agent tells of itself and its machine. */
-const agentFacts = z.object({
-  uptimeMs: uint,
-  /** Thousandths of one processor, since the Ping before. */
-  cpuPermille: uint.optional(),
-  /** Thousandths of all processors. */
-  machineCpuPermille: uint.optional(),
-  residentBytes: uint.optional(),
-  /** Hundredths of the load average of a minute. */
-  loadHundredths: uint.optional(),
-  /** Free on the disk of state_dir. */
-  freeBytes: uint.optional(),
-  /** As the agent measures it on this connection. */
-  rttUs: uint.optional(),
-  rttDeviationUs: uint.optional(),
-  /** Those that run or wait first, then those that are next; when there are more than the limit the rest is left out. */
-  backups: z.array(entryFacts).max(CONTROL_ENTRIES_MAX),
-  backupCount: uint,
-});
-
-/** What a server tells of itself, to the agent whose connection it is. */
-const serverFacts = z.object({
-  /** Hundredths of the load average of a minute. */
-  loadHundredths: uint.optional(),
-  cpus: uint.optional(),
-  sessions: z.object({ running: uint, max: uint, waiting: uint }),
-  /** Those that the agent may use. */
-  storages: z.array(z.object({ name, freeBytes: uint.optional() })).max(HEALTH_STORAGES_MAX),
-  storageCount: uint,
-  maintenance: z.boolean().optional(),
-});
-
 const ping = z.object({
   id: u32,
   /** What the agent has read so far, on the session connection. */
@@ -247,18 +179,6 @@ const pong = z.object({
   id: u32,
   /** On a control connection. */
   server: serverFacts.optional(),
-});
-
-/** Begin a run of this backup entry now. */
-const run = z.object({ request: u32, backup: name });
-
-const runAnswer = z.object({
-  request: u32,
-  /** It runs, or waits in the agent's own line. */
-  accepted: z.boolean(),
-  /** Why not, or what becomes of it. */
-  code: z.string().max(CODE_CHARS_MAX).optional(),
-  message: z.string().max(DISOWN_TEXT_CHARS_MAX).optional(),
 });
 
 const goodbye = z.object({});
@@ -388,8 +308,8 @@ export const MESSAGES = {
   close,
   failed,
   slotOrder,
-  run,
-  runAnswer,
+  ...CONTROL_MESSAGES,
+  ...ENROLL_MESSAGES,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;

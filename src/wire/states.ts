@@ -30,6 +30,16 @@ export type ReceiveState =
   | "server/health"
   | "server/read"
   | "server/control"
+  /** An enrolment connection that has said nothing yet. */
+  | "server/enroll"
+  /** A token came and is being judged. */
+  | "server/enroll-judging"
+  /** The token is good: the request comes next. */
+  | "server/enroll-request"
+  /** The request came, the certificate is being made. */
+  | "server/enroll-issuing"
+  /** The certificate was sent. */
+  | "server/enroll-issued"
   /** Hello was sent. */
   | "agent/welcome"
   /** Welcome came, the agent has not said how it goes on. */
@@ -41,6 +51,18 @@ export type ReceiveState =
   | "agent/health"
   | "agent/read"
   | "agent/control"
+  /** AskAuthority was sent. */
+  | "agent/authority"
+  /** Enroll was sent. */
+  | "agent/enroll"
+  /** The token is good, the agent makes its request. */
+  | "agent/granted"
+  /** Certify was sent. */
+  | "agent/certify"
+  /** The certificate came and is being put on the disk. */
+  | "agent/certified"
+  /** Installed was sent. */
+  | "agent/installed"
   /** The last frame came: nothing more is expected. */
   | "closed";
 
@@ -113,9 +135,15 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "server/control": {
-    takes: { ...alive("server/control"), runAnswer: "server/control", goodbye: "closed" },
+    takes: { ...alive("server/control"), runAnswer: "server/control", renew: "server/control", goodbye: "closed" },
     enters: [],
   },
+  // No Pings on an enrolment connection: each step has a time of its own, and none takes long.
+  "server/enroll": { takes: { askAuthority: "closed", enroll: "server/enroll-judging" }, enters: [] },
+  "server/enroll-judging": { takes: {}, enters: ["server/enroll-request"] },
+  "server/enroll-request": { takes: { certify: "server/enroll-issuing" }, enters: [] },
+  "server/enroll-issuing": { takes: {}, enters: ["server/enroll-issued"] },
+  "server/enroll-issued": { takes: { installed: "closed" }, enters: [] },
   "agent/welcome": { takes: { welcome: "agent/welcomed", refused: "closed" }, enters: [] },
   "agent/welcomed": {
     takes: { refused: "closed" },
@@ -160,9 +188,15 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     enters: [],
   },
   "agent/control": {
-    takes: { ...alive("agent/control"), run: "agent/control", refused: "closed" },
+    takes: { ...alive("agent/control"), run: "agent/control", renewAnswer: "agent/control", refused: "closed" },
     enters: [],
   },
+  "agent/authority": { takes: { authority: "closed", refused: "closed" }, enters: [] },
+  "agent/enroll": { takes: { granted: "agent/granted", refused: "closed" }, enters: [] },
+  "agent/granted": { takes: { refused: "closed" }, enters: ["agent/certify"] },
+  "agent/certify": { takes: { certificate: "agent/certified", refused: "closed" }, enters: [] },
+  "agent/certified": { takes: { refused: "closed" }, enters: ["agent/installed"] },
+  "agent/installed": { takes: { enrolled: "closed", refused: "closed" }, enters: [] },
   closed: { takes: {}, enters: [] },
 };
 

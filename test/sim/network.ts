@@ -119,7 +119,13 @@ export class SimNetwork {
     const { process: server, accept } = listening;
     this.#dialled += 1;
     const number = this.#dialled;
-    const identity: PeerIdentity = { commonName, fingerprint: "00".repeat(32), notAfterMs: 4e12, serial: "01" };
+    const identity: PeerIdentity = {
+      commonName,
+      fingerprint: "00".repeat(32),
+      notBeforeMs: 0,
+      notAfterMs: 4e12,
+      serial: "01",
+    };
     const link = memoryLink({
       clock,
       latencyMs,

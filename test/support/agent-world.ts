@@ -43,7 +43,13 @@ export class SimNetwork implements Dialer {
     this.dialled += 1;
     if (this.down) return Promise.reject(new Failure("E_CONNECT", "the network is down"));
     this.#ports += 1;
-    const peer = { commonName: this.#commonName, fingerprint: "00".repeat(32), notAfterMs: 4e12, serial: "01" };
+    const peer = {
+      commonName: this.#commonName,
+      fingerprint: "00".repeat(32),
+      notBeforeMs: 0,
+      notAfterMs: 4e12,
+      serial: "01",
+    };
     const pipe = scriptPipe(this.world.clock, `192.0.2.7:${this.#ports}`, () => peer, this.line);
     this.world.server.accept(pipe.server);
     this.#open.push({ pipe, alive: true });

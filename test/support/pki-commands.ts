@@ -27,6 +27,9 @@ export async function pki(argv: readonly string[], nowMs = NOW_MS): Promise<Outc
     },
     clock: { wall: () => nowMs },
     random: { bytes: (length) => crypto.getRandomValues(new Uint8Array(length)), unit: () => 0 },
+    // The running server of these tests knows one token.
+    enrollToken: ({ agent, replace }) =>
+      Promise.resolve({ agent, token: "nbe1secret", server: "backup:9846", expiresWallMs: nowMs, replace }),
   });
   return { exit, out, err };
 }

@@ -9,7 +9,9 @@ import type { FlowRotationConfig, StorageConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import type { MaintenanceMemory } from "#server/maintenance.ts";
-import { Server, type ServerRules } from "#server/server.ts";
+import type { Revocations } from "#server/revocations.ts";
+import { Server } from "#server/server.ts";
+import type { ServerOptions, ServerRules } from "#server/server-options.ts";
 import { StorageStock } from "#server/storage-stock.ts";
 import type { StorageMemory } from "#server/storage-shelf.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
@@ -52,6 +54,9 @@ export interface WorldOptions {
   /** Which disk a base directory lies on; there is one unless told. */
   readonly diskKey?: (baseDir: string) => Promise<string>;
   readonly certificateNotAfterMs?: () => number;
+  readonly revocations?: Revocations;
+  readonly register?: NonNullable<ServerOptions["register"]>;
+  readonly issuer?: NonNullable<ServerOptions["issuer"]>;
 }
 
 /** A connection of the script, and how to break it. */
@@ -125,6 +130,9 @@ export class ServerWorld {
       diskKey: options.diskKey ?? (() => Promise.resolve("the only disk")),
       verifyArchive: options.verifyArchive ?? compareSum,
       streamStats: () => options.streamStats ?? false,
+      ...(options.register === undefined ? {} : { register: options.register }),
+      ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
+      ...(options.revocations === undefined ? {} : { revocations: options.revocations }),
       ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });
   }
@@ -172,7 +180,13 @@ export class ServerWorld {
   /** A new connection of an agent whose certificate says `commonName`. */
   connect(commonName = "web-1"): ScriptConnection {
     this.#ports += 1;
-    const peer: PeerIdentity = { commonName, fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+    const peer: PeerIdentity = {
+      commonName,
+      fingerprint: "00".repeat(32),
+      notBeforeMs: 0,
+      notAfterMs: 2e12,
+      serial: "01",
+    };
     return this.connectAs(() => peer);
   }
 

@@ -51,6 +51,7 @@ const serverFacts = fc.record({
   storages: fc.array(fc.record({ name, freeBytes: optional(uint) }), { maxLength: 5 }),
   storageCount: uint,
   maintenance: optional(fc.boolean()),
+  renews: optional(fc.boolean()),
 });
 
 export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
@@ -141,6 +142,11 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     ...{ request: u32, accepted: fc.boolean() },
     ...{ code: optional(fc.string({ maxLength: 40 })), message: optional(fc.string({ maxLength: 100 })) },
   }),
+  renew: fc.record({ request: u32, certificateRequest: fc.uint8Array({ minLength: 1, maxLength: 1024 }) }),
+  renewAnswer: fc.oneof(
+    fc.record({ request: u32, certificate: text }),
+    fc.record({ request: u32, failure: fc.record(failure) }),
+  ),
   goodbye: fc.constant({}),
   health: fc.record({
     state: fc.constantFrom("READY", "BUSY", "LOW_DISK", "MAINTENANCE"),
@@ -188,6 +194,19 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     order: fc.constantFrom("rotate", "park", "resume"),
     reason: fc.string({ maxLength: 200 }),
   }),
+  askAuthority: fc.record({}),
+  authority: fc.record({ certificate: fc.uint8Array({ minLength: 1, maxLength: 600 }) }),
+  enroll: fc.record({ secret: fc.uint8Array({ minLength: 16, maxLength: 16 }), software: text }),
+  granted: fc.record({ agent: name, wallMs: uint }),
+  certify: fc.record({ request: fc.uint8Array({ minLength: 1, maxLength: 1024 }) }),
+  certificate: fc.record({
+    certificate: text,
+    authorities: text,
+    port: fc.integer({ min: 1, max: 65_535 }),
+    storages: fc.array(name, { maxLength: 5 }),
+  }),
+  installed: fc.record({ fingerprint: digest }),
+  enrolled: fc.record({}),
 };
 
 /** A message of one of the types, with its frame. */
@@ -290,7 +309,7 @@ const anyBytesFrame: fc.Arbitrary<Uint8Array> = fc
 /** What a server may hear on a control connection, up to a Goodbye. */
 export const anyControlFrames: fc.Arbitrary<Uint8Array> = fc
   .tuple(
-    fc.array(anyFrameWithFacts("ping", "pong", "runAnswer"), { maxLength: 6 }),
+    fc.array(anyFrameWithFacts("ping", "pong", "runAnswer", "renew"), { maxLength: 6 }),
     fc.option(anyFrame("goodbye"), { nil: new Uint8Array(0) }),
   )
   .map(([frames, last]) => new Uint8Array(Buffer.concat([...frames, last])));

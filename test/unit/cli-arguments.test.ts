@@ -82,7 +82,7 @@ describe("the command line of nbackup-agent", () => {
     [
       "now",
       "unknown command now",
-      "The commands are check-config, list, ls, find, diff, cat, restore, verify, health, status, completion; see nbackup-agent --help.",
+      "The commands are check-config, enroll, list, ls, find, diff, cat, restore, verify, health, status, completion; see nbackup-agent --help.",
     ],
     ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
     [

@@ -35,7 +35,7 @@ class Channel {
 
   constructor(clock: SimClock, server: ServerWorld | undefined, settings = SETTINGS, agent = "web-1", port = 1) {
     this.server = server;
-    const peer = { commonName: agent, fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+    const peer = { commonName: agent, fingerprint: "00".repeat(32), notBeforeMs: 0, notAfterMs: 2e12, serial: "01" };
     const dial = (): Promise<Connection> => {
       this.dialled.push(clock.now());
       if (this.server === undefined) return Promise.reject(new Failure("E_CONNECT", "connection refused"));

@@ -29,8 +29,9 @@ async function eventKinds(): Promise<string[]> {
   for await (const file of new Bun.Glob("src/{server,bin,agent,observe,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
-    for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
+      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page|enroll)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+    for (const [, kind] of text.matchAll(pattern))
+      if (kind !== undefined && !/\.(?:pem|yaml)$/.test(kind)) kinds.add(kind);
   }
   // Lines of the log only.
   for (const line of ["agent.stats", "server.stats", "stream.stats", "page.started"]) kinds.delete(line);

@@ -62,7 +62,9 @@ describe("an identity", () => {
       keyPem: text(web().keyPath),
       commonName: "web-01",
       fingerprint: x509.fingerprint256.replaceAll(":", "").toLowerCase(),
+      notBeforeMs: VALIDITY.notBeforeMs,
       notAfterMs: VALIDITY.notAfterMs,
+      rootDer: new X509Certificate(text(pki.caPath)).raw,
       caNotAfterMs: Date.parse(new X509Certificate(text(pki.caPath)).validTo),
       warnings: [],
     } satisfies Identity);

@@ -40,6 +40,7 @@ describe("a peer's identity", () => {
     const expected = {
       commonName: "web-01",
       fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+      notBeforeMs: VALIDITY.notBeforeMs,
       notAfterMs: VALIDITY.notAfterMs,
       serial: certificate.serialNumber.toLowerCase(),
     };

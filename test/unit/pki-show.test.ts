@@ -103,8 +103,8 @@ describe("pki show", () => {
 
 describe("the command line", () => {
   const wrong: [argv: string[], message: string][] = [
-    [[], "E_USAGE: pki needs a command: init, server, agent or show"],
-    [["frob"], 'E_USAGE: "frob" is not a command of pki, which has init, server, agent and show'],
+    [[], "E_USAGE: pki needs a command: init, server, agent, enroll-token or show"],
+    [["frob"], 'E_USAGE: "frob" is not a command of pki, which has init, server, agent, enroll-token and show'],
     [["init"], "E_USAGE: pki init needs --dir DIRECTORY"],
     [["init", "--dir="], "E_USAGE: pki init needs --dir DIRECTORY"],
     [["init", "--dir", "D", "x"], 'E_USAGE: pki init takes no argument, and found "x"'],

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 const peerOf = (commonName: string, notAfterMs: number): PeerIdentity => ({
-  ...{ commonName, fingerprint: "00".repeat(32), notAfterMs, serial: "01" },
+  ...{ commonName, fingerprint: "00".repeat(32), notBeforeMs: 0, notAfterMs, serial: "01" },
 });
 
 test("an agent's certificate is told of at Hello 30, 7 and 1 days before its end, once a day, with what mends it", async () => {

@@ -207,7 +207,7 @@ describe("a certificate", () => {
     let good = true;
     const { link } = w.connectAs(() => {
       if (!good) throw new Failure("E_TLS", "the certificate has run out");
-      return { commonName: "web-1", fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+      return { commonName: "web-1", fingerprint: "00".repeat(32), notBeforeMs: 0, notAfterMs: 2e12, serial: "01" };
     });
     link.send("hello", helloOf({}));
     await w.wait(link.expect("welcome"));

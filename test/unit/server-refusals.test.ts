@@ -58,7 +58,7 @@ describe("Hello", () => {
     let expired = false;
     const { link } = w.connectAs(() => {
       if (expired) throw new Failure("E_TLS", "the certificate of agent web-1: it expired yesterday");
-      return { commonName: "web-1", fingerprint: "00".repeat(32), notAfterMs: 2e12, serial: "01" };
+      return { commonName: "web-1", fingerprint: "00".repeat(32), notBeforeMs: 0, notAfterMs: 2e12, serial: "01" };
     });
     expired = true;
     link.send("hello", helloOf({}));

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { AssertionError } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
+import { ENROLL_MESSAGES } from "#wire/enroll-messages.ts";
 import { FRAME_TYPES, type FrameType } from "#wire/frame.ts";
 import {
   expectedFrames,
@@ -32,6 +33,10 @@ const FROM_AGENT: readonly FrameType[] = [
   "open",
   "read",
   "close",
+  "askAuthority",
+  "enroll",
+  "certify",
+  "installed",
 ];
 const FROM_SERVER: readonly FrameType[] = [
   "welcome",
@@ -48,6 +53,25 @@ const FROM_SERVER: readonly FrameType[] = [
   "bytes",
   "failed",
   "slotOrder",
+  "authority",
+  "granted",
+  "certificate",
+  "enrolled",
+];
+/** PROTOCOL.md "Enrolment": on a port of its own, which has no Hello and no Pings. */
+const ENROLL_TYPES = Object.keys(ENROLL_MESSAGES) as FrameType[];
+const ENROLL_STATES: readonly ReceiveState[] = [
+  "server/enroll",
+  "server/enroll-judging",
+  "server/enroll-request",
+  "server/enroll-issuing",
+  "server/enroll-issued",
+  "agent/authority",
+  "agent/enroll",
+  "agent/granted",
+  "agent/certify",
+  "agent/certified",
+  "agent/installed",
 ];
 
 function statesTaking(type: FrameType): readonly ReceiveState[] {
@@ -86,7 +110,9 @@ describe("receive states", () => {
 
   test("Ping and Pong come in every state after Welcome in which anything may come", () => {
     const after = STATES.filter(
-      (s) => !["server/hello", "server/welcoming", "agent/welcome", "agent/welcomed", "closed"].includes(s),
+      (s) =>
+        !["server/hello", "server/welcoming", "agent/welcome", "agent/welcomed", "closed"].includes(s) &&
+        !ENROLL_STATES.includes(s),
     );
     expect([...statesTaking("ping")]).toEqual(after);
     expect([...statesTaking("pong")]).toEqual(after);
@@ -100,7 +126,8 @@ describe("receive states", () => {
   });
 
   test("every state can be reached from the first of its side", () => {
-    const reached = new Set<ReceiveState>(["server/hello", "agent/welcome"]);
+    const first: ReceiveState[] = ["server/hello", "agent/welcome", "server/enroll", "agent/authority", "agent/enroll"];
+    const reached = new Set<ReceiveState>(first);
     for (let size = 0; size < reached.size;) {
       size = reached.size;
       for (const state of [...reached]) {
@@ -109,6 +136,16 @@ describe("receive states", () => {
       }
     }
     expect([...reached].sort()).toEqual([...STATES].sort());
+  });
+
+  test("the enrolment port takes nothing of the data port but Refused, and the data port nothing of enrolment", () => {
+    for (const state of STATES) {
+      const taken = Object.keys(RECEIVE_STATES[state].takes).filter((type) => type !== "refused") as FrameType[];
+      const enrolling = ENROLL_STATES.includes(state);
+      expect([state, taken.filter((type) => ENROLL_TYPES.includes(type) !== enrolling)]).toEqual([state, []]);
+      const { enters } = RECEIVE_STATES[state];
+      expect([state, enters.filter((next) => ENROLL_STATES.includes(next) !== enrolling)]).toEqual([state, []]);
+    }
   });
 
   test("a state that the table does not lead to is entered only by mistake", () => {

@@ -1,0 +1,200 @@
+/** `nbackup-agent enroll`: the connections, the files and what a person reads. The conversation is #agent/enroll.ts, the files enroll-files.ts. */
+import { createHash, X509Certificate } from "node:crypto";
+import path from "node:path";
+import { EnrollClient, fetchAuthority } from "#agent/enroll.ts";
+import { errnoName, Failure, toFailure } from "#base/errors.ts";
+import { formatDuration } from "#base/units.ts";
+import type { EnrollRequest } from "#cli/enroll-command.ts";
+import { EXIT } from "#cli/exit-codes.ts";
+import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
+import type { Address } from "#config/types.ts";
+import { formatAddress } from "#net/address.ts";
+import type { Connection } from "#net/connection.ts";
+import { TlsDialer } from "#net/dial.ts";
+import { type EnrollToken, parseToken } from "#pki/enroll-token.ts";
+import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { parsePem } from "#pki/pem.ts";
+import { isoSeconds } from "#pki/purpose.ts";
+import { makeRequest } from "#pki/request.ts";
+import { ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import type { Message } from "#wire/messages.ts";
+import { enrolledYaml } from "./enroll-config.ts";
+import { CERT_FILE, EnrollFiles } from "./enroll-files.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+export interface EnrollRun {
+  readonly request: EnrollRequest;
+  /** `nbackup-agent 0.1.0` */
+  readonly software: string;
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Reads the configuration that was written; throws what is wrong with it. */
+  readonly check: (configFile: string) => Identity;
+}
+
+/** The whole conversation again when it breaks: a lost answer costs nothing. */
+const ATTEMPTS = 3;
+
+/** Clocks of two machines differ a little; more is said, because certificates and schedules go by them. */
+const CLOCK_DIFFERENCE_MS = 60_000;
+
+/** TLS says that the server's certificate is of another CA than the one that is pinned. */
+const OTHER_CA = new Set([
+  ...["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_GET_ISSUER_CERT"],
+  ...["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_SIGNATURE_FAILURE"],
+]);
+
+/** The exit status. Rejects with Failure E_ENROLL_…, E_USAGE, E_WRITE, and what connecting fails with. */
+export async function runEnroll(run: EnrollRun): Promise<number> {
+  const { request } = run;
+  const token = parseToken(request.token === "-" ? await Bun.stdin.text() : request.token);
+  const configFile = path.resolve(request.configFile);
+  const place = { dir: path.dirname(configFile), configName: path.basename(configFile), force: request.force };
+  const files = new EnrollFiles(place, token.secret);
+  files.prepare();
+  const wasInstalled = files.installed();
+  try {
+    const caPem = await fetchAuthority(await dial(request.server, undefined), token, systemClock);
+    await conversations(run, { token, caPem, files, configFile });
+  } catch (error) {
+    // It had confirmed, and crashed or lost the answer: everything is in its place.
+    if (!wasInstalled || toFailure(error).code !== "E_ENROLL_TOKEN") throw error;
+  }
+  const identity = run.check(configFile);
+  files.done();
+  run.stdout(doneText(request, identity, path.join(place.dir, CERT_FILE)));
+  return EXIT.done;
+}
+
+interface Enrolling {
+  readonly token: EnrollToken;
+  /** PEM of the CA that the token names. */
+  readonly caPem: string;
+  readonly files: EnrollFiles;
+  readonly configFile: string;
+}
+
+async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await converse(run, enrolling);
+      return;
+    } catch (error) {
+      const failure = toFailure(error);
+      const again = failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
+      if (!again || attempt === ATTEMPTS) throw failure;
+      run.stderr(`${failure.message}; once more\n`);
+    }
+  }
+}
+
+async function converse(run: EnrollRun, { token, caPem, files, configFile }: Enrolling): Promise<void> {
+  const { request, software } = run;
+  const client = new EnrollClient(await dial(request.server, caPem), systemClock);
+  try {
+    const granted = await client.enroll(token.secret, software);
+    tellClocks(run, granted);
+    const keyPem = files.key();
+    const answer = await client.certify(makeRequest(granted.agent, keyPem));
+    const identity = judge(answer, granted, caPem, files);
+    if (!files.installed()) {
+      const yaml = enrolledYaml({
+        request,
+        configFile,
+        answer,
+        agent: granted.agent,
+        caName: files.caName(answer.authorities),
+      });
+      files.install({ keyPem, certPem: answer.certificate, caPem: answer.authorities, yaml }, systemRandom);
+    }
+    await client.installed(identity.fingerprint);
+  } finally {
+    client.end();
+  }
+}
+
+/** With `caPem` the server is verified by it and by nothing else, its name too; without, whoever answers is let talk. */
+async function dial(address: Address, caPem: string | undefined): Promise<Connection> {
+  const dialer = new TlsDialer({
+    address,
+    identity: () => ({ caPem: caPem ?? "" }),
+    unverified: caPem === undefined,
+    protocol: ENROLL_ALPN_PROTOCOL,
+    timeoutMs: HELLO_TIMEOUT_MS,
+    clock: systemClock,
+  });
+  try {
+    return await dialer.dial();
+  } catch (error) {
+    throw dialFailure(toFailure(error), address);
+  }
+}
+
+function dialFailure(failure: Failure, address: Address): Failure {
+  const where = formatAddress(address);
+  if (failure.code === "E_TLS" && OTHER_CA.has(errnoName(failure.cause) ?? "")) {
+    return new Failure("E_ENROLL_SERVER", `the server ${where} cannot prove that it has the CA that the token names`, {
+      cause: failure,
+    });
+  }
+  if (failure.code === "E_CONNECT") {
+    return new Failure("E_CONNECT", failure.message, {
+      hint: "Check HOST:PORT as nbackup-server pki enroll-token printed it. The port is open only while a token is good, and firewalls must let it through.",
+      cause: failure,
+    });
+  }
+  return failure;
+}
+
+/** What came, looked at as the daemon will at its start, before anything is put in its place. Throws Failure E_CERTIFICATE, E_PROTOCOL. */
+function judge(
+  { certificate, authorities }: Message<"certificate">,
+  { agent, wallMs }: Message<"granted">,
+  caPem: string,
+  files: EnrollFiles,
+): Identity {
+  const paths = files.stage(certificate, authorities);
+  // By the server's clock, when ours is a little behind: the certificate began a moment ago.
+  const nowMs = systemClock.wall();
+  const judgedAtMs = wallMs > nowMs && wallMs - nowMs < CLOCK_DIFFERENCE_MS ? wallMs + CLOCK_DIFFERENCE_MS : nowMs;
+  const identity = loadIdentity({ ...paths, role: "agent", nowMs: judgedAtMs });
+  if (identity.commonName !== agent) {
+    throw new Failure("E_PROTOCOL", `the certificate is for ${identity.commonName}, expected ${agent}`);
+  }
+  const pinned = fingerprints(caPem);
+  if (!pinned.every((one) => fingerprints(authorities).includes(one))) {
+    throw new Failure("E_PROTOCOL", "the server's own CA is not among those that it sent");
+  }
+  return identity;
+}
+
+function fingerprints(pem: string): string[] {
+  return parsePem(Buffer.from(pem)).map(({ der }) => createHash("sha256").update(der).digest("hex"));
+}
+
+function tellClocks({ stderr }: EnrollRun, { wallMs }: Message<"granted">): void {
+  const differenceMs = systemClock.wall() - wallMs;
+  if (Math.abs(differenceMs) < CLOCK_DIFFERENCE_MS) return;
+  const how = differenceMs > 0 ? "ahead of" : "behind";
+  stderr(`warning: this machine's clock is ${formatDuration(Math.abs(differenceMs))} ${how} the server's\n`);
+}
+
+function doneText({ configFile }: EnrollRequest, identity: Identity, certPath: string): string {
+  const config = configFile === DEFAULT_AGENT_CONFIG_FILE ? "" : ` --config ${configFile}`;
+  const until = isoSeconds(Date.parse(new X509Certificate(identity.certPem).validTo));
+  return [
+    `This machine is enrolled as ${identity.commonName}.`,
+    "",
+    `configuration  ${path.resolve(configFile)}`,
+    `certificate    ${certPath}, until ${until}`,
+    "",
+    "Next:",
+    "  1. look at the sources and the schedule in the configuration, then",
+    `     nbackup-agent check-config${config}`,
+    "  2. the first backup:",
+    `     nbackup-agent${config} --once --progress`,
+    "  3. from then on by its schedule:",
+    config === "" ? "     systemctl enable --now nbackup-agent" : `     nbackup-agent${config}`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,57 @@
+/** The agent's certificates as its configuration names them: loaded, checked, and exchanged for renewed ones. */
+import { Failure, toFailure } from "#base/errors.ts";
+import type { AgentConfig } from "#config/types.ts";
+import { type AgentPairFiles, checkReplaceable, finishRenewal, installRenewed } from "#pki/agent-pair.ts";
+import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { makeRequest, newAgentKey } from "#pki/request.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+/** As they lie there. Throws Failure E_CERTIFICATE, E_IDENTITY. */
+export function identityOf(config: AgentConfig): Identity {
+  const { certPath } = filesOf(config);
+  const identity = loadIdentity({ ...filesOf(config), role: "agent", nowMs: systemClock.wall() });
+  if (identity.commonName === config.agent.name) return identity;
+  // The server would refuse us.
+  const text = `agent.name is ${config.agent.name}, the certificate ${certPath} is for ${identity.commonName}`;
+  throw new Failure("E_IDENTITY", text);
+}
+
+/** The same, after a renewal that a crash cut short was completed. Throws Failure E_WRITE too. */
+export function settledIdentityOf(config: AgentConfig): Identity {
+  const unfinished = failureOf(() => finishRenewal(filesOf(config)));
+  try {
+    return identityOf(config);
+  } catch (error) {
+    // A user who may not write there can use what is whole.
+    throw unfinished ?? error;
+  }
+}
+
+/** What a renewal needs of the disk, for certificate-renewal.ts. `config` and `identity` are those in use, asked each time. */
+export function renewalDisk(config: () => AgentConfig, identity: () => Identity) {
+  return {
+    prepare: (): Identity | undefined => {
+      checkReplaceable(filesOf(config()));
+      return finishRenewal(filesOf(config())) ? identityOf(config()) : undefined;
+    },
+    makeRequest: (): { readonly keyPem: string; readonly requestDer: Uint8Array } => {
+      const keyPem = newAgentKey();
+      return { keyPem, requestDer: makeRequest(config().agent.name, keyPem) };
+    },
+    install: (certPem: string, keyPem: string): Identity =>
+      installRenewed(filesOf(config()), { certPem, keyPem }, identity(), systemClock.wall(), systemRandom),
+  };
+}
+
+function filesOf({ tls }: AgentConfig): AgentPairFiles {
+  return { caPath: tls.caCertFile, certPath: tls.clientCertFile, keyPath: tls.clientKeyFile };
+}
+
+function failureOf(action: () => unknown): Failure | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return toFailure(error);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Revocations: from when on an agent's older certificates are good for nothing. Kept beside the CA in `revoked.jsonl`, a line
+ * for each, never rewritten: {"agent":"web-01","revoked":"2026-02-12T02:00:00Z"}. A certificate is revoked when it carries
+ * the agent's name and its notBefore is not after that time, whoever made it and whether anybody knows its serial number.
+ * This file reads, writes and compares; who is refused or closed is the server's business.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { errnoName, Failure } from "#base/errors.ts";
+import { isName } from "#base/names.ts";
+import { fileFailure } from "./pem-file.ts";
+import { printable, quoted } from "./printable.ts";
+import { isoSeconds } from "./purpose.ts";
+
+export interface Revocation {
+  readonly agent: string;
+  /** Whole seconds, wall-clock milliseconds since 1970 UTC. */
+  readonly atMs: number;
+}
+
+/** By agent, the newest. */
+export type RevokedAgents = ReadonlyMap<string, number>;
+
+/** Some hundred thousand lines: more is not a list of revocations. */
+const FILE_BYTES_MAX = 16 * 1024 * 1024;
+const SECOND_MS = 1000;
+
+/** Where the revocations of a CA lie: beside its certificate. */
+export function revocationsPath(caCertPath: string): string {
+  return path.join(path.dirname(caCertPath), "revoked.jsonl");
+}
+
+/** The certificate was made before its agent was revoked. */
+export function isRevoked(certificate: { readonly notBeforeMs: number }, revokedMs: number | undefined): boolean {
+  return revokedMs !== undefined && certificate.notBeforeMs <= revokedMs;
+}
+
+/** When a revocation that is decided now counts: the second it is, but always after the last one of that agent. */
+export function revocationTime(nowMs: number, lastMs: number | undefined): number {
+  return Math.max(wholeSecond(nowMs), lastMs === undefined ? 0 : lastMs + SECOND_MS);
+}
+
+/** What the file says; nothing when there is none. Throws Failure E_CERTIFICATE: half of the list must not pass for all of it. */
+export function readRevocations(filePath: string): Map<string, number> {
+  const revoked = new Map<string, number>();
+  for (const [index, line] of textOf(filePath).split("\n").entries()) {
+    // Without its closing brace it is what a crash left of a revocation that was never confirmed.
+    if (!line.endsWith("}")) continue;
+    const revocation = parseLine(line);
+    if (revocation === undefined) {
+      throw fileFailure(
+        filePath,
+        `line ${index + 1} is not a revocation: ${quoted(line)}`,
+        'Correct it by hand: {"agent":"NAME","revoked":"2026-02-12T02:00:00Z"}. Until then nobody knows who is revoked.',
+      );
+    }
+    const { agent, atMs } = revocation;
+    revoked.set(agent, Math.max(atMs, revoked.get(agent) ?? 0));
+  }
+  return revoked;
+}
+
+/** Adds a line; when it returns the disk has it. Throws Failure E_WRITE. */
+export function appendRevocation(filePath: string, { agent, atMs }: Revocation): void {
+  const line = `${JSON.stringify({ agent, revoked: isoSeconds(atMs) })}\n`;
+  try {
+    const isNew = !fs.existsSync(filePath);
+    // Readable for all, because the server may run as another user than the CA's; there is no secret in it.
+    const fd = fs.openSync(filePath, "a+", 0o644);
+    try {
+      // One write in append mode: a second command at the same moment loses nothing. What a crash tore gets its line end.
+      fs.writeSync(fd, endsTorn(fd) ? `\n${line}` : line);
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    if (isNew) syncDirectory(path.dirname(filePath));
+  } catch (cause) {
+    throw unwritable(filePath, cause);
+  }
+}
+
+function endsTorn(fd: number): boolean {
+  const { size } = fs.fstatSync(fd);
+  const last = Buffer.alloc(1);
+  return size > 0 && fs.readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a;
+}
+
+function textOf(filePath: string): string {
+  try {
+    const { size } = fs.statSync(filePath);
+    if (size > FILE_BYTES_MAX) {
+      throw fileFailure(filePath, `has ${size} bytes, more than the limit of ${FILE_BYTES_MAX}`);
+    }
+    return fs.readFileSync(filePath, "utf8");
+  } catch (error) {
+    if (errnoName(error) === "ENOENT") return "";
+    if (error instanceof Failure) throw error;
+    throw fileFailure(
+      filePath,
+      `cannot be read: ${errnoName(error) ?? String(error)}`,
+      "Let the user that nbackup-server runs as read it: without it nobody knows who is revoked.",
+      error,
+    );
+  }
+}
+
+function parseLine(line: string): Revocation | undefined {
+  let found: unknown;
+  try {
+    found = JSON.parse(line);
+  } catch {
+    return undefined; // The caller says which line it is.
+  }
+  if (typeof found !== "object" || found === null || !("agent" in found) || !("revoked" in found)) return undefined;
+  const { agent, revoked } = found;
+  if (typeof agent !== "string" || !isName(agent) || typeof revoked !== "string") return undefined;
+  const atMs = Date.parse(revoked);
+  return Number.isSafeInteger(atMs) && atMs >= 0 ? { agent, atMs: wholeSecond(atMs) } : undefined;
+}
+
+function wholeSecond(ms: number): number {
+  return Math.floor(ms / SECOND_MS) * SECOND_MS;
+}
+
+function syncDirectory(dir: string): void {
+  const fd = fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function unwritable(filePath: string, cause: unknown): Failure {
+  return new Failure("E_WRITE", `${printable(filePath)} cannot be written: ${errnoName(cause) ?? String(cause)}`, {
+    hint: "Nobody is revoked yet. Check that the directory of the CA can be written and that its disk has room.",
+    cause,
+  });
+}

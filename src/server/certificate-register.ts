@@ -1,0 +1,115 @@
+/**
+ * Which certificates of agents are alive: those that this server has issued, and those that came with an accepted Hello. Kept in
+ * its state directory as `certificates.json`. It only knows; whether a certificate is let in is judged by the certificate itself.
+ * When the file is lost, names are free that are in use, until their agents come again.
+ */
+import { z } from "zod";
+import type { Clock } from "#base/clock.ts";
+import type { Logger } from "#base/log.ts";
+import { isRevoked } from "#pki/revocations.ts";
+import type { Disk } from "#store/disk.ts";
+import { StateFile } from "#store/state-file.ts";
+import type { Revocations } from "./revocations.ts";
+
+const certificate = z.object({
+  /** SHA-256 of the DER, hex. */
+  fingerprint: z.string(),
+  serial: z.string(),
+  notBeforeMs: z.number(),
+  notAfterMs: z.number(),
+});
+const schema = z.object({ agents: z.record(z.string(), z.array(certificate)) });
+
+export type RegisteredCertificate = Readonly<z.infer<typeof certificate>>;
+
+/** Certificates remembered of one agent: those that end last. */
+const CERTIFICATES_OF_AGENT_MAX = 4;
+/** Agents remembered; the ones heard of first are forgotten first. More than the largest installation meant here has. */
+const AGENTS_MAX = 20_000;
+
+export interface CertificateRegisterOptions {
+  readonly disk: Disk;
+  readonly stateDir: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly revocations: Revocations;
+}
+
+export class CertificateRegister {
+  readonly #options: CertificateRegisterOptions;
+  readonly #file: StateFile;
+  readonly #agents: Map<string, readonly RegisteredCertificate[]>;
+  /** A write waits for its turn: it will have what is new by then. */
+  #writing: Promise<void> | undefined;
+
+  private constructor(
+    options: CertificateRegisterOptions,
+    file: StateFile,
+    agents: Map<string, readonly RegisteredCertificate[]>,
+  ) {
+    this.#options = options;
+    this.#file = file;
+    this.#agents = agents;
+  }
+
+  /** Never rejects: what cannot be read is said in the log, and nothing is known. */
+  static async open(options: CertificateRegisterOptions): Promise<CertificateRegister> {
+    const { disk, stateDir, log } = options;
+    const file = new StateFile(disk, stateDir, "certificates.json");
+    let agents: z.infer<typeof schema>["agents"] = {};
+    try {
+      const found = await file.read();
+      if (found !== undefined) ({ agents } = schema.parse(found));
+    } catch (error) {
+      const fields = { file: file.name, error: String(error) };
+      log.warn("the register of certificates cannot be read and is begun anew", fields);
+    }
+    return new CertificateRegister(options, file, new Map(Object.entries(agents)));
+  }
+
+  /** The agent's certificate that is valid, not revoked, and ends last; undefined: none that this server knows of. */
+  live(agent: string): RegisteredCertificate | undefined {
+    return this.#livingOf(agent).sort((a, b) => b.notAfterMs - a.notAfterMs)[0];
+  }
+
+  /** This server has issued it. Resolves when the disk knows it; rejects with what that throws. */
+  async issued(agent: string, issued: RegisteredCertificate): Promise<void> {
+    this.#add(agent, issued);
+    await this.#write();
+  }
+
+  /** A Hello of this certificate was accepted. A disk that does not take it is said in the log. */
+  seen(agent: string, { fingerprint, serial, notBeforeMs, notAfterMs }: RegisteredCertificate): void {
+    if (this.#agents.get(agent)?.some((known) => known.fingerprint === fingerprint) === true) return;
+    this.#add(agent, { fingerprint, serial, notBeforeMs, notAfterMs });
+    this.#write().catch((error: unknown) => {
+      const { log } = this.#options;
+      log.warn("the register of certificates could not be written", { file: this.#file.name, error: String(error) });
+    });
+  }
+
+  #add(agent: string, added: RegisteredCertificate): void {
+    const others = this.#livingOf(agent).filter(({ fingerprint }) => fingerprint !== added.fingerprint);
+    const kept = [...others, added].sort((a, b) => b.notAfterMs - a.notAfterMs).slice(0, CERTIFICATES_OF_AGENT_MAX);
+    this.#agents.delete(agent);
+    this.#agents.set(agent, kept);
+    const [oldest] = this.#agents.keys();
+    if (this.#agents.size > AGENTS_MAX && oldest !== undefined) this.#agents.delete(oldest);
+  }
+
+  #livingOf(agent: string): RegisteredCertificate[] {
+    const nowMs = this.#options.clock.wall();
+    const revokedMs = this.#options.revocations.beforeMs(agent);
+    const known = this.#agents.get(agent) ?? [];
+    return known.filter((one) => one.notAfterMs >= nowMs && !isRevoked(one, revokedMs));
+  }
+
+  /** Several that come at once are written together. */
+  #write(): Promise<void> {
+    this.#writing ??= this.#file.write(() => {
+      this.#writing = undefined;
+      return { agents: Object.fromEntries(this.#agents) };
+    });
+    return this.#writing;
+  }
+}

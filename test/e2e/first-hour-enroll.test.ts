@@ -1,0 +1,158 @@
+/** From nothing to the first archive with the compiled programs: setup, server, token, enrolment, check-config, backup. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
+import fs from "node:fs";
+import { FirstHour, NOBODY } from "#test/support/first-hour.ts";
+import type { ServerProcess } from "#test/support/server-process.ts";
+
+let hour: FirstHour;
+let server: ServerProcess;
+
+beforeAll(async () => {
+  hour = await FirstHour.make();
+}, 600_000);
+afterAll(async () => {
+  await hour.remove();
+});
+
+const mode = (file: string): string => (fs.statSync(file).mode & 0o777).toString(8);
+
+test("setup makes a configuration that check-config takes without a warning, and says what comes next", async () => {
+  const { exitCode, stdout, stderr } = await hour.setup();
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(stdout).toContain(`nbackup-server pki enroll-token NAME --config ${hour.serverConfig}`);
+  const checked = await hour.server("check-config");
+  expect([checked.exitCode, checked.stderr]).toEqual([0, ""]);
+  expect(checked.stdout).toContain("can be used");
+  expect(mode(hour.at("server", "pki", "ca-key.pem"))).toBe("600");
+  expect(mode(hour.at("server", "pki", "server-key.pem"))).toBe("600");
+}, 60_000);
+
+test("no token is made while no server runs", async () => {
+  const { exitCode, stderr } = await hour.server("pki", "enroll-token", "web-01");
+  expect([exitCode, stderr.split(":")[0]]).toEqual([1, "E_NOT_RUNNING"]);
+}, 60_000);
+
+test("a machine enrols with the command that enroll-token prints, and its first backup is an archive", async () => {
+  server = await hour.startServer();
+  const { exitCode, stdout } = await hour.server("pki", "enroll-token", "web-01");
+  expect(exitCode).toBe(0);
+  const [program, command, where, token, ...rest] = stdout.trim().split(" ");
+  expect([program, command, where, rest]).toEqual(["nbackup-agent", "enroll", `localhost:${hour.enrollPort}`, []]);
+  const enrolled = await hour.enroll("web", token ?? "", { where: where ?? "" });
+  expect([enrolled.exitCode, enrolled.stderr]).toEqual([0, ""]);
+  expect(enrolled.stdout).toStartWith("This machine is enrolled as web-01.\n");
+  expect(fs.readdirSync(hour.at("web")).sort()).toEqual(["agent-key.pem", "agent.pem", "agent.yaml", "ca.pem"]);
+  expect(mode(hour.at("web", "agent-key.pem"))).toBe("600");
+  const checked = await hour.agent("web", "check-config");
+  expect([checked.exitCode, checked.stderr]).toEqual([0, ""]);
+  const backup = await hour.agent("web", "--once");
+  expect([backup.exitCode, backup.stderr]).toEqual([0, ""]);
+  expect(hour.archives().filter((file) => /^web-01\/system\/.*\.tar\.gz$/.test(file))).toHaveLength(1);
+}, 60_000);
+
+test("the port is closed when no token is good, and the token is of no use any more", async () => {
+  await server.printed(/the enrolment port is closed/);
+  const { token } = await hour.token("db-01");
+  await hour.enroll("db", token);
+  const again = await hour.enroll("db2", token);
+  expect([again.exitCode, again.stderr.split(":")[0]]).toEqual([1, "E_CONNECT"]);
+  expect(again.stderr).toContain("open only while a token is good");
+  // While another token is good, the used one is known for what it is.
+  await hour.token("other");
+  const used = await hour.enroll("db2", token);
+  expect([used.exitCode, used.stderr.split("\n")[0]]).toEqual([1, "E_ENROLL_TOKEN: the token was used already"]);
+  expect(fs.readdirSync(hour.at("db2"))).toEqual([]);
+}, 60_000);
+
+test("an enrolment never overwrites what is there, unless told, and then keeps the old configuration", async () => {
+  const { token } = await hour.token("db-01", "--replace");
+  const before = fs.readFileSync(hour.at("db", "agent-key.pem"), "utf8");
+  const refused = await hour.enroll("db", token);
+  expect([refused.exitCode, refused.stderr.split(":")[0]]).toEqual([2, "E_USAGE"]);
+  expect(fs.readFileSync(hour.at("db", "agent-key.pem"), "utf8")).toBe(before);
+  const forced = await hour.enroll("db", token, { more: ["--force"] });
+  expect([forced.exitCode, forced.stderr]).toEqual([0, ""]);
+  expect(fs.readdirSync(hour.at("db")).sort()).toEqual([
+    ...["agent-key.pem", "agent.pem", "agent.yaml", "agent.yaml.old", "ca.pem"],
+  ]);
+  expect(fs.readFileSync(hour.at("db", "agent-key.pem"), "utf8")).not.toBe(before);
+}, 60_000);
+
+test("with --replace the new machine backs up and the old one's certificate is revoked", async () => {
+  const refused = await hour.server("pki", "enroll-token", "web-01");
+  expect([refused.exitCode, refused.stderr.split(":")[0]]).toEqual([1, "E_ENROLL_LIVE"]);
+  const { token, replace } = await hour.token("web-01", "--replace");
+  expect(replace).toBe(true);
+  // Until the new one is delivered the old one goes on.
+  expect((await hour.agent("web", "--once")).exitCode).toBe(0);
+  expect((await hour.enroll("web-new", token)).exitCode).toBe(0);
+  const old = await hour.agent("web", "--once");
+  expect([old.exitCode, old.stderr]).toEqual([1, expect.stringContaining("E_REVOKED")]);
+  expect((await hour.agent("web-new", "--once")).exitCode).toBe(0);
+}, 60_000);
+
+test("a token may come on standard input, wrapped", async () => {
+  const { token } = await hour.token("pipe-01");
+  const command = [
+    hour.executables.agent,
+    "enroll",
+    `127.0.0.1:${hour.enrollPort}`,
+    "-",
+    "--config",
+    hour.agentConfig("pipe"),
+  ];
+  const child = Bun.spawn([...command, `--source=${hour.at("source")}`], {
+    stdin: Buffer.from(`${token.slice(0, 40)}\n  ${token.slice(40)}\n`),
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  expect([await child.stderr.text(), await child.exited]).toEqual(["", 0]);
+}, 60_000);
+
+test("a machine with a server beside it shares no file with it, and does not back up the storages", async () => {
+  const { token } = await hour.token("both");
+  const where = [hour.executables.agent, "enroll", `127.0.0.1:${hour.enrollPort}`, token];
+  const { exitCode, stderr } = await hour.run([...where, "--config", hour.at("server", "agent.yaml")]);
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const yaml = fs.readFileSync(hour.at("server", "agent.yaml"), "utf8");
+  expect(yaml).toContain(`- "${hour.at("server", "storage")}/**"`);
+  expect(yaml).toContain("- path: /etc\n");
+  const cert = new X509Certificate(fs.readFileSync(hour.at("server", "agent.pem")));
+  expect(cert.subject).toBe("CN=both");
+}, 60_000);
+
+test("its events tell of tokens, certificates and refusals", async () => {
+  const { stdout } = await hour.server("events", "--limit", "200", "--json");
+  const kinds = new Set(
+    stdout
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { kind: string }).kind),
+  );
+  for (const kind of [
+    "enroll.token-made",
+    "certificate.issued",
+    "enroll.done",
+    "enroll.refused",
+    "certificate.revoked",
+  ]) {
+    expect([kind, kinds.has(kind)]).toEqual([kind, true]);
+  }
+}, 60_000);
+
+test("all of it works for somebody who is not root, in a directory of his own", async () => {
+  if (process.getuid?.() !== 0 || Bun.which("setpriv") === null) return;
+  const home = await FirstHour.make();
+  try {
+    fs.mkdirSync(home.at("server"));
+    fs.chownSync(home.at("server"), 65_534, 65_534);
+    const made = await home.setup([], NOBODY);
+    expect([made.exitCode, made.stderr]).toEqual([0, ""]);
+    expect(fs.statSync(home.at("server", "pki", "ca-key.pem")).uid).toBe(65_534);
+    const elsewhere = await home.run([...NOBODY, home.executables.server, "setup", "--yes"]);
+    expect([elsewhere.exitCode, elsewhere.stderr.split(":")[0]]).toEqual([1, "E_WRITE"]);
+  } finally {
+    await home.remove();
+  }
+}, 60_000);

@@ -1,0 +1,98 @@
+/** The list of revocations beside the CA, and the times that follow from it. */
+import { afterAll, describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { toFailure } from "#base/errors.ts";
+import { appendRevocation, isRevoked, readRevocations, revocationsPath, revocationTime } from "#pki/revocations.ts";
+import { leafValidity } from "#pki/validity.ts";
+
+const NOW_MS = Date.UTC(2026, 1, 12, 2, 0, 0, 450);
+const SECOND_MS = 1000;
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), "revocations-"));
+let files = 0;
+
+afterAll(() => fs.rmSync(dir, { recursive: true }));
+
+function fileOf(content: string): string {
+  files += 1;
+  const file = path.join(dir, `${files}.jsonl`);
+  fs.writeFileSync(file, content);
+  return file;
+}
+
+function failureOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    return String(toFailure(error));
+  }
+  return "none";
+}
+
+describe("the list of revocations", () => {
+  test("lies beside the CA's certificate, and is empty when there is none", () => {
+    expect(revocationsPath("/etc/nbackup/pki/ca.pem")).toBe("/etc/nbackup/pki/revoked.jsonl");
+    expect(readRevocations(path.join(dir, "none.jsonl")).size).toBe(0);
+  });
+
+  test("gives back what was added, of each agent the newest, readable for the server's user", () => {
+    const file = path.join(dir, "added.jsonl");
+    const at = (seconds: number): number => Date.UTC(2026, 1, 12) + seconds * SECOND_MS;
+    appendRevocation(file, { agent: "web-01", atMs: at(5) });
+    appendRevocation(file, { agent: "db", atMs: at(1) });
+    appendRevocation(file, { agent: "web-01", atMs: at(3) });
+    expect([...readRevocations(file)]).toEqual([
+      ["web-01", at(5)],
+      ["db", at(1)],
+    ]);
+    expect(fs.readFileSync(file, "utf8").split("\n")[1]).toBe('{"agent":"db","revoked":"2026-02-12T00:00:01Z"}');
+    expect(fs.statSync(file).mode & 0o777 & ~0o022).toBe(0o644 & ~0o022);
+  });
+
+  test("does without a line that a crash tore, and the next one is whole", () => {
+    const file = fileOf('{"agent":"a","revoked":"2026-02-12T00:00:00Z"}\n{"agent":"b","rev');
+    expect([...readRevocations(file).keys()]).toEqual(["a"]);
+    appendRevocation(file, { agent: "c", atMs: 0 });
+    expect([...readRevocations(file).keys()]).toEqual(["a", "c"]);
+  });
+
+  test("is refused as a whole when a line means nothing, because nobody would know who is revoked", () => {
+    for (const line of ['{"agent":"a"}', '{"agent":"../a","revoked":"2026-02-12T00:00:00Z"}', "{a}"]) {
+      expect(failureOf(() => readRevocations(fileOf(`${line}\n`)))).toMatch(
+        /^E_CERTIFICATE: .*line 1 is not a revocation/,
+      );
+    }
+    expect(failureOf(() => readRevocations(dir))).toMatch(/^E_CERTIFICATE: .*cannot be read: EISDIR/);
+  });
+
+  test("says what is wrong when it cannot be written", () => {
+    const file = path.join(dir, "missing", "revoked.jsonl");
+    expect(failureOf(() => appendRevocation(file, { agent: "a", atMs: 0 }))).toMatch(/^E_WRITE: .*ENOENT/);
+  });
+});
+
+describe("a revocation", () => {
+  test("ends what carries no later notBefore, and nothing else", () => {
+    expect(isRevoked({ notBeforeMs: 1000 }, undefined)).toBe(false);
+    expect(isRevoked({ notBeforeMs: 1000 }, 1000)).toBe(true);
+    expect(isRevoked({ notBeforeMs: 2000 }, 1000)).toBe(false);
+  });
+
+  test("is later than the last one of the same agent, also within one second", () => {
+    const first = revocationTime(NOW_MS, undefined);
+    expect(first).toBe(NOW_MS - 450);
+    expect(revocationTime(NOW_MS, first)).toBe(first + SECOND_MS);
+    expect(revocationTime(NOW_MS + 3_600_000, first)).toBe(first + 3_600_000);
+  });
+
+  test("revokes each certificate made before it and none made after it, however close they follow", () => {
+    let revoked: number | undefined;
+    for (let round = 0; round < 5; round += 1) {
+      const before = leafValidity(NOW_MS, 825, { caNotAfterMs: 4e12, revokedMs: revoked }).notBeforeMs;
+      expect(isRevoked({ notBeforeMs: before }, revoked)).toBe(false);
+      revoked = revocationTime(NOW_MS, revoked);
+      expect(isRevoked({ notBeforeMs: before }, revoked)).toBe(true);
+    }
+  });
+});

@@ -1,0 +1,127 @@
+/** What the server remembers of revocations and of certificates that are alive, on a disk that fails and forgets. */
+import { describe, expect, test } from "bun:test";
+import { toFailure } from "#base/errors.ts";
+import { CertificateRegister, type RegisteredCertificate } from "#server/certificate-register.ts";
+import { Revocations } from "#server/revocations.ts";
+import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { memoryLogger } from "#test/support/memory-logger.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
+
+const STATE_DIR = "/var/lib/nbackup";
+const DAY_MS = 86_400_000;
+
+async function stateDisk(): Promise<MemoryDisk> {
+  const disk = new MemoryDisk();
+  for (const dir of ["/var", "/var/lib", STATE_DIR]) {
+    await disk.mkdir(dir, 0o755);
+    await disk.syncDirectory(dir.slice(0, dir.lastIndexOf("/")) || "/");
+  }
+  return disk;
+}
+
+function peer(notBeforeMs: number, commonName = "web-01"): Parameters<Revocations["check"]>[0] {
+  return { commonName, fingerprint: "00".repeat(32), serial: "01", notBeforeMs, notAfterMs: 4e12 };
+}
+
+function verdict(revocations: Revocations, notBeforeMs: number): string {
+  try {
+    revocations.check(peer(notBeforeMs));
+    return "let in";
+  } catch (error) {
+    return toFailure(error).code;
+  }
+}
+
+describe("revocations", () => {
+  test("of the list beside the CA and of what was told both count, the later one of an agent", async () => {
+    const revocations = await Revocations.open(await stateDisk(), STATE_DIR, new Map([["web-01", 5000]]));
+    expect([verdict(revocations, 5000), verdict(revocations, 6000)]).toEqual(["E_REVOKED", "let in"]);
+    await revocations.add("web-01", 7000);
+    expect([verdict(revocations, 7000), verdict(revocations, 8000)]).toEqual(["E_REVOKED", "let in"]);
+    await revocations.add("web-01", 1000);
+    expect(revocations.beforeMs("web-01")).toBe(7000);
+    expect(revocations.beforeMs("db")).toBeUndefined();
+  });
+
+  test("that were told outlive the server and a loss of power, without the list beside the CA", async () => {
+    const disk = await stateDisk();
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map());
+    await revocations.add("web-01", 7000);
+    expect((await Revocations.open(disk.reboot(), STATE_DIR, new Map())).beforeMs("web-01")).toBe(7000);
+  });
+
+  test("are told to who watches once each, by a list that was read again too", async () => {
+    const told: string[] = [];
+    const revocations = await Revocations.open(await stateDisk(), STATE_DIR, new Map([["old", 1000]]));
+    revocations.watch((agents) => told.push(...agents));
+    await revocations.add("web-01", 7000);
+    await revocations.add("web-01", 7000);
+    revocations.use(
+      new Map([
+        ["old", 1000],
+        ["web-01", 6000],
+        ["db", 2000],
+      ]),
+    );
+    revocations.use(
+      new Map([
+        ["old", 1000],
+        ["web-01", 6000],
+        ["db", 2000],
+      ]),
+    );
+    expect(told).toEqual(["web-01", "db"]);
+  });
+
+  test("that cannot be read keep the server from starting", async () => {
+    const disk = await stateDisk();
+    const file = await disk.create(`${STATE_DIR}/revoked.json`, 0o600);
+    await file.write(Buffer.from('{"revoked":'), 0);
+    await file.close();
+    const failure = await Revocations.open(disk, STATE_DIR, new Map()).then(() => "opened", toFailure);
+    expect(String(failure)).toMatch(/^E_STATE_DIR: .*revoked.json cannot be read/);
+  });
+});
+
+describe("the register of certificates", () => {
+  const certificate = (fingerprint: string, fields: Partial<RegisteredCertificate> = {}): RegisteredCertificate => ({
+    ...{ fingerprint, serial: fingerprint, notBeforeMs: 1000, notAfterMs: 10 * DAY_MS, ...fields },
+  });
+
+  async function registerOn(
+    disk: MemoryDisk,
+    clock: SimClock,
+  ): Promise<{ register: CertificateRegister; revocations: Revocations }> {
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map());
+    const options = { disk, stateDir: STATE_DIR, log: memoryLogger(), clock, revocations };
+    return { register: await CertificateRegister.open(options), revocations };
+  }
+
+  test("knows the one that ends last of those issued and seen, until it ends or is revoked", async () => {
+    const clock = new SimClock();
+    const startMs = clock.wall();
+    const { register, revocations } = await registerOn(await stateDisk(), clock);
+    expect(register.live("web-01")).toBeUndefined();
+    register.seen("web-01", certificate("a", { notAfterMs: startMs + DAY_MS }));
+    await register.issued("web-01", certificate("b", { notBeforeMs: 9000, notAfterMs: startMs + 3 * DAY_MS }));
+    await register.issued("web-01", certificate("c", { notAfterMs: startMs + 2 * DAY_MS }));
+    expect(register.live("web-01")?.fingerprint).toBe("b");
+    await revocations.add("web-01", 5000);
+    expect(register.live("web-01")?.fingerprint).toBe("b");
+    await revocations.add("web-01", 9000);
+    expect(register.live("web-01")).toBeUndefined();
+  });
+
+  test("is there again after a loss of power, and begins anew when it cannot be read", async () => {
+    const clock = new SimClock();
+    const before = await stateDisk();
+    const { register } = await registerOn(before, clock);
+    await register.issued("web-01", certificate("a", { notAfterMs: clock.wall() + DAY_MS }));
+    const disk = before.reboot();
+    expect((await registerOn(disk, clock)).register.live("web-01")?.fingerprint).toBe("a");
+    const file = await disk.open(`${STATE_DIR}/certificates.json`, "read-write");
+    await file.write(Buffer.from("?"), 0);
+    await file.close();
+    expect((await registerOn(disk, clock)).register.live("web-01")).toBeUndefined();
+  });
+});
