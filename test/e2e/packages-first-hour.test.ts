@@ -16,6 +16,7 @@ import { whyNoArm64 } from "#test/support/arm64-namespace.ts";
 import { DebianRoot, eventually, whyNoDebianRoot } from "#test/support/debian-root.ts";
 import {
   AGENT,
+  amendEntry,
   backUp,
   BASE_DIR,
   ByHand,
@@ -25,13 +26,13 @@ import {
   ENTRY,
   listed,
   makeFiles,
+  type Ports,
   type Services,
   setUpServer,
   Steps,
   STORAGE,
   sums,
   Systemd,
-  writeEntry,
 } from "#test/support/hour-in-root.ts";
 import { HIGHER, writePackage } from "#test/support/packages.ts";
 
@@ -53,7 +54,7 @@ function firstHour(architecture: Architecture): void {
   let work = "";
   let root: DebianRoot;
   let services: Services;
-  let server = "";
+  let ports: Ports;
 
   const file = (program: Program, version: string): string => `/nbackup-${program}_${version}.deb`;
   const install = (version: string): Promise<string> =>
@@ -82,7 +83,7 @@ function firstHour(architecture: Architecture): void {
     if (native) await steps.time("it is booted", () => root.boot());
     services = native ? new Systemd(root) : new ByHand(root);
     // The container has a network of its own.
-    server = `localhost:${native ? 9847 : freePort()}`;
+    ports = native ? { data: 9847, enroll: 9846 } : { data: freePort(), enroll: freePort() };
   }, MAKE_MS);
   afterAll(async () => {
     await root.remove();
@@ -100,7 +101,7 @@ function firstHour(architecture: Architecture): void {
   });
 
   test("a server is set up, and starts", async () => {
-    await steps.time("the server is set up", () => setUpServer(root, server));
+    await steps.time("the server is set up", () => setUpServer(root, ports));
     await steps.time("the server starts", async () => {
       await services.start("server");
       await eventually("it answers", async () => (await root.run("nbackup-server", "status")).exitCode === 0);
@@ -109,14 +110,14 @@ function firstHour(architecture: Architecture): void {
   });
 
   test("an agent is enrolled, and backs up when it is time", async () => {
-    await steps.time("the agent is enrolled", () => enroll(root, server));
-    await writeEntry(root, EVERY_MINUTE);
+    await steps.time("the agent is enrolled", () => enroll(root));
+    await amendEntry(root, EVERY_MINUTE);
     await steps.time("the agent starts, and the first scheduled backup is there", async () => {
       await services.start("agent");
       await eventually("there is an archive", async () => (await listed(root)).length > 0);
     });
-    await writeEntry(root, NIGHTLY);
-    if (native) await root.must("systemctl", "reload", "nbackup-agent");
+    await amendEntry(root, NIGHTLY);
+    await services.reload("agent");
     const [first] = await listed(root);
     expect(first).toMatchObject({ agent: AGENT, backup: ENTRY, storage: STORAGE, problems: 0 });
     expect(readFileSync(root.at("srv/app/dump.sql"), "utf8")).toBe(DUMP);

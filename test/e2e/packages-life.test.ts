@@ -3,13 +3,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { parse, stringify } from "yaml";
 import type { AgentStatus } from "#observe/views.ts";
 import { type Program, PROGRAMS } from "#scripts/lib/executables.ts";
 import { VERSION } from "#scripts/lib/project.ts";
 import { lookedLongAgo } from "#test/support/agent-state.ts";
 import { DebianRoot, eventually, whyNoDebianRoot } from "#test/support/debian-root.ts";
-import { compare, enroll, listed, setUpServer, STORAGE } from "#test/support/hour-in-root.ts";
+import { compare, enroll, listed, rewrite, setUpServer, STORAGE, writeBackups } from "#test/support/hour-in-root.ts";
 import { HIGHER, writePackage } from "#test/support/packages.ts";
 import { agentEnd } from "#test/support/site.ts";
 import { WatchedProcess } from "#test/support/watched-process.ts";
@@ -19,7 +18,6 @@ const MAKE_MS = 1_200_000;
 setDefaultTimeout(TIMEOUT_MS);
 
 const NIGHTLY = "0 2 * * *";
-const ADDRESS = "localhost:9847";
 const GO = "/run/go";
 const BACKUPS = [
   { name: "slow", storage: STORAGE, bandwidth_limit: "2mb", sources: [{ path: "/srv/large" }] },
@@ -57,10 +55,14 @@ describe.skipIf(whyNot !== undefined)("under systemd", () => {
     await root.must("sh", "-c", "mkdir /srv/large && head -c 24000000 /dev/urandom > /srv/large/file");
     await root.boot();
     for (const program of PROGRAMS) await install(program, VERSION);
-    await setUpServer(root, ADDRESS);
-    await enroll(root, ADDRESS);
-    const agent = parse(readFileSync(root.at("etc/nbackup/agent.yaml"), "utf8")) as Record<string, unknown>;
-    root.put("/etc/nbackup/agent.yaml", stringify({ ...agent, backups: BACKUPS }));
+    await setUpServer(root, { data: 9847, enroll: 9846 });
+    // So that a restart does not wait until a backup of a minute is done.
+    await rewrite<{ server: object }>(root, "/etc/nbackup/server.yaml", ({ server, ...rest }) => ({
+      ...{ ...rest, server: { ...server, shutdown_timeout: "1s" } },
+    }));
+    await root.must("systemctl", "start", "nbackup-server");
+    await enroll(root);
+    await writeBackups(root, () => BACKUPS);
   }, MAKE_MS);
   beforeEach(async () => {
     for (const program of ["server", "agent"] as const) {

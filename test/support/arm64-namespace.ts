@@ -70,7 +70,9 @@ export class Arm64Namespace {
       return new Arm64Namespace(outer, first, root);
     } catch (error) {
       outer.kill("SIGKILL");
-      throw new Sentence(`arm64 programs cannot be run here: ${String(error)} ${await outer.stderr.text()}`.trim());
+      throw new Sentence(`arm64 programs cannot be run here: ${String(error)} ${await outer.stderr.text()}`.trim(), {
+        cause: error,
+      });
     }
   }
 

@@ -2,6 +2,7 @@
  * What a new administrator does in the first hour, in a Debian root with nothing but the packages: a machine with files and a database, the
  * programs set up, started and stopped. Each step is timed. What must come of it is said by the test.
  */
+import { readFileSync } from "node:fs";
 import { parse, stringify } from "yaml";
 import type { Program } from "#scripts/lib/executables.ts";
 import { mustRun } from "#scripts/lib/run.ts";
@@ -16,6 +17,7 @@ export const BASE_DIR = "/srv/nbackup";
 /** How the programs run: as units of a booted systemd, or as an administrator starts them where there is none. */
 export interface Services {
   start(program: Program): Promise<void>;
+  reload(program: Program): Promise<void>;
   stop(program: Program): Promise<void>;
   readonly kind: "systemd" | "by hand";
 }
@@ -29,7 +31,11 @@ export class Systemd implements Services {
   }
 
   async start(program: Program): Promise<void> {
-    await this.#root.must("systemctl", "start", `nbackup-${program}`);
+    await this.#root.must("systemctl", "enable", "--now", `nbackup-${program}`);
+  }
+
+  async reload(program: Program): Promise<void> {
+    await this.#root.must("systemctl", "reload", `nbackup-${program}`);
   }
 
   async stop(program: Program): Promise<void> {
@@ -58,11 +64,20 @@ export class ByHand implements Services {
     });
   }
 
+  async reload(program: Program): Promise<void> {
+    await this.#signal(program, "HUP");
+  }
+
   async stop(program: Program): Promise<void> {
-    const status = JSON.parse(await this.#root.must(`nbackup-${program}`, "status", "--json")) as { pid: number };
-    await this.#root.must("sh", "-c", `kill ${status.pid}`);
+    await this.#signal(program, "TERM");
     await this.#running.get(program)?.end();
     this.#running.delete(program);
+  }
+
+  /** What was started here is what entered the root; the program says its own number. */
+  async #signal(program: Program, signal: "HUP" | "TERM"): Promise<void> {
+    const { pid } = JSON.parse(await this.#root.must(`nbackup-${program}`, "status", "--json")) as { pid: number };
+    await this.#root.must("sh", "-c", `kill -${signal} ${pid}`);
   }
 }
 
@@ -101,7 +116,7 @@ printf '#!/bin/sh\nid -un\ncat /var/lib/postgresql/table\n' > /usr/bin/pg_dump &
 `;
 
 export const DUMP = "postgres\na table\n";
-export const SOURCES = ["/home", "/srv/app", "/var/lib/postgresql"];
+const SOURCES = ["/home", "/srv/app", "/var/lib/postgresql"];
 
 export async function makeFiles(root: DebianRoot): Promise<void> {
   await root.must("sh", "-c", FILES);
@@ -127,14 +142,30 @@ export async function listed(root: DebianRoot): Promise<readonly Listed[]> {
   return text.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as Listed]));
 }
 
-/** What setup and enroll do not know: what is backed up, and when. */
-export async function writeEntry(root: DebianRoot, schedule: string): Promise<void> {
-  const file = "/etc/nbackup/agent.yaml";
-  const written = parse(await root.must("cat", file)) as Record<string, unknown>;
+interface AgentYaml {
+  readonly backups: readonly object[];
+}
+
+/** What enroll does not know: when to back up, and that there is a database. */
+export async function amendEntry(root: DebianRoot, schedule: string): Promise<void> {
   const hooks = { before: "runuser -u postgres -- pg_dump > /srv/app/dump.sql" };
-  const sources = SOURCES.map((source) => ({ path: source }));
-  const backups = [{ name: ENTRY, storage: STORAGE, schedule, hooks, sources }];
-  root.put(file, stringify({ ...written, backups }));
+  await writeBackups(root, (backups) => backups.map((entry) => ({ ...entry, schedule, schedule_jitter: "0s", hooks })));
+}
+
+/** Reads a file that the programs wrote, and writes it changed. */
+export async function rewrite<T extends object>(
+  root: DebianRoot,
+  file: string,
+  change: (value: T) => T,
+): Promise<void> {
+  root.put(file, stringify(change(parse(readFileSync(root.at(file), "utf8")) as T)));
+}
+
+export async function writeBackups(
+  root: DebianRoot,
+  change: (backups: readonly object[]) => readonly object[],
+): Promise<void> {
+  await rewrite<AgentYaml>(root, "/etc/nbackup/agent.yaml", (yaml) => ({ ...yaml, backups: change(yaml.backups) }));
   await root.must("nbackup-agent", "check-config");
 }
 
@@ -149,34 +180,22 @@ export async function sums(root: DebianRoot, ...directories: readonly string[]):
   );
 }
 
-/** As docs/packages.md says it. */
-export async function setUpServer(root: DebianRoot, address: string): Promise<void> {
-  await root.must("nbackup-server", "pki", "init", "--dir", "/etc/nbackup");
-  await root.must("nbackup-server", "pki", "server", "localhost", "--dir", "/etc/nbackup");
-  await root.must("chown", "nbackup", "/etc/nbackup/server-key.pem");
-  await root.must("install", "-d", "-o", "nbackup", "-g", "nbackup", "-m", "0700", BASE_DIR);
-  root.put(
-    "/etc/nbackup/server.yaml",
-    stringify({
-      server: { listen: address.replace("localhost", "127.0.0.1") },
-      tls: { ca_cert: "ca.pem", server_cert: "server.pem", server_key: "server-key.pem" },
-      storages: { [STORAGE]: { base_dir: BASE_DIR, max_backups: 5 } },
-    }),
-  );
-  root.put("/etc/systemd/system/nbackup-server.service.d/storages.conf", `[Service]\nReadWritePaths=-${BASE_DIR}\n`);
-  if (root.native) await root.must("systemctl", "daemon-reload");
+export interface Ports {
+  readonly data: number;
+  readonly enroll: number;
 }
 
-export async function enroll(root: DebianRoot, address: string): Promise<void> {
-  await root.must("nbackup-server", "pki", "agent", AGENT, "--dir", "/etc/nbackup");
-  root.put(
-    "/etc/nbackup/agent.yaml",
-    stringify({
-      agent: { name: AGENT },
-      server: { address },
-      tls: { ca_cert: "ca.pem", client_cert: `${AGENT}.pem`, client_key: `${AGENT}-key.pem` },
-    }),
-  );
+/** With an answer in an option for each question. */
+export async function setUpServer(root: DebianRoot, ports: Ports): Promise<void> {
+  const listen = [`--listen=127.0.0.1:${ports.data}`, `--enroll-listen=127.0.0.1:${ports.enroll}`];
+  const storage = `--storage=${STORAGE}=${BASE_DIR}`;
+  await root.must("nbackup-server", "setup", "--yes", "--hosts=localhost", ...listen, storage);
+}
+
+/** With a token of the running server, by the command that comes with it. */
+export async function enroll(root: DebianRoot): Promise<void> {
+  const command = (await root.must("nbackup-server", "pki", "enroll-token", AGENT)).trim();
+  await root.must(...command.split(" "), ...SOURCES.map((source) => `--source=${source}`));
 }
 
 /** By --once; the archive. */
