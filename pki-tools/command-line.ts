@@ -23,12 +23,24 @@ export interface EnrollTokenCommand {
   readonly json: boolean;
 }
 
+export interface RevokeCommand {
+  readonly command: "revoke";
+  readonly agent: string;
+  /** Of the CA; undefined: that of the server's configuration. */
+  readonly dir: string | undefined;
+  /** Of the server; undefined: the default one. */
+  readonly configFile: string | undefined;
+  readonly json: boolean;
+}
+
 export type PkiCommand =
   | { readonly command: "help"; readonly topic: HelpTopic }
   | ({ readonly command: "init" } & MakeOptions)
   | ({ readonly command: "server"; readonly hosts: string } & MakeOptions)
   | ({ readonly command: "agent"; readonly agent: string } & MakeOptions)
+  | ({ readonly command: "renew"; readonly name: string } & MakeOptions)
   | EnrollTokenCommand
+  | RevokeCommand
   | {
       readonly command: "show";
       readonly files: readonly string[];
@@ -46,9 +58,23 @@ const MAKE_OPTIONS = {
   help: { type: "boolean", short: "h" },
 } as const;
 
+const RENEW_OPTIONS = {
+  dir: MAKE_OPTIONS.dir,
+  days: MAKE_OPTIONS.days,
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
 const ENROLL_TOKEN_OPTIONS = {
   config: { type: "string" },
   replace: { type: "boolean" },
+  json: MAKE_OPTIONS.json,
+  help: MAKE_OPTIONS.help,
+} as const;
+
+const REVOKE_OPTIONS = {
+  dir: MAKE_OPTIONS.dir,
+  config: ENROLL_TOKEN_OPTIONS.config,
   json: MAKE_OPTIONS.json,
   help: MAKE_OPTIONS.help,
 } as const;
@@ -65,9 +91,12 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
     case "init":
     case "server":
     case "agent":
+    case "renew":
       return parseMake(name, rest);
     case "enroll-token":
       return parseEnrollToken(rest);
+    case "revoke":
+      return parseRevoke(rest);
     case "show":
       return parseShow(rest);
     case "help":
@@ -81,12 +110,14 @@ export function parseCommandLine(argv: readonly string[]): PkiCommand {
   }
 }
 
-function parseMake(command: "init" | "server" | "agent", args: readonly string[]): PkiCommand {
+type MakeTopic = "init" | "server" | "agent" | "renew";
+
+function parseMake(command: MakeTopic, args: readonly string[]): PkiCommand {
   const { values, positionals } = parsing(command, () =>
-    parseArgs({ args: [...args], options: MAKE_OPTIONS, allowPositionals: true }),
+    parseArgs({ args: [...args], options: command === "renew" ? RENEW_OPTIONS : MAKE_OPTIONS, allowPositionals: true }),
   );
   if (values.help === true) return { command: "help", topic: command };
-  const wanted = { init: [], server: ["HOST[,IP…]"], agent: ["NAME"] }[command];
+  const wanted = { init: [], server: ["HOST[,IP…]"], agent: ["NAME"], renew: ["NAME, server or ca"] }[command];
   if (positionals.length !== wanted.length) {
     const found = positionals.length === 0 ? "nothing" : positionals.map(quoted).join(" ");
     throw usage(`pki ${command} takes ${wanted[0] ?? "no argument"}, and found ${found}`, command);
@@ -95,12 +126,13 @@ function parseMake(command: "init" | "server" | "agent", args: readonly string[]
   const options: MakeOptions = {
     dir: values.dir,
     days: days(values.days, command),
-    force: values.force === true,
+    force: "force" in values && values.force === true,
     json: values.json === true,
   };
   const argument = positionals[0] ?? "";
   if (command === "server") return { command, hosts: argument, ...options };
   if (command === "agent") return { command, agent: argument, ...options };
+  if (command === "renew") return { command, name: argument, ...options, days: daysOfRenewal(values.days, argument) };
   return { command, ...options };
 }
 
@@ -116,6 +148,18 @@ function parseEnrollToken(args: readonly string[]): PkiCommand {
   return { command, agent, replace: values.replace === true, configFile, json: values.json === true };
 }
 
+function parseRevoke(args: readonly string[]): PkiCommand {
+  const command = "revoke";
+  const { values, positionals } = parsing(command, () =>
+    parseArgs({ args: [...args], options: REVOKE_OPTIONS, allowPositionals: true }),
+  );
+  if (values.help === true) return { command: "help", topic: command };
+  const [agent, ...more] = positionals;
+  if (agent === undefined || more.length > 0) throw usage("pki revoke takes one AGENT", command);
+  const given = (text: string | undefined): string | undefined => (text === "" ? undefined : text);
+  return { command, agent, dir: given(values.dir), configFile: given(values.config), json: values.json === true };
+}
+
 function parseShow(args: readonly string[]): PkiCommand {
   const { values, positionals } = parsing("show", () =>
     parseArgs({ args: [...args], options: SHOW_OPTIONS, allowPositionals: true }),
@@ -127,7 +171,12 @@ function parseShow(args: readonly string[]): PkiCommand {
   return { command: "show", files: positionals, dir: values.dir, json: values.json === true };
 }
 
-function days(text: string | undefined, command: "init" | "server" | "agent"): number {
+/** A CA lives longer than what it issues. */
+function daysOfRenewal(text: string | undefined, name: string): number {
+  return text === undefined && name === "ca" ? CA_DAYS : days(text, "renew");
+}
+
+function days(text: string | undefined, command: MakeTopic): number {
   if (text === undefined) return command === "init" ? CA_DAYS : LEAF_DAYS;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value >= 1 && value <= DAYS_MAX) return value;

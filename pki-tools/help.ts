@@ -1,6 +1,6 @@
 /** The help texts of `nbackup-server pki`, at most 100 columns wide. */
 
-export type HelpTopic = "pki" | "init" | "server" | "agent" | "enroll-token" | "show";
+export type HelpTopic = "pki" | "init" | "server" | "agent" | "enroll-token" | "renew" | "revoke" | "show";
 
 const DIR = "  --dir D      directory of the CA; ";
 const JSON_LINE =
@@ -15,6 +15,8 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "  nbackup-server pki server HOST[,IP…] --dir D       make the server's certificate",
     "  nbackup-server pki agent NAME --dir D              make an agent's certificate",
     "  nbackup-server pki enroll-token AGENT              let a new machine make its own",
+    "  nbackup-server pki renew NAME|server|ca --dir D    a new certificate and key for the same names",
+    "  nbackup-server pki revoke AGENT [--dir D]          end all certificates made for an agent so far",
     "  nbackup-server pki show [FILE…] [--dir D]          say what certificates hold",
     "",
     "Files, all PEM: ca.pem, ca-key.pem, server.pem, server-key.pem, NAME.pem, NAME-key.pem.",
@@ -74,18 +76,54 @@ const TEXTS: Record<HelpTopic, readonly string[]> = {
     "",
     "A token is a secret until it is used: whoever has it can become AGENT.",
   ],
+  renew: [
+    "nbackup-server pki renew NAME|server|ca --dir D [--days N] [--json]",
+    "",
+    "Makes a new certificate with a new key, for the names of the one that is there, and puts both in",
+    "its place. Agents that run renew their own over the control channel (tls.renew), if the server has",
+    "tls.ca_key: this is for those that do not, and for the server. The old certificate stays valid",
+    "until its end.",
+    "",
+    "  NAME         an agent whose certificate D/NAME.pem is; bring both files to its machine",
+    "  server       the server's; reload the server (SIGHUP) afterwards",
+    "  ca           the CA: ca.pem then holds the new one and the old ones, and what is issued from now",
+    "               on comes from the new one. First bring ca.pem to every machine and reload there,",
+    "               then renew the server's certificate and those of the agents; when the last old one",
+    "               has ended, take the old CA out of ca.pem",
+    `${DIR}must hold ca.pem and ca-key.pem`,
+    "  --days N     days from now until it ends, 1 to 36500 and not after the CA; 825 unless given,",
+    "               of a CA 3650",
+    JSON_LINE,
+  ],
+  revoke: [
+    "nbackup-server pki revoke AGENT [--dir D] [--config FILE] [--json]",
+    "",
+    "Ends every certificate that was made for AGENT so far, wherever they are: the server refuses them",
+    "from now on, closes the connections of AGENT and ends its sessions, and they are not renewed. A",
+    "commit that has begun stands; archives are not touched. It cannot be taken back: AGENT comes in",
+    "again with a certificate that is made afterwards (pki enroll-token, pki agent).",
+    "",
+    "The revocation is a line of D/revoked.jsonl. Works while no server runs: the next start reads it.",
+    "",
+    "  AGENT          the agent's name",
+    "  --dir D        directory of the CA; that of tls.ca_cert in the configuration unless given",
+    "  --config FILE  configuration of the server; /etc/nbackup/server.yaml unless given",
+    "  --json         one JSON object: agent, revoked, file, server (told, not-running, none), sessions,",
+    "                 connections",
+  ],
   show: [
     "nbackup-server pki show [FILE…] [--dir D] [--json]",
     "",
-    "Says of each certificate: subject, names, usages, validity, days left, SHA-256 fingerprint, and",
-    "whether ca.pem has issued it.",
+    "Says of each certificate: subject, names, usages, validity, days left, SHA-256 fingerprint,",
+    "whether ca.pem has issued it, and whether it was revoked; of a directory also who was revoked.",
     "",
     "  FILE…        PEM files; without any, all *.pem of the directory",
     "  --dir D      directory of ca.pem; unless given, that of each FILE",
     "  --json       one JSON object per certificate and line: file, number, subject, issuer, serial,",
     "               dnsNames[], ipAddresses[], ca, keyUsages[], extendedKeyUsages[], notBefore,",
     "               notAfter, validity (valid, expired, not-yet-valid), daysLeft, fingerprint,",
-    "               chainsToCa (true, false, null without a ca.pem), problem (a sentence or null)",
+    "               chainsToCa (true, false, null without a ca.pem), problem (a sentence or null),",
+    "               revoked (a time or null); and of each line of revoked.jsonl: file, agent, revoked",
   ],
 };
 

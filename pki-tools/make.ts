@@ -23,11 +23,21 @@ export interface MakeContext {
   notice(text: string): void;
 }
 
+/** And making an agent's. */
+export interface AgentContext extends MakeContext {
+  /** Since when certificates of an agent of the CA in `dir` are revoked, also by the server of this machine. */
+  revokedMs(dir: string, agent: string): Promise<number | undefined>;
+  sleep(ms: number): Promise<void>;
+}
+
 /** Absolute or relative as `--dir` was. */
 export interface Made {
   readonly certPath: string;
   readonly keyPath: string;
 }
+
+/** Longer than this nobody waits for the beginning of a certificate. */
+const BEGIN_WAIT_MAX_MS = 2_000;
 
 /** Makes ca.pem and ca-key.pem. Throws Failure E_USAGE, E_WRITE. */
 export async function makeAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
@@ -37,14 +47,13 @@ export async function makeAuthority(options: MakeOptions, context: MakeContext):
   if (fs.existsSync(path.join(options.dir, "ca.pem"))) {
     context.notice("the CA is being replaced: certificates of the old one are of no use with the new one");
   }
+  return store(options, "ca", await newAuthority(options, context), context);
+}
+
+function newAuthority(options: MakeOptions, { nowMs, random }: MakeContext): Promise<Issued> {
   // A name of its own: where an old and a new CA stand in one file, TLS libraries look the issuer up by name.
-  const suffix = Buffer.from(context.random.bytes(4)).toString("hex");
-  const issued = await createAuthority(
-    `nbackup CA ${suffix}`,
-    validityFrom(context.nowMs, options.days),
-    context.random,
-  );
-  return store(options, "ca", issued, context);
+  const suffix = Buffer.from(random.bytes(4)).toString("hex");
+  return createAuthority(`nbackup CA ${suffix}`, validityFrom(nowMs, options.days), random);
 }
 
 /** Makes server.pem and server-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
@@ -63,12 +72,40 @@ export async function makeServer(hostsText: string, options: MakeOptions, contex
 }
 
 /** Makes NAME.pem and NAME-key.pem. Throws Failure E_USAGE, E_NAME, E_CERTIFICATE, E_WRITE. */
-export async function makeAgent(name: string, options: MakeOptions, context: MakeContext): Promise<Made> {
+export async function makeAgent(name: string, options: MakeOptions, context: AgentContext): Promise<Made> {
   checkAgentName(name);
   const authority = await open(options, name, context);
   refuseNameOfServer(options.dir, name);
-  const issued = await issueAgent(authority, name, limitedValidity(options, authority, context), context.random);
+  const revokedMs = await context.revokedMs(options.dir, name);
+  const validity = limitedValidity(options, authority, context, revokedMs);
+  await begun(name, validity, context);
+  const issued = await issueAgent(authority, name, validity, context.random);
   return store(options, name, issued, context);
+}
+
+/**
+ * Makes a new CA, of another name and key, and keeps the old ones that have not ended in ca.pem: certificates of either are good until
+ * the last machine has the new one. Its key is the new one's: that is how one tells which of them issues. Throws Failure as above.
+ */
+export async function renewAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
+  const old = await open(options, "ca", context).then(() => readCertificates(path.join(options.dir, "ca.pem")));
+  const kept = old.filter(({ certificate }) => certificate.notAfterMs >= context.nowMs).map(({ pem }) => pem);
+  const issued = await newAuthority(options, context);
+  const made = store(options, "ca", { ...issued, certPem: [issued.certPem, ...kept].join("\n").trimEnd() }, context);
+  context.notice("bring ca.pem to every machine and reload there before anything is issued or renewed");
+  return made;
+}
+
+/** Waits for the beginning of a certificate, a second at most: the agent was revoked just now. */
+async function begun(agent: string, { notBeforeMs }: Validity, context: AgentContext): Promise<void> {
+  const waitMs = notBeforeMs - context.nowMs;
+  if (waitMs <= 0) return;
+  if (waitMs > BEGIN_WAIT_MAX_MS) {
+    throw new Failure("E_CERTIFICATE", `agent ${quoted(agent)} was revoked at a time that is yet to come`, {
+      hint: "Check this machine's clock; if it was wrong at the revocation, correct that time in revoked.jsonl, and in revoked.json of the server's state_dir while it does not run.",
+    });
+  }
+  await context.sleep(waitMs);
 }
 
 /** The CA to issue with, after making sure that the pair's place is free. */
@@ -98,8 +135,13 @@ function fileNames(name: string): [cert: string, key: string] {
   return [`${name}.pem`, `${name}-key.pem`];
 }
 
-function limitedValidity(options: MakeOptions, authority: OpenAuthority, context: MakeContext): Validity {
-  const limited = leafValidity(context.nowMs, options.days, { caNotAfterMs: authority.notAfterMs });
+function limitedValidity(
+  options: MakeOptions,
+  authority: OpenAuthority,
+  context: MakeContext,
+  revokedMs?: number,
+): Validity {
+  const limited = leafValidity(context.nowMs, options.days, { caNotAfterMs: authority.notAfterMs, revokedMs });
   if (limited.notAfterMs < validityFrom(context.nowMs, options.days).notAfterMs) {
     context.notice("the certificate ends with its CA, earlier than asked for");
   }

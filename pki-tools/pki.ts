@@ -1,6 +1,6 @@
 /**
  * The front of `nbackup-server pki`: arguments in, exit status out. It prints, and turns every error into its code, a
- * sentence and a hint. The commands themselves are in make.ts and show.ts; enroll-token is the running
+ * sentence and a hint. The commands themselves are in make.ts, renew.ts, revoke.ts and show.ts; enroll-token is the running
  * server's work, and only printed here.
  */
 import { must, unreachable } from "#base/assert.ts";
@@ -13,8 +13,10 @@ import { printable } from "#pki/printable.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import { type EnrollTokenCommand, parseCommandLine, type PkiCommand } from "./command-line.ts";
 import { helpText } from "./help.ts";
-import { type Made, makeAgent, makeAuthority, type MakeContext, makeServer } from "./make.ts";
-import { describeFile, filesToShow, showText } from "./show.ts";
+import { type Made, makeAgent, makeAuthority, type AgentContext, makeServer } from "./make.ts";
+import { type PkiServer, revoke, revokedJson, revokedSince, revokedText } from "./revoke.ts";
+import { renew } from "./renew.ts";
+import { describeFile, filesToShow, listRevocations, revocationsText, showText } from "./show.ts";
 
 export interface PkiIo {
   /** Results; the text has its line ends. */
@@ -25,6 +27,9 @@ export interface PkiIo {
   readonly random: Random;
   /** Asks the running server. Rejects with what it answers, or Failure E_NOT_RUNNING. */
   enrollToken(command: EnrollTokenCommand): Promise<EnrollTokenAnswer>;
+  /** Of a configuration file; of the default one unless named, undefined when that is not there. Throws what is wrong with it. */
+  server(configFile: string | undefined): PkiServer | undefined;
+  sleep(ms: number): Promise<void>;
 }
 
 /** What the server says of a new token. */
@@ -51,10 +56,12 @@ export async function runPki(argv: readonly string[], io: PkiIo): Promise<number
 
 async function run(command: PkiCommand, io: PkiIo): Promise<number> {
   const nowMs = io.clock.wall();
-  const context: MakeContext = {
+  const context: AgentContext = {
     nowMs,
     random: io.random,
     notice: (text) => io.stderr(`note: ${text}\n`),
+    revokedMs: (dir, agent) => revokedSince(dir, agent, serverOf(io)),
+    sleep: (ms) => io.sleep(ms),
   };
   switch (command.command) {
     case "help":
@@ -69,6 +76,15 @@ async function run(command: PkiCommand, io: PkiIo): Promise<number> {
     case "agent":
       printMade(await makeAgent(command.agent, command, context), command, io);
       return 0;
+    case "renew":
+      printMade(await renew(command.name, command, context), command, io);
+      return 0;
+    case "revoke": {
+      const { sleep, notice } = context;
+      const revoked = await revoke(command, { nowMs, sleep, notice, server: (configFile) => io.server(configFile) });
+      io.stdout(command.json ? revokedJson(revoked) : revokedText(revoked));
+      return 0;
+    }
     case "enroll-token":
       printToken(await io.enrollToken(command), command.json, io);
       return 0;
@@ -76,6 +92,16 @@ async function run(command: PkiCommand, io: PkiIo): Promise<number> {
       return show(command, nowMs, io);
     default:
       return unreachable(command);
+  }
+}
+
+/** Certificates can be made without a server, whatever is wrong with its configuration. */
+function serverOf(io: PkiIo): PkiServer | undefined {
+  try {
+    return io.server(undefined);
+  } catch (error) {
+    io.stderr(`note: whom the server of this machine has revoked is not known: ${toFailure(error).message}\n`);
+    return undefined;
   }
 }
 
@@ -134,6 +160,10 @@ function show(command: PkiCommand & { readonly command: "show" }, nowMs: number,
       exitCode = failure.exitCode;
     }
   }
+  if (command.dir === undefined || command.files.length > 0) return exitCode;
+  const revocations = listRevocations(command.dir);
+  if (command.json) for (const one of revocations) io.stdout(`${JSON.stringify(one)}\n`);
+  else io.stdout(revocationsText(revocations));
   return exitCode;
 }
 

@@ -2,11 +2,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { errnoName, Failure, toFailure } from "#base/errors.ts";
-import { nameText } from "#pki/certificate.ts";
+import { type Certificate, commonNames, nameText } from "#pki/certificate.ts";
 import { authorityProblem, findChain } from "#pki/chain.ts";
 import { type FileCertificate, readCertificates } from "#pki/pem-file.ts";
 import { printable } from "#pki/printable.ts";
-import { isoSeconds, usageName, type ValidityState, validityState } from "#pki/purpose.ts";
+import { isoSeconds, usageName, usageProblem, type ValidityState, validityState } from "#pki/purpose.ts";
+import { isRevoked, readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 
 /** One certificate, as `--json` prints it: field names are a promise. */
 export interface Shown {
@@ -34,6 +35,15 @@ export interface Shown {
   readonly chainsToCa: boolean | null;
   /** Why it does not, for people. */
   readonly problem: string | null;
+  /** The revocation that it is subject to: when. null: none in the list beside the CA. */
+  readonly revoked: string | null;
+}
+
+/** One agent of the list of revocations, as `--json` prints it. */
+export interface ShownRevocation {
+  readonly file: string;
+  readonly agent: string;
+  readonly revoked: string;
 }
 
 const DAY_MS = 86_400_000;
@@ -63,7 +73,27 @@ export function describeFile(filePath: string, dir: string | undefined, nowMs: n
   const certificates = readCertificates(filePath);
   const caPath = path.join(dir ?? path.dirname(filePath), "ca.pem");
   const cas = fs.existsSync(caPath) ? readCertificates(caPath) : undefined;
-  return certificates.map((one, index) => describe(filePath, one, index, certificates, cas, nowMs));
+  const revoked = readRevocations(revocationsPath(caPath));
+  return certificates.map((one, index) => ({
+    ...describe(filePath, one, index, certificates, cas, nowMs),
+    revoked: revokedAt(one.certificate, revoked),
+  }));
+}
+
+/** Who is revoked by the list in the CA's directory, by name. Throws Failure E_CERTIFICATE when it cannot be read. */
+export function listRevocations(dir: string): ShownRevocation[] {
+  const file = revocationsPath(path.join(dir, "ca.pem"));
+  return [...readRevocations(file)]
+    .map(([agent, atMs]) => ({ file, agent, revoked: isoSeconds(atMs) }))
+    .sort((a, b) => (a.agent < b.agent ? -1 : 1));
+}
+
+export function revocationsText(revocations: readonly ShownRevocation[]): string {
+  const [first] = revocations;
+  if (first === undefined) return "";
+  const width = Math.max(...revocations.map(({ agent }) => agent.length));
+  const rows = revocations.map(({ agent, revoked }) => `  ${agent.padEnd(width)} certificates made until ${revoked}`);
+  return `${[`${printable(first.file)}: revoked`, ...rows].join("\n")}\n`;
 }
 
 /** The blocks of text that people read. */
@@ -86,6 +116,7 @@ export function showText(shown: Shown, nowMs: number): string {
     ["serial", shown.serial],
     ["SHA-256", shown.fingerprint],
     ["chain", chainText(shown)],
+    ...(shown.revoked === null ? [] : [["revoked", `REVOKED at ${shown.revoked}`] as [string, string]]),
   ];
   const title = `${printable(shown.file)}${shown.number > 1 ? ` (certificate ${shown.number})` : ""}`;
   return [title, ...rows.map(([label, value]) => `  ${label.padEnd(8)} ${value}`), ""].join("\n");
@@ -98,7 +129,7 @@ function describe(
   all: readonly FileCertificate[],
   cas: readonly FileCertificate[] | undefined,
   nowMs: number,
-): Shown {
+): Omit<Shown, "revoked"> {
   const { certificate } = one;
   const problem = cas === undefined ? undefined : chainProblem(one, all, cas, nowMs);
   return {
@@ -120,6 +151,14 @@ function describe(
     chainsToCa: cas === undefined ? null : problem === undefined,
     problem: problem ?? null,
   };
+}
+
+/** Of what may be an agent's: of servers and CAs nobody can be revoked. */
+function revokedAt(certificate: Certificate, revoked: RevokedAgents): string | null {
+  const [name = "", ...more] = commonNames(certificate);
+  if (certificate.ca === true || more.length > 0 || usageProblem(certificate, "agent") !== undefined) return null;
+  const atMs = revoked.get(name);
+  return atMs !== undefined && isRevoked(certificate, atMs) ? isoSeconds(atMs) : null;
 }
 
 function chainProblem(

@@ -1,8 +1,20 @@
 /**
- * `bun scripts/docs.ts` prints the configuration reference, which docs/configuration.md holds; `bun scripts/docs.ts errors`
- * the rows of the table of error codes in docs/operations.md.
+ * `bun scripts/docs.ts` writes what in docs/ is made from the code: configuration.md from the schemas, and the second part of
+ * troubleshooting.md from the error catalogue. Tests compare both with what it would write.
  */
 import { configReference } from "#config/reference.ts";
-import { errorRows } from "./lib/error-table.ts";
+import { errorReference, REFERENCE_MARK } from "./lib/error-reference.ts";
+import { inProject } from "./lib/project.ts";
+import { runMain, Sentence } from "./lib/run.ts";
 
-process.stdout.write(process.argv[2] === "errors" ? `${errorRows().join("\n")}\n` : configReference());
+async function main(): Promise<number> {
+  await Bun.write(inProject("docs", "configuration.md"), configReference());
+  const page = inProject("docs", "troubleshooting.md");
+  const [byHand, made] = (await Bun.file(page).text()).split(REFERENCE_MARK);
+  if (byHand === undefined || made === undefined) throw new Sentence(`${page} has no line ${REFERENCE_MARK}`);
+  await Bun.write(page, byHand + errorReference());
+  console.error("docs/configuration.md and docs/troubleshooting.md are made anew.");
+  return 0;
+}
+
+await runMain(main);

@@ -69,7 +69,9 @@ function synopsis(program: ProgramSpec, command: CommandSpec): readonly string[]
     const text = `${placeTerm(name)}${many === true ? roffText("\u2026") : ""}`;
     return required ? text : `[${text}]`;
   });
-  const taken = command.options.map(({ name, value }) => `[${optionTerm(name, value)}]`);
+  const taken = command.options.map(
+    ({ name, value, many }) => `[${optionTerm(name, value)}]${many === true ? roffText("\u2026") : ""}`,
+  );
   const rest = command.passThrough === true ? [roffText("\u2026")] : [];
   return [[bold(words.join(" ")), ...places, ...taken, ...rest].join(" ")];
 }

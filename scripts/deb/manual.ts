@@ -47,10 +47,19 @@ export const AGENT_MANUAL: Manual = {
       "The configuration file. It is not part of the package, which never changes or removes it.",
     ],
     ["/etc/nbackup/agent.yaml.example", "A commented example."],
+    [
+      "/etc/nbackup/ca.pem, agent.pem, agent-key.pem",
+      "The CA that the server must have its certificate from, and this agent's certificate and key, as enroll writes them; the configuration may name others.",
+    ],
     ["/etc/default/nbackup-agent", "Environment of the service, where it exists."],
     ["/var/lib/nbackup-agent/", "What the service remembers of each entry, and the socket of nbackup-agent status."],
+    ["/var/log/nbackup-agent/", "For logging.file and logging.session_log_dir; without them the journal has the log."],
   ],
   examples: [
+    [
+      "nbackup-agent enroll backup.example.org:9846 TOKEN",
+      "Become an agent of a server, whose enroll-token printed this:",
+    ],
     ["nbackup-agent check-config", "Is the configuration right?"],
     ["nbackup-agent --once --backup system --progress", "Back up one entry now:"],
     ["nbackup-agent list", "Which archives of this machine are there?"],
@@ -66,7 +75,7 @@ export const AGENT_MANUAL: Manual = {
     ["systemctl", 1],
   ],
   documentation:
-    "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-agent.",
+    "The manual is in /usr/share/doc/nbackup-agent: getting started, every key of the configuration, restores, every error code with what to do, security.",
 };
 
 export const SERVER_MANUAL: Manual = {
@@ -76,7 +85,10 @@ export const SERVER_MANUAL: Manual = {
     "The archives can be listed, searched, compared, restored and verified on the server, also while no server runs and without its configuration (--storage-dir).",
   ],
   signals: [
-    ["SIGHUP", "Read the configuration and certificates again. A file with a mistake changes nothing."],
+    [
+      "SIGHUP",
+      "Read the configuration and certificates again and open the log file anew. Sessions are not touched; a file with a mistake changes nothing.",
+    ],
     [
       "SIGTERM, SIGINT",
       "Stop: sessions have server.shutdown_timeout to finish; the others stay on the disk for the next start. A second one does not wait.",
@@ -89,15 +101,26 @@ export const SERVER_MANUAL: Manual = {
       "The configuration file. It is not part of the package, which never changes or removes it.",
     ],
     ["/etc/nbackup/server.yaml.example", "A commented example."],
+    [
+      "/etc/nbackup/pki/",
+      "The CA, its key, the list of revocations, and the server's certificate and key, as setup makes them; the configuration may name others.",
+    ],
     ["/etc/default/nbackup-server", "Environment of the service, where it exists."],
     [
       "/etc/systemd/system/nbackup-server.service.d/",
       "Drop-ins of the unit. ReadWritePaths= of each storage's base_dir stands there: elsewhere the service may not write.",
     ],
     ["/var/lib/nbackup/", "Records of the server, and the socket that commands reach it by."],
-    ["BASE_DIR/AGENT/BACKUP/TIME.tar.gz", "An archive. Its index (.idx) and checksum (.sha256) lie beside it."],
+    ["/var/log/nbackup/", "For logging.file and logging.session_log_dir; without them the journal has the log."],
+    [
+      "BASE_DIR/AGENT/BACKUP/TIME.tar.gz, TIME.tar.zst",
+      "An archive. Its index (.idx) and checksum (.sha256) lie beside it, and a file .damaged when it was found to be that.",
+    ],
+    ["BASE_DIR/.nbackup/", "Unfinished sessions and records of the storage. Only the server may touch it."],
   ],
   examples: [
+    ["nbackup-server setup --hosts backup.example.org", "Make this machine a server, asking for the rest:"],
+    ["nbackup-server pki enroll-token web-01", "Let a machine enrol as an agent:"],
     ["nbackup-server check-config", "Is the configuration right?"],
     ["nbackup-server status", "What does the running server do, and how are its storages?"],
     ["nbackup-server list web-01", "Which archives of an agent are there?"],
@@ -115,5 +138,5 @@ export const SERVER_MANUAL: Manual = {
     ["systemd.exec", 5],
   ],
   documentation:
-    "Every key of the configuration, operations and restores are described in /usr/share/doc/nbackup-server.",
+    "The manual is in /usr/share/doc/nbackup-server: getting started, every key of the configuration, running the server, restores, every error code with what to do, security.",
 };

@@ -28,7 +28,20 @@ const PROGRAMS: Readonly<
   server: { spec: SERVER_PROGRAM, manual: SERVER_MANUAL, passedThrough: HELP_TOPICS.map(helpText) },
 };
 
-const DOCS = ["configuration.md", "operations.md", "restore.md", "packages.md"];
+/** The pages for administrators; those about how nbackup is made stay with its sources. */
+const DOCS = [
+  ...[
+    "README",
+    "getting-started",
+    "configuration",
+    "certificates",
+    "packages",
+    "migration",
+    "restore",
+    "troubleshooting",
+  ],
+  ...["operations", "agent", "monitoring", "web-ui", "web-api", "security-model"],
+].map((page) => `${page}.md`);
 
 export async function debianPackage(options: PackageOptions): Promise<Uint8Array> {
   const { epochSeconds, compression } = options;

@@ -7,7 +7,7 @@ export interface DebianPackage {
   readonly proof: string;
 }
 
-/** What the tests call: other readers of our archives and certificates, judges of the packages, and the processors we do not have. */
+/** What the tests call: other readers of our archives and certificates, judges of the packages, the page and the metrics, and the processors we do not have. */
 export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "tar", proof: "tar" },
   { name: "zstd", proof: "zstd" },
@@ -18,11 +18,16 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "acl", proof: "getfacl" },
   { name: "xz-utils", proof: "xz" },
   { name: "lintian", proof: "lintian" },
+  { name: "iproute2", proof: "ip" },
   { name: "mandoc", proof: "mandoc" },
   { name: "zsh", proof: "zsh" },
   { name: "fish", proof: "fish" },
   { name: "debootstrap", proof: "debootstrap" },
   { name: "systemd-container", proof: "systemd-nspawn" },
+  // Drives the page; a font comes with it, by fontconfig.
+  { name: "chromium", proof: "chromium" },
+  // Only promtool is called, which is in no package of its own. The daemon beside it listens on 9090, outside the ports that tests get.
+  { name: "prometheus", proof: "promtool" },
   ...(process.arch === "x64"
     ? [
         { name: "qemu-user-static", proof: "qemu-aarch64-static" },

@@ -54,8 +54,12 @@ function runningFacts(running: NonNullable<AgentEntryView["running"]>): Partial<
   };
 }
 
-function autoscalerFacts({ mode, active, max, state, drainRate }: Autoscaler): EntryFacts["autoscaler"] {
-  return { mode, active, max, state, ...(drainRate === null ? {} : { rate: whole(drainRate) }) };
+function autoscalerFacts({ mode, active, max, state, producedRate, drainRate }: Autoscaler): EntryFacts["autoscaler"] {
+  return {
+    ...{ mode, active, max, state },
+    ...(drainRate === null ? {} : { rate: whole(drainRate) }),
+    ...(producedRate === null ? {} : { producedRate: whole(producedRate) }),
+  };
 }
 
 function endOf({ startedWallMs, durationMs }: NonNullable<AgentEntryView["last"]>): number {

@@ -28,8 +28,8 @@ export interface RenewalOptions {
   readonly current: () => CertificateLife;
   readonly channel: RenewalChannel;
   /**
-   * Before one is asked for: throws why a new pair could not be put in its place. When an earlier one was only half in its place, because
-   * the disk failed, it completes that, uses it from now on, and returns it.
+   * Before one is asked for: throws why a new pair could not be put in its place. When another one lies there than is in use (an earlier
+   * one was only half in its place, because the disk failed; somebody brought one), it completes that, uses it from now on, and returns it.
    */
   readonly prepare: () => CertificateLife | undefined;
   /** A new key and the request for it. */
@@ -55,9 +55,11 @@ export class CertificateRenewal {
   #timer: Timer | undefined;
   /** Not before. */
   #nextTryMs = 0;
+  /** What the last try came to nothing for was that the server does not renew. */
+  #unoffered = false;
   #busy = false;
   #stopped = false;
-  /** Kept for the next try: the server gives the same answer to the same request. */
+  /** Kept until it is in use: the server gives the same answer to the same request, lost on the way or not usable here yet. */
   #pending: ReturnType<RenewalOptions["makeRequest"]> | undefined;
   /** By code, when it was told. */
   readonly #told = new Map<string, number>();
@@ -75,24 +77,42 @@ export class CertificateRenewal {
     this.#timer?.cancel();
   }
 
-  /** Something changed: the connection, the configuration or the certificate. Does what is due. */
+  /** Somebody has mended something, perhaps: what is due is tried at once, whatever failed before. */
+  again(): void {
+    this.#nextTryMs = 0;
+    this.look();
+  }
+
+  /** Something changed: the connection, or what the server offers. Does what is due. */
   look(): void {
     if (this.#stopped || this.#busy) return;
     const { clock, enabled, current, channel } = this.#options;
     const waitMs = enabled() ? renewalDueMs(current()) - clock.wall() : LOOK_MS;
+    if (this.#unoffered && channel.renews === true) this.#nextTryMs = 0;
     const due = waitMs <= 0 && clock.now() >= this.#nextTryMs;
     if (due && channel.renews === true) void this.#renew();
-    else if (due && channel.renews === false) this.#failed(notOffered());
+    else if (due && channel.renews === false) this.#notOffered();
     // Without a connection `look` is called when there is one.
     else if (due) this.#lookAgain(LOOK_MS);
     else this.#lookAgain(Math.max(waitMs, this.#nextTryMs - clock.now()));
   }
 
+  #notOffered(): void {
+    this.#unoffered = true;
+    const text = "the server does not renew certificates";
+    const hint =
+      "Set tls.ca_key in its server.yaml, or renew by hand: nbackup-server pki renew NAME where the CA's key is, then bring both files here.";
+    this.#failed(new Failure("E_RENEWAL", text, { hint }));
+  }
+
   async #renew(): Promise<void> {
     this.#busy = true;
+    this.#unoffered = false;
     try {
       const renewed = this.#options.prepare() ?? (await this.#exchange());
       if (renewed === undefined) return;
+      // Never again: the key is in use.
+      this.#pending = undefined;
       this.#told.clear();
       const notAfter = isoSeconds(renewed.notAfterMs);
       this.#options.events.emit({
@@ -113,8 +133,6 @@ export class CertificateRenewal {
     this.#pending ??= makeRequest();
     const { keyPem, requestDer } = this.#pending;
     const certPem = await channel.renew(requestDer);
-    // Installed or not: what was answered once is not asked for again.
-    this.#pending = undefined;
     return this.#stopped ? undefined : install(certPem, keyPem);
   }
 
@@ -124,8 +142,8 @@ export class CertificateRenewal {
     const leftMs = this.#options.current().notAfterMs - clock.wall();
     const passing = PASSING.has(failure.code);
     // A short life is not waited out: an agent must come back in time however little there is.
-    const pauseMs = Math.max(MINUTE_MS, Math.min(passing ? SOON_MS : DAY_MS, leftMs / 20));
-    this.#nextTryMs = clock.now() + Math.max(pauseMs, Math.min(DAY_MS, failure.retryAfterMs ?? 0));
+    const usualMs = passing ? (failure.retryAfterMs ?? SOON_MS) : DAY_MS;
+    this.#nextTryMs = clock.now() + Math.max(MINUTE_MS, Math.min(usualMs, DAY_MS, leftMs / 20));
     this.#lookAgain(this.#nextTryMs - clock.now());
     if (passing) log.debug("the certificate could not be renewed now", { code: failure.code, reason: failure.message });
     else this.#tell(failure, leftMs);
@@ -150,10 +168,4 @@ export class CertificateRenewal {
     this.#timer?.cancel();
     this.#timer = this.#options.clock.after(Math.min(LOOK_MS, Math.max(1, waitMs)), () => this.look());
   }
-}
-
-function notOffered(): Failure {
-  return new Failure("E_RENEWAL", "the server does not renew certificates", {
-    hint: "Set tls.ca_key in its server.yaml, or renew by hand: nbackup-server pki renew NAME where the CA's key is, then bring both files here.",
-  });
 }

@@ -246,7 +246,7 @@ class Service {
       this.#channel.use(config.controlChannel, moved);
       // One that was refused for the old certificate may be let in with this one.
       if (exchanged) this.#channel.nudge();
-      this.#renewal.look();
+      this.#renewal.again();
       log.info("configuration and certificates were read again", { file: config.configFile });
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {

@@ -32,7 +32,10 @@ export function renewalDisk(config: () => AgentConfig, identity: () => Identity)
   return {
     prepare: (): Identity | undefined => {
       checkReplaceable(filesOf(config()));
-      return finishRenewal(filesOf(config())) ? identityOf(config()) : undefined;
+      finishRenewal(filesOf(config()));
+      // Somebody may have put another pair there since the last reload: it is used, and not written over.
+      const found = identityOf(config());
+      return found.fingerprint === identity().fingerprint ? undefined : found;
     },
     makeRequest: (): { readonly keyPem: string; readonly requestDer: Uint8Array } => {
       const keyPem = newAgentKey();

@@ -14,6 +14,8 @@ import { newAgentKey } from "#pki/request.ts";
 /** Names the group of files for pair-store.ts: of two enrolments at once the second is refused. */
 const PAIR = "agent";
 const STAGING_PREFIX = ".nbackup-enroll.";
+/** As pair-store.ts calls what it is just writing. */
+const HALF_WRITTEN = /^\.nbackup-pki\.[0-9a-f]{16}$/;
 
 export const KEY_FILE = "agent-key.pem";
 export const CERT_FILE = "agent.pem";
@@ -128,7 +130,9 @@ export class EnrollFiles {
     const { dir } = this.#place;
     this.#writing(() => {
       for (const name of fs.readdirSync(dir)) {
-        if (name.startsWith(STAGING_PREFIX)) fs.rmSync(path.join(dir, name), { recursive: true });
+        // What a kill in the middle of writeTogether left holds a copy of the key.
+        const cutShort = HALF_WRITTEN.test(name) && fs.existsSync(path.join(dir, name, KEY_FILE));
+        if (cutShort || name.startsWith(STAGING_PREFIX)) fs.rmSync(path.join(dir, name), { recursive: true });
       }
       syncDirectory(dir);
     });

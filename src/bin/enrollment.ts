@@ -3,6 +3,8 @@ import { must } from "#base/assert.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { ServerConfig } from "#config/types.ts";
+import type { HostPort } from "#net/address.ts";
+import type { Connection, Listener } from "#net/connection.ts";
 import { listenTls } from "#net/listen.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
@@ -17,6 +19,9 @@ import type { Revocations } from "#server/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { systemClock, systemRandom } from "./system.ts";
+
+/** Under way at once: everybody is a stranger here, and the machines that enrol are few. */
+const HANDSHAKES_MAX = 128;
 
 export interface EnrollSideOptions {
   readonly config: ServerConfig;
@@ -43,13 +48,7 @@ export class EnrollSide {
     this.#issuer = settings.issuer;
     this.#enrollment = new Enrollment({
       ...{ clock: systemClock, random: systemRandom, log, events, tokens, register, revocations, settings },
-      listen: (address, accept) =>
-        listenTls({
-          ...{ address, accept, log, clock: systemClock, identity: this.#identity },
-          protocol: ENROLL_ALPN_PROTOCOL,
-          peers: "anybody",
-          handshakeTimeoutMs: HELLO_TIMEOUT_MS,
-        }),
+      listen: (address, accept) => this.#listen(address, accept),
     });
   }
 
@@ -60,6 +59,20 @@ export class EnrollSide {
     const side = new EnrollSide(options, tokens, await settingsOf(config, identity, options));
     side.#enrollment.start();
     return side;
+  }
+
+  #listen(address: HostPort, accept: (connection: Connection) => void): Listener {
+    try {
+      return listenTls({
+        ...{ address, accept, log: this.#options.log, clock: systemClock, identity: this.#identity },
+        protocol: ENROLL_ALPN_PROTOCOL,
+        peers: "anybody",
+        handshakesMax: HANDSHAKES_MAX,
+        handshakeTimeoutMs: HELLO_TIMEOUT_MS,
+      });
+    } catch (error) {
+      throw portFailure(error);
+    }
   }
 
   /** The answer to a question of the control socket, when it is for the enrolment. */
@@ -125,4 +138,11 @@ async function issuerOf(
     });
     return new Failure("E_ENROLL_OFF", reason, { hint, cause: error });
   }
+}
+
+/** The hint of the listener's own failure is about server.listen. */
+function portFailure(error: unknown): Failure {
+  const { code, message } = toFailure(error);
+  const hint = "Check server.enroll_listen, and that no other program uses the port.";
+  return new Failure(code, message, { cause: error, hint });
 }

@@ -10,9 +10,9 @@ import { eventsText, historyText, pruneText, sessionsText, statusText } from "#c
 import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { createLogger } from "#observe/log.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import type {
   AbortView,
-  AgentView,
   MaintenanceAnswer,
   PrunedView,
   PruneFailure,

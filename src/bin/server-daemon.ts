@@ -7,6 +7,7 @@ import type { ServerConfig, StorageConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import { listenTls, type TlsListener } from "#net/listen.ts";
 import type { LineServer } from "#net/line-socket.ts";
+import type { WatchedCertificate } from "#observe/certificate-watch.ts";
 import type { EventSink } from "#observe/events.ts";
 import { Recorder } from "#observe/recorder.ts";
 import type { SessionLogs } from "#observe/session-log.ts";
@@ -37,7 +38,8 @@ import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { systemClock, systemRandom } from "./system.ts";
-import { WebSide } from "./web.ts";
+import type { PageMaterial } from "./web-files.ts";
+import { type WebSettings, WebSide } from "./web.ts";
 
 /** A disk that hangs must not hold up a stop for the sake of a log. */
 const SESSION_LOGS_LIMIT_MS = 2_000;
@@ -63,10 +65,12 @@ export interface Daemon {
   readonly events: EventSink;
   /** A sentence for `systemctl status`. */
   summary(): string;
+  /** The page's own certificate; undefined: it has none. */
+  pageCertificate(): WatchedCertificate | undefined;
   /** Handshakes from now on are made with it. Throws Failure E_LISTEN, and then nothing has changed. */
   use(identity: Identity): void;
-  /** These count from now on. Never rejects. */
-  reload(config: ServerConfig, revoked: RevokedAgents): Promise<void>;
+  /** These count from now on; `page` was read for them. Never rejects. */
+  reload(settings: WebSettings, page: PageMaterial | undefined, revoked: RevokedAgents): Promise<void>;
   /** The file was read and is not used. */
   reloadFailed(code: string, reason: string): void;
   /** Lets running sessions finish within shutdown_timeout; called again it does not wait. Never rejects. */
@@ -86,7 +90,9 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const revocations = await openRevocations(disk, runtime, lock);
   const recorder = await openRecorder({ ...runtime, log }, disk);
   const metrics = new ServerMetrics();
-  const web = await WebSide.open({ ...runtime, disk, recorder, metrics });
+  const { content, spawnBackground } = runtime;
+  const settings = { config, content, identity, restartKeys: [] };
+  const web = await WebSide.open({ log, disk, recorder, metrics, spawnBackground }, settings);
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const register = await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations });
@@ -96,8 +102,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     clock: systemClock,
     random: systemRandom,
     log,
-    events: withSessionLogs(web?.watched(recorder) ?? recorder, sessionLogs),
-    ...(web === undefined ? {} : { onPhase: web.onPhase }),
+    events: withSessionLogs(web.watched(recorder), sessionLogs),
+    onPhase: web.onPhase,
     software,
     knownStorages: await KnownStorages.open(disk, stateDir, log),
     openStorage: (storage, established) =>
@@ -126,8 +132,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       log,
       accept: (connection) => server.accept(connection),
     });
-    metrics.registry.gauge(
-      "nbackup_strangers_refused",
+    metrics.registry.counted(
+      "nbackup_strangers_refused_total",
       "Connections that came to nothing before they were one",
       () => listener.strangerCount,
     );
@@ -142,7 +148,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
       enroll.answer(request) ?? server.admin.handle(request, around);
     const control = serveControl("nbackup-server", stateDir, log, answer);
     const address = formatAddress({ host: config.server.listen.host, port: listener.port });
-    web?.start(server);
+    web.start(server);
     recorder.emit({ kind: "server.started", level: "info", message: "listening", fields: { address, software } });
     let stopping: Promise<void> | undefined;
     return {
@@ -152,16 +158,25 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
         listener.use(next);
         used = next;
       },
-      async reload(next, revoked): Promise<void> {
+      pageCertificate: () => web.certificate,
+      async reload(next, page, revoked): Promise<void> {
         reading.readWallMs = systemClock.wall();
         reading.failure = null;
-        ({ logging } = next);
+        ({ logging } = next.config);
         sessionLogs.use(logging.sessionLogDir);
         revocations.use(revoked);
-        await server.reload(next);
-        await enroll.reload(next, used);
+        // Who may look first: storages may have to be waited for.
+        await web.reload(next, page);
+        await server.reload(next.config);
+        web.storagesChanged();
+        await enroll.reload(next.config, used);
         const text = "configuration and certificates were read again";
-        recorder.emit({ kind: "server.reloaded", level: "info", message: text, fields: { file: next.configFile } });
+        recorder.emit({
+          kind: "server.reloaded",
+          level: "info",
+          message: text,
+          fields: { file: next.config.configFile },
+        });
       },
       reloadFailed(code, reason): void {
         reading.failure = { wallMs: systemClock.wall(), code, reason };
@@ -176,7 +191,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     };
   } catch (error) {
     await server.shutdown();
-    await web?.stop();
+    await web.stop();
     await recorder.close();
     await lock.release();
     throw error;
@@ -188,7 +203,7 @@ interface Running {
   readonly server: Server;
   readonly enroll: EnrollSide;
   readonly control: LineServer | undefined;
-  readonly web: WebSide | undefined;
+  readonly web: WebSide;
   readonly recorder: Recorder;
   readonly sessionLogs: SessionLogs;
   readonly lock: DiskLock;
@@ -210,7 +225,7 @@ async function stopAll({
   await server.shutdown();
   listener.stop();
   control?.stop();
-  await web?.stop();
+  await web.stop();
   await recorder.close();
   await settled(systemClock, sessionLogs.close(), SESSION_LOGS_LIMIT_MS);
   await lock.release();

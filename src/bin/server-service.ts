@@ -15,6 +15,7 @@ import { type DaemonLog, openDaemonLog } from "./daemon-log.ts";
 import { logReloadFailure } from "./reload-failure.ts";
 import { type Daemon, type ServerRuntime, startDaemon } from "./server-daemon.ts";
 import { systemClock } from "./system.ts";
+import { readMaterial } from "./web-files.ts";
 
 export interface ServerServiceRuntime extends Omit<
   ServerRuntime,
@@ -121,16 +122,17 @@ class Service {
     if (this.#stopping) return;
     manager.reloading();
     try {
-      const { config: read, warnings } = this.#runtime.load();
+      const { config: read, content, warnings } = this.#runtime.load();
       const { config, restartKeys } = reloadedConfig(this.#config, read);
       const identity = this.#runtime.identityOf(config);
+      const page = config.webUi.enabled ? readMaterial(config.webUi, log) : undefined;
       const revoked = this.#runtime.revokedOf(config);
       daemonLog.use(config.logging);
       daemon.use(identity);
       this.#config = config;
       for (const warning of [...warnings.map(problemText), ...identity.warnings]) log.warn(warning);
+      await daemon.reload({ config, content, identity, restartKeys }, page, revoked);
       this.#watchCertificates(identity);
-      await daemon.reload(config, revoked);
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });
     } catch (error) {
       const { failure, reason } = logReloadFailure(error, daemonLog, this.#config.logging);
@@ -141,9 +143,12 @@ class Service {
 
   #watchCertificates({ notAfterMs, caNotAfterMs }: Identity): void {
     const { serverCertFile, caCertFile } = this.#config.tls;
+    const page = this.#parts.daemon.pageCertificate();
     this.#watch.watch([
       { file: serverCertFile, notAfterMs },
       { file: caCertFile, notAfterMs: caNotAfterMs },
+      // The page may have the server's.
+      ...(page === undefined || page.file === serverCertFile ? [] : [page]),
     ]);
   }
 }

@@ -1,5 +1,6 @@
 /** nbackup-server: arguments, configuration, certificates, signals, the exit status. What runs is server-daemon.ts. */
 import path from "node:path";
+import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { namesText } from "#cli/completion-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
@@ -14,7 +15,8 @@ import type { ServerConfig } from "#config/types.ts";
 import { LinuxDisk } from "#store/linux-disk.ts";
 import { setFileThreads } from "#store/linux-libc.ts";
 import pkg from "#package.json" with { type: "json" };
-import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { checkAuthorityFiles } from "#pki/authority.ts";
+import { type Identity, keyWarnings, loadIdentity } from "#pki/identity.ts";
 import { readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import type { EnrollTokenCommand } from "#pki-tools/command-line.ts";
@@ -25,6 +27,7 @@ import { askControl } from "./control.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
 import { serverArchives } from "./server-archives.ts";
+import { pkiServer } from "./pki-server.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
 import { runServerDaemon } from "./server-service.ts";
@@ -76,13 +79,18 @@ async function main(argv: readonly string[]): Promise<number> {
         stdout(namesText(load(command.configFile).config.storages.map(({ name }) => name)));
         return EXIT.done;
       case "pki":
-        return await runPki(command.args, { stdout, stderr, clock: systemClock, random: systemRandom, enrollToken });
+        return await runPki(command.args, {
+          ...{ stdout, stderr, clock: systemClock, random: systemRandom, enrollToken },
+          server: (file) => pkiServer(file, (name) => load(name).config, new LinuxDisk(diskRuntime)),
+          sleep: (ms) => sleep(systemClock, ms),
+        });
       case "check-config":
         return checkConfig(command.configFile, command.json, {
           load: () => load(command.configFile),
           identity: (config) => {
             revokedOf(config);
-            return identityOf(config);
+            const identity = identityOf(config);
+            return { ...identity, warnings: [...identity.warnings, ...authorityWarnings(config)] };
           },
         });
       case "setup":
@@ -159,6 +167,12 @@ function load(file: string): Loaded<ServerConfig> {
 function identityOf(config: ServerConfig): Identity {
   const { caCertFile: caPath, serverCertFile: certPath, serverKeyFile: keyPath } = config.tls;
   return loadIdentity({ caPath, certPath, keyPath, role: "server", nowMs: systemClock.wall() });
+}
+
+/** A server whose CA key cannot be used serves its agents all the same; who checks the configuration wants to know. */
+function authorityWarnings({ tls: { caCertFile, caKeyFile } }: ServerConfig): string[] {
+  if (caKeyFile === undefined) return [];
+  return keyWarnings(caKeyFile, checkAuthorityFiles(caCertFile, caKeyFile, systemClock.wall()).key);
 }
 
 function revokedOf(config: ServerConfig): RevokedAgents {

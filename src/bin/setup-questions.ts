@@ -1,5 +1,4 @@
 /** What `nbackup-server setup` asks a person, with a default for each; what an option has given is not asked. */
-import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createInterface, type Interface } from "node:readline";
@@ -137,7 +136,7 @@ export class Terminal {
 
   constructor(stderr: (text: string) => void) {
     this.#stderr = stderr;
-    this.#lines = createInterface({ input: fs.createReadStream("", { fd: 0, autoClose: false }) });
+    this.#lines = createInterface({ input: process.stdin });
     this.#lines.on("line", (line) => {
       const next = this.#waiting.shift();
       if (next === undefined) this.#came.push(line);
@@ -156,8 +155,13 @@ export class Terminal {
     return line.trim() === "" ? fallback : line.trim();
   };
 
+  /** A read of the terminal that is under way must not keep the process. */
   close(): void {
     this.#lines.close();
+    process.stdin.pause();
+    // A file has nothing to be let go of, whatever the types say.
+    const { stdin }: { readonly stdin: { unref?(): void } } = process;
+    stdin.unref?.();
   }
 
   #line(): Promise<string | undefined> {

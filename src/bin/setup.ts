@@ -87,8 +87,14 @@ async function planOf({ request, ask, load, stderr }: SetupRun): Promise<Plan> {
     if (unused(request)) {
       stderr(`note: ${configFile} is there and stays as it is; give --force to write it anew from the options\n`);
     }
+    const pkiDir = path.dirname(tls.caCertFile);
+    if (tls.caKeyFile === undefined && fs.existsSync(path.join(pkiDir, "ca-key.pem"))) {
+      stderr(
+        `note: tls.ca_key is not set, so no agent can enrol; with it: ca_key: ${path.join(pkiDir, "ca-key.pem")}\n`,
+      );
+    }
     return {
-      ...{ configFile, tls, answers: undefined, pkiDir: path.dirname(tls.caCertFile) },
+      ...{ configFile, tls, answers: undefined, pkiDir },
       baseDirs: storages.map(({ baseDir }) => baseDir),
     };
   }

@@ -86,31 +86,34 @@ function streamOf(
   lent: LentArchive,
 ): ReadableStream<Uint8Array> {
   let reading: Promise<number> | undefined;
-  const over = async (): Promise<void> => {
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
     await pipe.closeReading();
     await job;
     await lent.close();
   };
+  /** Once, whoever comes first. */
+  const over = (): Promise<void> => (closing ??= close());
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller): Promise<void> {
         const block = new Uint8Array(BLOCK_BYTES);
         reading = pipe.read(block);
-        const length = await reading;
+        const length = await reading.catch(() => 0);
         reading = undefined;
         if (length > 0) {
           controller.enqueue(block.subarray(0, length));
           return;
         }
-        const failure = await job;
         await over();
+        const failure = await job;
         if (failure === undefined) controller.close();
         else controller.error(failure);
       },
       async cancel(): Promise<void> {
         stop.abort();
         // What the thread still writes ends the read; then it hears that nobody reads.
-        await reading;
+        await reading?.catch(() => undefined);
         await over();
       },
     },

@@ -1,11 +1,10 @@
 /** The files that the page needs beside its own: the password's hash and the certificate with its key. Read whole, at the start and at a reload. */
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { WebUiConfig } from "#config/types.ts";
-import type { CheckPassword } from "#web/passwords.ts";
 
 const FILE_BYTES_MAX = 65_536;
 
@@ -16,8 +15,18 @@ export interface PageTls {
   readonly hostNames: readonly string[];
 }
 
-/** Undefined: no password is asked for. Throws Failure E_WEB. */
-export function passwordCheck({ passwordFile }: WebUiConfig, log: Logger): CheckPassword | undefined {
+export interface PageMaterial {
+  readonly tls: PageTls | undefined;
+  /** Undefined: no password is asked for. */
+  readonly passwordHash: string | undefined;
+}
+
+/** All files at once, so that one that is wrong changes nothing. Throws Failure E_WEB. */
+export function readMaterial(webUi: WebUiConfig, log: Logger): PageMaterial {
+  return { tls: pageTls(webUi), passwordHash: passwordHash(webUi, log) };
+}
+
+function passwordHash({ passwordFile }: WebUiConfig, log: Logger): string | undefined {
   if (passwordFile === undefined) return undefined;
   const hash = readText("password_file", passwordFile).trim();
   if (!/^\$argon2id\$[!-~]{20,500}$/.test(hash)) {
@@ -27,19 +36,27 @@ export function passwordCheck({ passwordFile }: WebUiConfig, log: Logger): Check
   }
   if ((statSync(passwordFile).mode & 0o077) !== 0)
     log.warn("the password file can be read by others", { passwordFile });
-  return (password) => Bun.password.verify(password, hash);
+  return hash;
 }
 
-/** Undefined: plain HTTP. Throws Failure E_WEB. */
-export function pageTls({ tlsCertFile, tlsKeyFile }: WebUiConfig): PageTls | undefined {
+/** Undefined: plain HTTP. */
+function pageTls({ tlsCertFile, tlsKeyFile }: WebUiConfig): PageTls | undefined {
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
   const [cert, key] = [readText("tls_cert", tlsCertFile), readText("tls_key", tlsKeyFile)];
+  const parsed = parse(() => new X509Certificate(cert), `tls_cert ${tlsCertFile} holds no certificate`);
+  const privateKey = parse(() => createPrivateKey(key), `tls_key ${tlsKeyFile} holds no private key`);
+  if (!parsed.checkPrivateKey(privateKey)) {
+    throw new Failure("E_WEB", `web_ui.tls_key ${tlsKeyFile} is not the key of ${tlsCertFile}`);
+  }
+  const names = (parsed.subjectAltName ?? "").split(",").flatMap((name) => /^\s*DNS:(\S+)$/.exec(name)?.[1] ?? []);
+  return { cert, key, notAfterMs: Date.parse(parsed.validTo), hostNames: names };
+}
+
+function parse<T>(work: () => T, what: string): T {
   try {
-    const parsed = new X509Certificate(cert);
-    const names = (parsed.subjectAltName ?? "").split(",").flatMap((name) => /^\s*DNS:(\S+)$/.exec(name)?.[1] ?? []);
-    return { cert, key, notAfterMs: Date.parse(parsed.validTo), hostNames: names };
+    return work();
   } catch (error) {
-    throw pageFailure(`web_ui.tls_cert ${tlsCertFile} holds no certificate`, error);
+    throw pageFailure(`web_ui.${what}`, error);
   }
 }
 

@@ -2,46 +2,48 @@
  * The page's side of the server's process: what it keeps, what it listens on, and how both hear of what happens. Whatever goes wrong here is told
  * and costs the page only: a port that is taken must not cost a night of backups.
  */
-import { errnoName, toFailure } from "#base/errors.ts";
+import { must } from "#base/assert.ts";
+import { toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { effectiveServerConfig } from "#config/effective.ts";
+import { effectiveServerConfig, type EffectiveRow } from "#config/effective.ts";
 import type { ServerConfig } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
+import type { WatchedCertificate } from "#observe/certificate-watch.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { LinesDisk } from "#observe/lines-file.ts";
+import { Metrics } from "#observe/metrics.ts";
 import type { Recorder } from "#observe/recorder.ts";
-import { RecordStore } from "#observe/record-store.ts";
-import { type ActiveSnapshot, parseActiveSnapshot } from "#observe/session-points.ts";
-import { SessionSeries } from "#observe/session-series.ts";
-import { parseStorageSample, type StorageSample, StorageScans } from "#observe/storage-scans.ts";
 import type { MaintenanceView } from "#observe/views.ts";
 import type { Identity } from "#pki/identity.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { ArchiveDesk } from "#server/archive-desk.ts";
 import type { Server } from "#server/server.ts";
 import type { ServerMetrics } from "#server/server-metrics.ts";
-import { Access } from "#web/access.ts";
 import { agentChannel } from "#web/agent-channel.ts";
 import type { CertificateRow } from "#web/api-types.ts";
 import { watchPage } from "#web/page-metrics.ts";
-import { Passwords } from "#web/passwords.ts";
 import type { ReadModel } from "#web/read-model.ts";
 import { WebApp } from "#web/web-app.ts";
-import { serveWeb, type WebServer } from "#web/web-server.ts";
-import { systemClock, systemRandom } from "./system.ts";
+import { systemClock } from "./system.ts";
 import { archiveBrowser } from "./web-archives.ts";
-import { hostNamesOf, pageFailure, type PageTls, pageTls, passwordCheck } from "./web-files.ts";
-import { loadPage, type PageFiles } from "./web-page.ts";
+import { WebDoor } from "./web-door.ts";
+import { type PageMaterial, readMaterial } from "./web-files.ts";
+import { WebKeys } from "./web-keys.ts";
+import { WebWatch } from "./web-watch.ts";
 
 const DAY_MS = 86_400_000;
-/** Looks at storages, for the forecast: a year of one storage at one an hour. */
-const STORAGE_SAMPLES_MAX = 10_000;
 
-export interface WebRuntime {
+/** What the page goes by; a reload brings another one. */
+export interface WebSettings {
   readonly config: ServerConfig;
   /** Of the configuration file, as it was read. */
   readonly content: unknown;
   readonly identity: Identity;
+  /** Keys that were changed and count from the next start. */
+  readonly restartKeys: readonly string[];
+}
+
+export interface WebRuntime {
   readonly log: Logger;
   readonly disk: LinesDisk;
   readonly recorder: Recorder;
@@ -49,49 +51,38 @@ export interface WebRuntime {
   readonly spawnBackground: SpawnRestoreThread;
 }
 
-/** Files that outlive the process, opened before there is a server. */
-interface Kept {
-  readonly snapshots: RecordStore<ActiveSnapshot>;
-  readonly samples: RecordStore<StorageSample>;
-  readonly page: PageFiles;
-}
-
 export class WebSide {
   readonly #runtime: WebRuntime;
-  readonly #kept: Kept;
-  readonly #series: SessionSeries;
+  readonly #keys: WebKeys;
+  readonly #door: WebDoor;
+  #settings: WebSettings;
+  #rows: { readonly readWallMs: number; readonly rows: readonly EffectiveRow[] };
   #server: Server | undefined;
-  #scans: StorageScans | undefined;
+  /** Undefined: the page is not wanted. */
+  #watch: WebWatch | undefined;
   #app: WebApp | undefined;
-  #http: WebServer | undefined;
+  #certificate: WatchedCertificate | undefined;
+  #stopped = false;
 
-  private constructor(runtime: WebRuntime, kept: Kept) {
+  private constructor(runtime: WebRuntime, settings: WebSettings) {
+    const { recorder, log } = runtime;
     this.#runtime = runtime;
-    this.#kept = kept;
-    this.#series = new SessionSeries({
-      ...{ clock: systemClock, snapshots: kept.snapshots },
-      snapshotIntervalMs: runtime.config.webUi.activeSnapshotIntervalMs,
-      live: () => this.#server?.overview.live() ?? [],
+    this.#settings = settings;
+    this.#rows = rowsOf(settings);
+    this.#keys = new WebKeys((event) => recorder.emit(event));
+    this.#door = new WebDoor({
+      ...{ clock: systemClock, timeouts: () => this.#settings.config.webUi },
+      handle: (request) => must(this.#app, "the page behind its door").handle(request),
+      failed: (error) => log.error("a request for the page failed", { error }),
+      brokeOff: (error) => log.warn("an answer of the page broke off", { reason: toFailure(error).message }),
     });
   }
 
-  /** Undefined when the page is not wanted. Never rejects. */
-  static async open(runtime: WebRuntime): Promise<WebSide | undefined> {
-    const { config, disk, log } = runtime;
-    if (!config.webUi.enabled) return undefined;
-    const { activeSessionsFile, activeSessionsLinesMax } = config.webUi;
-    const common = { disk, clock: systemClock, log };
-    const [snapshots, samples, page] = await Promise.all([
-      RecordStore.open({
-        ...{ ...common, path: activeSessionsFile, linesMax: activeSessionsLinesMax, parse: parseActiveSnapshot },
-      }),
-      RecordStore.open({
-        ...{ ...common, path: `${config.server.stateDir}/storage-history.jsonl` },
-        ...{ linesMax: STORAGE_SAMPLES_MAX, parse: parseStorageSample },
-      }),
-      loadPage(),
-    ]);
-    return new WebSide(runtime, { snapshots, samples, page });
+  /** Never rejects. */
+  static async open(runtime: WebRuntime, settings: WebSettings): Promise<WebSide> {
+    const side = new WebSide(runtime, settings);
+    if (settings.config.webUi.enabled) side.#watch = await side.#openWatch();
+    return side;
   }
 
   /** The same sink, whose events the page hears of too. */
@@ -99,143 +90,177 @@ export class WebSide {
     return {
       emit: (event) => {
         events.emit(event);
-        this.#series.note(event);
-        this.#scans?.note(event);
+        this.#watch?.note(event);
         if (event.end !== undefined) this.#app?.forget();
+        if (/^(?:session\.(?:admitted|recovered)|agent\.)/.test(event.kind)) this.#app?.stream.changed("agents");
+        if (event.kind.startsWith("storage.")) this.#app?.stream.changed("storages");
       },
     };
   }
 
-  readonly onPhase = (session: string, phase: string): void => this.#series.phase(session, phase);
+  readonly onPhase = (session: string, phase: string): void => this.#watch?.series.phase(session, phase);
+
+  /** Its own certificate; undefined: it has none. */
+  get certificate(): WatchedCertificate | undefined {
+    return this.#certificate;
+  }
 
   /** The server's storages are open. Never throws: what keeps the page from being there is an event. */
   start(server: Server): void {
     this.#server = server;
-    const { recorder, config } = this.#runtime;
-    const scans = this.#makeScans(server);
-    this.#scans = scans;
-    this.#series.start(() => this.#app?.stream.look());
-    scans.start();
+    const { config } = this.#settings;
+    if (!config.webUi.enabled) return;
+    this.#watch?.start();
     try {
-      this.#listen(server, scans);
+      this.#show(readMaterial(config.webUi, this.#runtime.log));
     } catch (error) {
-      const failure = toFailure(error);
-      recorder.emit({
-        kind: "page.failed",
-        level: "error",
-        message: `the page cannot be served: ${failure.message}`,
-        fields: { address: formatAddress(config.webUi.listen), code: failure.code, hint: failure.hint },
-      });
+      this.#failed(error);
     }
   }
 
-  async stop(): Promise<void> {
-    this.#runtime.recorder.listen(undefined);
-    this.#app?.stream.close();
-    this.#http?.stop();
-    this.#series.stop();
-    this.#scans?.stop();
-    await Promise.all([this.#kept.snapshots.close(), this.#kept.samples.close()]);
+  /** These count from now on; `material` was read for them. Never rejects: what keeps the page from being there is an event. */
+  async reload(settings: WebSettings, material: PageMaterial | undefined): Promise<void> {
+    this.#settings = settings;
+    this.#rows = rowsOf(settings);
+    if (material === undefined) {
+      await this.#close();
+      return;
+    }
+    if (this.#watch === undefined) {
+      const watch = await this.#openWatch();
+      if (this.#stopped) {
+        await watch.stop();
+        return;
+      }
+      this.#watch = watch;
+      watch.start();
+    } else {
+      this.#watch.use(settings.config.webUi);
+    }
+    try {
+      this.#show(material);
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#app?.stream.changed("config");
   }
 
-  #makeScans(server: Server): StorageScans {
-    const { config } = this.#runtime;
-    return new StorageScans({
-      ...{ clock: systemClock, samples: this.#kept.samples, intervalMs: config.webUi.storageScanIntervalMs },
-      storages: () => config.storages.map(({ name }) => name),
-      list: (storage) => server.library.listAll(storage),
-      view: (storage) => server.overview.running().storages.find(({ name }) => name === storage),
+  /** Storages may be others than they were. */
+  storagesChanged(): void {
+    this.#watch?.scans.scanSoon();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.#runtime.recorder.listen(undefined);
+    this.#app?.stream.close();
+    this.#door.close();
+    this.#certificate = undefined;
+    this.#app = undefined;
+    const watch = this.#watch;
+    this.#watch = undefined;
+    await watch?.stop();
+  }
+
+  #openWatch(): Promise<WebWatch> {
+    return WebWatch.open(this.#settings.config, this.#runtime, {
+      server: () => this.#server,
+      storages: () => this.#settings.config.storages.map(({ name }) => name),
       changed: () => {
         this.#app?.forget();
         this.#app?.stream.changed("archives");
         this.#app?.stream.changed("storages");
       },
+      sampled: () => this.#app?.stream.look(),
     });
   }
 
-  /** Throws Failure E_WEB. */
-  #listen(server: Server, scans: StorageScans): void {
-    const { config, log, recorder, metrics, spawnBackground } = this.#runtime;
-    const { webUi } = config;
-    const tls = pageTls(webUi);
-    const passwords = this.#passwords(tls);
-    const model = this.#model(server, scans, tls);
-    const hostNames = hostNamesOf(webUi, tls);
+  /** Throws Failure E_WEB where it cannot be listened; then what was there goes on, by the new rules. */
+  #show(material: PageMaterial): void {
+    const { webUi } = this.#settings.config;
+    const { listen, idleTimeoutMs } = webUi;
+    const place = { listen, idleTimeoutMs, tls: material.tls };
+    let failure: unknown;
+    let moved = false;
+    // Rules before the door: nobody comes in by those of before.
+    this.#useRules(webUi, material);
+    try {
+      moved = this.#door.move(place);
+    } catch (error) {
+      failure = error;
+      // The cookie is for TLS alone, or not, by the door that is there.
+      if (this.#door.place !== undefined) this.#useRules(webUi, { ...material, tls: this.#door.place.tls });
+    }
+    const { tls } = this.#door.place ?? {};
+    const { tlsCertFile } = webUi;
+    const isWatched = tls !== undefined && tlsCertFile !== undefined;
+    this.#certificate = isWatched ? { file: tlsCertFile, notAfterMs: tls.notAfterMs } : undefined;
+    if (failure !== undefined) throw failure;
+    if (!moved) return;
+    const fields = { event: "page.started", address: this.#door.address, tls: tls !== undefined };
+    this.#runtime.log.info("serving the page", fields);
+  }
+
+  #useRules(webUi: ServerConfig["webUi"], material: PageMaterial): void {
+    const rules = this.#keys.rules(webUi, material);
+    if (this.#app === undefined) this.#app = this.#makeApp(rules);
+    else this.#app.use(rules);
+  }
+
+  #failed(error: unknown): void {
+    const { code, message, hint } = toFailure(error);
+    const address = formatAddress(this.#settings.config.webUi.listen);
+    const text = `the page cannot be served: ${message}`;
+    this.#runtime.recorder.emit({
+      ...{ kind: "page.failed", level: "error", message: text, fields: { address, code, hint } },
+    });
+  }
+
+  #makeApp(rules: ReturnType<WebKeys["rules"]>): WebApp | undefined {
+    const { recorder, spawnBackground } = this.#runtime;
+    const [server, watch] = [this.#server, this.#watch];
+    if (server === undefined || watch === undefined) return undefined;
+    const registry = new Metrics();
+    const model = this.#model(server, watch, registry);
     const app = new WebApp({
-      ...{ model, passwords, allowDownload: webUi.allowDownload, page: this.#kept.page },
-      access: new Access({ ...webUi, hostNames }, passwords, (address) => this.#refused(address)),
+      ...{ model, rules, page: watch.page, emit: (event) => recorder.emit(event) },
       browser: archiveBrowser(new ArchiveDesk(server.library), spawnBackground),
-      emit: (event) => recorder.emit(event),
     });
     watchPage({
-      ...{ registry: metrics.registry, model, backups: () => app.backups(), streamCount: () => app.stream.clientCount },
+      ...{ registry, model, backups: () => app.backups(), streamCount: () => app.stream.clientCount },
       residentBytes: () => process.memoryUsage.rss(),
     });
-    this.#app = app;
-    this.#http = this.#serve(app, tls);
     recorder.listen({ event: (record) => app.stream.event(record), ended: (record) => app.stream.ended(record) });
-    const address = formatAddress({ host: webUi.listen.host, port: this.#http.port });
-    log.info("serving the page", { event: "page.started", address, tls: tls !== undefined });
+    return app;
   }
 
-  #serve(app: WebApp, tls: PageTls | undefined): WebServer {
-    const { config, log } = this.#runtime;
-    const { listen } = config.webUi;
-    try {
-      return serveWeb({
-        ...{ listen, tls, clock: systemClock, timeouts: () => config.webUi },
-        handle: (request) => app.handle(request),
-        failed: (error) => log.error("a request for the page failed", { error }),
-      });
-    } catch (error) {
-      throw pageFailure(`${formatAddress(listen)} cannot be listened on: ${errnoName(error) ?? String(error)}`, error);
-    }
-  }
-
-  #passwords(tls: PageTls | undefined): Passwords | undefined {
-    const { config, log, recorder } = this.#runtime;
-    const check = passwordCheck(config.webUi, log);
-    if (check === undefined) return undefined;
-    return new Passwords({
-      ...{ clock: systemClock, random: systemRandom, check, secure: tls !== undefined },
-      onWrong: (address, waitMs) =>
-        recorder.emit({
-          ...{ kind: "page.wrong-password", level: "warn", message: `${address} gave a wrong password for the page` },
-          ...{ fields: { address, waitMs }, repeatKey: address },
-        }),
-    });
-  }
-
-  #refused(address: string): void {
-    const { recorder } = this.#runtime;
-    recorder.emit({
-      ...{
-        kind: "page.refused",
-        level: "warn",
-        message: `${address || "an unknown address"} may not look at the page`,
-      },
-      ...{ fields: { address }, repeatKey: address },
-    });
-  }
-
-  #model(server: Server, scans: StorageScans, tls: PageTls | undefined): ReadModel {
-    const { config, content, identity, recorder, metrics } = this.#runtime;
+  #model(server: Server, { scans, series, snapshots }: WebWatch, registry: Metrics): ReadModel {
+    const { recorder, metrics } = this.#runtime;
     const { overview } = server;
-    const readWallMs = systemClock.wall();
-    const rows = effectiveServerConfig(content, config);
     return {
-      ...{ clock: systemClock, scans, series: this.#series, snapshots: this.#kept.snapshots },
+      ...{ clock: systemClock, scans, series, snapshots },
       ...{ events: recorder.events, history: recorder.history },
       status: () => overview.running(),
       maintenance: () => maintenanceText(overview.running().maintenance),
       live: () => overview.live(),
       waiting: () => overview.sessions().waiting,
       agents: () => server.agents().map(agentChannel),
-      certificates: () => certificates(identity, tls),
-      config: () => ({ file: config.configFile, readWallMs, rows }),
-      metrics: () => metrics.registry.snapshot(),
+      certificates: () => certificates(this.#settings.identity, this.#certificate),
+      config: () => {
+        const { config, restartKeys } = this.#settings;
+        return { file: config.configFile, ...this.#rows, restartKeys };
+      },
+      metrics: () => [...metrics.registry.snapshot(), ...registry.snapshot()],
     };
   }
+}
+
+function rowsOf({ config, content }: WebSettings): { readWallMs: number; rows: readonly EffectiveRow[] } {
+  return { readWallMs: systemClock.wall(), rows: effectiveServerConfig(content, config) };
 }
 
 /** Why no session may begin; null: one may. */
@@ -243,9 +268,12 @@ function maintenanceText(on: MaintenanceView | null): string | null {
   return on === null ? null : (on.reason ?? "maintenance");
 }
 
-function certificates({ notAfterMs, caNotAfterMs }: Identity, tls: PageTls | undefined): readonly CertificateRow[] {
-  const page = tls === undefined ? [] : [{ name: "page", notAfterWallMs: tls.notAfterMs }];
-  const all = [{ name: "server", notAfterWallMs: notAfterMs }, { name: "ca", notAfterWallMs: caNotAfterMs }, ...page];
+function certificates(
+  { notAfterMs, caNotAfterMs }: Identity,
+  page: WatchedCertificate | undefined,
+): readonly CertificateRow[] {
+  const own = page === undefined ? [] : [{ name: "page", notAfterWallMs: page.notAfterMs }];
+  const all = [{ name: "server", notAfterWallMs: notAfterMs }, { name: "ca", notAfterWallMs: caNotAfterMs }, ...own];
   const now = systemClock.wall();
   return all.map((one) => ({ ...one, daysLeft: Math.floor((one.notAfterWallMs - now) / DAY_MS) }));
 }

@@ -110,7 +110,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
     completionCommand(CONFIG, NAMES),
   ],
   footer: [
-    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some source files could not be read as they are (their names were printed); 130 interrupted. With several entries the worst of them: 1 before 3 before 0.",
+    "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but some files could not be read as they are, or not be restored as they were (their names were printed); 130 interrupted; 141 nobody read the output to its end. With several entries the worst of them: 1 before 3 before 0.",
     "In paths, bytes that are not UTF-8 are printed as \\xNN, control characters as \\n, \\t or \\xNN, a backslash as two.",
   ],
 };

@@ -1,7 +1,7 @@
 /** What `nbackup-server agents` prints for people. Values in, text out. */
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
-import type { AgentBackupView, AgentView } from "#observe/views.ts";
+import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
 import { textTable } from "./text-table.ts";
 import { timeText } from "./time-text.ts";
 

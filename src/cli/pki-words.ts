@@ -35,6 +35,18 @@ export const PKI_SUBCOMMANDS: readonly SubcommandSpec[] = [
     positionals: [{ name: "AGENT", what: "The agent's name.", required: true }],
   },
   {
+    name: "renew",
+    what: "Make a new certificate and key for the same names.",
+    options: [DIR, DAYS, JSON_OPTION],
+    positionals: [{ name: "NAME", what: "An agent, or server, or ca.", required: true }],
+  },
+  {
+    name: "revoke",
+    what: "End all certificates made for an agent so far.",
+    options: [DIR, { name: "config", value: "FILE", what: "Configuration of the server." }, JSON_OPTION],
+    positionals: [{ name: "AGENT", what: "The agent's name.", required: true }],
+  },
+  {
     name: "show",
     what: "Say what certificates hold.",
     options: [DIR, JSON_OPTION],

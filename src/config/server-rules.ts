@@ -26,8 +26,25 @@ export function checkServerRules(content: unknown, context: ServerRuleContext, r
   for (const [name, storage] of storages) checkStorage(name, storage, report);
   checkBaseDirs(content, storages, context, report);
   checkMemory(content, report);
+  checkPorts(content, report);
   checkWebUi(memberOf(content, "web_ui"), report);
   checkRecordFiles(memberOf(content, "web_ui"), report);
+}
+
+/** Who enrols has no certificate, so that is never the port of agents. Without ca_key there is no such port. */
+function checkPorts(content: unknown, report: RuleReport): void {
+  if (memberOf(memberOf(content, "tls"), "ca_key") === undefined) return;
+  const server = memberOf(content, "server");
+  const [agents, enroll] = [serverShape.listen, serverShape.enroll_listen].map((schema, index) =>
+    pick(schema, memberOf(server, index === 0 ? "listen" : "enroll_listen")),
+  );
+  if (agents === undefined || enroll === undefined || agents.port !== enroll.port) return;
+  if (agents.host !== enroll.host && ![agents.host, enroll.host].some(isEverywhere)) return;
+  report(["server", "enroll_listen"], `is port ${enroll.port}, which is server.listen already, allowed: another port`);
+}
+
+function isEverywhere(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
 }
 
 /** Two kinds of records in one file would overwrite each other. */

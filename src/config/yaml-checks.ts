@@ -74,6 +74,18 @@ export function reportOddKeys(document: Document.Parsed, lineOf: LineOf, report:
   });
 }
 
+/**
+ * `.nan`, `.inf` and numbers too large to be one are numbers for YAML and nothing that a key of ours could mean: they stay the
+ * words that they are, so that a refusal can quote them and no sum comes to meet one where a key takes anything.
+ */
+export function nonNumbersAsText(document: Document.Parsed): void {
+  visit(document, {
+    Scalar(_key, scalar) {
+      if (typeof scalar.value === "number" && !Number.isFinite(scalar.value)) scalar.value = scalar.source ?? "";
+    },
+  });
+}
+
 interface OddKey {
   readonly name: string;
   readonly offset: number;

@@ -4,7 +4,7 @@
  */
 import { Composer, type CST, type Document, LineCounter, Parser, type YAMLError } from "yaml";
 import type { ConfigProblem } from "./problem.ts";
-import { reportAliases, reportOddKeys, type YamlReport } from "./yaml-checks.ts";
+import { nonNumbersAsText, reportAliases, reportOddKeys, type YamlReport } from "./yaml-checks.ts";
 
 /** Far above any real file (1,000 entries of 20 lines are 700 kB) and small enough to parse in a moment. */
 export const CONFIG_BYTES_MAX = 1024 * 1024;
@@ -191,6 +191,7 @@ function resolve(
 ): YamlText | undefined {
   if (reportAliases(document, lineOf, report)) return undefined;
   reportOddKeys(document, lineOf, report);
+  nonNumbersAsText(document);
   try {
     return { document, content: document.toJS({ maxAliasCount: ALIAS_EXPANSIONS_MAX }), lineOf };
   } catch (error) {

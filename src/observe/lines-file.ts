@@ -147,6 +147,8 @@ export class LinesFile {
       await disk.rename(newPath(path), path);
     } catch (error) {
       await file.close();
+      // On a disk that is full it would take the room of what comes next. Who cannot remove it does so before the next try.
+      await unlinkIfThere(disk, newPath(path)).catch(() => undefined);
       throw error;
     }
     // The name is the new file's now, whatever happens below: appending to the old one would write into nothing.

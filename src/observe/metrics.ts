@@ -7,6 +7,8 @@ import { assert } from "#base/assert.ts";
 /** Different label values of one metric; further ones are counted together as `other`. */
 const LABEL_SETS_MAX = 2_000;
 const OTHER = "other";
+/** Samples of a metric that is asked for: what is told by agents must not grow a scrape without end. The first ones count. */
+const SAMPLES_MAX = 20_000;
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -75,10 +77,12 @@ export class Metrics {
 
   /** `read` is asked whenever somebody looks. */
   gauge(name: string, help: string, read: () => number | readonly Sample[]): void {
-    this.#add(name, () => {
-      const value = read();
-      return { type: "gauge", name, help, samples: typeof value === "number" ? [{ labels: {}, value }] : value };
-    });
+    this.#asked("gauge", name, help, read);
+  }
+
+  /** The same of what only grows, and is counted elsewhere. */
+  counted(name: string, help: string, read: () => number | readonly Sample[]): void {
+    this.#asked("counter", name, help, read);
   }
 
   histogram(name: string, help: string, bounds: readonly number[], labelNames: readonly string[] = []): Histogram {
@@ -114,6 +118,14 @@ export class Metrics {
   /** Everything as it is now, in the order in which it was made. */
   snapshot(): Metric[] {
     return [...this.#metrics.values()].map((read) => read());
+  }
+
+  #asked(type: "counter" | "gauge", name: string, help: string, read: () => number | readonly Sample[]): void {
+    this.#add(name, () => {
+      const value = read();
+      const samples = typeof value === "number" ? [{ labels: {}, value }] : value.slice(0, SAMPLES_MAX);
+      return { type, name, help, samples };
+    });
   }
 
   #add(name: string, read: () => Metric): void {

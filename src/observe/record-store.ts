@@ -6,7 +6,9 @@
 import { type Clock, sleep, type Timer } from "#base/clock.ts";
 import { errnoName } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
+import { MiB } from "#base/units.ts";
 import { LINE_BYTES_MAX, type LinesDisk, LinesFile } from "./lines-file.ts";
+import { RecentRecords } from "./recent-records.ts";
 
 /** Between the beginnings of two writes: what a crash may cost. */
 const WRITE_PERIOD_MS = 1_000;
@@ -16,8 +18,9 @@ const RETRY_MS = 10_000;
 const BATCH_LINES_MAX = 1_000;
 /** Records that wait for a disk that refuses: some hours of an ordinary day. */
 const WAITING_LINES_MAX = 2_000;
-/** Records in memory for queries; the file may hold more. About 500 bytes each. */
+/** Records in memory for queries; the file may hold more. About 500 bytes each, but a peer may make them long. */
 const MEMORY_RECORDS_MAX = 20_000;
+const MEMORY_BYTES_MAX = 32 * MiB;
 /** For the last write when the program ends: a disk that hangs must not hold it up. */
 const CLOSE_LIMIT_MS = 5_000;
 
@@ -34,9 +37,7 @@ export interface RecordStoreOptions<T> {
 
 export class RecordStore<T> {
   readonly #options: RecordStoreOptions<T>;
-  /** Oldest first, at most twice `#recordsMax`: cut now and then instead of shifted each time. */
-  #records: T[] = [];
-  readonly #recordsMax: number;
+  #recent: RecentRecords<T>;
   #file: LinesFile | undefined;
   /** Not yet in the file. */
   #waiting: Uint8Array[] = [];
@@ -51,7 +52,7 @@ export class RecordStore<T> {
 
   private constructor(options: RecordStoreOptions<T>) {
     this.#options = options;
-    this.#recordsMax = Math.min(options.linesMax, MEMORY_RECORDS_MAX);
+    this.#recent = this.#noRecent();
   }
 
   /** Reads what is there. Without a file that can be read it begins empty, and says so. */
@@ -77,8 +78,8 @@ export class RecordStore<T> {
 
   add(record: T): void {
     if (this.#closed) return;
-    this.#keep(record);
     const line = Buffer.from(`${JSON.stringify(record)}\n`);
+    this.#recent.add(record, line.length);
     if (line.length > LINE_BYTES_MAX) {
       this.#droppedLines += 1;
       this.#options.log.warn("a record is too long to be kept", { file: this.#options.path, bytes: line.length });
@@ -91,12 +92,7 @@ export class RecordStore<T> {
 
   /** The newest first, at most `limit` of those that `wanted` takes. */
   newest(limit: number, wanted: (record: T) => boolean = () => true): T[] {
-    const found: T[] = [];
-    for (let i = this.#records.length - 1; i >= this.#firstKept && found.length < limit; i -= 1) {
-      const record = this.#records[i];
-      if (record !== undefined && wanted(record)) found.push(record);
-    }
-    return found;
+    return this.#recent.newest(limit, wanted);
   }
 
   /** Writes what waits and lets go of the file; what the disk does not take now is dropped and counted. */
@@ -114,8 +110,8 @@ export class RecordStore<T> {
     if (dropped > 0) this.#options.log.warn("records were lost", { file: this.#options.path, droppedLines: dropped });
   }
 
-  get #firstKept(): number {
-    return Math.max(0, this.#records.length - this.#recordsMax);
+  #noRecent(): RecentRecords<T> {
+    return new RecentRecords(Math.min(this.#options.linesMax, MEMORY_RECORDS_MAX), MEMORY_BYTES_MAX);
   }
 
   async #finish(): Promise<void> {
@@ -130,11 +126,6 @@ export class RecordStore<T> {
     } catch (error) {
       this.#refused(error);
     }
-  }
-
-  #keep(record: T): void {
-    this.#records.push(record);
-    if (this.#records.length >= 2 * this.#recordsMax) this.#records = this.#records.slice(this.#firstKept);
   }
 
   #dropOldest(): void {
@@ -175,19 +166,19 @@ export class RecordStore<T> {
 
   async #openFile(): Promise<LinesFile> {
     const { disk, path, linesMax, parse, log } = this.#options;
-    let loaded: T[] = [];
+    const loaded = this.#noRecent();
     let unreadable = 0;
     const onCut = (missingBytes: number): void =>
       log.warn("somebody cut the file of records, which goes on from what is left", { file: path, missingBytes });
     const file = await LinesFile.open({ disk, path, linesMax, onCut }, (line) => {
       const record = parse(parseJson(line));
       if (record === undefined) unreadable += 1;
-      else loaded.push(record);
-      if (loaded.length >= 2 * this.#recordsMax) loaded = loaded.slice(-this.#recordsMax);
+      else loaded.add(record, line.length);
     });
     this.#file = file;
     // What came while the file could not be read is newer.
-    this.#records = [...loaded, ...this.#records];
+    this.#recent.moveTo(loaded);
+    this.#recent = loaded;
     if (file.tornBytes > 0 || unreadable > 0) {
       const fields = { file: path, tornBytes: file.tornBytes, unreadableLines: unreadable };
       log.warn("records cannot be read and were dropped: a crash or somebody else left them", fields);

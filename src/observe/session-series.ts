@@ -48,12 +48,15 @@ export class SessionSeries {
   /** Sessions by the archive that is being read again. */
   readonly #archives = new Map<string, string>();
   readonly #timers: Timer[] = [];
+  #snapshotTimer: Timer | undefined;
+  #snapshotIntervalMs: number;
   readonly #traffic: TrafficPoint[] = [];
   #sinceTraffic = { received: 0, written: 0, samples: 0 };
   #rates = { receivedRate: 0, writtenRate: 0 };
 
   constructor(options: SessionSeriesOptions) {
     this.#options = options;
+    this.#snapshotIntervalMs = options.snapshotIntervalMs;
     const bySession = Map.groupBy(options.snapshots.newest(RELOADED_LINES_MAX).reverse(), ({ session }) => session);
     for (const lines of [...bySession.values()].slice(-ENDED_MAX)) {
       const [first, ...rest] = lines;
@@ -63,19 +66,28 @@ export class SessionSeries {
 
   /** `sampled` hears of each look. */
   start(sampled: () => void = () => undefined): void {
-    const { clock, snapshotIntervalMs } = this.#options;
+    const { clock } = this.#options;
     this.#timers.push(
       every(clock, SAMPLE_MS, () => {
         this.#sample();
         sampled();
       }),
       every(clock, TRAFFIC_STEP_MS, () => this.#addTraffic()),
-      every(clock, snapshotIntervalMs, () => this.#snapshot()),
     );
+    this.#beginSnapshots();
+  }
+
+  /** This pause between snapshots counts from now on. */
+  use(snapshotIntervalMs: number): void {
+    if (snapshotIntervalMs === this.#snapshotIntervalMs) return;
+    this.#snapshotIntervalMs = snapshotIntervalMs;
+    if (this.#snapshotTimer !== undefined) this.#beginSnapshots();
   }
 
   stop(): void {
     for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#snapshotTimer?.cancel();
+    this.#snapshotTimer = undefined;
     this.#snapshot();
   }
 
@@ -109,6 +121,11 @@ export class SessionSeries {
     if ((kind === "archive.verified" || kind === "archive.damaged") && typeof durationMs === "number") {
       this.#verified(String(fields["archive"]), wallMs - durationMs, wallMs);
     }
+  }
+
+  #beginSnapshots(): void {
+    this.#snapshotTimer?.cancel();
+    this.#snapshotTimer = every(this.#options.clock, this.#snapshotIntervalMs, () => this.#snapshot());
   }
 
   #begun(session: string, fields: ObservedEvent["fields"]): SessionTrack {

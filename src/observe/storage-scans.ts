@@ -65,6 +65,13 @@ export interface StorageScansOptions {
   readonly changed: () => void;
 }
 
+interface Meanwhile {
+  readonly storage: string;
+  readonly removed: Set<string>;
+  /** By archive; undefined: it is whole. */
+  readonly damage: Map<string, string | undefined>;
+}
+
 /** The first look waits until sessions of before have found the server again. */
 const FIRST_MS = 1_000;
 const SAMPLES_MAX = 2_000;
@@ -75,20 +82,33 @@ export class StorageScans {
   readonly #archives = new Map<string, Map<string, ScannedArchive>>();
   readonly #scans = new Map<string, StorageScan>();
   readonly #failures = new Map<string, string>();
-  /** Removed since the look that goes on began: it may have seen them. */
-  readonly #removed = new Set<string>();
+  /** What was told of its storage since the look that goes on began, which may have seen it otherwise. */
+  #meanwhile: Meanwhile | undefined;
   #timers: Timer[] = [];
+  #intervalMs: number;
   #scanning: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: StorageScansOptions) {
     this.#options = options;
+    this.#intervalMs = options.intervalMs;
   }
 
   start(): void {
-    const { clock, intervalMs } = this.#options;
-    const scan = (): void => void this.scanAll();
-    this.#timers = [clock.after(FIRST_MS, scan), every(clock, intervalMs, scan)];
+    this.#begin();
+  }
+
+  /** This pause between looks counts from now on. */
+  use(intervalMs: number): void {
+    if (intervalMs === this.#intervalMs || this.#stopped) return;
+    this.#intervalMs = intervalMs;
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#begin();
+  }
+
+  /** Once more, if a look goes on. */
+  scanSoon(): void {
+    void (this.#scanning ?? Promise.resolve()).then(() => this.scanAll());
   }
 
   stop(): void {
@@ -139,13 +159,30 @@ export class StorageScans {
     const [storage, archive] = [fields["storage"], fields["archive"]];
     if (typeof storage !== "string") return;
     if (kind === "archives.removed" && Array.isArray(fields["removed"])) this.#remove(storage, fields["removed"]);
+    // It may have been tried while it could not be used: then nothing of it is known until somebody looks.
+    if (kind === "storage.recovered" && this.#failures.has(storage)) this.scanSoon();
     if (typeof archive !== "string") return;
     if (kind === "archive.damaged") this.#mark(storage, archive, String(fields["what"]));
     if (kind === "archive.verified") this.#mark(storage, archive, undefined);
   }
 
+  #begin(): void {
+    const { clock } = this.#options;
+    const scan = (): void => void this.scanAll();
+    this.#timers = [clock.after(FIRST_MS, scan), every(clock, this.#intervalMs, scan)];
+  }
+
+  /** Those that are not configured any more. */
+  #forgetOthers(): void {
+    const names = new Set(this.#options.storages());
+    for (const held of [this.#archives, this.#scans, this.#failures]) {
+      for (const name of held.keys()) if (!names.has(name)) held.delete(name);
+    }
+  }
+
   async #scanEach(): Promise<void> {
     const { storages, changed } = this.#options;
+    this.#forgetOthers();
     for (const storage of storages()) {
       if (this.#stopped) return;
       await this.#scan(storage);
@@ -156,20 +193,27 @@ export class StorageScans {
   async #scan(storage: string): Promise<void> {
     const { clock, list, samples, view } = this.#options;
     const startedMs = clock.now();
+    const meanwhile: Meanwhile = { storage, removed: new Set(), damage: new Map() };
+    this.#meanwhile = meanwhile;
     // What is committed while the look goes on may be missing in it.
-    this.#removed.clear();
     const before = new Set(this.#archives.get(storage)?.keys());
     try {
       const rows = new Map((await list(storage)).map((row) => [keyOf(row), row]));
       for (const [key, row] of this.#archives.get(storage) ?? [])
         if (!before.has(key) && !rows.has(key)) rows.set(key, row);
-      for (const key of this.#removed) rows.delete(key);
+      for (const key of meanwhile.removed) rows.delete(key);
+      for (const [key, damage] of meanwhile.damage) {
+        const row = rows.get(key);
+        if (row !== undefined) rows.set(key, { ...row, damage });
+      }
       this.#archives.set(storage, rows);
       this.#failures.delete(storage);
       this.#scans.set(storage, { atWallMs: clock.wall(), durationMs: clock.now() - startedMs, failure: null });
     } catch (error) {
       this.#failures.set(storage, String(toFailure(error)));
       return;
+    } finally {
+      this.#meanwhile = undefined;
     }
     const { freeBytes = null, totalBytes = null } = view(storage) ?? {};
     if (freeBytes === null || totalBytes === null) return;
@@ -205,12 +249,13 @@ export class StorageScans {
     const held = this.#of(storage);
     for (const archive of removed) {
       held.delete(String(archive));
-      if (this.#scanning !== undefined) this.#removed.add(String(archive));
+      if (this.#meanwhile?.storage === storage) this.#meanwhile.removed.add(String(archive));
     }
     this.#options.changed();
   }
 
   #mark(storage: string, archive: string, damage: string | undefined): void {
+    if (this.#meanwhile?.storage === storage) this.#meanwhile.damage.set(archive, damage);
     const row = this.#of(storage).get(archive);
     if (row === undefined || row.damage === damage) return;
     this.#of(storage).set(archive, { ...row, damage });

@@ -1,9 +1,9 @@
 /** Opens a CA: its certificate and its key, checked to belong together and to be fit for issuing. */
 import fs from "node:fs";
 import path from "node:path";
-import { nameText } from "./certificate.ts";
+import { type Certificate, nameText } from "./certificate.ts";
 import { authorityProblem, publicKeyOf } from "./chain.ts";
-import { fileFailure, readCertificates, readPrivateKey } from "./pem-file.ts";
+import { type FileKey, fileFailure, readCertificates, readPrivateKey } from "./pem-file.ts";
 import { printable } from "./printable.ts";
 import { validityProblem } from "./purpose.ts";
 import type { Authority } from "./issue.ts";
@@ -37,16 +37,28 @@ export async function openAuthority(dir: string, nowMs: number): Promise<OpenAut
 
 /** The CA of these files, PEM; others may stand beside its certificate. Throws Failure E_CERTIFICATE as above. */
 export async function openAuthorityFiles(certPath: string, keyPath: string, nowMs: number): Promise<OpenAuthority> {
-  const { key } = readPrivateKey(keyPath);
+  const { certificate, key } = checkAuthorityFiles(certPath, keyPath, nowMs);
+  return {
+    certDer: certificate.der,
+    key: await importSigningKey(key.key, keyPath),
+    notAfterMs: certificate.notAfterMs,
+  };
+}
+
+/** Whether they could be opened; the key's mode is the caller's to judge. Throws the same. */
+export function checkAuthorityFiles(
+  certPath: string,
+  keyPath: string,
+  nowMs: number,
+): { readonly certificate: Certificate; readonly key: FileKey } {
+  const key = readPrivateKey(keyPath);
   // During a change of CAs ca.pem holds the old one too; the key says which is ours.
-  const own = readCertificates(certPath).find((one) => publicKeyOf(one) !== undefined && one.x509.checkPrivateKey(key));
+  const own = readCertificates(certPath).find(
+    (one) => publicKeyOf(one) !== undefined && one.x509.checkPrivateKey(key.key),
+  );
   if (own === undefined)
     throw fileFailure(keyPath, `the private key does not belong to any certificate in ${printable(certPath)}`);
   const problem = authorityProblem(own.certificate) ?? validityProblem(own.certificate, nowMs);
   if (problem !== undefined) throw fileFailure(certPath, `${nameText(own.certificate.subject)}: ${problem}`);
-  return {
-    certDer: own.certificate.der,
-    key: await importSigningKey(key, keyPath),
-    notAfterMs: own.certificate.notAfterMs,
-  };
+  return { certificate: own.certificate, key };
 }

@@ -205,7 +205,7 @@ function ownWarnings(certPath: string, certificate: Certificate, role: Role): st
 }
 
 /** A group may have been given read access on purpose; to write it, or for everybody to read it, is never right. */
-function keyWarnings(keyPath: string, key: FileKey): string[] {
+export function keyWarnings(keyPath: string, key: FileKey): string[] {
   if ((key.mode & 0o027) === 0) return [];
   const mode = key.mode.toString(8).padStart(4, "0");
   const can = (key.mode & 0o007) !== 0 ? "every user of this machine" : "its group";

@@ -24,6 +24,8 @@ export type RevokedAgents = ReadonlyMap<string, number>;
 /** Some hundred thousand lines: more is not a list of revocations. */
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 const SECOND_MS = 1000;
+/** There is no secret in it. */
+const MODE = 0o644;
 
 /** Where the revocations of a CA lie: beside its certificate. */
 export function revocationsPath(caCertPath: string): string {
@@ -65,9 +67,10 @@ export function appendRevocation(filePath: string, { agent, atMs }: Revocation):
   const line = `${JSON.stringify({ agent, revoked: isoSeconds(atMs) })}\n`;
   try {
     const isNew = !fs.existsSync(filePath);
-    // Readable for all, because the server may run as another user than the CA's; there is no secret in it.
-    const fd = fs.openSync(filePath, "a+", 0o644);
+    const fd = fs.openSync(filePath, "a+", MODE);
     try {
+      // Whatever the umask: a server that runs as another user and cannot read the list does not start.
+      if (isNew) fs.fchmodSync(fd, MODE);
       // One write in append mode: a second command at the same moment loses nothing. What a crash tore gets its line end.
       fs.writeSync(fd, endsTorn(fd) ? `\n${line}` : line);
       fs.fsyncSync(fd);

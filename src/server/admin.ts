@@ -11,9 +11,9 @@ import { DETAILS_MAX, VERIFIERS } from "#store/damage-mark.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { RecordStore } from "#observe/record-store.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import type {
   AbortView,
-  AgentView,
   ConfigReading,
   PrunedView,
   PruneFailure,

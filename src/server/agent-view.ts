@@ -1,6 +1,6 @@
 /** An agent as `nbackup-server agents` and the page show it, from what it told on its control connection. Pure. */
 import type { MovingAverage } from "#base/moving-average.ts";
-import type { AgentView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import type { Message } from "#wire/messages.ts";
 
 export interface KnownAgent {

@@ -72,29 +72,36 @@ export class CertificateRegister {
     return this.#livingOf(agent).sort((a, b) => b.notAfterMs - a.notAfterMs)[0];
   }
 
+  /** A certificate of that name was seen or issued, alive or not. */
+  known(agent: string): boolean {
+    return this.#agents.has(agent);
+  }
+
   /** This server has issued it. Resolves when the disk knows it; rejects with what that throws. */
   async issued(agent: string, issued: RegisteredCertificate): Promise<void> {
-    this.#add(agent, issued);
-    await this.#write();
+    if (this.#add(agent, issued)) await this.#write();
   }
 
   /** A Hello of this certificate was accepted. A disk that does not take it is said in the log. */
   seen(agent: string, { fingerprint, serial, notBeforeMs, notAfterMs }: RegisteredCertificate): void {
     if (this.#agents.get(agent)?.some((known) => known.fingerprint === fingerprint) === true) return;
-    this.#add(agent, { fingerprint, serial, notBeforeMs, notAfterMs });
+    if (!this.#add(agent, { fingerprint, serial, notBeforeMs, notAfterMs })) return;
     this.#write().catch((error: unknown) => {
       const { log } = this.#options;
       log.warn("the register of certificates could not be written", { file: this.#file.name, error: String(error) });
     });
   }
 
-  #add(agent: string, added: RegisteredCertificate): void {
+  /** False when it ends before so many others of that name that it is not kept. */
+  #add(agent: string, added: RegisteredCertificate): boolean {
     const others = this.#livingOf(agent).filter(({ fingerprint }) => fingerprint !== added.fingerprint);
     const kept = [...others, added].sort((a, b) => b.notAfterMs - a.notAfterMs).slice(0, CERTIFICATES_OF_AGENT_MAX);
+    if (!kept.includes(added)) return false;
     this.#agents.delete(agent);
     this.#agents.set(agent, kept);
     const [oldest] = this.#agents.keys();
     if (this.#agents.size > AGENTS_MAX && oldest !== undefined) this.#agents.delete(oldest);
+    return true;
   }
 
   #livingOf(agent: string): RegisteredCertificate[] {

@@ -7,7 +7,7 @@ import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { MovingAverage } from "#base/moving-average.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { AgentView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import { HEARTBEAT_MS, KEEPALIVES_SILENT_MAX, SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
 import { agentView, type KnownAgent } from "./agent-view.ts";

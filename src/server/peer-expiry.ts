@@ -49,7 +49,7 @@ export class PeerExpiry {
       message: `the certificate of agent ${agent} expires in ${formatDuration(leftMs)}`,
       fields: {
         ...{ agent, notAfter: new Date(notAfterMs).toISOString(), daysLeft: Math.floor(leftMs / DAY_MS) },
-        hint: `Issue a new one: nbackup-server pki agent ${agent}`,
+        hint: `It did not renew by itself: look for certificate.renewal-failed in the agent's log, or nbackup-server pki renew ${agent}`,
       },
       repeatKey: agent,
     });

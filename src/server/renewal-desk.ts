@@ -94,6 +94,7 @@ export class RenewalDesk {
     if (issued.notAfterMs < peer.notAfterMs + GAIN_MS_MIN) throw noGain(issued, peer);
     // Before anybody has it: a name in use must not look free. If the answer is lost, an unused certificate is remembered.
     await register?.issued(agent, issued);
+    this.#renewed.delete(agent);
     this.#renewed.set(agent, { request: digest, atMs: clock.now(), issued });
     events.emit({
       ...{ kind: "certificate.renewed", level: "info", byAgent: agent, repeatKey: agent },

@@ -19,6 +19,7 @@ export interface RevocationGuardOptions {
   readonly registry: Pick<Registry, "sessions">;
   /** Connections of that agent, whatever they are for. */
   readonly linksOf: (agent: string) => readonly Link[];
+  readonly known: (agent: string) => boolean;
   readonly clock: Clock;
   readonly events: EventSink;
 }
@@ -30,10 +31,14 @@ export interface RevokedView {
   readonly revokedWallMs: number;
   readonly sessions: number;
   readonly connections: number;
+  /** This server has heard of a certificate under that name. */
+  readonly known: boolean;
 }
 
 export class RevocationGuard {
   readonly #options: RevocationGuardOptions;
+  /** Of the last revocation that came to count. */
+  #endedSessions = 0;
 
   constructor(options: RevocationGuardOptions) {
     this.#options = options;
@@ -44,13 +49,14 @@ export class RevocationGuard {
 
   /** Revokes and ends at once. Resolves when the disk knows it; rejects with what that throws, and then it counts until a restart. */
   async revoke(agent: string, atMs: number): Promise<RevokedView> {
-    const { revocations, linksOf } = this.#options;
+    const { revocations, linksOf, known } = this.#options;
     const before = linksOf(agent);
-    const sessions = this.#sessionsOf(agent, atMs).length;
+    this.#endedSessions = 0;
     const added = revocations.add(agent, atMs);
+    const sessions = this.#endedSessions;
     const connections = before.filter((link) => link.over).length;
     await added;
-    return { agent, revokedWallMs: revocations.beforeMs(agent) ?? atMs, sessions, connections };
+    return { agent, revokedWallMs: revocations.beforeMs(agent) ?? atMs, sessions, connections, known: known(agent) };
   }
 
   /** Sessions that an earlier start had begun, for who was revoked meanwhile, end now. */
@@ -69,6 +75,7 @@ export class RevocationGuard {
     const sessions = this.#sessionsOf(agent, beforeMs);
     // What a session has to say of its end it says on its own connections, once its store has let go.
     const told = new Set(sessions.flatMap((session) => session.links()));
+    this.#endedSessions = sessions.length;
     const ended = sessions.map((session) => session.end(revokedFailure(agent, beforeMs)));
     for (const link of linksOf(agent)) if (!told.has(link)) link.recheck();
     // A disk that hangs keeps a session from ending, and must not keep its connections open.
@@ -88,9 +95,24 @@ export class RevocationGuard {
     });
   }
 
+  /** Begun later, but with such a certificate: the revocation was decided a while before it came to count. */
+  #hasOnlyRevoked(session: Session): boolean {
+    const links = session.links();
+    return links.length > 0 && links.every((link) => isRefused(link));
+  }
+
   #sessionsOf(agent: string, beforeMs: number): Session[] {
-    const sessions = [...this.#options.registry.sessions()];
-    return sessions.filter((session) => session.plan.agent === agent && isOlder(session, beforeMs));
+    const sessions = [...this.#options.registry.sessions()].filter(({ plan }) => plan.agent === agent);
+    return sessions.filter((session) => isOlder(session, beforeMs) || this.#hasOnlyRevoked(session));
+  }
+}
+
+function isRefused(link: Link): boolean {
+  try {
+    link.peer();
+    return false;
+  } catch {
+    return true; // The reason is told to whom it concerns by `recheck`.
   }
 }
 

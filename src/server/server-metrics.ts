@@ -179,19 +179,23 @@ export class ServerMetrics {
     own.gauge("nbackup_memory_limit_bytes", "memory_limit", () => gauges.memory().bytesMax);
     own.gauge("nbackup_chunk_buffer_bytes", "Bytes in the chunk buffer", () => gauges.chunkBuffer().usedBytes);
     own.gauge("nbackup_chunk_buffer_limit_bytes", "chunk_buffer.size", () => gauges.chunkBuffer().bytesMax);
-    own.gauge("nbackup_reading_pauses", "Pauses of sessions whose disk was behind", () => gauges.chunkBuffer().pauses);
+    own.counted(
+      "nbackup_reading_pauses_total",
+      "Pauses of sessions whose disk was behind",
+      () => gauges.chunkBuffer().pauses,
+    );
     own.gauge("nbackup_archives_verifying", "Archives that wait for their verification or are being read", () =>
       gauges.verifying().map(({ storage, count }) => ({ labels: { storage }, value: count })),
     );
     const staged = (value: (staging: StorageStaging) => number) => (): Sample[] =>
       gauges.staging().map((staging) => ({ labels: { storage: staging.storage }, value: value(staging) }));
-    own.gauge(
-      "nbackup_staged_chunks",
+    own.counted(
+      "nbackup_chunks_staged_total",
       "Chunks staged since the storage was opened",
       staged(({ stagedChunks }) => stagedChunks),
     );
-    own.gauge(
-      "nbackup_assembled_bytes",
+    own.counted(
+      "nbackup_bytes_assembled_total",
       "Bytes assembled since the storage was opened",
       staged(({ assembledBytes }) => assembledBytes),
     );

@@ -51,7 +51,7 @@ export interface ServerOptions {
   /** Who is revoked; nobody at the start unless told. */
   readonly revocations?: Revocations;
   /** Is told of each certificate that was let in. */
-  readonly register?: Pick<CertificateRegister, "seen" | "issued">;
+  readonly register?: Pick<CertificateRegister, "seen" | "issued" | "known">;
   /** Who signs the certificates of agents, asked each time; nobody unless told. */
   readonly issuer?: RenewalDeskOptions["issuer"];
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */

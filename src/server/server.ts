@@ -7,7 +7,7 @@ import { Failure } from "#base/errors.ts";
 import { uuid } from "#base/random.ts";
 import type { Connection } from "#net/connection.ts";
 import type { EventSink } from "#observe/events.ts";
-import type { AgentView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
 import { HEALTH_STORAGES_MAX } from "#wire/limits.ts";
 import { Admin } from "./admin.ts";
 import { AdmissionDesk } from "./admission-desk.ts";
@@ -95,6 +95,7 @@ export class Server {
     const guard = new RevocationGuard({
       ...{ revocations, clock, events, registry: this.#house.registry },
       linksOf: (agent) => this.#reception.linksOf(agent),
+      known: (agent) => options.register?.known(agent) ?? true,
     });
     const adoption = { house: this.#house, events, diskKey, stopping: () => this.#goodbye };
     this.#storages = new StorageShelf({

@@ -287,7 +287,7 @@ export class SessionStore {
       this.#onPhase("committing", 0, this.receivedBytes);
       // A crash before the intent is synced leaves a session to go on with, or, torn, the same.
       await this.#parts.files.journal.append(intent.record);
-      const answer = await this.#parts.commit(intent.intent, () => this.#onPhase("rotating", 0, 0));
+      const answer = await this.#parts.commit(intent.intent, () => this.#onPhase("rotating", 0, this.receivedBytes));
       this.#state = "committed";
       return answer;
     } catch (error) {

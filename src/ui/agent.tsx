@@ -5,11 +5,11 @@ import { ChannelBadge, percentText } from "./agents.tsx";
 import { queryText } from "./filters.ts";
 import { UNKNOWN } from "./format.ts";
 import { format, language, t, word } from "./i18n.ts";
+import { now } from "./live.ts";
 import { backupColumns } from "./overview.tsx";
-import { Bar, Empty, Fact, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { Asking, Empty, Fact, Meter, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { pathOf } from "./routes.ts";
-import { rttText } from "./slots.tsx";
 import { Table } from "./table.tsx";
 
 function Gauge({ name, percent }: { name: string; percent: number | null }) {
@@ -20,13 +20,16 @@ function Gauge({ name, percent }: { name: string; percent: number | null }) {
         <span>{name}</span>
         <b class="number">{percentText(percent)}</b>
       </div>
-      <Bar ratio={ratio} tone={ratio > 0.9 ? "warn" : "busy"} label={name} />
+      <Meter ratio={ratio} tone={ratio > 0.9 ? "warn" : "busy"} label={name} />
     </div>
   );
 }
 
 function Channel({ channel }: { channel: AgentChannel }) {
   const f = format.value;
+  const { uptimeMs: told, sinceWallMs, connected } = channel;
+  // It tells that now and then; connected it runs at least as long.
+  const uptimeMs = told === null || sinceWallMs === null || !connected ? told : Math.max(told, now.value - sinceWallMs);
   return (
     <Panel title={t("agent.machine")}>
       <div class="meters">
@@ -41,12 +44,12 @@ function Channel({ channel }: { channel: AgentChannel }) {
         </Fact>
         <Fact name={t("slot.rtt")}>
           {channel.rttDeviationMs === null
-            ? rttText(channel.rttMs)
-            : `${rttText(channel.rttMs)} ± ${rttText(channel.rttDeviationMs)}`}
+            ? f.millis(channel.rttMs)
+            : `${f.millis(channel.rttMs)} ± ${f.millis(channel.rttDeviationMs)}`}
         </Fact>
-        <Fact name={t("agent.uptime")}>{f.duration(channel.uptimeMs)}</Fact>
+        <Fact name={t("agent.uptime")}>{f.duration(uptimeMs)}</Fact>
         <Fact name={t("agent.memory")}>{f.bytes(channel.residentBytes)}</Fact>
-        <Fact name={t("agent.load")}>{channel.load === null ? UNKNOWN : channel.load.toFixed(2)}</Fact>
+        <Fact name={t("agent.load")}>{f.decimal(channel.load, 2)}</Fact>
         <Fact name={t("agent.free")}>{f.bytes(channel.freeBytes)}</Fact>
       </dl>
     </Panel>
@@ -121,8 +124,9 @@ function Body({ row }: { row: AgentRow }) {
 }
 
 export function Agent({ agent }: { agent: string }) {
-  const { value, failure, refresh } = useResource<AgentsAnswer>("/api/v1/agents", "agents");
-  const row = value.value?.rows.find((one) => one.agent === agent);
+  const asked = useResource<AgentsAnswer>("/api/v1/agents", { routes: ["agents"], everyMs: 15_000 });
+  const answer = asked.value.value;
+  const row = answer?.rows.find((one) => one.agent === agent);
   return (
     <>
       <nav class="trail" aria-label={t("archives.where")}>
@@ -145,9 +149,8 @@ export function Agent({ agent }: { agent: string }) {
       >
         {agent}
       </Title>
-      {value.value === null && failure.value === null ? <Loading rows={5} /> : null}
-      {value.value === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
-      {value.value !== null && row === undefined ? <Empty title={t("agent.unknown")} /> : null}
+      <Asking asked={asked} rows={5} />
+      {answer !== null && row === undefined ? <Empty title={t("agent.unknown")} /> : null}
       {row === undefined ? null : <Body row={row} />}
     </>
   );

@@ -5,11 +5,10 @@ import { Search } from "./fields.tsx";
 import { UNKNOWN } from "./format.ts";
 import { format, language, t, tn } from "./i18n.ts";
 import { stateTone } from "./judge.ts";
-import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { Asking, Badge, Empty, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query } from "./router.ts";
 import { pathOf } from "./routes.ts";
-import { rttText } from "./slots.tsx";
 import { type Column, Table } from "./table.tsx";
 
 export function ChannelBadge({ row }: { row: AgentRow }) {
@@ -41,67 +40,74 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "state",
       label: t("col.backups"),
-      width: "minmax(7.5rem, 0.9fr)",
+      width: "minmax(7.6rem, 0.6fr)",
       narrow: "end",
       cell: (row) => <Badge tone={stateTone(row.state)}>{t(`state.${row.state}`)}</Badge>,
     },
     {
       key: "channel",
       label: t("agent.channel"),
-      width: "minmax(8rem, 0.9fr)",
+      width: "minmax(9.4rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <ChannelBadge row={row} />,
     },
     {
       key: "rtt",
       label: t("slot.rtt"),
-      width: "5rem",
+      width: "4.6rem",
       number: true,
+      drop: 5,
       narrow: "none",
-      cell: (row) => rttText(row.channel?.rttMs ?? null),
+      cell: (row) => f.millis(row.channel?.rttMs ?? null),
     },
     {
       key: "cpu",
       label: t("agent.cpu"),
       width: "4rem",
       number: true,
+      drop: 6,
       narrow: "none",
       cell: (row) => percentText(row.channel?.cpuPercent ?? null),
     },
     {
       key: "memory",
       label: t("numbers.memory"),
-      width: "5.5rem",
+      width: "5.2rem",
       number: true,
+      drop: 7,
       narrow: "none",
       cell: (row) => f.bytes(row.channel?.residentBytes ?? null),
     },
     {
       key: "archives",
       label: t("archives.bytes"),
-      width: "5.5rem",
+      width: "6.4rem",
       number: true,
-      narrow: "line",
+      drop: 3,
+      narrow: "none",
       cell: (row) => f.bytes(row.archiveBytes),
     },
     {
       key: "seen",
       label: t("agent.seen"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(12.6rem, 0.8fr)",
+      drop: 2,
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSeenWallMs} />,
     },
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(12.6rem, 0.8fr)",
+      drop: 4,
       narrow: "none",
       cell: (row) => <When wallMs={nextRun(row)} />,
     },
     {
       key: "software",
       label: t("agent.version"),
-      width: "minmax(6rem, 0.7fr)",
+      width: "5rem",
+      drop: 8,
       narrow: "none",
       cell: (row) => row.channel?.software?.replace("nbackup-agent ", "") ?? UNKNOWN,
     },
@@ -113,8 +119,8 @@ export function percentText(percent: number | null): string {
 }
 
 export function Agents() {
-  const { value, failure, refresh } = useResource<AgentsAnswer>("/api/v1/agents", "agents");
-  const answer = value.value;
+  const asked = useResource<AgentsAnswer>("/api/v1/agents", { routes: ["agents"], everyMs: 15_000 });
+  const answer = asked.value.value;
   const columns = useMemo(agentColumns, [language.value]);
   const text = query.value["text"]?.toLowerCase();
   const rows = useMemo(() => {
@@ -126,8 +132,7 @@ export function Agents() {
   return (
     <>
       <Title>{t("nav.agents")}</Title>
-      {answer === null && failure.value === null ? <Loading rows={6} /> : null}
-      {answer === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
+      <Asking asked={asked} rows={6} />
       {answer === null ? null : (
         <Panel
           title={tn("agents.count", answer.rows.length)}

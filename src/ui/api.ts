@@ -1,6 +1,7 @@
 /** Asks the server's API and keeps whether a login is needed. What it answers is typed by #web/api-types.ts and believed. */
 import { signal } from "@preact/signals";
 import type { AccessAnswer, ApiError } from "#web/api-types.ts";
+import { boot, setClock } from "./live.ts";
 
 /** Why an answer did not come. `offline`: nothing was heard of the server. */
 export interface ApiFailure {
@@ -36,6 +37,12 @@ async function failureOf(response: Response): Promise<ApiFailure> {
   }
 }
 
+/** Until the stream speaks, which is more exact, ages are counted by the clock that every answer has in its head. */
+function takeClock({ headers }: Response): void {
+  const wallMs = Date.parse(headers.get("date") ?? "");
+  if (boot.peek() === null && !Number.isNaN(wallMs)) setClock(wallMs);
+}
+
 /** One request. An unauthorized one shows the login form. */
 export async function ask<T>(path: string, init?: RequestInit): Promise<Answer<T>> {
   let response: Response;
@@ -45,12 +52,23 @@ export async function ask<T>(path: string, init?: RequestInit): Promise<Answer<T
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     return { ok: false, failure: OFFLINE };
   }
+  takeClock(response);
   if (response.ok) return await bodyOf<T>(response);
   const failure = await failureOf(response);
   if (failure.kind === "unauthorized" && access.value?.loggedIn === true) {
     access.value = { ...access.value, loggedIn: false };
   }
   return { ok: false, failure };
+}
+
+/** As `ask`; undefined once nobody waits for it any more. */
+export async function askUnlessOver<T>(url: string, signal: AbortSignal): Promise<Answer<T> | undefined> {
+  try {
+    return await ask<T>(url, { signal });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
 }
 
 async function bodyOf<T>(response: Response): Promise<Answer<T>> {
@@ -63,11 +81,11 @@ async function bodyOf<T>(response: Response): Promise<Answer<T>> {
   }
 }
 
-/** Asks who may do what; returns whether the server answered. */
-export async function askAccess(): Promise<boolean> {
+/** Asks who may do what; returns why that was not told. */
+export async function askAccess(): Promise<ApiFailure | undefined> {
   const answer = await ask<AccessAnswer>("/api/v1/access");
   if (answer.ok) access.value = answer.value;
-  return answer.ok;
+  return answer.ok ? undefined : answer.failure;
 }
 
 export type LoginResult = "in" | "wrong" | "too-many" | "offline" | "refused";

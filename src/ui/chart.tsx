@@ -20,6 +20,8 @@ interface ChartProps {
   readonly height?: number;
   /** A level that means something: the reserve, the size of the window. */
   readonly limit?: number | undefined;
+  /** What the dashed line of it is. */
+  readonly limitLabel?: string;
   /** Values stand each for itself: draw their points. */
   readonly points?: boolean;
 }
@@ -37,6 +39,14 @@ const STEPS = Array.from({ length: 6 }, (_, power) =>
   [1, 2, 5, 10, 20, 50, 100, 200, 500].map((n) => n * 1024 ** power),
 ).flat();
 
+const DAY_S = 86_400;
+/** As uPlot's own, without parts of a second: no label shows them. */
+const TIME_STEPS = [
+  ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800],
+  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * 3600),
+  ...[1, 2, 3, 4, 5, 7, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825].map((days) => days * DAY_S),
+];
+
 function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
   const common = { stroke: color("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   return [
@@ -45,6 +55,7 @@ function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
       grid: { show: false },
       space: spanMs > 2 * 86_400_000 ? 70 : 56,
       size: 24,
+      incrs: TIME_STEPS,
       values: (_, ticks) => ticks.map((tick) => format.value.tick(tick * 1000, spanMs)),
     },
     {
@@ -53,7 +64,7 @@ function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
       size: 74,
       space: 30,
       incrs: STEPS,
-      values: (_, ticks) => ticks.map((tick) => shown(unit, tick)),
+      values: (_, ticks) => ticks.map((tick) => `${format.value.roundBytes(tick)}${unit === "rate" ? "/s" : ""}`),
     },
   ];
 }
@@ -68,7 +79,7 @@ function makeOptions(props: ChartProps, width: number): uPlot.Options {
   return {
     width,
     height: props.height ?? 160,
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, _low, high) => [0, Math.max(high ?? 0, limit ?? 0, 1) * 1.05] } },
@@ -172,7 +183,7 @@ export function Chart(props: ChartProps) {
       drawn.current = null;
       stop();
     };
-  }, [language, isDark, spanKind, props.lines.length, props.unit]);
+  }, [language, isDark, spanKind, props.lines.length, props.unit, props.limit]);
   useEffect(() => {
     drawn.current?.setData(props.data as uPlot.AlignedData);
     write(pointed.current);
@@ -186,6 +197,12 @@ export function Chart(props: ChartProps) {
             {line.label} <b class="number" />
           </span>
         ))}
+        {props.limit === undefined || props.limit <= 0 || props.limitLabel === undefined ? null : (
+          <span>
+            <i class="swatch dashed" />
+            {props.limitLabel} <span class="number strong">{format.value.bytes(props.limit)}</span>
+          </span>
+        )}
       </figcaption>
       <div role="img" aria-label={described(props)} ref={box} style={{ minHeight: `${props.height ?? 160}px` }} />
     </figure>

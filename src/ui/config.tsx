@@ -4,7 +4,7 @@ import type { ConfigAnswer, ConfigRow } from "#web/api-types.ts";
 import { Search } from "./fields.tsx";
 import { UNKNOWN } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { Asking, Badge, Empty, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query, setQuery } from "./router.ts";
 
@@ -28,7 +28,30 @@ function groups(rows: readonly ConfigRow[]): readonly (readonly [section: string
   return [...Map.groupBy(rows, (row) => sectionOf(row.key))];
 }
 
-function Section({ name, rows }: { name: string; rows: readonly ConfigRow[] }) {
+/** Of keys and whole sections: what the file says of them counts after a restart. */
+function waits(key: string, restartKeys: readonly string[]): boolean {
+  return restartKeys.some((one) => key === one || key.startsWith(`${one}.`));
+}
+
+function Restart({ keys }: { keys: readonly string[] }) {
+  if (keys.length === 0) return null;
+  return (
+    <div class="wrong warn" role="note">
+      <p>{t("config.restart")}</p>
+      <p class="mono">{keys.join(", ")}</p>
+    </div>
+  );
+}
+
+function Section({
+  name,
+  rows,
+  restartKeys,
+}: {
+  name: string;
+  rows: readonly ConfigRow[];
+  restartKeys: readonly string[];
+}) {
   return (
     <Panel title={name === "" ? t("config.general") : name} flush>
       <dl class="config">
@@ -36,7 +59,8 @@ function Section({ name, rows }: { name: string; rows: readonly ConfigRow[] }) {
           <div key={row.key} class={row.isDefault ? "default" : ""}>
             <dt class="mono">{name === "" ? row.key : row.key.slice(name.length + 1)}</dt>
             <dd>
-              <Value row={row} /> {row.isDefault ? <Badge tone="none">{t("config.default")}</Badge> : null}
+              <Value row={row} /> {row.isDefault ? <Badge tone="none">{t("config.default")}</Badge> : null}{" "}
+              {waits(row.key, restartKeys) ? <Badge tone="warn">{t("config.waits")}</Badge> : null}
               <p class="muted small">{row.what}</p>
             </dd>
           </div>
@@ -47,8 +71,8 @@ function Section({ name, rows }: { name: string; rows: readonly ConfigRow[] }) {
 }
 
 export function Config() {
-  const { value, failure, refresh } = useResource<ConfigAnswer>("/api/v1/config/effective", "config");
-  const answer = value.value;
+  const asked = useResource<ConfigAnswer>("/api/v1/config/effective", { routes: ["config"] });
+  const answer = asked.value.value;
   const text = query.value["text"]?.toLowerCase();
   const changed = query.value["only"] === "changed";
   const shown = useMemo(() => {
@@ -77,17 +101,17 @@ export function Config() {
       >
         {t("nav.config")}
       </Title>
-      {answer === null && failure.value === null ? <Loading rows={8} /> : null}
-      {answer === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
+      <Asking asked={asked} rows={8} />
       {answer === null ? null : (
         <p class="muted note">
           <span class="mono break">{answer.file}</span> · {t("config.read")} <When wallMs={answer.readWallMs} />
         </p>
       )}
+      <Restart keys={answer?.restartKeys ?? []} />
       {answer !== null && shown.length === 0 ? <Empty title={t("filter.nothing")} /> : null}
       <div class="masonry">
         {shown.map(([name, rows]) => (
-          <Section key={name} name={name} rows={rows} />
+          <Section key={name} name={name} rows={rows} restartKeys={answer?.restartKeys ?? []} />
         ))}
       </div>
     </>

@@ -16,7 +16,11 @@ export function EventLinks({ event }: { event: ApiEvent }) {
   const agent = fieldText(event, "agent");
   return (
     <>
-      {agent === null ? null : <a href={pathOf({ view: "agent", agent })}>{agent}</a>}
+      {agent === null ? null : (
+        <a class="agent" href={pathOf({ view: "agent", agent })} title={agent}>
+          {agent}
+        </a>
+      )}
       {session === null ? null : (
         <a class="mono" href={pathOf({ view: "session", session })} title={session}>
           {session.slice(0, 8)}
@@ -26,18 +30,19 @@ export function EventLinks({ event }: { event: ApiEvent }) {
   );
 }
 
-export function EventLine({ event }: { event: ApiEvent }) {
+/** `own`: in the log of its session, to the second and without links to where one is. */
+export function EventLine({ event, own = false }: { event: ApiEvent; own?: boolean }) {
   const tone = levelTone(event.level);
   return (
     <li class={`event tone-${tone}`}>
-      <Icon name={tone} />
+      <Icon name={tone === "none" ? "dot" : tone} />
       <div>
         <p>
           <span class="hidden">{t(`level.${event.level}`)}: </span>
           {event.message}
         </p>
         <p class="small muted">
-          <When wallMs={event.wallMs} /> <EventLinks event={event} />
+          <When wallMs={event.wallMs} seconds={own} /> {own ? null : <EventLinks event={event} />}
         </p>
       </div>
     </li>

@@ -1,15 +1,15 @@
 /** What happened: filtered by the server, paged, with what happens now on top, and saved as JSON. */
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { ApiEvent, EventsAnswer } from "#web/api-types.ts";
 import { ask } from "./api.ts";
 import { saveText } from "./browser.ts";
 import { EventLinks } from "./event-line.tsx";
-import { Search, Select } from "./fields.tsx";
-import { eventMatches, fromOfPeriod, queryText } from "./filters.ts";
-import { language, t } from "./i18n.ts";
+import { MoreFilters, Search, Select } from "./fields.tsx";
+import { eventMatches, freshOnly, fromOfPeriod, queryText } from "./filters.ts";
+import { format, language, t } from "./i18n.ts";
 import { periodChoices } from "./history.tsx";
 import { levelTone } from "./judge.ts";
-import { freshEvents, now } from "./live.ts";
+import { FRESH_MANY, freshEvents, now } from "./live.ts";
 import { usePages } from "./pages.ts";
 import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
 import { query } from "./router.ts";
@@ -19,6 +19,7 @@ const PAGE_ROWS = "200";
 /** More than this is the log's business. */
 const EXPORT_MAX = 20_000;
 const EXPORT_PAGE = "500";
+const AGENTS_MAX = 500;
 
 /** Fields that have a column or a link of their own. */
 const SHOWN_FIELDS = new Set(["agent", "session"]);
@@ -40,28 +41,29 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "when",
       label: t("events.when"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(14.4rem, 0.6fr)",
       narrow: "line",
-      cell: (event) => <When wallMs={event.wallMs} />,
+      cell: (event) => <When wallMs={event.wallMs} seconds />,
     },
     {
       key: "level",
       label: t("events.level"),
-      width: "6.5rem",
+      width: "7rem",
       narrow: "end",
       cell: (event) => <Badge tone={levelTone(event.level)}>{t(`level.${event.level}`)}</Badge>,
     },
     {
       key: "message",
       label: t("events.message"),
-      width: "minmax(14rem, 2.4fr)",
+      width: "minmax(22rem, 2.4fr)",
       narrow: "main",
       cell: (event) => <span title={event.message}>{event.message}</span>,
     },
     {
       key: "who",
       label: t("events.who"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(12rem, 0.9fr)",
+      drop: 1,
       narrow: "line",
       cell: (event) => (
         <span class="links">
@@ -72,25 +74,38 @@ function eventColumns(): readonly Column<ApiEvent>[] {
     {
       key: "kind",
       label: t("events.kind"),
-      width: "minmax(8rem, 0.8fr)",
+      width: "minmax(10.6rem, 0.7fr)",
+      drop: 2,
       narrow: "none",
-      cell: (event) => <span class="mono small">{event.kind}</span>,
+      cell: (event) => (
+        <span class="mono small" title={event.kind}>
+          {event.kind}
+        </span>
+      ),
     },
     {
       key: "fields",
       label: t("events.fields"),
       width: "minmax(8rem, 1.4fr)",
+      drop: 3,
       narrow: "none",
       cell: (event) => <Fields event={event} />,
     },
   ];
 }
 
-function Filters({ url }: { url: string }) {
+/** The agents of events, to complete a name by: a filter finds whole names. */
+function agentsOf(events: readonly ApiEvent[] | null): readonly string[] {
+  const names = (events ?? []).map(({ fields }) => fields["agent"]).filter((name) => typeof name === "string");
+  return [...new Set(names)].sort().slice(0, AGENTS_MAX);
+}
+
+function Filters({ url, agents }: { url: string; agents: readonly string[] }) {
   return (
     <div class="tools">
+      <MoreFilters names={[{ name: "session", label: t("session.title") }]} />
       <Search name="text" label={t("filter.text")} />
-      <Search name="agent" label={t("filter.agent")} />
+      <Search name="agent" label={t("filter.agent")} options={agents} />
       <Select
         name="level"
         label={t("events.level")}
@@ -106,10 +121,12 @@ function Filters({ url }: { url: string }) {
         label={t("events.kind")}
         choices={[
           { value: "", label: t("filter.anyKind") },
-          ...["session.", "storage.", "agent.", "archive.", "server."].map((kind) => ({
-            value: kind,
-            label: `${kind}*`,
-          })),
+          ...["session.", "admission.", "agent.", "storage.", "archive.", "server.", "page.", "certificate."].map(
+            (kind) => ({
+              value: kind,
+              label: `${kind}*`,
+            }),
+          ),
         ]}
       />
       <Select name="period" label={t("filter.period")} choices={periodChoices()} />
@@ -119,7 +136,9 @@ function Filters({ url }: { url: string }) {
 }
 
 /** All pages with these filters, as far as a browser should carry them. */
-async function gather(url: string): Promise<readonly ApiEvent[] | undefined> {
+async function gather(
+  url: string,
+): Promise<{ readonly events: readonly ApiEvent[]; readonly all: boolean } | undefined> {
   const events: ApiEvent[] = [];
   let before: string | null = "";
   while (before !== null && events.length < EXPORT_MAX) {
@@ -130,17 +149,17 @@ async function gather(url: string): Promise<readonly ApiEvent[] | undefined> {
     events.push(...page.value.rows);
     before = page.value.next;
   }
-  return events;
+  return { events, all: before === null };
 }
 
 function Export({ url }: { url: string }) {
-  const [state, setState] = useState<"idle" | "busy" | "failed">("idle");
+  const [state, setState] = useState<"idle" | "busy" | "failed" | "cut">("idle");
   const onClick = async (): Promise<void> => {
     setState("busy");
-    const events = await gather(url);
-    setState(events === undefined ? "failed" : "idle");
-    if (events !== undefined)
-      saveText("nbackup-events.json", "application/json", `${JSON.stringify(events, null, 2)}\n`);
+    const gathered = await gather(url);
+    setState(gathered === undefined ? "failed" : gathered.all ? "idle" : "cut");
+    if (gathered !== undefined)
+      saveText("nbackup-events.json", "application/json", `${JSON.stringify(gathered.events, null, 2)}\n`);
   };
   return (
     <>
@@ -152,6 +171,11 @@ function Export({ url }: { url: string }) {
           {t("failed.other")}
         </span>
       ) : null}
+      {state === "cut" ? (
+        <span role="status" class="tone-warn">
+          {t("events.cut", { n: format.value.count(EXPORT_MAX) })}
+        </span>
+      ) : null}
     </>
   );
 }
@@ -160,20 +184,30 @@ export function Events() {
   const { level, kind, agent, session, text, period } = query.value;
   const from = useMemo(() => fromOfPeriod(period, now.peek()), [period]);
   const url = `/api/v1/events${queryText({ limit: PAGE_ROWS, level, kind, agent, session, text, from })}`;
-  const { rows, total, failure, more, again } = usePages<ApiEvent>(url);
+  const { rows, total, failure, busy, more, again } = usePages<ApiEvent>(url);
   const columns = useMemo(eventColumns, [language.value]);
-  const newest = rows?.[0]?.wallMs ?? 0;
-  const fresh = freshEvents.value.filter((event) => event.wallMs > newest && eventMatches(event, query.value));
-  const shown = useMemo(() => (rows === null ? null : [...[...fresh].reverse(), ...rows]), [rows, fresh.length, url]);
+  const live = freshEvents.value;
+  const fresh = useMemo(() => {
+    const matching = live.filter((event) => eventMatches(event, query.value));
+    return freshOnly(matching, rows ?? []);
+  }, [rows, live, url]);
+  const shown = useMemo(() => (rows === null ? null : [...fresh, ...rows]), [rows, fresh]);
+  const agents = useMemo(() => agentsOf(shown), [shown]);
+  const many = fresh.length >= FRESH_MANY;
+  useEffect(() => {
+    if (many) again();
+  }, [many]);
   const filtered = level ?? kind ?? agent ?? session ?? text ?? period;
   return (
     <>
       <Title>{t("nav.events")}</Title>
-      <Panel title={t("overview.events")} flush aside={<Filters url={url} />}>
+      <Panel title={t("overview.events")} flush aside={<Filters url={url} agents={agents} />}>
         {failure === null ? null : <Failed failure={failure} again={again} />}
         {shown === null && failure === null ? <Loading rows={8} /> : null}
         {shown?.length === 0 ? (
-          <Empty title={filtered === undefined ? t("events.empty") : t("filter.nothing")} />
+          <Empty title={filtered === undefined ? t("events.empty") : t("filter.nothing")}>
+            {agent === undefined ? undefined : t("filter.wholeName")}
+          </Empty>
         ) : null}
         {shown === null || shown.length === 0 ? null : (
           <Table
@@ -183,6 +217,7 @@ export function Events() {
             rowKey={(event, i) => `${event.wallMs} ${event.kind} ${shown.length - i}`}
             total={Math.max(total, shown.length)}
             onEnd={more}
+            busy={busy}
           />
         )}
       </Panel>

@@ -1,5 +1,6 @@
 /** Filters of the lists. What is chosen stands in the URL, so that a filtered list can be kept and sent. */
 import { useEffect, useRef, useState } from "preact/hooks";
+import { t } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
 import { query, setQuery } from "./router.ts";
 
@@ -48,6 +49,30 @@ export function Search({ name, label, options = [] }: { name: string; label: str
         </datalist>
       )}
     </label>
+  );
+}
+
+/** Filters that came with a link and that no field shows: each can be taken away. */
+export function MoreFilters({ names }: { names: readonly { readonly name: string; readonly label: string }[] }) {
+  const set = names.filter(({ name }) => query.value[name] !== undefined);
+  return (
+    <>
+      {set.map(({ name, label }) => {
+        const text = `${label}: ${query.value[name] ?? ""}`;
+        return (
+          <button
+            key={name}
+            type="button"
+            class="chip set"
+            aria-label={t("filter.remove", { filter: text })}
+            title={text}
+            onClick={() => setQuery({ [name]: null })}
+          >
+            <span>{text}</span> ×
+          </button>
+        );
+      })}
+    </>
   );
 }
 

@@ -52,6 +52,22 @@ export function endMatches(end: ApiEnd, query: Query, all: readonly ApiEnd["outc
   );
 }
 
+function eventKey({ wallMs, kind, message }: ApiEvent): string {
+  return `${wallMs} ${kind} ${message}`;
+}
+
+/**
+ * What came live and is in no list yet, newest first. `rows`: newest first. Older ones than the newest row are further down, on a page that
+ * is not loaded; of the same millisecond some may be in the list and some not.
+ */
+export function freshOnly(fresh: readonly ApiEvent[], rows: readonly ApiEvent[]): readonly ApiEvent[] {
+  const newest = rows[0]?.wallMs ?? Number.NEGATIVE_INFINITY;
+  const candidates = fresh.filter(({ wallMs }) => wallMs >= newest);
+  if (candidates.length === 0) return candidates;
+  const known = new Set(rows.filter(({ wallMs }) => wallMs === newest).map(eventKey));
+  return candidates.filter((event) => !known.has(eventKey(event))).reverse();
+}
+
 const LEVELS: readonly ApiEvent["level"][] = ["debug", "info", "warn", "error"];
 
 /** The same judgement as the server's for `GET /api/v1/events`, for events that come live. */

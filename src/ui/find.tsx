@@ -1,14 +1,16 @@
 /** A file over all archives of a backup entry: which states of it there are, from when to when, and any of them to download. */
 import { useEffect, useState } from "preact/hooks";
 import type { FindAnswer, FoundFile, FoundVersion } from "#web/api-archives.ts";
-import { type ApiFailure, ask } from "./api.ts";
-import { Trail } from "./archives.tsx";
+import { type ApiFailure, askUnlessOver } from "./api.ts";
 import { queryText } from "./filters.ts";
 import { format, t, tn } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
+import { now } from "./live.ts";
 import { Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { archiveWallMs } from "./path-keys.ts";
 import { query, setQuery } from "./router.ts";
 import { type ArchivePlace, pathOf } from "./routes.ts";
+import { Trail } from "./trail.tsx";
 import { Download, entryIcon } from "./tree.tsx";
 
 const FILES_MAX = "100";
@@ -24,52 +26,52 @@ function useFind(place: ArchivePlace, pattern: string | undefined, turn: number)
   const { storage, agent, backup } = place;
   useEffect(() => {
     if (pattern === undefined) return undefined;
-    let over = false;
+    // A search reads many indexes: one that nobody waits for any more is called off.
+    const abort = new AbortController();
     setState({ answer: null, failure: null, busy: true });
-    void ask<FindAnswer>(
-      `/api/v1/archives/find${queryText({ storage, agent, backup, pattern, limit: FILES_MAX })}`,
-    ).then((answer) => {
-      if (over) return;
+    const url = `/api/v1/archives/find${queryText({ storage, agent, backup, pattern, limit: FILES_MAX })}`;
+    void askUnlessOver<FindAnswer>(url, abort.signal).then((answer) => {
+      if (answer === undefined || abort.signal.aborted) return;
       setState({ answer: answer.ok ? answer.value : null, failure: answer.ok ? null : answer.failure, busy: false });
     });
-    return () => {
-      over = true;
-    };
+    return () => abort.abort();
   }, [storage, agent, backup, pattern, turn]);
   return state;
 }
 
-function Version({ file, version }: { file: FoundFile; version: FoundVersion }) {
-  const { entry } = version;
-  const place = { storage: version.storage, agent: file.agent, backup: file.backup, archive: version.last };
+/** An archive by its time in the viewer's zone, as every time here; its name is the title. */
+function ArchiveLink({ place, name }: { place: ArchivePlace; name: string }) {
+  const wallMs = archiveWallMs(name);
   return (
-    <li>
-      <span>
-        <When wallMs={entry.mtimeWallMs} />
-      </span>
-      <span class="number">{entry.type === "file" ? format.value.bytes(entry.bytes) : ""}</span>
-      <span class="muted">
-        {tn("find.inArchives", version.archiveCount)}:{" "}
-        <a class="mono" href={pathOf({ view: "archive", ...place, archive: version.first })}>
-          {shortName(version.first)}
-        </a>
-        {version.first === version.last ? null : (
-          <>
-            {" – "}
-            <a class="mono" href={pathOf({ view: "archive", ...place })}>
-              {shortName(version.last)}
-            </a>
-          </>
-        )}
-      </span>
-      <Download place={place} entry={entry} />
-    </li>
+    <a href={pathOf({ view: "archive", ...place, archive: name })} title={name}>
+      {wallMs === null ? name : format.value.time(wallMs, now.value)}
+    </a>
   );
 }
 
-/** An archive's time without what all of them end with. */
-function shortName(name: string): string {
-  return name.replace(/-\d{3}Z\.tar\.(gz|zst)$/, "");
+function Version({ file, version }: { file: FoundFile; version: FoundVersion }) {
+  const { entry } = version;
+  const place = { storage: version.storage, agent: file.agent, backup: file.backup };
+  return (
+    <li>
+      <span>
+        <span class="muted small">{t("tree.changed")}</span> <When wallMs={entry.mtimeWallMs} />
+      </span>
+      <span class="number">{entry.type === "file" ? format.value.bytes(entry.bytes) : ""}</span>
+      <span class="muted">
+        {tn("find.inArchives", version.archiveCount)}: <ArchiveLink place={place} name={version.first} />
+        {version.first === version.last ? null : (
+          <>
+            {" – "}
+            <ArchiveLink place={place} name={version.last} />
+          </>
+        )}
+      </span>
+      <span class="get">
+        <Download place={{ ...place, archive: version.last }} entry={entry} />
+      </span>
+    </li>
+  );
 }
 
 function Files({ answer }: { answer: FindAnswer }) {
@@ -100,7 +102,7 @@ export function Find(place: ArchivePlace) {
   const { answer, failure, busy } = useFind(place, pattern, turn);
   return (
     <>
-      <Trail place={place} archive={t("find.title")} />
+      <Trail place={place} here={t("find.title")} />
       <Title>{t("find.title")}</Title>
       <form
         class="find"

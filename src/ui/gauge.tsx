@@ -1,7 +1,7 @@
 /** The autoscaler as a gauge: how many streams carry data of those that may, and what it is doing about it. */
 import type { AutoscalerRow } from "#web/api-types.ts";
 import { UNKNOWN } from "./format.ts";
-import { t, word } from "./i18n.ts";
+import { format, t, word } from "./i18n.ts";
 import { Fact, Panel } from "./parts.tsx";
 
 /** Half a circle around (50, 50) of radius 40: `pathLength` makes its length 100. */
@@ -23,7 +23,7 @@ export function AutoscalerGauge({ row }: { row: AutoscalerRow }) {
           <Fact name={t("scaler.streams")}>{t("scaler.of", { active: row.active, max: row.max })}</Fact>
           <Fact name={t("scaler.mode")}>{word("scaler", row.mode)}</Fact>
           <Fact name={t("scaler.state")}>{row.state === null ? UNKNOWN : word("scaler", row.state)}</Fact>
-          <Fact name={t("scaler.rate")}>{row.rate === null ? UNKNOWN : row.rate.toFixed(2)}</Fact>
+          <Fact name={t("scaler.rate")}>{format.value.decimal(row.rate, 2)}</Fact>
         </dl>
       </div>
     </Panel>

@@ -1,11 +1,11 @@
 /** Sessions that are over, newest first: filtered by the server, paged while one scrolls, with those that end now on top. */
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import type { ApiEnd } from "#web/api-types.ts";
 import { endMatches, fromOfPeriod, outcomesOf, queryText } from "./filters.ts";
-import { Search, Select } from "./fields.tsx";
-import { format, language, t, word } from "./i18n.ts";
-import { OUTCOMES } from "./judge.ts";
-import { freshEnds, now } from "./live.ts";
+import { MoreFilters, Search, Select } from "./fields.tsx";
+import { format, language, t, tn, word } from "./i18n.ts";
+import { OUTCOMES, type Tone } from "./judge.ts";
+import { FRESH_MANY, freshEnds, now } from "./live.ts";
 import { EndBadge } from "./marks.tsx";
 import { Badge, Empty, Failed, Loading, Panel, When } from "./parts.tsx";
 import { usePages } from "./pages.ts";
@@ -16,23 +16,36 @@ import { type Column, Table } from "./table.tsx";
 const PAGE_ROWS = 200;
 const AGENTS_MAX = 500;
 
-/** Further badges: what is worth knowing of a session that was committed all the same. */
+interface Note {
+  readonly tone: Tone;
+  readonly text: string;
+}
+
+/** What is worth knowing of a session that was committed all the same. */
+function notesOf(end: ApiEnd): readonly Note[] {
+  const f = format.value;
+  const notes: (Note | null)[] = [
+    end.verify === "ok" ? { tone: "ok", text: t("badge.verified") } : null,
+    end.verify === "damaged" ? { tone: "bad", text: t("badge.damaged") } : null,
+    end.verify === "pending" ? { tone: "busy", text: t("badge.pending") } : null,
+    end.breaks > 0 ? { tone: "none", text: tn("badge.breaks", end.breaks) } : null,
+    end.duplicateBytes > 0 ? { tone: "none", text: t("badge.resent", { bytes: f.bytes(end.duplicateBytes) }) } : null,
+    end.repeats > 0 ? { tone: "none", text: `×${f.count(end.repeats + 1)}` } : null,
+  ];
+  return notes.filter((note) => note !== null);
+}
+
 function Badges({ end }: { end: ApiEnd }) {
+  const notes = notesOf(end);
+  const message = end.outcome === "committed" ? "" : end.message;
   return (
-    <span class="badges">
-      {end.verify === "ok" ? <Badge tone="ok">{t("badge.verified")}</Badge> : null}
-      {end.verify === "damaged" ? <Badge tone="bad">{t("badge.damaged")}</Badge> : null}
-      {end.verify === "pending" ? <Badge tone="busy">{t("badge.pending")}</Badge> : null}
-      {end.breaks > 0 ? <Badge tone="none">{t("badge.breaks", { n: format.value.count(end.breaks) })}</Badge> : null}
-      {end.duplicateBytes > 0 ? (
-        <Badge tone="none">{t("badge.resent", { bytes: format.value.bytes(end.duplicateBytes) })}</Badge>
-      ) : null}
-      {end.repeats > 0 ? <Badge tone="none">×{format.value.count(end.repeats + 1)}</Badge> : null}
-      {end.outcome === "committed" || end.message === "" ? null : (
-        <span class="small muted" title={end.message}>
-          {end.message}
-        </span>
-      )}
+    <span class="badges" title={[...notes.map(({ text }) => text), message].filter((text) => text !== "").join(" · ")}>
+      {notes.map(({ tone, text }) => (
+        <Badge key={text} tone={tone}>
+          {text}
+        </Badge>
+      ))}
+      {message === "" ? null : <span class="small muted">{message}</span>}
     </span>
   );
 }
@@ -53,6 +66,16 @@ function Name({ end }: { end: ApiEnd }) {
   );
 }
 
+/** An agent that was refused, or left the line, sent nothing, and took no time for it. */
+function began(end: ApiEnd): boolean {
+  return end.session !== null;
+}
+
+function storedBytes(end: ApiEnd): number | null {
+  if (!began(end)) return null;
+  return end.outcome === "committed" ? end.archiveBytes : end.bytes;
+}
+
 function rate(end: ApiEnd): number | null {
   return end.durationMs > 0 && end.bytes > 0 ? (end.bytes * 1000) / end.durationMs : null;
 }
@@ -69,38 +92,41 @@ function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "result",
       label: t("col.result"),
-      width: "minmax(8.5rem, 0.9fr)",
+      width: "minmax(10.5rem, 0.9fr)",
       narrow: "end",
       cell: (end) => <EndBadge end={end} />,
     },
     {
       key: "end",
       label: t("col.ended"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(12.6rem, 0.8fr)",
       narrow: "line",
       cell: (end) => <When wallMs={end.endWallMs} />,
     },
     {
       key: "time",
       label: t("col.duration"),
-      width: "6.5rem",
+      width: "6.4rem",
       number: true,
+      drop: 2,
       narrow: "line",
-      cell: (end) => format.value.duration(end.durationMs),
+      cell: (end) => format.value.duration(began(end) ? end.durationMs : null),
     },
     {
       key: "bytes",
       label: t("col.stored"),
       width: "5rem",
       number: true,
+      drop: 1,
       narrow: "line",
-      cell: (end) => format.value.bytes(end.outcome === "committed" ? end.archiveBytes : end.bytes),
+      cell: (end) => format.value.bytes(storedBytes(end)),
     },
     {
       key: "rate",
       label: t("col.rate"),
       width: "6rem",
       number: true,
+      drop: 5,
       narrow: "none",
       cell: (end) => format.value.rate(rate(end)),
     },
@@ -109,13 +135,15 @@ function endColumns(): readonly Column<ApiEnd>[] {
       label: t("col.files"),
       width: "5.5rem",
       number: true,
+      drop: 6,
       narrow: "none",
-      cell: (end) => format.value.count(end.entries),
+      cell: (end) => format.value.count(began(end) ? end.entries : null),
     },
     {
       key: "storage",
       label: t("col.storage"),
       width: "minmax(4rem, 0.5fr)",
+      drop: 4,
       narrow: "none",
       cell: (end) => end.storage,
     },
@@ -123,6 +151,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
       key: "badges",
       label: t("col.notes"),
       width: "minmax(8rem, 1.6fr)",
+      drop: 3,
       narrow: "none",
       cell: (end) => <Badges end={end} />,
     },
@@ -133,12 +162,14 @@ function endKey(end: ApiEnd): string {
   return `${end.session ?? end.run} ${end.endWallMs} ${end.agent} ${end.backup}`;
 }
 
-/** New ones above, none twice. A record that was counted up replaces the old one. */
+/** The newest first, none twice. A record that was counted up replaces the old one. */
 function merged(fresh: readonly ApiEnd[], rows: readonly ApiEnd[]): readonly ApiEnd[] {
-  if (fresh.length === 0) return rows;
-  const newest = [...fresh].reverse();
-  const keys = new Set(newest.map(endKey));
-  return [...newest, ...rows.filter((row) => !keys.has(endKey(row)))];
+  // Older ones are on a page that is not loaded, or were there before the list was asked for.
+  const oldest = rows.at(-1)?.endWallMs ?? 0;
+  const newer = fresh.filter((end) => end.endWallMs >= oldest);
+  if (newer.length === 0) return rows;
+  const keys = new Set(newer.map(endKey));
+  return [...newer, ...rows.filter((row) => !keys.has(endKey(row)))].sort((a, b) => b.endWallMs - a.endWallMs);
 }
 
 /** The agents of rows, to complete a name by. */
@@ -149,6 +180,12 @@ function agentsOf(rows: readonly ApiEnd[] | null): readonly string[] {
 function Filters({ agents }: { agents: readonly string[] }) {
   return (
     <div class="tools">
+      <MoreFilters
+        names={[
+          { name: "backup", label: t("filter.backup") },
+          { name: "storage", label: t("col.storage") },
+        ]}
+      />
       <Search name="agent" label={t("filter.agent")} options={agents} />
       <Select
         name="outcome"
@@ -182,17 +219,29 @@ export function History() {
   const { agent, backup, storage, outcome, period } = query.value;
   const from = useMemo(() => fromOfPeriod(period, now.peek()), [period]);
   const url = `/api/v1/sessions/history${queryText({ limit: String(PAGE_ROWS), agent, backup, storage, outcome: outcomesOf(outcome, OUTCOMES), from })}`;
-  const { rows, total, failure, more, again } = usePages<ApiEnd>(url);
+  const { rows, total, failure, busy, more, again } = usePages<ApiEnd>(url);
   const columns = useMemo(endColumns, [language.value]);
-  const fresh = freshEnds.value.filter((end) => endMatches(end, query.value, OUTCOMES));
-  const shown = useMemo(() => (rows === null ? null : merged(fresh, rows)), [rows, fresh.length, url]);
+  const ends = freshEnds.value;
+  const shown = useMemo(() => {
+    const fresh = ends.filter((end) => endMatches(end, query.value, OUTCOMES));
+    return rows === null ? null : merged(fresh, rows);
+  }, [rows, ends, url]);
+  const newest = rows?.[0]?.endWallMs ?? Number.POSITIVE_INFINITY;
+  const many = ends.filter((end) => end.endWallMs > newest).length >= FRESH_MANY;
+  useEffect(() => {
+    if (many) again();
+  }, [many]);
   const agents = useMemo(() => agentsOf(shown), [shown]);
   return (
     <Panel title={t("sessions.history")} flush aside={<Filters agents={agents} />}>
       {failure === null ? null : <Failed failure={failure} again={again} />}
       {shown === null && failure === null ? <Loading rows={6} /> : null}
       {shown?.length === 0 ? (
-        <Empty title={(outcome ?? agent ?? period) ? t("filter.nothing") : t("sessions.noHistory")} />
+        <Empty
+          title={(outcome ?? agent ?? backup ?? storage ?? period) ? t("filter.nothing") : t("sessions.noHistory")}
+        >
+          {agent === undefined ? undefined : t("filter.wholeName")}
+        </Empty>
       ) : null}
       {shown === null || shown.length === 0 ? null : (
         <Table
@@ -202,6 +251,7 @@ export function History() {
           rowKey={endKey}
           total={Math.max(total, shown.length)}
           onEnd={more}
+          busy={busy}
         />
       )}
     </Panel>

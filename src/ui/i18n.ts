@@ -1,5 +1,5 @@
 /** The page's language and theme: by the browser or the system until somebody chooses. Texts are in texts-en.ts and texts-pt.ts. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { remember, remembered } from "./browser.ts";
 import { type Language, makeFormat } from "./format.ts";
 import { EN, type PluralKey, type TextKey } from "./texts-en.ts";
@@ -37,9 +37,9 @@ export function t(key: TextKey, values?: Readonly<Record<string, string | number
 const plurals = computed(() => new Intl.PluralRules(language.value));
 
 /** `1 late`, `2 late`: the text for a number, which it may have as `{n}`. */
-export function tn(key: PluralKey, count: number): string {
+export function tn(key: PluralKey, count: number, values?: Readonly<Record<string, string>>): string {
   const form = plurals.value.select(count) === "one" ? "one" : "other";
-  return fill(TEXTS[language.value][`${key}.${form}`], { n: format.value.count(count) });
+  return fill(TEXTS[language.value][`${key}.${form}`], { n: format.value.count(count), ...values });
 }
 
 /** A word of the server's for which the page has its own text, and the word itself where it has none. */
@@ -72,10 +72,15 @@ export function chooseTheme(next: Theme): void {
   theme.value = next;
 }
 
+/** Before anything is drawn with them: charts read their colours from the style sheet. */
 export function followSystem(): void {
   const query = matchMedia("(prefers-color-scheme: dark)");
   systemDark.value = query.matches;
   query.addEventListener("change", (event) => {
     systemDark.value = event.matches;
+  });
+  effect(() => {
+    document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
+    document.documentElement.lang = language.value === "pt" ? "pt-BR" : "en";
   });
 }

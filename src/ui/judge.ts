@@ -3,7 +3,7 @@
  * an entry is late or failing is the server's judgement; here it is put into words and order.
  */
 import type { BackupRow, BackupState, StorageRow } from "#web/api-archives.ts";
-import type { ApiEnd } from "#web/api-types.ts";
+import type { ApiEnd, CertificateRow } from "#web/api-types.ts";
 import type { TextKey } from "./texts-en.ts";
 
 /** How bad: decides colour and mark, never alone. */
@@ -23,24 +23,83 @@ export function stateTone(state: BackupState): Tone {
   return STATE_TONES[state];
 }
 
+/** A backup whose runs succeed and that has an archive which was found damaged is not fine either. */
+export function isDamaged(row: Pick<BackupRow, "state" | "damagedCount">): boolean {
+  return row.state === "ok" && row.damagedCount > 0;
+}
+
+/** What the headline names: the states that want a look, and damage between them. */
+const HEAD_ORDER = ["failing", "never", "late", "damaged", "unknown"] as const;
+
+type HeadState = (typeof HEAD_ORDER)[number];
+
 export interface Headline {
   readonly tone: Tone;
   /** `all`: everything is backed up; `none`: there is nothing yet; else the states that want a look. */
   readonly kind: "all" | "none" | "some";
-  readonly parts: readonly { readonly state: BackupState; readonly count: number }[];
+  readonly parts: readonly { readonly state: HeadState; readonly count: number }[];
+  readonly fine: number;
   readonly total: number;
 }
 
 /** The answer to the question with which people come. */
-export function headline(counts: Readonly<Record<BackupState, number>>): Headline {
-  const parts = STATE_ORDER.filter((state) => state !== "ok" && counts[state] > 0).map((state) => ({
-    ...{ state, count: counts[state] },
-  }));
+export function headline(
+  counts: Readonly<Record<BackupState, number>>,
+  rows: readonly Pick<BackupRow, "state" | "damagedCount">[] = [],
+): Headline {
+  const damaged = rows.filter(isDamaged).length;
+  const all = HEAD_ORDER.map((state) => ({ state, count: state === "damaged" ? damaged : counts[state] }));
+  const parts = all.filter(({ count }) => count > 0);
   const total = STATE_ORDER.reduce((sum, state) => sum + counts[state], 0);
-  if (total === 0) return { tone: "none", kind: "none", parts: [], total };
+  const fine = counts.ok - damaged;
+  if (total === 0) return { tone: "none", kind: "none", parts: [], fine, total };
   const worst = parts[0];
-  if (worst === undefined) return { tone: "ok", kind: "all", parts: [], total };
-  return { tone: stateTone(worst.state), kind: "some", parts, total };
+  if (worst === undefined) return { tone: "ok", kind: "all", parts: [], fine, total };
+  return { tone: worst.state === "damaged" ? "warn" : stateTone(worst.state), kind: "some", parts, fine, total };
+}
+
+/** Beside the backups themselves: what will keep the next ones from succeeding, or the last ones from being whole. */
+export interface Concern {
+  readonly kind: "storageFailed" | "storageLow" | "storageFull" | "storageSoon" | "certificate" | "warned";
+  readonly tone: Tone;
+  /** Of the storage or certificate. */
+  readonly name: string;
+  /** Days left, or how many. */
+  readonly count: number;
+  readonly until: number | null;
+}
+
+/** Certificates that live longer than this are nobody's concern yet. */
+const CERTIFICATE_DAYS_QUIET = 30;
+const CERTIFICATE_DAYS_BAD = 7;
+
+export function concerns(
+  answer: {
+    readonly backups: readonly Pick<BackupRow, "state" | "lastWarnings">[];
+    readonly storages: readonly StorageRow[];
+    readonly certificates: readonly CertificateRow[];
+  },
+  nowWallMs: number,
+): readonly Concern[] {
+  const found: Concern[] = [];
+  for (const storage of answer.storages) {
+    const { name } = storage;
+    const { kind, tone, inMs } = forecastView(storage, nowWallMs);
+    if (storage.state === "failed") found.push({ kind: "storageFailed", tone: "bad", name, count: 0, until: null });
+    else if (kind === "full") found.push({ kind: "storageFull", tone: "bad", name, count: 0, until: null });
+    else if (storage.state === "low") found.push({ kind: "storageLow", tone: "warn", name, count: 0, until: null });
+    else if (kind === "fills" && tone === "bad")
+      found.push({ kind: "storageSoon", tone, name, count: Math.floor((inMs ?? 0) / DAY_MS), until: null });
+  }
+  for (const row of answer.certificates) {
+    if (row.daysLeft > CERTIFICATE_DAYS_QUIET) continue;
+    const tone = row.daysLeft <= CERTIFICATE_DAYS_BAD ? "bad" : "warn";
+    const { name, daysLeft, notAfterWallMs: until } = row;
+    found.push({ kind: "certificate", tone, name, count: Math.floor(daysLeft), until });
+  }
+  const warned = answer.backups.filter((row) => row.state === "ok" && (row.lastWarnings ?? 0) > 0).length;
+  if (warned > 0) found.push({ kind: "warned", tone: "warn", name: "", count: warned, until: null });
+  return found.sort((a, b) => Number(b.tone === "bad") - Number(a.tone === "bad"));
 }
 
 /** How old the last success is, in runs: 1 is as old as it should get. Null where nobody knows how often it runs. */
@@ -49,13 +108,18 @@ export function scheduleRatio(row: BackupRow, nowWallMs: number): number | null 
   return Math.max(0, nowWallMs - row.lastSuccessWallMs) / row.everyMs;
 }
 
-/** The sentence under a state, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
-export function reasonText(row: BackupRow): TextKey | undefined {
+type ReasonKey = Exclude<Extract<TextKey, `reason.${string}`>, `${string}.${"one" | "other"}`> | CountedReason;
+
+type CountedReason = "reason.damaged" | "reason.warned";
+
+/** Why a state is no better, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
+export function reasonText(row: BackupRow): ReasonKey | undefined {
   if (row.state === "failing") return "reason.failing";
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
   if (row.state === "late") return "reason.late";
   if (row.state === "unknown") return "reason.unknown";
-  return row.damagedCount > 0 ? "reason.damaged" : undefined;
+  if (row.damagedCount > 0) return "reason.damaged";
+  return (row.lastWarnings ?? 0) > 0 ? "reason.warned" : undefined;
 }
 
 const OUTCOME_TONES: Readonly<Record<ApiEnd["outcome"], Tone>> = {
@@ -87,8 +151,9 @@ export function endTone(end: ApiEnd): Tone {
   return end.problems > 0 ? "warn" : "ok";
 }
 
-const SOON_MS = 7 * 86_400_000;
-const SEEN_MS = 30 * 86_400_000;
+const DAY_MS = 86_400_000;
+const SOON_MS = 7 * DAY_MS;
+const SEEN_MS = 30 * DAY_MS;
 
 export interface ForecastView {
   readonly kind: "full" | "fills" | "steady" | "unknown";

@@ -19,14 +19,19 @@ import { browserNow } from "./browser.ts";
 /** `lost`: the stream is gone, and what is shown is as old as it. */
 export type Connection = "connecting" | "live" | "lost";
 
+/** `silent`: nobody answers; `refused`: this address may not look any more; `streamless`: all is answered but the stream. */
+type LostWhy = "silent" | "refused" | "streamless";
+
 /** Of each session that runs, a minute of rates. */
 const SPARK_POINTS_MAX = 60;
-/** Events and ends that came since the page was opened and are not in a list yet. */
+/** Events and ends that came since the page was opened. A list that lacks half as many asks anew. */
 const FRESH_MAX = 500;
+export const FRESH_MANY = FRESH_MAX / 2;
 
 export const connection = signal<Connection>("connecting");
-/** When the stream was lost, by the viewer's clock. */
+/** When the stream was lost, by the server's clock as far as it is known. */
 export const lostSince = signal<number | null>(null);
+export const lostWhy = signal<LostWhy>("silent");
 export const boot = signal<string | null>(null);
 export const software = signal<string | null>(null);
 export const server = signal<ServerNumbers | null>(null);
@@ -42,7 +47,11 @@ export const freshEnds = signal<readonly ApiEnd[]>([]);
 export const now = signal(browserNow());
 /** Goes up when lists must be asked again: after a gap, a restart, or a change that no message tells. */
 export const epoch = signal(0);
-export const changes = signal<Readonly<Record<string, number>>>({});
+
+/** Lists that a message makes stale: those that the server names, and the overview, of which all are a part. */
+export type StaleRoute = Extract<StreamMessage, { type: "changed" }>["data"]["routes"][number] | "overview";
+
+export const changes = signal<Readonly<Partial<Record<StaleRoute, number>>>>({});
 
 export interface SessionSignals {
   readonly view: Signal<LiveSession>;
@@ -113,12 +122,16 @@ function apply(message: StreamMessage): void {
   else if (message.type === "tick") takeTick(message.data);
   else if (message.type === "session") watched.value = message.data;
   else if (message.type === "event") freshEvents.value = [...freshEvents.value, message.data].slice(-FRESH_MAX);
-  else if (message.type === "ended") freshEnds.value = [...freshEnds.value, message.data].slice(-FRESH_MAX);
-  else {
-    const next = { ...changes.value };
-    for (const route of message.data.routes) next[route] = (next[route] ?? 0) + 1;
-    changes.value = next;
-  }
+  else if (message.type === "ended") {
+    freshEnds.value = [...freshEnds.value, message.data].slice(-FRESH_MAX);
+    markStale(["agents"]);
+  } else markStale(message.data.routes);
+}
+
+function markStale(routes: readonly StaleRoute[]): void {
+  const next = { ...changes.value };
+  for (const route of [...routes, "overview"] as const) next[route] = (next[route] ?? 0) + 1;
+  changes.value = next;
 }
 
 /** Messages that wait for the next frame. */

@@ -1,12 +1,20 @@
 /** The password, where the server wants one. It is sent once and not kept; the cookie that comes back is not for scripts. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type LoginResult, logIn } from "./api.ts";
 import { t } from "./i18n.ts";
-import { startStream } from "./stream.ts";
+import { forgetAnswers } from "./resource.ts";
+import { startStream, stopStream } from "./stream.ts";
 import { Switches } from "./switches.tsx";
 
 export function Login() {
   const [state, setState] = useState<LoginResult | "idle" | "busy">("idle");
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // Whoever is here may not see what was seen before, and has nothing else to do.
+    stopStream();
+    forgetAnswers();
+    field.current?.focus();
+  }, []);
   const onSubmit = async (form: HTMLFormElement): Promise<void> => {
     const password = new FormData(form).get("password");
     setState("busy");
@@ -31,6 +39,7 @@ export function Login() {
           id="password"
           name="password"
           type="password"
+          ref={field}
           autoComplete="current-password"
           required
           aria-invalid={failed}

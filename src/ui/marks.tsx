@@ -2,11 +2,14 @@
 import type { BackupRow, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd } from "#web/api-types.ts";
 import { format, t, tn, word } from "./i18n.ts";
-import { endTone, forecastView, reasonText, scheduleRatio, stateTone, storageTone } from "./judge.ts";
+import { endTone, forecastView, isDamaged, reasonText, scheduleRatio, stateTone, storageTone } from "./judge.ts";
 import { now } from "./live.ts";
 import { Badge } from "./parts.tsx";
 import { pathOf } from "./routes.ts";
 import { roughDuration } from "./format.ts";
+
+/** Of a span of days an axis, and whoever foretells, shows the day alone. */
+const DAYS_MS = 30 * 86_400_000;
 
 export function StateBadge({ row }: { row: BackupRow }) {
   if (row.running !== null) {
@@ -20,12 +23,10 @@ export function StateBadge({ row }: { row: BackupRow }) {
       </a>
     );
   }
+  const tone = isDamaged(row) || (row.state === "ok" && (row.lastWarnings ?? 0) > 0) ? "warn" : stateTone(row.state);
   return (
-    <Badge
-      tone={row.state === "ok" && row.damagedCount > 0 ? "warn" : stateTone(row.state)}
-      title={row.reason === "" ? undefined : row.reason}
-    >
-      {row.state === "ok" && row.damagedCount > 0 ? t("badge.damaged") : t(`state.${row.state}`)}
+    <Badge tone={tone} title={row.reason === "" ? undefined : row.reason}>
+      {isDamaged(row) ? t("badge.damaged") : t(`state.${row.state}`)}
     </Badge>
   );
 }
@@ -37,7 +38,23 @@ export function Reason({ row }: { row: BackupRow }) {
   const f = format.value;
   const age = roughDuration(now.value - (row.lastSuccessWallMs ?? now.value), f.language);
   const outcome = row.lastOutcome === null ? "" : word("outcome", row.lastOutcome);
-  return <span title={row.reason}>{t(key, { age, outcome, n: row.damagedCount })}</span>;
+  const text =
+    key === "reason.damaged"
+      ? tn(key, row.damagedCount)
+      : key === "reason.warned"
+        ? tn(key, row.lastWarnings ?? 0)
+        : t(key, { age, outcome });
+  return <span title={row.reason === "" ? text : row.reason}>{text}</span>;
+}
+
+/** The state, and beside it why it is no better. */
+export function StateAndReason({ row }: { row: BackupRow }) {
+  return (
+    <span class="state">
+      <StateBadge row={row} />{" "}
+      <span class="muted small reason">{row.running === null ? <Reason row={row} /> : null}</span>
+    </span>
+  );
 }
 
 export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {
@@ -54,13 +71,14 @@ export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" |
 /** How old the last success is, against how old it should get. */
 export function ScheduleAge({ row }: { row: BackupRow }) {
   const ratio = scheduleRatio(row, now.value);
-  if (row.everyMs === null || ratio === null) return <span class="muted">{t("every.unknown")}</span>;
+  if (row.everyMs === null) return <span class="muted">{t("every.unknown")}</span>;
   const every = roughDuration(row.everyMs, format.value.language);
-  const tone = ratio < 1.1 ? "ok" : ratio < 2 ? "warn" : "bad";
+  // How bad that is, is the server's judgement: it knows what a run may take.
+  const tone = row.state === "late" ? "warn" : row.state === "failing" || row.state === "never" ? "bad" : "ok";
   return (
     <span class="schedule" title={row.everyFrom === "habit" ? t("every.habit") : t("every.agent")}>
       <span class={`mini ${tone}`} aria-hidden="true">
-        <i style={{ width: `${Math.min(100, ratio * 50)}%` }} />
+        <i style={{ width: `${Math.min(100, (ratio ?? 0) * 50)}%` }} />
       </span>
       <span>{t("every", { every: row.everyFrom === "habit" ? `~${every}` : every })}</span>
     </span>
@@ -84,8 +102,8 @@ export function StorageBadge({ storage }: { storage: StorageRow }) {
   );
 }
 
-/** When it is full. */
-export function ForecastText({ storage }: { storage: StorageRow }) {
+/** When it is full; `full`: with the day, and what that is told from. */
+export function ForecastText({ storage, full = false }: { storage: StorageRow; full?: boolean }) {
   const view = forecastView(storage, now.value);
   const f = format.value;
   const perDay = storage.forecast === null ? "" : f.bytes(Math.abs(storage.forecast.bytesPerDay));
@@ -95,5 +113,15 @@ export function ForecastText({ storage }: { storage: StorageRow }) {
     steady: (storage.forecast?.bytesPerDay ?? 0) < 0 ? t("forecast.shrinks", { perDay }) : t("forecast.steady"),
     fills: t("forecast.fills", { in: view.inMs === null ? "" : roughDuration(view.inMs, f.language), perDay }),
   }[view.kind];
-  return <span class={`tone-${view.tone}`}>{text}</span>;
+  const { forecast } = storage;
+  const day = view.kind === "fills" && forecast?.fullWallMs != null ? ` · ${f.tick(forecast.fullWallMs, DAYS_MS)}` : "";
+  const basis = forecast === null ? undefined : roughDuration(forecast.basisMs, f.language);
+  const title =
+    basis === undefined ? undefined : t("forecast.basis", { basis, perDay: f.bytes(forecast?.bytesPerDay ?? 0) });
+  return (
+    <span class={`tone-${view.tone}`} title={title}>
+      {text}
+      {full ? day : ""}
+    </span>
+  );
 }

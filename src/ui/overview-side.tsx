@@ -1,42 +1,21 @@
-/** Beside the entries: certificates that run out, disks, traffic, and what happened last. */
+/** Beside the entries: disks, traffic, and what happened last. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { StorageRow } from "#web/api-archives.ts";
-import type { ApiEvent, CertificateRow, TrafficPoint } from "#web/api-types.ts";
+import type { ApiEvent, TrafficPoint } from "#web/api-types.ts";
 import { Chart } from "./chart.tsx";
 import { EventLine } from "./event-line.tsx";
-import { format, language, t, tn } from "./i18n.ts";
+import { freshOnly } from "./filters.ts";
+import { format, language, t } from "./i18n.ts";
 import { forecastView, storageTone } from "./judge.ts";
 import { freshEvents, lastTraffic, now } from "./live.ts";
 import { ForecastText, StorageBadge } from "./marks.tsx";
-import { Badge, Bar, Empty, Panel } from "./parts.tsx";
+import { Empty, Meter, Panel } from "./parts.tsx";
 import { columns } from "./shapes.ts";
 
-/** Certificates that live longer than this are nobody's concern on this view. */
-const DAYS_QUIET = 30;
-const EVENTS_SHOWN = 8;
+const EVENTS_SHOWN = 7;
 /** An hour of a point every 10 s. */
 const TRAFFIC_POINTS_MAX = 360;
 const TRAFFIC_STEP_MS = 10_000;
-
-export function Certificates({ rows }: { rows: readonly CertificateRow[] }) {
-  const soon = rows.filter((row) => row.daysLeft <= DAYS_QUIET);
-  if (soon.length === 0) return null;
-  return (
-    <Panel title={t("certificates")}>
-      <ul class="list">
-        {soon.map((row) => (
-          <li key={row.name} class="split">
-            <Badge tone={row.daysLeft <= 7 ? "bad" : "warn"}>{row.name}</Badge>
-            <span>
-              {row.daysLeft < 0 ? t("certificates.over") : tn("certificates.left", Math.floor(row.daysLeft))} ·{" "}
-              {format.value.time(row.notAfterWallMs, now.value)}
-            </span>
-          </li>
-        ))}
-      </ul>
-    </Panel>
-  );
-}
 
 function usedRatio(storage: StorageRow): number | null {
   const { totalBytes, freeBytes } = storage;
@@ -60,7 +39,7 @@ function Disk({ storage }: { storage: StorageRow }) {
           <StorageBadge storage={storage} />
         )}
       </div>
-      <Bar ratio={ratio ?? 0} tone={tone === "none" ? "busy" : tone} label={t("disk.used", { name: storage.name })} />
+      <Meter ratio={ratio ?? 0} tone={tone === "none" ? "busy" : tone} label={t("disk.used", { name: storage.name })} />
       <div class="split small">
         <span class="number">{t("disk.of", { used: f.percent(ratio), total: f.bytes(storage.totalBytes) })}</span>
         <ForecastText storage={storage} />
@@ -133,9 +112,9 @@ export function Traffic({ points }: { points: readonly TrafficPoint[] }) {
 }
 
 export function RecentEvents({ rows }: { rows: readonly ApiEvent[] }) {
-  const known = Math.max(0, ...rows.map((row) => row.wallMs));
-  const fresh = freshEvents.value.filter((event) => event.wallMs > known && event.level !== "debug");
-  const shown = [...fresh].reverse().concat(rows).slice(0, EVENTS_SHOWN);
+  const newestFirst = rows.toSorted((a, b) => b.wallMs - a.wallMs);
+  const live = freshEvents.value.filter((event) => event.level !== "debug");
+  const shown = [...freshOnly(live, newestFirst), ...rows].slice(0, EVENTS_SHOWN);
   return (
     <Panel title={t("overview.events")} aside={<a href="/events">{t("all")}</a>}>
       {shown.length === 0 ? (

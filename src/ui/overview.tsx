@@ -6,11 +6,11 @@ import { backupsLeft } from "./filters.ts";
 import { Search } from "./fields.tsx";
 import { format, language, t, tn } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
-import { headline, STATE_ORDER, stateTone } from "./judge.ts";
-import { running, server, waiting } from "./live.ts";
-import { BackupName, Reason, ScheduleAge, StateBadge } from "./marks.tsx";
-import { Certificates, RecentEvents, StorageList, Traffic } from "./overview-side.tsx";
-import { Empty, Failed, Loading, Panel, Spark, When } from "./parts.tsx";
+import { type Concern, concerns, headline, STATE_ORDER, stateTone } from "./judge.ts";
+import { now, running, server, waiting } from "./live.ts";
+import { BackupName, Reason, ScheduleAge, StateAndReason } from "./marks.tsx";
+import { RecentEvents, StorageList, Traffic } from "./overview-side.tsx";
+import { Asking, Empty, Panel, Spark, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query, setQuery } from "./router.ts";
 import { type Column, Table } from "./table.tsx";
@@ -18,8 +18,38 @@ import { type Column, Table } from "./table.tsx";
 /** With more entries than this only the worst are shown at first. */
 const ROWS_AT_FIRST = 30;
 
+function ConcernText({ concern }: { concern: Concern }) {
+  const { kind, name, count, until } = concern;
+  if (kind === "warned") return <a href="/sessions">{tn("concern.warned", count)}</a>;
+  if (kind === "certificate")
+    return (
+      <span title={until === null ? undefined : format.value.fullTime(until)}>
+        {count < 0 ? t("concern.certificateOver", { name }) : tn("concern.certificate", count, { name })}
+      </span>
+    );
+  return (
+    <a href="/storages">
+      {kind === "storageSoon" ? tn("concern.storageSoon", count, { name }) : t(`concern.${kind}`, { name })}
+    </a>
+  );
+}
+
+function Concerns({ answer }: { answer: OverviewAnswer }) {
+  const found = concerns(answer, now.value);
+  if (found.length === 0) return null;
+  return (
+    <ul class="concerns">
+      {found.map((concern) => (
+        <li key={`${concern.kind} ${concern.name}`} class={`tone-${concern.tone}`}>
+          <Icon name={concern.tone} /> <ConcernText concern={concern} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 function Answer({ answer }: { answer: OverviewAnswer }) {
-  const head = headline(answer.counts);
+  const head = headline(answer.counts, answer.backups);
   const text = head.kind === "none" ? t("head.none") : head.kind === "all" ? tn("head.all", head.total) : undefined;
   return (
     <div class={`answer ${head.tone}`} role="status">
@@ -28,11 +58,12 @@ function Answer({ answer }: { answer: OverviewAnswer }) {
         <h1 tabIndex={-1}>{text ?? head.parts.map(({ state, count }) => tn(`head.${state}`, count)).join(", ")}</h1>
         <p class="muted">
           {head.kind === "some"
-            ? t("head.rest", { n: format.value.count(answer.counts.ok), total: format.value.count(head.total) })
+            ? t("head.rest", { n: format.value.count(head.fine), total: format.value.count(head.total) })
             : null}
           {head.kind === "none" ? t("head.noneHint") : null}
           {answer.scanning ? ` ${t("head.scanning")}` : null}
         </p>
+        <Concerns answer={answer} />
       </div>
     </div>
   );
@@ -90,28 +121,32 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "state",
       label: t("col.state"),
-      width: "minmax(7.4rem, 0.5fr)",
+      width: "minmax(12.8rem, 1.4fr)",
       narrow: "end",
-      cell: (row) => <StateBadge row={row} />,
+      cell: (row) => <StateAndReason row={row} />,
     },
     {
       key: "last",
       label: t("col.lastSuccess"),
-      width: "minmax(11.4rem, 0.7fr)",
+      width: "minmax(12.6rem, 0.7fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
+      known: (row) => row.lastSuccessWallMs !== null,
     },
     {
       key: "every",
       label: t("col.schedule"),
-      width: "9.2rem",
-      narrow: "none",
+      width: "8.6rem",
+      drop: 1,
+      narrow: "line2",
       cell: (row) => <ScheduleAge row={row} />,
+      known: (row) => row.everyMs !== null,
     },
     {
       key: "size",
       label: t("col.size"),
       width: "5rem",
+      drop: 3,
       number: true,
       narrow: "line",
       cell: (row) => format.value.bytes(row.lastBytes),
@@ -119,21 +154,28 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "trend",
       label: t("col.trend"),
-      width: "5rem",
+      width: "4.4rem",
+      drop: 4,
       narrow: "none",
       cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
     },
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(10.5rem, 0.8fr)",
-      narrow: "none",
-      cell: (row) =>
-        row.state === "ok" || row.state === "unknown" || row.running !== null ? (
-          <When wallMs={row.nextWallMs} />
-        ) : (
-          <Reason row={row} />
-        ),
+      width: "minmax(12.2rem, 0.8fr)",
+      drop: 2,
+      named: true,
+      narrow: "line2",
+      cell: (row) => <When wallMs={row.nextWallMs} />,
+      known: (row) => row.nextWallMs !== null,
+    },
+    {
+      key: "reason",
+      label: t("col.notes"),
+      width: "0",
+      narrow: "line",
+      narrowOnly: true,
+      cell: (row) => (row.state === "ok" && row.damagedCount === 0 ? null : <Reason row={row} />),
     },
   ];
 }
@@ -197,15 +239,15 @@ function Backups({ answer }: { answer: OverviewAnswer }) {
 }
 
 export function Overview() {
-  const { value, failure, refresh } = useResource<OverviewAnswer>("/api/v1/overview", "overview");
-  const answer = value.value;
+  const asked = useResource<OverviewAnswer>("/api/v1/overview", { routes: ["overview"], everyMs: 60_000 });
+  const answer = asked.value.value;
   if (answer === null) {
     return (
       <>
         <h1 class="hidden" tabIndex={-1}>
           {t("nav.overview")}
         </h1>
-        {failure.value === null ? <Loading rows={8} /> : <Failed failure={failure.value} again={refresh} />}
+        <Asking asked={asked} rows={8} />
       </>
     );
   }
@@ -216,10 +258,10 @@ export function Overview() {
         <Numbers first={answer} />
       </div>
       <div class="main">
+        <Asking asked={asked} rows={8} />
         <Backups answer={answer} />
       </div>
       <div class="side">
-        <Certificates rows={answer.certificates} />
         <StorageList rows={answer.storages} />
         <Traffic points={answer.traffic} />
         <RecentEvents rows={answer.events} />

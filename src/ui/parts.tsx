@@ -5,7 +5,8 @@ import type { Tone } from "./judge.ts";
 import { UNKNOWN } from "./format.ts";
 import { format, t } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
-import { now } from "./live.ts";
+import { connection, now } from "./live.ts";
+import type { Resource } from "./resource.ts";
 import { sparkPath } from "./shapes.ts";
 
 /** A state: shape, colour and word, so that none of them is needed alone. */
@@ -27,28 +28,61 @@ export function Badge({
 }
 
 /** A time in the viewer's zone, how long ago beside it, and all of it for who points at it. */
-export function When({ wallMs, ageOnly = false }: { wallMs: number | null; ageOnly?: boolean }) {
+export function When({
+  wallMs,
+  ageOnly = false,
+  seconds = false,
+}: {
+  wallMs: number | null;
+  ageOnly?: boolean;
+  seconds?: boolean;
+}) {
   if (wallMs === null) return <span class="muted">{UNKNOWN}</span>;
   const f = format.value;
   const age = f.age(now.value - wallMs);
   return (
     <time dateTime={new Date(wallMs).toISOString()} title={f.fullTime(wallMs)}>
-      {ageOnly ? null : <span class="clock">{f.time(wallMs, now.value)} </span>}
+      {ageOnly ? null : <span class="clock">{seconds ? f.moment(wallMs, now.value) : f.time(wallMs, now.value)} </span>}
       <span class={ageOnly ? "" : "muted"}>{age}</span>
     </time>
   );
 }
 
-/** How much of something is done or used. `ratio` null: under way, and nobody knows how far. */
+function Fill({ percent }: { percent: number | null }) {
+  return (
+    <div
+      class={percent === null ? "fill moving" : "fill"}
+      style={{ width: percent === null ? "30%" : `${percent}%` }}
+    />
+  );
+}
+
+const percentOf = (ratio: number): number => Math.round(Math.min(1, Math.max(0, ratio)) * 1000) / 10;
+
+/** How far something is. `ratio` null: under way, and nobody knows how far. */
 export function Bar({ ratio, tone = "busy", label }: { ratio: number | null; tone?: Tone; label: string }) {
-  const percent = ratio === null ? null : Math.round(Math.min(1, Math.max(0, ratio)) * 1000) / 10;
-  const value = percent === null ? {} : { "aria-valuenow": Math.round(percent) };
+  const percent = ratio === null ? null : percentOf(ratio);
+  const value = percent === null ? {} : { "aria-valuenow": Math.floor(percent) };
   return (
     <div class={`bar ${tone}`} role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100} {...value}>
-      <div
-        class={percent === null ? "fill moving" : "fill"}
-        style={{ width: percent === null ? "30%" : `${percent}%` }}
-      />
+      <Fill percent={percent} />
+    </div>
+  );
+}
+
+/** How much of something is used. */
+export function Meter({ ratio, tone = "busy", label }: { ratio: number; tone?: Tone; label: string }) {
+  const percent = percentOf(ratio);
+  return (
+    <div
+      class={`bar ${tone}`}
+      role="meter"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.floor(percent)}
+    >
+      <Fill percent={percent} />
     </div>
   );
 }
@@ -83,19 +117,22 @@ export function Fact({ name, children, wide = false }: { name: string; children:
   );
 }
 
+/** `label`: its name for who cannot see it, where the title has a number that moves. */
 export function Panel({
   title,
+  label = title,
   aside,
   children,
   flush = false,
 }: {
   title: string;
+  label?: string;
   aside?: ComponentChildren;
   children: ComponentChildren;
   flush?: boolean;
 }) {
   return (
-    <section class={flush ? "panel flush" : "panel"} aria-label={title}>
+    <section class={flush ? "panel flush" : "panel"} aria-label={label}>
       <header>
         <h2>{title}</h2>
         {aside}
@@ -143,6 +180,26 @@ export function Failed({ failure, again }: { failure: ApiFailure; again: () => v
         {t("tryAgain")}
       </button>
     </div>
+  );
+}
+
+/** What stands where an answer is not there yet, or did not come; and what is said when the one that is shown could not be renewed. */
+export function Asking({ asked, rows }: { asked: Resource<unknown>; rows: number }) {
+  const failure = asked.failure.value;
+  if (asked.value.value === null)
+    return failure === null ? <Loading rows={rows} /> : <Failed failure={failure} again={asked.refresh} />;
+  // That nobody answers is said over the whole page.
+  if (failure === null || (failure.kind === "offline" && connection.value === "lost")) return null;
+  return (
+    <p class="stale" role="status">
+      <Icon name="warn" />
+      <span>
+        {t("failed.stale")} {failure.code === "offline" ? "" : <code>{failure.code}</code>} {failure.message}
+      </span>
+      <button type="button" onClick={asked.refresh}>
+        {t("tryAgain")}
+      </button>
+    </p>
   );
 }
 

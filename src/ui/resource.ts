@@ -1,13 +1,17 @@
 /** An answer of the API as a component uses it: asked when it is first shown, again when it is stale, and the old one stays meanwhile. */
 import { signal, type Signal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type ApiFailure, ask } from "./api.ts";
-import { changes, epoch } from "./live.ts";
+import { browserNow } from "./browser.ts";
+import { shared } from "./share.ts";
+import { changes, epoch, type StaleRoute } from "./live.ts";
 
 /** Answers kept by URL, so that going back shows something at once. */
 const KEPT_MAX = 30;
-/** However much happens, one list is asked no more often than this. */
+/** However much happens, one list is asked no more often than this, and one that takes its time less often still. */
 const AGAIN_MS = 2_000;
+const AGAIN_TIMES = 20;
+const AGAIN_MAX_MS = 30_000;
 
 export interface Resource<T> {
   readonly value: Signal<T | null>;
@@ -41,6 +45,8 @@ class Asked<T> implements Resource<T> {
   constructor(url: string) {
     this.#url = url;
     this.value = signal((kept.get(url) as T | undefined) ?? null);
+    // Not when it is shown: that is a frame later, and the answer is what everybody waits for.
+    this.refresh();
   }
 
   /** A function of its own, for it is handed to buttons. */
@@ -52,25 +58,26 @@ class Asked<T> implements Resource<T> {
   async #ask(): Promise<void> {
     this.#asking = true;
     this.#again = false;
+    const askedAt = browserNow();
     const answer = await ask<T>(this.#url);
+    const tookMs = Math.max(0, browserNow() - askedAt);
     this.#asking = false;
     if (this.#over) return;
     if (answer.ok) {
-      keep(this.#url, answer.value);
-      this.value.value = answer.value;
+      const value = shared(this.value.peek(), answer.value);
+      keep(this.#url, value);
+      this.value.value = value;
       this.failure.value = null;
     } else {
       this.failure.value = answer.failure;
     }
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#again && !this.#over) void this.#ask();
-    }, AGAIN_MS);
-  }
-
-  start(): void {
-    this.#over = false;
-    this.refresh();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        if (this.#again && !this.#over) void this.#ask();
+      },
+      Math.min(AGAIN_MAX_MS, Math.max(AGAIN_MS, tookMs * AGAIN_TIMES)),
+    );
   }
 
   stop(): void {
@@ -80,17 +87,33 @@ class Asked<T> implements Resource<T> {
   }
 }
 
-/** `route`: of a `changed` message that makes it stale. */
-export function useResource<T>(url: string, route?: string): Resource<T> {
+/** When an answer is asked for again, beside after every gap of the stream. */
+interface Staleness {
+  /** Of `changed` messages, and those of live.ts. */
+  readonly routes?: readonly StaleRoute[];
+  /** What becomes old by itself: an entry that gets late, a disk that fills. */
+  readonly everyMs?: number;
+}
+
+const NO_ROUTES: readonly StaleRoute[] = [];
+
+export function useResource<T>(url: string, { routes = NO_ROUTES, everyMs }: Staleness = {}): Resource<T> {
   const asked = useMemo(() => new Asked<T>(url), [url]);
+  useEffect(() => () => asked.stop(), [asked]);
+  const stale = `${epoch.value} ${routes.map((route) => changes.value[route] ?? 0).join(" ")}`;
+  const known = useRef({ asked, stale });
   useEffect(() => {
-    asked.start();
-    return () => asked.stop();
-  }, [asked]);
-  const stale = `${epoch.value} ${route === undefined ? 0 : (changes.value[route] ?? 0)}`;
-  useEffect(() => {
-    // The first run is the start itself.
-    if (stale !== "0 0") asked.refresh();
+    const before = known.current;
+    known.current = { asked, stale };
+    // What is new is asked for by its start.
+    if (before.asked === asked && before.stale !== stale) asked.refresh();
   }, [asked, stale]);
+  useEffect(() => {
+    if (everyMs === undefined) return undefined;
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible") asked.refresh();
+    }, everyMs);
+    return () => clearInterval(timer);
+  }, [asked, everyMs]);
   return asked;
 }

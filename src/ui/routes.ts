@@ -24,6 +24,13 @@ export function topView(route: Route): (typeof TOP_VIEWS)[number] | undefined {
   return TOP_VIEWS.find((name) => name === route.view);
 }
 
+/** What a view is about, for the browser's tab; undefined: its entry of the navigation says it. */
+export function titleOf(route: Route): string | undefined {
+  if (route.view === "session") return route.session.slice(0, 8);
+  if (route.view === "agent") return route.agent;
+  return "backup" in route ? `${route.agent} / ${route.backup}` : undefined;
+}
+
 function decoded(part: string): string | undefined {
   try {
     return decodeURIComponent(part);

@@ -5,9 +5,18 @@ import { Chart } from "./chart.tsx";
 import { format, language, t, word } from "./i18n.ts";
 import { now } from "./live.ts";
 import { Empty, Panel } from "./parts.tsx";
-import { columns, phaseBars } from "./shapes.ts";
+import { columns, type PhaseBar, phaseBars, phaseTotals } from "./shapes.ts";
 
-export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoint[]; windowBytes: number | null }) {
+export function SessionCharts({
+  series,
+  windowBytes,
+  over,
+}: {
+  series: readonly ApiPoint[];
+  windowBytes: number | null;
+  /** It does not run any more: no further point comes. */
+  over: boolean;
+}) {
   const wall = (point: ApiPoint): number => point.wallMs;
   const rates = useMemo(
     () =>
@@ -46,7 +55,7 @@ export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoi
   if (series.length < 2) {
     return (
       <Panel title={t("session.throughput")}>
-        <Empty title={t("chart.soon")} />
+        <Empty title={t(over ? "chart.none" : "chart.soon")} />
       </Panel>
     );
   }
@@ -55,14 +64,7 @@ export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoi
       <Panel title={t("session.throughput")}>
         <Chart label={t("session.throughput")} data={rates} lines={rateLines} unit="rate" height={190} />
       </Panel>
-      <Panel
-        title={t("session.window")}
-        aside={
-          windowBytes === null ? null : (
-            <span class="muted">{t("session.windowOf", { bytes: format.value.bytes(windowBytes) })}</span>
-          )
-        }
-      >
+      <Panel title={t("session.window")}>
         <Chart
           label={t("session.window")}
           data={memory}
@@ -70,6 +72,7 @@ export function SessionCharts({ series, windowBytes }: { series: readonly ApiPoi
           unit="bytes"
           height={190}
           limit={windowBytes ?? undefined}
+          limitLabel={t("session.windowSize")}
         />
       </Panel>
     </div>
@@ -81,6 +84,10 @@ const PHASES = ["receiving", "parked", "assembling", "hashing", "committing", "r
 
 function phaseClass(phase: string): string {
   return PHASES.includes(phase) ? `phase-${phase}` : "phase-other";
+}
+
+function endOf(bars: readonly PhaseBar[]): number {
+  return Math.max(0, ...bars.map((bar) => bar.startWallMs + bar.durationMs));
 }
 
 export function Phases({ phases, endWallMs }: { phases: readonly ApiPhase[]; endWallMs: number | null }) {
@@ -95,19 +102,24 @@ export function Phases({ phases, endWallMs }: { phases: readonly ApiPhase[]; end
             key={i}
             class={phaseClass(bar.phase)}
             style={{ left: `${bar.left * 100}%`, width: `max(2px, ${bar.width * 100}%)` }}
-            title={word("phase", bar.phase)}
+            title={`${word("phase", bar.phase)} · ${f.moment(bar.startWallMs, now.value)} · ${f.duration(bar.durationMs)}`}
           />
         ))}
       </div>
-      <ol class="phases">
-        {bars.map((bar, i) => (
-          <li key={i}>
-            <i class={`swatch ${phaseClass(bar.phase)}`} />
-            <span>{word("phase", bar.phase)}</span> <b class="number">{f.duration(bar.durationMs)}</b>
-            {bar.running ? <span class="muted"> {t("session.goesOn")}</span> : null}
+      <p class="split small muted scale">
+        <span>{f.moment(bars[0]?.startWallMs ?? 0, now.value)}</span>
+        <span>{bars.at(-1)?.running === true ? t("session.now") : f.moment(endOf(bars), now.value)}</span>
+      </p>
+      <ul class="phases">
+        {phaseTotals(bars).map(({ phase, durationMs, count, running }) => (
+          <li key={phase}>
+            <i class={`swatch ${phaseClass(phase)}`} />
+            <span>{word("phase", phase)}</span> <b class="number">{f.duration(durationMs)}</b>
+            {count > 1 ? <span class="muted"> ×{f.count(count)}</span> : null}
+            {running ? <span class="muted"> {t("session.goesOn")}</span> : null}
           </li>
         ))}
-      </ol>
+      </ul>
     </Panel>
   );
 }

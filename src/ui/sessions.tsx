@@ -4,7 +4,7 @@ import type { LiveSession, SessionsAnswer } from "#web/api-types.ts";
 import { History } from "./history.tsx";
 import { format, t, tn, word } from "./i18n.ts";
 import { boot, now, running, sessionSignals, takePast, takeSessions, waiting } from "./live.ts";
-import { Badge, Bar, Empty, Fact, Failed, Loading, Panel, Spark, Title } from "./parts.tsx";
+import { Asking, Badge, Bar, Empty, Fact, Panel, Spark, Title } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { pathOf } from "./routes.ts";
 
@@ -27,7 +27,9 @@ export function PhaseText({ view }: { view: LiveSession }) {
 /** Progress of the whole run, or the bytes where nobody knows how many there will be. */
 export function Progress({ view }: { view: LiveSession }) {
   const f = format.value;
-  const left = view.etaMs === null ? t("session.noEta") : t("session.eta", { eta: f.duration(view.etaMs) });
+  // Nobody can say how long it stays parked.
+  const known = view.etaMs !== null && view.phase !== "parked";
+  const left = known ? t("session.eta", { eta: f.duration(view.etaMs) }) : t("session.noEta");
   return (
     <div class="progress">
       <Bar ratio={view.progress} label={t("session.progress")} />
@@ -43,6 +45,11 @@ export function Progress({ view }: { view: LiveSession }) {
   );
 }
 
+/** Streams that are up, of those there are. */
+export function streamsText({ streamsUp, slotCount }: LiveSession): string {
+  return slotCount === 0 ? "1" : `${format.value.count(streamsUp)} / ${format.value.count(slotCount)}`;
+}
+
 function Card({ session }: { session: string }) {
   const signals = sessionSignals(session);
   if (signals === undefined) return null;
@@ -51,11 +58,13 @@ function Card({ session }: { session: string }) {
   return (
     <article class="card" aria-label={`${view.agent} ${view.backup}`}>
       <header>
-        <a class="name" href={pathOf({ view: "session", session })}>
-          <span>{view.agent}</span>
-          <span class="muted"> / </span>
-          <b>{view.backup}</b>
-        </a>
+        <h3>
+          <a class="name" href={pathOf({ view: "session", session })} title={`${view.agent} / ${view.backup}`}>
+            <span>{view.agent}</span>
+            <span class="muted"> / </span>
+            <b>{view.backup}</b>
+          </a>
+        </h3>
         <PhaseText view={view} />
       </header>
       <Progress view={view} />
@@ -64,12 +73,12 @@ function Card({ session }: { session: string }) {
         <Spark values={signals.rates.value} area />
       </div>
       <dl class="facts">
-        <Fact name={t("session.streams")}>{view.slotCount === 0 ? "1" : `${view.streamsUp} / ${view.slotCount}`}</Fact>
+        <Fact name={t("session.streams")}>{streamsText(view)}</Fact>
         <Fact name={t("session.files")}>{f.count(view.entries)}</Fact>
-        <Fact name={t("session.raw")}>{f.bytes(view.rawBytes)}</Fact>
+        <Fact name={t("session.rawShort")}>{f.bytes(view.rawBytes)}</Fact>
         <Fact name={t("session.time")}>{f.duration(Math.max(view.durationMs, now.value - view.startWallMs))}</Fact>
         <Fact name={t("session.storage")}>{view.storage}</Fact>
-        <Fact name={t("session.breaks")}>{f.count(view.breaks)}</Fact>
+        <Fact name={t("session.breaksShort")}>{f.count(view.breaks)}</Fact>
       </dl>
     </article>
   );
@@ -79,16 +88,16 @@ function Waiting() {
   const rows = waiting.value;
   if (rows.length === 0) return null;
   return (
-    <Panel title={tn("sessions.waiting", rows.length)}>
+    <Panel title={tn("sessions.waiting", rows.length)} label={t("numbers.waiting")}>
       <ol class="list waiting">
         {rows.map((row) => (
           <li key={`${row.position} ${row.agent} ${row.backup}`}>
             <span class="position number">{row.position}</span>
-            <span class="name">
+            <a class="name" href={pathOf({ view: "agent", agent: row.agent })}>
               {row.agent}
               <span class="muted"> / </span>
               <b>{row.backup}</b>
-            </span>
+            </a>
             <span class="muted">
               {row.storage} · {row.remote}
             </span>
@@ -100,8 +109,8 @@ function Waiting() {
 }
 
 function Running() {
-  const { value, failure, refresh } = useResource<SessionsAnswer>("/api/v1/sessions");
-  const answer = value.value;
+  const asked = useResource<SessionsAnswer>("/api/v1/sessions");
+  const answer = asked.value.value;
   useEffect(() => {
     // The stream's ticks are newer than this answer, but they do not have the minute before.
     if (answer === null) return;
@@ -112,14 +121,12 @@ function Running() {
       takePast(answer.running);
     }
   }, [answer]);
-  if (answer === null && boot.value === null) {
-    return failure.value === null ? <Loading rows={2} /> : <Failed failure={failure.value} again={refresh} />;
-  }
+  if (answer === null && boot.value === null) return <Asking asked={asked} rows={2} />;
   const ids = running.value;
   return (
     <>
-      <section aria-label={tn("sessions.running", ids.length)}>
-        <h2 class="section">{tn("sessions.running", ids.length)}</h2>
+      <section aria-label={t("numbers.running")}>
+        <h2 class="section">{ids.length === 0 ? t("numbers.running") : tn("sessions.running", ids.length)}</h2>
         {ids.length === 0 ? (
           <div class="panel">
             <Empty title={t("sessions.none")}>{t("sessions.noneHint")}</Empty>

@@ -29,6 +29,34 @@ export function rangeIsStale(drawn: RowRange, wanted: RowRange): boolean {
   return above || wanted.end > drawn.end + slack || wanted.first > drawn.first + 4 * SPARE_ROWS;
 }
 
+interface Droppable {
+  readonly width: string;
+  readonly drop?: number;
+}
+
+/** What a column needs at least, in rem: the first number of its track. */
+function remOf(width: string): number {
+  return Number(/([\d.]+)rem/.exec(width)?.[1] ?? 0);
+}
+
+/** The columns for which a table of this width has room: those with the highest `drop` go first, those without one never. */
+export function columnsThatFit<T extends Droppable>(
+  columns: readonly T[],
+  widthPx: number,
+  { remPx, gapPx }: { readonly remPx: number; readonly gapPx: number },
+): readonly T[] {
+  const needs = (column: T): number => remOf(column.width) * remPx + gapPx;
+  let left = columns.reduce((sum, column) => sum + needs(column), 0);
+  const gone = new Set<T>();
+  const first = columns.filter(({ drop }) => drop !== undefined).sort((a, b) => (b.drop ?? 0) - (a.drop ?? 0));
+  for (const column of first) {
+    if (left <= widthPx) break;
+    gone.add(column);
+    left -= needs(column);
+  }
+  return gone.size === 0 ? columns : columns.filter((column) => !gone.has(column));
+}
+
 /** `M0 10L5 3…` of values over a box, the highest at the top, 0 at the bottom unless `fit`. Fewer than two values draw nothing. */
 export function sparkPath(values: readonly number[], width: number, height: number, fit = false): string {
   if (values.length < 2) return "";
@@ -87,6 +115,24 @@ export function phaseBars(phases: readonly ApiPhase[], nowWallMs: number): reado
       width: (until - phase.startWallMs) / (end - start),
     };
   });
+}
+
+export interface PhaseTotal {
+  readonly phase: string;
+  readonly durationMs: number;
+  /** How often it was in that phase. */
+  readonly count: number;
+  readonly running: boolean;
+}
+
+/** Each phase once, in the order in which they first came: a session that breaks a hundred times is parked a hundred times. */
+export function phaseTotals(bars: readonly PhaseBar[]): readonly PhaseTotal[] {
+  return [...Map.groupBy(bars, ({ phase }) => phase)].map(([phase, same]) => ({
+    phase,
+    durationMs: same.reduce((sum, { durationMs }) => sum + durationMs, 0),
+    count: same.length,
+    running: same.some(({ running }) => running),
+  }));
 }
 
 /** For who cannot see a chart: lowest, highest and last of what it draws. */

@@ -3,23 +3,24 @@ import { useEffect, useRef } from "preact/hooks";
 import { access, logOut } from "./api.ts";
 import { Agent } from "./agent.tsx";
 import { Agents } from "./agents.tsx";
-import { Archives, Backup } from "./archives.tsx";
+import { Archives } from "./archives.tsx";
+import { Backup } from "./backup.tsx";
 import { Config } from "./config.tsx";
 import { Events } from "./events.tsx";
 import { Find } from "./find.tsx";
-import { dark, format, language, t } from "./i18n.ts";
+import { format, t } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
-import { boot, connection, lostSince, now, server, software } from "./live.ts";
+import { boot, connection, lostSince, lostWhy, now, server, software } from "./live.ts";
 import { Login } from "./login.tsx";
 import { Overview } from "./overview.tsx";
 import { Empty } from "./parts.tsx";
 import { forgetAnswers } from "./resource.ts";
 import { route } from "./router.ts";
-import { type Route, TOP_VIEWS, topView } from "./routes.ts";
+import { type Route, titleOf, TOP_VIEWS, topView } from "./routes.ts";
 import { Session } from "./session.tsx";
 import { Sessions } from "./sessions.tsx";
 import { Storages } from "./storages.tsx";
-import { stopStream } from "./stream.ts";
+import { startStream, stopStream } from "./stream.ts";
 import { Switches } from "./switches.tsx";
 import { Archive } from "./tree.tsx";
 
@@ -37,17 +38,22 @@ function Connected() {
 function Banner() {
   if (connection.value === "lost") {
     const since = lostSince.value;
+    const why = lostWhy.value === "silent" ? (boot.value === null ? "never" : "lost") : lostWhy.value;
     return (
       <div class="banner bad" role="alert">
-        <Icon name="warn" /> {boot.value === null ? t("banner.never") : t("banner.lost")}{" "}
-        {since === null ? null : <span>{t("banner.since", { time: format.value.time(since, now.value) })}</span>}
+        <Icon name="warn" />
+        <span>
+          {t(`banner.${why}`)}
+          {since === null ? null : ` ${t("banner.since", { time: format.value.time(since, now.value) })}`}
+        </span>
       </div>
     );
   }
   if (server.value?.stopping === true) {
     return (
       <div class="banner warn" role="status">
-        <Icon name="warn" /> {t("banner.stopping")}
+        <Icon name="warn" />
+        <span>{t("banner.stopping")}</span>
       </div>
     );
   }
@@ -121,7 +127,10 @@ function Leave() {
   const onClick = (): void => {
     stopStream();
     forgetAnswers();
-    void logOut();
+    void logOut().then(() => {
+      // The server did not hear it: one is still logged in.
+      if (access.value?.loggedIn === true) startStream();
+    });
   };
   return (
     <button type="button" onClick={onClick} aria-label={t("logout")} title={t("logout")}>
@@ -133,12 +142,10 @@ function Leave() {
 export function Shell() {
   const at = route.value;
   const name = topView(at);
-  const shownTheme = dark.value ? "dark" : "light";
+  const title = `${titleOf(at) ?? (name === undefined ? t("unknown.title") : t(`nav.${name}`))} · nbackup`;
   useEffect(() => {
-    document.documentElement.lang = language.value === "pt" ? "pt-BR" : "en";
-    document.documentElement.dataset["theme"] = shownTheme;
-    document.title = `${name === undefined ? t("unknown.title") : t(`nav.${name}`)} · nbackup`;
-  }, [language.value, shownTheme, name]);
+    document.title = title;
+  }, [title]);
   if (access.value?.passwordNeeded === true && !access.value.loggedIn) return <Login />;
   return (
     <>

@@ -1,17 +1,25 @@
 /** Every stream of a session: a field of small squares for the eye, a table with the numbers. */
 import { useMemo } from "preact/hooks";
 import type { SlotRow } from "#web/api-types.ts";
-import { format, language, t } from "./i18n.ts";
+import { format, language, t, tn } from "./i18n.ts";
 import type { Tone } from "./judge.ts";
 import { Badge, Empty, Panel } from "./parts.tsx";
 import { type Column, Table } from "./table.tsx";
 
-const TONES: Readonly<Record<SlotRow["state"], Tone>> = {
-  receiving: "ok",
+type Shown = SlotRow["state"] | "parked";
+
+/** In the order in which they are counted. A stream that the autoscaler took out of use is nothing to worry about. */
+const TONES: Readonly<Record<Shown, Tone>> = {
+  receiving: "busy",
   idle: "none",
   disconnected: "bad",
   disabled: "warn",
+  parked: "none",
 };
+
+function shownState(slot: SlotRow): Shown {
+  return slot.parked && slot.state !== "disconnected" ? "parked" : slot.state;
+}
 
 /** With fewer the table says it all. */
 const FIELD_FROM = 9;
@@ -25,7 +33,7 @@ function slotColumns(): readonly Column<SlotRow>[] {
       label: t("col.state"),
       width: "minmax(8rem, 1fr)",
       narrow: "end",
-      cell: (row) => <Badge tone={TONES[row.state]}>{row.parked ? t("slot.parked") : t(`slot.${row.state}`)}</Badge>,
+      cell: (row) => <Badge tone={TONES[shownState(row)]}>{t(`slot.${shownState(row)}`)}</Badge>,
     },
     {
       key: "rate",
@@ -48,15 +56,17 @@ function slotColumns(): readonly Column<SlotRow>[] {
       label: t("slot.rtt"),
       width: "minmax(4.5rem, 0.6fr)",
       number: true,
+      named: true,
       narrow: "line",
-      cell: (row) => rttText(row.rttMs),
+      cell: (row) => f.millis(row.rttMs),
     },
     {
       key: "reconnects",
       label: t("slot.reconnects"),
       width: "minmax(4.5rem, 0.6fr)",
       number: true,
-      narrow: "line",
+      named: true,
+      narrow: "line2",
       cell: (row) => f.count(row.reconnects),
     },
     {
@@ -64,6 +74,7 @@ function slotColumns(): readonly Column<SlotRow>[] {
       label: t("slot.rotations"),
       width: "minmax(4.5rem, 0.6fr)",
       number: true,
+      drop: 1,
       narrow: "none",
       cell: (row) => f.count(row.rotations),
     },
@@ -72,7 +83,8 @@ function slotColumns(): readonly Column<SlotRow>[] {
       label: t("slot.chunks"),
       width: "minmax(4.5rem, 0.6fr)",
       number: true,
-      narrow: "none",
+      named: true,
+      narrow: "line2",
       cell: (row) => f.count(row.chunks),
     },
     {
@@ -80,25 +92,19 @@ function slotColumns(): readonly Column<SlotRow>[] {
       label: t("slot.resent"),
       width: "minmax(4rem, 0.5fr)",
       number: true,
-      narrow: "none",
+      named: true,
+      narrow: "line2",
       cell: (row) => f.count(row.duplicateChunks),
     },
   ];
 }
 
-export function rttText(ms: number | null): string {
-  if (ms === null) return format.value.duration(null);
-  return ms < 10
-    ? `${format.value.language === "pt" ? ms.toFixed(1).replace(".", ",") : ms.toFixed(1)} ms`
-    : `${Math.round(ms)} ms`;
-}
-
 function summary(slots: readonly SlotRow[]): string {
-  const states = ["receiving", "idle", "disconnected", "disabled"] as const;
-  const counted = states.map((state) => [state, slots.filter((slot) => slot.state === state).length] as const);
-  return counted
+  const states = ["receiving", "idle", "disconnected", "disabled", "parked"] as const;
+  return states
+    .map((state) => [state, slots.filter((slot) => shownState(slot) === state).length] as const)
     .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${format.value.count(count)} ${t(`slot.${state}`)}`)
+    .map(([state, count]) => tn(`slots.${state}`, count))
     .join(" · ");
 }
 
@@ -109,7 +115,11 @@ export function Slots({ slots }: { slots: readonly SlotRow[] }) {
       {slots.length >= FIELD_FROM ? (
         <div class="field" aria-hidden="true">
           {slots.map((slot) => (
-            <i key={slot.slot} class={`tone-${TONES[slot.state]}`} title={`${slot.slot}`} />
+            <i
+              key={slot.slot}
+              class={`tone-${TONES[shownState(slot)]}`}
+              title={`${slot.slot}: ${t(`slot.${shownState(slot)}`)}`}
+            />
           ))}
         </div>
       ) : null}

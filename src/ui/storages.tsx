@@ -6,7 +6,7 @@ import { format, language, t } from "./i18n.ts";
 import { forecastView, storageTone } from "./judge.ts";
 import { now } from "./live.ts";
 import { ForecastText, StorageBadge } from "./marks.tsx";
-import { Badge, Bar, Empty, Fact, Failed, Loading, Title, When } from "./parts.tsx";
+import { Asking, Badge, Bar, Empty, Fact, Meter, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { columns } from "./shapes.ts";
 
@@ -30,6 +30,7 @@ function FreeChart({ storage }: { storage: StorageRow }) {
       unit="bytes"
       height={140}
       limit={storage.reserveBytes ?? undefined}
+      limitLabel={t("storage.reserveLine")}
     />
   );
 }
@@ -44,9 +45,9 @@ function Usage({ storage }: { storage: StorageRow }) {
     <>
       <div class="split">
         <b class="number big">{t("disk.free", { free: f.bytes(freeBytes) })}</b>
-        <ForecastText storage={storage} />
+        <ForecastText storage={storage} full />
       </div>
-      <Bar ratio={ratio ?? 0} tone={tone === "none" ? "busy" : tone} label={t("disk.used", { name: storage.name })} />
+      <Meter ratio={ratio ?? 0} tone={tone === "none" ? "busy" : tone} label={t("disk.used", { name: storage.name })} />
       <div class="split small">
         <span class="number">{t("disk.of", { used: f.percent(ratio), total: f.bytes(totalBytes) })}</span>
         <span class="muted">{t("storage.reserve", { bytes: f.bytes(storage.reserveBytes) })}</span>
@@ -118,13 +119,12 @@ function Card({ storage }: { storage: StorageRow }) {
 }
 
 export function Storages() {
-  const { value, failure, refresh } = useResource<StoragesAnswer>("/api/v1/storages", "storages");
-  const answer = value.value;
+  const asked = useResource<StoragesAnswer>("/api/v1/storages", { routes: ["storages"], everyMs: 15_000 });
+  const answer = asked.value.value;
   return (
     <>
       <Title>{t("nav.storages")}</Title>
-      {answer === null && failure.value === null ? <Loading rows={6} /> : null}
-      {answer === null && failure.value !== null ? <Failed failure={failure.value} again={refresh} /> : null}
+      <Asking asked={asked} rows={6} />
       {answer?.rows.length === 0 ? <Empty title={t("storages.empty")} /> : null}
       <div class="cards wide">
         {answer?.rows.map((storage) => (

@@ -2,14 +2,16 @@
 import { useMemo } from "preact/hooks";
 import type { TreeAnswer, TreeEntry } from "#web/api-archives.ts";
 import { access } from "./api.ts";
-import { Trail } from "./archives.tsx";
 import { queryText } from "./filters.ts";
 import { format, language, t } from "./i18n.ts";
 import { Icon, type IconName } from "./icons.tsx";
+import { now } from "./live.ts";
 import { Badge, Empty, Fact, Failed, Loading, Panel, Title, When } from "./parts.tsx";
+import { archiveWallMs, pathSteps } from "./path-keys.ts";
 import { query } from "./router.ts";
 import { type ArchivePlace, pathOf } from "./routes.ts";
 import { type Column, Table } from "./table.tsx";
+import { Trail } from "./trail.tsx";
 import { useTree } from "./tree-pages.ts";
 
 export interface InArchive extends ArchivePlace {
@@ -50,11 +52,32 @@ function modeText(mode: number | null): string {
   return [8, 7, 6, 5, 4, 3, 2, 1, 0].map((bit) => ((mode >> bit) & 1 ? ("xwr"[bit % 3] ?? "") : "-")).join("");
 }
 
+type Flag = TreeEntry["flags"][number];
+
+/** That a file changed just before it was read means nothing to who looks for one. */
+function isTold(flag: Flag): flag is Exclude<Flag, "racy"> {
+  return flag !== "racy";
+}
+
+function Flags({ entry }: { entry: TreeEntry }) {
+  return (
+    <>
+      {entry.flags.filter(isTold).map((flag) => (
+        <Badge key={flag} tone="warn">
+          {t(`flag.${flag}`)}
+        </Badge>
+      ))}
+    </>
+  );
+}
+
 function EntryName({ place, entry }: { place: InArchive; entry: TreeEntry }) {
   const name = (
     <>
       <Icon name={entryIcon(entry)} /> <span>{entry.name}</span>
       {entry.link === null ? null : <span class="muted"> → {entry.link}</span>}
+      {entry.flags.some(isTold) ? " " : ""}
+      <Flags entry={entry} />
     </>
   );
   if (entry.type !== "directory")
@@ -64,11 +87,7 @@ function EntryName({ place, entry }: { place: InArchive; entry: TreeEntry }) {
       </span>
     );
   return (
-    <a
-      class="name entry"
-      href={`${pathOf({ view: "archive", ...place })}${queryText({ key: entry.key })}`}
-      title={entry.path}
-    >
+    <a class="name entry" href={urlOf(place, entry.key)} title={entry.path}>
       {name}
     </a>
   );
@@ -79,7 +98,7 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
     {
       key: "name",
       label: t("tree.name"),
-      width: "minmax(12rem, 3fr)",
+      width: "minmax(17rem, 3fr)",
       narrow: "main",
       cell: (entry) => <EntryName place={place} entry={entry} />,
     },
@@ -94,7 +113,8 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
     {
       key: "mtime",
       label: t("tree.changed"),
-      width: "minmax(11.4rem, 0.8fr)",
+      width: "minmax(13rem, 0.8fr)",
+      drop: 1,
       narrow: "line",
       cell: (entry) => <When wallMs={entry.mtimeWallMs} />,
     },
@@ -102,6 +122,7 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
       key: "mode",
       label: t("tree.mode"),
       width: "6.5rem",
+      drop: 3,
       narrow: "none",
       cell: (entry) => <span class="mono">{modeText(entry.mode)}</span>,
     },
@@ -109,22 +130,17 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
       key: "owner",
       label: t("tree.owner"),
       width: "minmax(6rem, 0.7fr)",
+      drop: 2,
       narrow: "none",
       cell: (entry) => entry.owner ?? "",
     },
     {
       key: "flags",
       label: t("col.notes"),
-      width: "minmax(10.5rem, 0.8fr)",
-      narrow: "none",
-      cell: (entry) =>
-        entry.flags
-          .filter((flag) => flag !== "racy")
-          .map((flag) => (
-            <Badge key={flag} tone="warn">
-              {t(`flag.${flag}`)}
-            </Badge>
-          )),
+      width: "0",
+      narrow: "line",
+      narrowOnly: true,
+      cell: (entry) => (entry.flags.some(isTold) ? <Flags entry={entry} /> : null),
     },
     {
       key: "get",
@@ -136,18 +152,31 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
   ];
 }
 
-/** The directories above, from the path that is shown; only the top can be linked, for keys are the server's. */
+function urlOf(place: InArchive, key: string | null): string {
+  return `${pathOf({ view: "archive", ...place })}${queryText({ key })}`;
+}
+
+/** Where one is, every directory above as a link, and the way up. */
 function Path({ place, answer }: { place: InArchive; answer: TreeAnswer }) {
+  const steps = pathSteps(answer.key, answer.path);
+  const above = steps.slice(0, -1);
   return (
-    <p class="path mono">
-      <a href={pathOf({ view: "archive", ...place })}>/</a>
-      <span>{answer.path ?? ""}</span>
+    <nav class="path mono" aria-label={t("tree.path")}>
+      <a href={urlOf(place, null)} aria-label={t("tree.top")}>
+        /
+      </a>
+      {above.map(({ name, key }) => (
+        <span key={key}>
+          <a href={urlOf(place, key)}>{name}</a>/
+        </span>
+      ))}
+      <span>{steps.at(-1)?.name ?? ""}</span>
       {answer.key === null ? null : (
-        <button type="button" onClick={() => history.back()}>
+        <a class="button" href={urlOf(place, above.at(-1)?.key ?? null)}>
           {t("tree.back")}
-        </button>
+        </a>
       )}
-    </p>
+    </nav>
   );
 }
 
@@ -178,6 +207,12 @@ function Facts({ answer }: { answer: TreeAnswer }) {
   );
 }
 
+/** Which of the archives this is. */
+function Begun({ archive }: { archive: string }) {
+  const wallMs = archiveWallMs(archive);
+  return wallMs === null ? null : <span class="muted"> · {format.value.time(wallMs, now.value)}</span>;
+}
+
 export function Archive(place: InArchive) {
   const key = query.value["key"] ?? null;
   const { answer, rows, failure, more, again, complete } = useTree(place, key);
@@ -199,6 +234,7 @@ export function Archive(place: InArchive) {
         }
       >
         {place.agent} / {place.backup}
+        <Begun archive={place.archive} />
       </Title>
       {failure === null ? null : <Failed failure={failure} again={again} />}
       {answer === null && failure === null ? <Loading rows={6} /> : null}

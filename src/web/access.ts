@@ -26,6 +26,8 @@ export interface Admitted {
   readonly address: string;
   /** Has given the password; also when there is none. */
   readonly trusted: boolean;
+  /** Whether that still holds, for an answer that goes on. */
+  readonly isStill: () => boolean;
 }
 
 export class Access {
@@ -58,15 +60,18 @@ export class Access {
     }
     checkForm(request);
     checkOrigin(request);
-    const trusted = await this.#trusted(request, address);
-    if (!trusted && isGuarded(request.path)) throw unauthorized(request.path);
-    return { address, trusted };
+    const isStill = await this.#trust(request, address);
+    if (isStill === undefined && isGuarded(request.path)) throw unauthorized(request.path);
+    return { address, trusted: isStill !== undefined, isStill: isStill ?? ((): boolean => false) };
   }
 
-  async #trusted(request: WebRequest, address: string): Promise<boolean> {
-    if (this.#passwords === undefined) return true;
-    if (this.#passwords.isLoggedIn(request.header("cookie"))) return true;
-    return await this.#passwords.isRight(address, request.header("authorization"));
+  /** Whether what was given goes on to count; undefined: nothing was. */
+  async #trust(request: WebRequest, address: string): Promise<(() => boolean) | undefined> {
+    const passwords = this.#passwords;
+    if (passwords === undefined) return () => true;
+    const cookie = request.header("cookie");
+    if (passwords.isLoggedIn(cookie)) return () => passwords.isStillLoggedIn(cookie);
+    return (await passwords.isRight(address, request.header("authorization"))) ? () => true : undefined;
   }
 }
 

@@ -1,8 +1,8 @@
 /** An agent's control channel as the page has it, from what the server knows of it. Pure. */
-import type { AgentBackupView, AgentView } from "#observe/views.ts";
-import type { AgentChannel, AgentChannelBackup } from "./api-types.ts";
+import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
+import type { AgentChannel, AgentChannelBackup, AutoscalerRow } from "./api-types.ts";
 
-export function agentChannel({ backups, backupCount: _count, ...view }: AgentView): AgentChannel {
+export function agentChannel({ backups, ...view }: AgentView): AgentChannel {
   return { ...view, backups: backups.map(channelBackup) };
 }
 
@@ -10,7 +10,13 @@ function channelBackup({ backup, storage, activity, ...told }: AgentBackupView):
   const { session = null, phase = null, nextWallMs = null, autoscaler } = told;
   return {
     ...{ backup, storage, activity, session, phase, nextWallMs },
-    // What an agent tells is how fast its streams drain, not the ratio.
-    autoscaler: autoscaler === undefined ? null : { ...autoscaler, state: autoscaler.state ?? null, rate: null },
+    autoscaler: autoscaler === undefined ? null : autoscalerRow(autoscaler),
   };
+}
+
+/** An agent of before the ratio could be told says how fast its streams drain alone. */
+function autoscalerRow(told: NonNullable<AgentBackupView["autoscaler"]>): AutoscalerRow {
+  const { mode, active, max, state, rate, producedRate } = told;
+  const known = rate !== undefined && rate > 0 && producedRate !== undefined;
+  return { mode, active, max, state: state ?? null, rate: known ? producedRate / rate : null };
 }

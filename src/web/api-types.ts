@@ -55,6 +55,7 @@ export interface LoginRequest {
 export interface HealthAnswer {
   /** As `nbackup-agent health` says it. */
   readonly state: "READY" | "BUSY" | "LOW DISK" | "MAINTENANCE";
+  /** Of who has not given the password empty. */
   readonly reasons: readonly string[];
   readonly software: string;
   readonly boot: string;
@@ -226,6 +227,8 @@ export interface AgentChannel {
   readonly residentBytes: number | null;
   readonly load: number | null;
   readonly freeBytes: number | null;
+  /** How many entries it has; those that are too many to be told are missing below. */
+  readonly backupCount: number;
   readonly backups: readonly AgentChannelBackup[];
 }
 
@@ -291,6 +294,8 @@ export interface ConfigAnswer {
   /** When it was read. */
   readonly readWallMs: number;
   readonly rows: readonly ConfigRow[];
+  /** Keys (`server.listen`, `chunk_buffer`) that the file has otherwise than before and that count from the next start of the server. */
+  readonly restartKeys: readonly string[];
 }
 
 // ---- live stream --------------------------------------------------------------------------------------------------------
@@ -309,7 +314,7 @@ export type StreamMessage =
   | { readonly type: "ended"; readonly data: SessionRecord }
   /** Of the session asked for, with every tick. */
   | { readonly type: "session"; readonly data: StreamSession }
-  /** Something that is no event changed: ask these routes again. */
+  /** What these routes answer may be other than it was: ask them again. */
   | {
       readonly type: "changed";
       readonly data: { readonly routes: readonly ("storages" | "archives" | "agents" | "config")[] };

@@ -18,6 +18,8 @@ const TOLERANCE_MS_MIN = HOUR_MS;
 /** What has no habit yet and ran within a day is well. */
 const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
+/** Tries that never came to anything, of an entry that nobody names any more: a name that was misspelt is not failing for ever. */
+const FORGET_MS = 14 * DAY_MS;
 
 export interface BackupFacts {
   readonly nowWallMs: number;
@@ -42,6 +44,8 @@ interface Gathered {
   readonly ends: SessionRecord[];
   nextWallMs: number | null;
   running: string | null;
+  /** What its agent says, which is connected and names all it has; undefined: no agent says anything. */
+  isConfigured: boolean | undefined;
 }
 
 const WORST: Readonly<Record<BackupState, number>> = { failing: 0, late: 1, never: 2, unknown: 3, ok: 4 };
@@ -53,7 +57,16 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
     const key = `${agent}\0${backup}\0${storage}`;
     let entry = gathered.get(key);
     if (entry === undefined) {
-      entry = { agent, backup, storage, archives: [], ends: [], nextWallMs: null, running: null };
+      entry = {
+        agent,
+        backup,
+        storage,
+        archives: [],
+        ends: [],
+        nextWallMs: null,
+        running: null,
+        isConfigured: undefined,
+      };
       gathered.set(key, entry);
     }
     return entry;
@@ -61,10 +74,19 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   for (const archive of facts.archives) of(archive.agent, archive.backup, archive.storage).archives.push(archive);
   for (const end of facts.history) if (tells(end)) of(end.agent, end.backup, end.storage).ends.push(end);
   for (const { session, agent, backup, storage } of facts.running) of(agent, backup, storage).running = session;
-  for (const { agent, backups } of facts.agents) {
-    for (const { backup, storage, nextWallMs } of backups) of(agent, backup, storage).nextWallMs = nextWallMs;
+  const telling = new Set<string>();
+  for (const { agent, backups, backupCount, connected } of facts.agents) {
+    // Before its first word it has none.
+    if (connected && backupCount > 0 && backups.length >= backupCount) telling.add(agent);
+    for (const { backup, storage, nextWallMs } of backups) {
+      const entry = of(agent, backup, storage);
+      entry.nextWallMs = nextWallMs;
+      entry.isConfigured = true;
+    }
   }
-  const rows = [...gathered.values()].map((entry) => rowOf(entry, facts.nowWallMs));
+  for (const entry of gathered.values()) if (telling.has(entry.agent)) entry.isConfigured ??= false;
+  const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts.nowWallMs));
+  const rows = present.map((entry) => rowOf(entry, facts.nowWallMs));
   return rows.sort(
     (a, b) =>
       WORST[a.state] - WORST[b.state] ||
@@ -84,8 +106,15 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
   return !(outcome === "refused" && (code === "E_BUSY" || code === "E_SHUTDOWN"));
 }
 
+/** Nothing of it is there or ever was, and nobody means it any more. */
+function isForgotten({ archives, ends, running, isConfigured }: Gathered, nowWallMs: number): boolean {
+  if (archives.length > 0 || running !== null || isConfigured === true) return false;
+  if (ends.some(({ outcome }) => outcome === "committed")) return false;
+  return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
+}
+
 function rowOf(
-  { agent, backup, storage, archives, ends, nextWallMs, running }: Gathered,
+  { agent, backup, storage, archives, ends, nextWallMs, running, isConfigured }: Gathered,
   nowWallMs: number,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
@@ -96,7 +125,10 @@ function rowOf(
   const fromArchive = newest === undefined ? null : newest.timeMs + (newest.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
   const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
-  const judged = judge({ lastEnd, lastSuccessWallMs, everyMs, nowWallMs });
+  const judged =
+    isConfigured === false && running === null
+      ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
+      : judge({ lastEnd, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,

@@ -1,6 +1,8 @@
 /** Filters and pages of what is kept, by the texts of a URL. Throws Refused for what makes no sense, so that a slip is not an empty list. */
+import { globMatches } from "#base/name-glob.ts";
 import type { Page } from "./api-archives.ts";
 import { badRequest } from "./http.ts";
+import type { Records } from "./read-model.ts";
 
 const LIMIT_DEFAULT = 50;
 const LIMIT_MAX = 500;
@@ -11,7 +13,9 @@ const ROWS_MAX = 200_000;
 export function checkKnown(query: URLSearchParams, known: readonly string[]): void {
   for (const name of query.keys()) {
     if (!known.includes(name))
-      throw badRequest(`${name.slice(0, 50)} is no filter here; there are ${known.join(", ")}`);
+      throw badRequest(
+        `${name.slice(0, 50)} is no filter here; there ${known.length === 0 ? "is none" : `are ${known.join(", ")}`}`,
+      );
   }
 }
 
@@ -30,6 +34,29 @@ export function listOf(query: URLSearchParams, name: string): readonly string[] 
   return textOf(query, name)
     ?.split(",")
     .filter((part) => part !== "");
+}
+
+/**
+ * A filter by name takes a glob of whole names (`web-*`, `db-?`), the name of one that is there, which then means only that one, or else a
+ * part of names. Case does not count but for the one that is there.
+ */
+export function nameFilter<T>(
+  query: URLSearchParams,
+  name: string,
+  rows: Records<T> | readonly T[],
+  of: (row: T) => unknown,
+): (row: T) => boolean {
+  const wanted = textOf(query, name);
+  if (wanted === undefined) return () => true;
+  const small = wanted.toLowerCase();
+  const isText = (row: T, test: (text: string) => boolean): boolean => {
+    const text = of(row);
+    return typeof text === "string" && test(text.toLowerCase());
+  };
+  if (/[*?]/.test(small)) return (row) => isText(row, (text) => globMatches(small, text));
+  const isIt = (row: T): boolean => of(row) === wanted;
+  const isThere = "newest" in rows ? rows.newest(1, isIt).length > 0 : rows.some(isIt);
+  return isThere ? isIt : (row) => isText(row, (text) => text.includes(small));
 }
 
 function numberOf(query: URLSearchParams, name: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
@@ -59,7 +86,7 @@ interface Cursor {
 }
 
 export interface PageSource<T> {
-  /** Newest first. */
+  /** As they were recorded, the last one first: where the clock was put back meanwhile that is not the order of their times. */
   newest(limit: number, wanted: (row: T) => boolean): readonly T[];
   timeOf(row: T): number;
 }
@@ -67,7 +94,7 @@ export interface PageSource<T> {
 export function pageOf<T>(source: PageSource<T>, query: URLSearchParams, wanted: (row: T) => boolean): Page<T> {
   const limit = limitOf(query);
   const cursor = cursorOf(textOf(query, "before"));
-  const all = source.newest(ROWS_MAX, wanted);
+  const all = source.newest(ROWS_MAX, wanted).toSorted((a, b) => source.timeOf(b) - source.timeOf(a));
   const start = cursor === undefined ? 0 : startBehind(all, cursor, source);
   const rows = all.slice(start, start + limit);
   const last = rows.at(-1);

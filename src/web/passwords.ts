@@ -19,6 +19,8 @@ const FREE_ATTEMPTS = 5;
 const WAIT_MS_MAX = 15 * 60 * SECOND_MS;
 /** An address that has been quiet for so long begins anew. */
 const FORGET_MS = HOUR_MS;
+/** Wrong ones of all addresses together, in an hour: beyond it only those are looked at that have given the right one before. */
+const WRONG_IN_ALL_MAX = 500;
 const ADDRESSES_MAX = 10_000;
 /** Each takes 64 MB and a processor for a moment. */
 const CHECKS_AT_ONCE = 2;
@@ -62,6 +64,10 @@ export class Passwords {
   /** Of the password that was right last with Basic. */
   #rightMac: Buffer | undefined;
   #checking = 0;
+  /** Wrong ones of all since then. */
+  #wrong = { sinceMs: 0, count: 0 };
+  /** Addresses that the right one came from. */
+  readonly #known = new Set<string>();
 
   constructor(options: PasswordsOptions) {
     this.#options = options;
@@ -86,26 +92,24 @@ export class Passwords {
     return `${COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict${this.#options.secure ? "; Secure" : ""}`;
   }
 
-  /** By the cookie alone. */
+  /** By the cookie alone, which is used by that. */
   isLoggedIn(cookies: string | undefined): boolean {
-    const token = tokenIn(cookies);
-    if (token === undefined) return false;
-    const hash = hashOf(token);
-    const login = this.#logins.get(hash);
-    if (login === undefined) return false;
-    const nowMs = this.#options.clock.now();
-    if (nowMs - login.usedMs > LOGIN_IDLE_MS || nowMs - login.sinceMs > LOGIN_AGE_MS) {
-      this.#logins.delete(hash);
-      return false;
-    }
-    login.usedMs = nowMs;
-    return true;
+    const login = this.#login(cookies);
+    if (login !== undefined) login.usedMs = this.#options.clock.now();
+    return login !== undefined;
+  }
+
+  /** The same, of somebody who only watches. */
+  isStillLoggedIn(cookies: string | undefined): boolean {
+    return this.#login(cookies) !== undefined;
   }
 
   /** Whether an Authorization header is right; false when there is none. Throws Refused as `login` does. */
   async isRight(address: string, authorization: string | undefined): Promise<boolean> {
     const password = basicPassword(authorization);
     if (password === undefined) return false;
+    // Before it is compared with anything: an answer that comes quickly would tell who has to wait what is right.
+    this.#mayTry(attemptKey(address));
     const mac = createHmac("sha256", this.#macKey).update(password).digest();
     if (this.#rightMac !== undefined && timingSafeEqual(mac, this.#rightMac)) return true;
     await this.#verify(address, password);
@@ -113,32 +117,58 @@ export class Passwords {
     return true;
   }
 
-  /** The password was changed: whoever came in with the old one is out. */
-  forget(): void {
-    this.#logins.clear();
-    this.#rightMac = undefined;
+  #login(cookies: string | undefined): Login | undefined {
+    const token = tokenIn(cookies);
+    if (token === undefined) return undefined;
+    const hash = hashOf(token);
+    const login = this.#logins.get(hash);
+    const nowMs = this.#options.clock.now();
+    if (login === undefined) return undefined;
+    if (nowMs - login.usedMs <= LOGIN_IDLE_MS && nowMs - login.sinceMs <= LOGIN_AGE_MS) return login;
+    this.#logins.delete(hash);
+    return undefined;
   }
 
   async #verify(address: string, password: string): Promise<void> {
     const key = attemptKey(address);
+    this.#mayTry(key);
     const nowMs = this.#options.clock.now();
-    const waitMs = (this.#attempts.get(key)?.notBeforeMs ?? 0) - nowMs;
-    if (waitMs > 0) throw tooMany("after wrong passwords the next one is looked at later", waitMs);
+    // Counted before it is known: attempts that run side by side are attempts, and so is one that others leave no room for, because with
+    // Basic it was compared with the one that was right last.
+    const attempt = this.#count(key, nowMs);
     if (this.#checking >= CHECKS_AT_ONCE) throw tooMany("others give their passwords just now", SECOND_MS);
     this.#checking += 1;
-    // Counted before it is known: attempts that run side by side are attempts.
-    const attempt = this.#count(key, nowMs);
     try {
       const right = Buffer.byteLength(password) <= PASSWORD_BYTES_MAX && (await this.#options.check(password));
       if (right) {
         this.#attempts.delete(key);
+        this.#knows(key);
         return;
       }
     } finally {
       this.#checking -= 1;
     }
+    this.#wrong.count += 1;
     this.#options.onWrong(address, Math.max(0, attempt.notBeforeMs - nowMs));
     throw new Refused(401, "unauthorized", "the password is wrong");
+  }
+
+  /** Throws Refused 429. */
+  #mayTry(key: string): void {
+    const nowMs = this.#options.clock.now();
+    const waitMs = (this.#attempts.get(key)?.notBeforeMs ?? 0) - nowMs;
+    if (waitMs > 0) throw tooMany("after wrong passwords the next one is looked at later", waitMs);
+    if (nowMs - this.#wrong.sinceMs >= HOUR_MS) this.#wrong = { sinceMs: nowMs, count: 0 };
+    if (this.#wrong.count < WRONG_IN_ALL_MAX || this.#known.has(key)) return;
+    throw tooMany("too many wrong passwords came from everywhere", this.#wrong.sinceMs + HOUR_MS - nowMs);
+  }
+
+  #knows(key: string): void {
+    // The one that came last stands last.
+    this.#known.delete(key);
+    this.#known.add(key);
+    const [oldest] = this.#known;
+    if (this.#known.size > LOGINS_MAX && oldest !== undefined) this.#known.delete(oldest);
   }
 
   #count(key: string, nowMs: number): Attempt {

@@ -16,6 +16,8 @@ import type { ArchiveBrowser, ArchivePlace, EmitEvent, ReadModel } from "./read-
 const NAMES_MAX = 1_000;
 const FOUND_MAX = 200;
 const PATTERN_CHARACTERS_MAX = 1_000;
+/** Of a file's name that a browser is told; the ending is what counts. */
+const NAME_CHARACTERS_MAX = 255;
 /** Looks into archives at a time; each waits for its turn at the disk. */
 const LOOKS_AT_ONCE = 4;
 /** Files on their way at a time: each holds two threads and some MB. */
@@ -114,8 +116,9 @@ export class ArchiveRoutes {
     };
     try {
       const { name, path, bytes, body } = await told(() => this.#options.browser.file({ ...place, key }, signal));
+      const headers = downloadHeaders(name);
       this.#options.emit(downloadEvent(place, { path, bytes, address }));
-      return { status: 200, headers: downloadHeaders(name, bytes), body: watched(body, leave) };
+      return { status: 200, headers, body: watched(body, leave) };
     } catch (error) {
       leave();
       throw error;
@@ -202,13 +205,14 @@ function downloadEvent(
 }
 
 /** Whatever a file of a backup is, a browser saves it: it shows nothing, guesses no type, and runs nothing even when told to. */
-function downloadHeaders(name: string, bytes: number): Record<string, string> {
-  const plain = name.replace(/[^A-Za-z0-9._-]/g, "_").slice(-200) || "file";
-  const encoded = encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+function downloadHeaders(name: string): Record<string, string> {
+  // A lone half of a character cannot be written as a URL is, and neither can the rest of an escape that was cut.
+  const whole = name.slice(-NAME_CHARACTERS_MAX).toWellFormed();
+  const plain = whole.replace(/[^A-Za-z0-9._-]/g, "_") || "file";
+  const encoded = encodeURIComponent(whole).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
   return {
     "content-type": "application/octet-stream",
-    "content-disposition": `attachment; filename="${plain}"; filename*=UTF-8''${encoded.slice(0, 2_000)}`,
-    "content-length": String(bytes),
+    "content-disposition": `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`,
     "content-security-policy": "sandbox; default-src 'none'",
     "cache-control": "no-store",
   };

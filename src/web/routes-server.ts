@@ -5,8 +5,11 @@ import type { StorageView } from "#observe/views.ts";
 import type { BackupRow, BackupState, StorageRow, StorageScanView, StoragesAnswer } from "./api-archives.ts";
 import type { AgentRow, AgentsAnswer, HealthAnswer, OverviewAnswer, ServerNumbers } from "./api-types.ts";
 import { backupRows, worstOf } from "./backup-rows.ts";
+import { badRequest } from "./http.ts";
+import { checkKnown, listOf, nameFilter } from "./paging.ts";
 import type { ReadModel, RunningServer } from "./read-model.ts";
 
+const STATES: readonly BackupState[] = ["failing", "late", "never", "unknown", "ok"];
 const RECENT_EVENTS = 20;
 /** Of those, so many of level warn and error come first. */
 const RECENT_TROUBLES = 10;
@@ -43,7 +46,8 @@ export class ServerRoutes {
     this.#rows = undefined;
   }
 
-  health(): HealthAnswer {
+  /** Why is for who has given the password: it names storages and paths. */
+  health(trusted: boolean): HealthAnswer {
     const status = this.#model.status();
     const { software, boot, uptimeMs, storages, sessionCount, sessionsMax, waitingCount, stopping } = status;
     const maintenance = this.#model.maintenance();
@@ -54,7 +58,8 @@ export class ServerRoutes {
     if (stopping) reasons.unshift("the server stops");
     const state =
       maintenance !== null || stopping ? "MAINTENANCE" : troubled.length > 0 ? "LOW DISK" : isBusy ? "BUSY" : "READY";
-    return { state, reasons, software, boot, uptimeMs, nowWallMs: this.#model.clock.wall() };
+    const told = trusted ? reasons : [];
+    return { state, reasons: told, software, boot, uptimeMs, nowWallMs: this.#model.clock.wall() };
   }
 
   overview(): OverviewAnswer {
@@ -71,7 +76,20 @@ export class ServerRoutes {
     };
   }
 
-  agents(): AgentsAnswer {
+  agents(query: URLSearchParams): AgentsAnswer {
+    checkKnown(query, ["agent", "state"]);
+    const states = listOf(query, "state");
+    const unknown = states?.find((state) => !STATES.some((known) => known === state));
+    if (unknown !== undefined) throw badRequest(`state is one of ${STATES.join(", ")}`);
+    const rows = this.#agents();
+    const isNamed = nameFilter(query, "agent", rows, ({ agent }) => agent);
+    return {
+      nowWallMs: this.#model.clock.wall(),
+      rows: rows.filter((row) => isNamed(row) && (states === undefined || states.includes(row.state))),
+    };
+  }
+
+  #agents(): readonly AgentRow[] {
     const { clock } = this.#model;
     const channels = new Map(this.#model.agents().map((channel) => [channel.agent, channel]));
     const live = this.#model.live().map(({ view }) => view);
@@ -80,7 +98,7 @@ export class ServerRoutes {
     const names = new Set([...backups.keys(), ...channels.keys(), ...live.map(({ agent }) => agent)]);
     for (const { agent } of waiting) names.add(agent);
     const nowWallMs = clock.wall();
-    const rows = [...names].sort().map((agent): AgentRow => {
+    return [...names].sort().map((agent): AgentRow => {
       const own = backups.get(agent) ?? [];
       const channel = channels.get(agent) ?? null;
       const running = live.filter((view) => view.agent === agent);
@@ -100,11 +118,15 @@ export class ServerRoutes {
         backups: own,
       };
     });
-    return { nowWallMs, rows };
   }
 
-  storages(): StoragesAnswer {
-    return { nowWallMs: this.#model.clock.wall(), rows: this.#storages(this.#model.status()) };
+  storages(query: URLSearchParams): StoragesAnswer {
+    checkKnown(query, ["storage"]);
+    const rows = this.#storages(this.#model.status());
+    return {
+      nowWallMs: this.#model.clock.wall(),
+      rows: rows.filter(nameFilter(query, "storage", rows, ({ name }) => name)),
+    };
   }
 
   #storages({ storages, verifying }: RunningServer): readonly StorageRow[] {

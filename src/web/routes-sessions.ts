@@ -14,7 +14,7 @@ import type {
 import { archiveSummary } from "./archive-summary.ts";
 import { badRequest, notFound } from "./http.ts";
 import { autoscalerOf, liveSession } from "./live-sessions.ts";
-import { checkKnown, listOf, pageOf, spanOf, textOf } from "./paging.ts";
+import { checkKnown, listOf, nameFilter, pageOf, spanOf, textOf } from "./paging.ts";
 import type { ReadModel } from "./read-model.ts";
 
 const HISTORY_FILTERS: readonly (keyof HistoryQuery)[] = [
@@ -27,16 +27,26 @@ const EVENT_FILTERS: readonly (keyof EventsQuery)[] = [
 /** Events of one session in its detail. */
 const DETAIL_EVENTS_MAX = 500;
 
-export function sessionsRoute(model: ReadModel): SessionsAnswer {
+export function sessionsRoute(model: ReadModel, query: URLSearchParams): SessionsAnswer {
+  checkKnown(query, ["agent", "backup", "storage"]);
+  const [running, waiting] = [model.live(), model.waiting()];
+  const names = [...running.map(({ view }) => view), ...waiting];
+  const isOfAgent = nameFilter<Names>(query, "agent", names, ({ agent }) => agent);
+  const isOfBackup = nameFilter<Names>(query, "backup", names, ({ backup }) => backup);
+  const isOfStorage = nameFilter<Names>(query, "storage", names, ({ storage }) => storage);
+  const isMeant = (one: Names): boolean => isOfAgent(one) && isOfBackup(one) && isOfStorage(one);
+  const meant = running.filter(({ view }) => isMeant(view));
   return {
     nowWallMs: model.clock.wall(),
-    running: model.live().map((live) => ({
+    running: meant.map((live) => ({
       ...liveSession(live, model.series),
       sparkline: model.series.of(live.view.session)?.sparkline ?? [],
     })),
-    waiting: model.waiting(),
+    waiting: waiting.filter(isMeant),
   };
 }
+
+type Names = Pick<SessionRecord, "agent" | "backup" | "storage">;
 
 export function sessionRoute(model: ReadModel, session: string): SessionDetail {
   const live = model.live().find(({ view }) => view.session === session);
@@ -74,34 +84,33 @@ export function sessionUpdate(model: ReadModel, session: string): StreamSession 
 
 export function historyRoute(model: ReadModel, query: URLSearchParams): HistoryAnswer {
   checkKnown(query, HISTORY_FILTERS);
-  const [agent, backup, storage] = [textOf(query, "agent"), textOf(query, "backup"), textOf(query, "storage")];
+  const { history } = model;
+  const isOfAgent = nameFilter(query, "agent", history, ({ agent }) => agent);
+  const isOfBackup = nameFilter(query, "backup", history, ({ backup }) => backup);
+  const isOfStorage = nameFilter(query, "storage", history, ({ storage }) => storage);
   const outcomes = listOf(query, "outcome");
   const unknown = outcomes?.find((outcome) => !OUTCOMES.some((known) => known === outcome));
   if (unknown !== undefined) throw badRequest(`outcome is one of ${OUTCOMES.join(", ")}`);
   const isWithin = spanOf(query);
   const wanted = (end: SessionRecord): boolean =>
-    (agent === undefined || end.agent === agent) &&
-    (backup === undefined || end.backup === backup) &&
-    (storage === undefined || end.storage === storage) &&
+    isOfAgent(end) &&
+    isOfBackup(end) &&
+    isOfStorage(end) &&
     (outcomes === undefined || outcomes.includes(end.outcome)) &&
     isWithin(end.endWallMs);
-  const { history } = model;
   return pageOf({ newest: (limit, test) => history.newest(limit, test), timeOf: timeOfEnd }, query, wanted);
 }
 
 export function activeHistoryRoute(model: ReadModel, query: URLSearchParams): ActiveHistoryAnswer {
   checkKnown(query, ["session", "agent", "from", "to", "limit", "before"]);
-  const [session, agent] = [textOf(query, "session"), textOf(query, "agent")];
+  const session = textOf(query, "session");
   const isWithin = spanOf(query);
   const { snapshots } = model;
+  const isOfAgent = nameFilter(query, "agent", snapshots, ({ agent }) => agent);
   return pageOf(
     { newest: (limit, test) => snapshots.newest(limit, test), timeOf: ({ wallMs }) => wallMs },
     query,
-    (row) => {
-      const isMeant =
-        (session === undefined || row.session === session) && (agent === undefined || row.agent === agent);
-      return isMeant && isWithin(row.wallMs);
-    },
+    (row) => (session === undefined || row.session === session) && isOfAgent(row) && isWithin(row.wallMs),
   );
 }
 
@@ -109,7 +118,9 @@ const LEVELS: readonly EventRecord["level"][] = ["debug", "info", "warn", "error
 
 export function eventsRoute(model: ReadModel, query: URLSearchParams): EventsAnswer {
   checkKnown(query, EVENT_FILTERS);
-  const [agent, session] = [textOf(query, "agent"), textOf(query, "session")];
+  const { events } = model;
+  const session = textOf(query, "session");
+  const isOfAgent = nameFilter(query, "agent", events, ({ fields }) => fields["agent"]);
   const kinds = listOf(query, "kind");
   const text = textOf(query, "text")?.toLowerCase();
   const least = levelOf(textOf(query, "level"));
@@ -119,11 +130,10 @@ export function eventsRoute(model: ReadModel, query: URLSearchParams): EventsAns
   const wanted = (event: EventRecord): boolean =>
     LEVELS.indexOf(event.level) >= least &&
     isOfKind(event.kind) &&
-    (agent === undefined || event.fields["agent"] === agent) &&
+    isOfAgent(event) &&
     (session === undefined || event.fields["session"] === session) &&
     isWithin(event.wallMs) &&
     (text === undefined || textIn(event).includes(text));
-  const { events } = model;
   return pageOf({ newest: (limit, test) => events.newest(limit, test), timeOf: ({ wallMs }) => wallMs }, query, wanted);
 }
 

@@ -25,6 +25,7 @@ type Changed = Extract<StreamMessage, { readonly type: "changed" }>["data"]["rou
 
 interface Client {
   readonly session: string | undefined;
+  readonly isStill: () => boolean;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
 }
 
@@ -44,8 +45,8 @@ export class LiveStream {
     return this.#clients.size;
   }
 
-  /** Throws Refused when there are too many. */
-  open(session: string | undefined, signal: AbortSignal): WebAnswer {
+  /** Throws Refused when there are too many. `isStill`: whether it may go on, asked every second. */
+  open(session: string | undefined, isStill: () => boolean, signal: AbortSignal): WebAnswer {
     if (this.#clients.size >= STREAM_CLIENTS_MAX) {
       throw new Refused(503, "too-many", `${STREAM_CLIENTS_MAX} pages are open already`, {
         headers: { "retry-after": "30" },
@@ -58,7 +59,7 @@ export class LiveStream {
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          client = { session, controller };
+          client = { session, isStill, controller };
           this.#clients.add(client);
           this.#greet(client);
         },
@@ -67,6 +68,8 @@ export class LiveStream {
       new ByteLengthQueuingStrategy({ highWaterMark: WAITING_BYTES_MAX }),
     );
     signal.addEventListener("abort", close, { once: true });
+    // Who has gone already is not heard of any more.
+    if (signal.aborted) close();
     const headers = {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
@@ -95,6 +98,7 @@ export class LiveStream {
   look(): void {
     this.#looks += 1;
     this.#eventsLeft = EVENTS_PER_LOOK;
+    for (const client of [...this.#clients]) if (!client.isStill()) this.#drop(client);
     if (this.#clients.size === 0) {
       this.#changed.clear();
       return;
@@ -103,18 +107,8 @@ export class LiveStream {
       this.#tellAll({ type: "changed", data: { routes: [...this.#changed] } });
       this.#changed.clear();
     }
-    const live = this.#model.live();
-    if (live.length === 0 && this.#looks % IDLE_LOOKS !== 0) return;
-    const { clock, series } = this.#model;
-    this.#tellAll({
-      type: "tick",
-      data: {
-        nowWallMs: clock.wall(),
-        server: serverNumbers(this.#model.status(), this.#model),
-        sessions: live.map((one) => liveSession(one, series)),
-        waiting: this.#model.waiting(),
-      },
-    });
+    if (this.#model.live().length === 0 && this.#looks % IDLE_LOOKS !== 0) return;
+    this.#tellAll(this.#tick());
     this.#tellSessions();
   }
 
@@ -122,10 +116,25 @@ export class LiveStream {
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
+  /** With the first tick: a page that is live and does not know yet what runs would say that nothing does. */
   #greet(client: Client): void {
     const { boot, software } = this.#model.status();
     this.#send(client, this.#encoder.encode(`retry: ${RETRY_MS}\n`));
     this.#send(client, this.#text({ type: "hello", data: { boot, software, nowWallMs: this.#model.clock.wall() } }));
+    this.#send(client, this.#text(this.#tick()));
+  }
+
+  #tick(): Extract<StreamMessage, { readonly type: "tick" }> {
+    const { clock, series } = this.#model;
+    return {
+      type: "tick",
+      data: {
+        nowWallMs: clock.wall(),
+        server: serverNumbers(this.#model.status(), this.#model),
+        sessions: this.#model.live().map((one) => liveSession(one, series)),
+        waiting: this.#model.waiting(),
+      },
+    };
   }
 
   #tellSessions(): void {
@@ -159,13 +168,10 @@ export class LiveStream {
     client.controller.enqueue(bytes);
   }
 
+  /** What it has not read goes with it: closed in order, its connection would wait for it to be read, for ever. */
   #drop(client: Client): void {
     this.#clients.delete(client);
-    try {
-      client.controller.close();
-    } catch (error) {
-      // It was closed by the other end in this very turn: there is nothing left to close.
-      if (!(error instanceof TypeError)) throw error;
-    }
+    // Without a reason, which Bun would write to the standard error.
+    client.controller.error();
   }
 }

@@ -6,6 +6,7 @@ import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
+import { compressed, takesGzip } from "./compression.ts";
 import { checkKnown, textOf } from "./paging.ts";
 import { PASSWORD_BYTES_MAX, type Passwords } from "./passwords.ts";
 import { prometheusText } from "./prometheus.ts";
@@ -17,6 +18,9 @@ import { LiveStream } from "./stream.ts";
 
 const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 
+/** Routes that are one thing: a filter there is a slip. */
+const UNFILTERED = new Set(["overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`));
+
 /** A file of the page. */
 export interface PageFile {
   readonly body: Uint8Array;
@@ -27,13 +31,18 @@ export interface PageFile {
   readonly isImmutable: boolean;
 }
 
-export interface WebAppOptions {
-  readonly model: ReadModel;
+/** Who may ask what; a reload may bring others. */
+export interface WebRules {
   readonly access: Access;
   /** Undefined: there is no password. */
   readonly passwords: Passwords | undefined;
-  readonly browser: ArchiveBrowser;
   readonly allowDownload: boolean;
+}
+
+export interface WebAppOptions {
+  readonly model: ReadModel;
+  readonly rules: WebRules;
+  readonly browser: ArchiveBrowser;
   readonly emit: EmitEvent;
   /** By path, `/` for the page itself; undefined where there is no such file. */
   readonly page: (path: string) => PageFile | undefined;
@@ -44,13 +53,21 @@ export class WebApp {
   readonly #options: WebAppOptions;
   readonly #server: ServerRoutes;
   readonly #archives: ArchiveRoutes;
+  #rules: WebRules;
 
   constructor(options: WebAppOptions) {
     const { model, browser, emit } = options;
     this.#options = options;
+    this.#rules = options.rules;
     this.stream = new LiveStream(model);
     this.#server = new ServerRoutes(model);
     this.#archives = new ArchiveRoutes({ model, browser, isAllowed: () => this.#mayDownload, emit });
+  }
+
+  /** These count from now on. Who follows the live stream comes back, and is judged by them. */
+  use(rules: WebRules): void {
+    this.#rules = rules;
+    this.stream.close();
   }
 
   /** How every backup entry stands. */
@@ -66,8 +83,8 @@ export class WebApp {
   /** Never rejects for what a request holds: then the answer says what is wrong with it. */
   async handle(request: WebRequest): Promise<WebAnswer> {
     try {
-      const admitted = await this.#options.access.admit(request);
-      const answer = await this.#route(request, admitted);
+      const admitted = await this.#rules.access.admit(request);
+      const answer = await compressed(await this.#route(request, admitted), request);
       return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -77,7 +94,7 @@ export class WebApp {
   }
 
   get #mayDownload(): boolean {
-    return this.#options.allowDownload && this.#options.passwords !== undefined;
+    return this.#rules.allowDownload && this.#rules.passwords !== undefined;
   }
 
   async #route(request: WebRequest, admitted: Admitted): Promise<WebAnswer> {
@@ -91,7 +108,9 @@ export class WebApp {
       case "/api/v1/stream":
         checkKnown(query, ["session"]);
         // For a HEAD there is nobody to tell.
-        return request.method === "HEAD" ? empty(200) : this.stream.open(textOf(query, "session"), signal);
+        return request.method === "HEAD"
+          ? empty(200)
+          : this.stream.open(textOf(query, "session"), admitted.isStill, signal);
       case "/api/v1/login":
         return await this.#login(request, admitted);
       case "/api/v1/logout":
@@ -105,11 +124,12 @@ export class WebApp {
 
   async #api({ path, query }: WebRequest, { trusted }: Admitted): Promise<WebAnswer> {
     const { model } = this.#options;
+    if (UNFILTERED.has(path)) checkKnown(query, []);
     switch (path) {
       case "/api/v1/access":
         return json(this.#accessAnswer(trusted));
       case "/api/v1/health": {
-        const health = this.#server.health();
+        const health = this.#server.health(trusted);
         return json(health, health.state === "READY" || health.state === "BUSY" ? 200 : 503);
       }
       case "/api/v1/metrics":
@@ -117,11 +137,11 @@ export class WebApp {
       case "/api/v1/overview":
         return json(this.#server.overview());
       case "/api/v1/agents":
-        return json(this.#server.agents());
+        return json(this.#server.agents(query));
       case "/api/v1/storages":
-        return json(this.#server.storages());
+        return json(this.#server.storages(query));
       case "/api/v1/sessions":
-        return json(sessionsRoute(model));
+        return json(sessionsRoute(model, query));
       case "/api/v1/sessions/history":
         return json(historyRoute(model, query));
       case "/api/v1/sessions/active-history":
@@ -145,12 +165,12 @@ export class WebApp {
   }
 
   #accessAnswer(loggedIn: boolean): AccessAnswer {
-    const passwordNeeded = this.#options.passwords !== undefined;
+    const passwordNeeded = this.#rules.passwords !== undefined;
     return { passwordNeeded, loggedIn, download: this.#mayDownload, software: this.#options.model.status().software };
   }
 
   async #login(request: WebRequest, { address }: Admitted): Promise<WebAnswer> {
-    const { passwords } = this.#options;
+    const { passwords } = this.#rules;
     if (passwords === undefined) throw notFound("there is no password here");
     if (!/^application\/json\b/i.test(request.header("content-type") ?? "")) throw badRequest("the body is to be JSON");
     const password = passwordIn(await request.body(LOGIN_BYTES_MAX));
@@ -159,17 +179,17 @@ export class WebApp {
   }
 
   #logout(request: WebRequest): WebAnswer {
-    const { passwords } = this.#options;
+    const { passwords } = this.#rules;
     if (passwords === undefined) throw notFound("there is no password here");
     return empty(204, { "set-cookie": passwords.logout(request.header("cookie")) });
   }
 
-  #page({ path, header }: WebRequest): WebAnswer {
-    const file = this.#options.page(path);
+  #page(request: WebRequest): WebAnswer {
+    const file = this.#options.page(request.path);
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
     const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
     const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
-    const isSmall = file.gzip !== undefined && /\bgzip\b/i.test(header("accept-encoding") ?? "");
+    const isSmall = file.gzip !== undefined && takesGzip(request);
     return isSmall && file.gzip !== undefined
       ? { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: file.gzip }
       : { status: 200, headers, body: file.body };

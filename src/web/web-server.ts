@@ -25,12 +25,16 @@ export interface WebServerOptions {
   /** Rejects only when it has a bug. */
   readonly handle: (request: WebRequest) => Promise<WebAnswer>;
   readonly failed: (error: unknown) => void;
+  /** A long answer ended before its end: what it came from failed, or its client took nothing for too long. */
+  readonly brokeOff: (error: unknown) => void;
 }
 
 export interface WebServer {
   readonly port: number;
   /** Closes every connection. */
   stop(): void;
+  /** The port is free at once; requests that are under way go on. Resolves when the last connection is gone. */
+  leave(): Promise<void>;
 }
 
 /** Throws what listening throws: its code is EADDRINUSE, EACCES … */
@@ -42,8 +46,9 @@ export function serveWeb(options: WebServerOptions): WebServer {
     ...(tls === undefined ? {} : { tls }),
     fetch: async (request, bun) => {
       const peer = bun.requestIP(request)?.address ?? "";
-      // While an answer is made and taken.
-      bun.timeout(request, seconds(timeouts().writeTimeoutMs));
+      // While its body comes, which has a limit of its own, and an answer is made and taken.
+      const { readTimeoutMs, writeTimeoutMs } = timeouts();
+      bun.timeout(request, seconds(Math.max(readTimeoutMs, writeTimeoutMs)));
       const answer = await answered(request, peer, options);
       // What has no end, and what has its own watch, is not cut off by a client's pauses.
       if (answer.isStream === true || answer.body instanceof ReadableStream) bun.timeout(request, 0);
@@ -54,7 +59,11 @@ export function serveWeb(options: WebServerOptions): WebServer {
       return new Response(null, { status: 500 });
     },
   });
-  return { port: server.port ?? listen.port, stop: () => void server.stop(true) };
+  return {
+    port: server.port ?? listen.port,
+    stop: () => void server.stop(true),
+    leave: async () => await server.stop(false),
+  };
 }
 
 async function answered(request: Request, peer: string, options: WebServerOptions): Promise<WebAnswer> {
@@ -90,7 +99,8 @@ async function bodyOf(
   const parts: Uint8Array[] = [];
   try {
     for (let bytes = 0; ;) {
-      const read = await Promise.race([reader.read(), late.promise]);
+      // A connection that breaks is a body that does not come.
+      const read = await Promise.race([reader.read().catch(() => undefined), late.promise]);
       if (read === undefined) return undefined;
       if (read.done) return Buffer.concat(parts).toString("utf8");
       bytes += read.value.length;
@@ -104,13 +114,19 @@ async function bodyOf(
   }
 }
 
-function responseOf({ status, headers, body, isStream }: WebAnswer, { clock, timeouts }: WebServerOptions): Response {
-  const isGuarded = body instanceof ReadableStream && isStream !== true;
-  return new Response(isGuarded ? guarded(body, clock, timeouts().writeTimeoutMs) : body, { status, headers });
+function responseOf({ status, headers, body, isStream }: WebAnswer, options: WebServerOptions): Response {
+  if (!(body instanceof ReadableStream)) return new Response(body, { status, headers });
+  const guardedBody = isStream === true ? body : guarded(body, options.timeouts().writeTimeoutMs, options);
+  // Without a time limit as it is, the connection would be kept for ever.
+  return new Response(guardedBody, { status, headers: { ...headers, connection: "close" } });
 }
 
-/** The same bytes, for as long as the client goes on taking them. */
-export function guarded(body: ReadableStream<Uint8Array>, clock: Clock, limitMs: number): ReadableStream<Uint8Array> {
+/** The same bytes, for as long as the client goes on taking them. What breaks off has no end that would look like one. */
+export function guarded(
+  body: ReadableStream<Uint8Array>,
+  limitMs: number,
+  { clock, brokeOff }: Pick<WebServerOptions, "clock" | "brokeOff">,
+): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let timer: ReturnType<Clock["after"]> | undefined;
   return new ReadableStream<Uint8Array>(
@@ -125,12 +141,15 @@ export function guarded(body: ReadableStream<Uint8Array>, clock: Clock, limitMs:
           }
           controller.enqueue(value);
         } catch (error) {
-          controller.error(error);
+          brokeOff(error);
+          // Without a reason, which Bun would write to the standard error.
+          controller.error();
           return;
         }
         timer = clock.after(limitMs, () => {
           const late = new Error(`the client took nothing for ${limitMs / 1000} s`);
-          controller.error(late);
+          brokeOff(late);
+          controller.error();
           void reader.cancel(late).catch(() => undefined);
         });
       },

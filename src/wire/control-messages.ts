@@ -13,6 +13,16 @@ import { failureFields, name, u32, u8, uint, uuid } from "./message-fields.ts";
 
 const word = z.string().max(WORD_CHARS_MAX);
 
+const autoscaler = z.object({
+  mode: word,
+  active: u8,
+  max: u8,
+  state: word.optional(),
+  /** Bytes per second that the streams could take, and those that there were to be sent. */
+  rate: uint.optional(),
+  producedRate: uint.optional(),
+});
+
 /** What an agent tells of one backup entry on its control connection. */
 const entryFacts = z.object({
   backup: name,
@@ -28,7 +38,7 @@ const entryFacts = z.object({
   rttUs: uint.optional(),
   streamsUp: u8.optional(),
   slots: u8.optional(),
-  autoscaler: z.object({ mode: word, active: u8, max: u8, state: word.optional(), rate: uint.optional() }).optional(),
+  autoscaler: autoscaler.optional(),
   /** Milliseconds since 1970 UTC by the agent's clock. */
   nextWallMs: uint.optional(),
   /** `committed`, or a code of the error catalogue. */

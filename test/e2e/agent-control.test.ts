@@ -1,7 +1,8 @@
 /** The control channel with real processes: seen, asked to run, and found again after the server died. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
-import type { AgentStatus, AgentView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
+import type { AgentStatus } from "#observe/views.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { type CommandEnd, serverCommand } from "#test/support/server-command.ts";
 import { AGENT, archivesIn, Site, STORAGE } from "#test/support/site.ts";

@@ -28,6 +28,43 @@ test("setup makes a configuration that check-config takes without a warning, and
   expect(mode(hour.at("server", "pki", "server-key.pem"))).toBe("600");
 }, 60_000);
 
+test("check-config says when the CA's key cannot be used, or when others can read it", async () => {
+  const key = hour.at("server", "pki", "ca-key.pem");
+  fs.chmodSync(key, 0o644);
+  const open = await hour.server("check-config");
+  expect([open.exitCode, open.stdout]).toEqual([0, expect.stringContaining("ca-key.pem: has mode 0644")]);
+  fs.renameSync(key, `${key}.away`);
+  const gone = await hour.server("check-config");
+  expect([gone.exitCode, gone.stderr]).toEqual([
+    2,
+    expect.stringMatching(/^E_CERTIFICATE: .*ca-key\.pem: cannot be read/),
+  ]);
+  fs.renameSync(`${key}.away`, key);
+  // Setup again mends the mode.
+  expect((await hour.setup()).exitCode).toBe(0);
+  expect(mode(key)).toBe("600");
+}, 60_000);
+
+test("setup asks when nothing is said, and takes its answers from standard input", async () => {
+  const config = hour.at("asked", "server.yaml");
+  const child = Bun.spawn([hour.executables.server, "setup", "--config", config], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  // As a terminal does, it stays open: the command ends all the same.
+  child.stdin.write(`localhost\nnonsense\n127.0.0.1:${hour.port}\nbig\n\n7\nno\n`);
+  await child.stdin.flush();
+  const asked = await child.stderr.text();
+  expect(await child.exited).toBe(0);
+  await child.stdin.end();
+  expect(asked).toContain("the port is missing\nListen for agents on [0.0.0.0:9847]: ");
+  expect(fs.readFileSync(config, "utf8")).toContain(`  big:\n`);
+  const silent = await hour.run([hour.executables.server, "setup", "--config", hour.at("silent", "server.yaml")]);
+  expect([silent.exitCode, silent.stderr]).toEqual([2, expect.stringContaining("E_USAGE: nobody answers any more")]);
+  expect(fs.existsSync(hour.at("silent"))).toBe(false);
+}, 60_000);
+
 test("no token is made while no server runs", async () => {
   const { exitCode, stderr } = await hour.server("pki", "enroll-token", "web-01");
   expect([exitCode, stderr.split(":")[0]]).toEqual([1, "E_NOT_RUNNING"]);
@@ -154,5 +191,28 @@ test("all of it works for somebody who is not root, in a directory of his own", 
     expect([elsewhere.exitCode, elsewhere.stderr.split(":")[0]]).toEqual([1, "E_WRITE"]);
   } finally {
     await home.remove();
+  }
+}, 60_000);
+
+test("during a change of CAs a machine enrols with the server's old one, is certified by the new one, and trusts both", async () => {
+  const change = await FirstHour.make();
+  try {
+    await change.setup();
+    const made = await change.run([change.executables.server, "pki", "init", "--dir", change.at("new")]);
+    expect(made.exitCode).toBe(0);
+    const text = (...parts: string[]): string => fs.readFileSync(change.at(...parts), "utf8");
+    fs.writeFileSync(change.at("server", "pki", "ca.pem"), text("server", "pki", "ca.pem") + text("new", "ca.pem"));
+    fs.copyFileSync(change.at("new", "ca-key.pem"), change.at("server", "pki", "ca-key.pem"));
+    await change.startServer();
+    const { token } = await change.token("web-01");
+    const enrolled = await change.enroll("web", token);
+    expect([enrolled.exitCode, enrolled.stderr]).toEqual([0, ""]);
+    expect(text("web", "ca.pem")).toBe(text("server", "pki", "ca.pem"));
+    const issuer = new X509Certificate(text("new", "ca.pem"));
+    expect(new X509Certificate(text("web", "agent.pem")).checkIssued(issuer)).toBe(true);
+    const backup = await change.agent("web", "--once");
+    expect([backup.exitCode, backup.stderr]).toEqual([0, ""]);
+  } finally {
+    await change.remove();
   }
 }, 60_000);

@@ -181,6 +181,22 @@ test("guesses are refused a few times and then not looked at, and the state dire
   }
 }, 60_000);
 
+test("no token is made while another program has the port, and the server goes on", async () => {
+  const other = await FirstHour.make();
+  const squatter = Bun.listen({ hostname: "127.0.0.1", port: other.enrollPort, socket: { data: () => undefined } });
+  try {
+    await other.setup();
+    await other.startServer();
+    const { exitCode, stderr } = await other.server("pki", "enroll-token", "web-01");
+    expect([exitCode, stderr]).toEqual([1, expect.stringMatching(/^E_LISTEN: .*\nHINT: Check server\.enroll_listen/)]);
+    squatter.stop(true);
+    expect((await other.enroll("web", (await other.token("web-01")).token)).exitCode).toBe(0);
+  } finally {
+    squatter.stop(true);
+    await other.remove();
+  }
+}, 60_000);
+
 test("a server without the CA's key makes no token and never opens the port", async () => {
   const other = await FirstHour.make();
   try {

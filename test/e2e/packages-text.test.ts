@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { AGENT_PROGRAM } from "#cli/agent-command.ts";
 import { completionScript, SHELLS } from "#cli/completion-command.ts";
+import { PKI_SUBCOMMANDS } from "#cli/pki-words.ts";
 import { SERVER_PROGRAM } from "#cli/server-command.ts";
 import { HELP_TOPICS, helpText } from "#pki-tools/help.ts";
 import { manPage } from "#scripts/deb/man-page.ts";
@@ -52,7 +53,7 @@ describe("bash completes", () => {
   test("commands, also behind options", async () => {
     expect(await offered("agent", "re")).toEqual(["restore"]);
     expect(await offered("agent", "--config", "agent.yaml", "st")).toEqual(["status"]);
-    expect(await offered("server", "pki", "")).toEqual(["init", "server", "agent", "show"]);
+    expect(await offered("server", "pki", "")).toEqual(PKI_SUBCOMMANDS.map(({ name }) => name));
   });
   test("options of the command that stands there", async () => {
     expect(await offered("agent", "--on")).toEqual(["--once"]);

@@ -96,9 +96,11 @@ describe("a package", () => {
           file(`/usr/lib/systemd/system/${name}.service`),
           ...(program === "server" ? [file(`/usr/lib/sysusers.d/${name}.conf`)] : []),
           file(`/usr/share/bash-completion/completions/${name}`),
-          ...["changelog.gz", "configuration.md", "copyright", "operations.md", "packages.md", "restore.md"].map(
-            (one) => file(`${doc}/${one}`),
-          ),
+          ...[
+            ...["README.md", "agent.md", "certificates.md", "changelog.gz", "configuration.md", "copyright"],
+            ...["getting-started.md", "migration.md", "monitoring.md", "operations.md", "packages.md", "restore.md"],
+            ...["security-model.md", "troubleshooting.md", "web-api.md", "web-ui.md"],
+          ].map((one) => file(`${doc}/${one}`)),
           file(`/usr/share/fish/vendor_completions.d/${name}.fish`),
           file(`/usr/share/lintian/overrides/${name}`),
           file(`/usr/share/man/man8/${name}.8.gz`),

@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fs from "node:fs";
 import path from "node:path";
 import fc from "fast-check";
+import type { Loaded } from "#config/load.ts";
 import { ConfigFailure } from "#config/problem.ts";
 import { inProject } from "#scripts/lib/project.ts";
 import { anyDocument, bombs, oneWrongValue, wrongBytes, wrongLines } from "#test/support/config-arbitraries.ts";
@@ -10,8 +11,10 @@ import { agentOf, FIXTURES, serverOf } from "#test/support/config-fixtures.ts";
 
 setDefaultTimeout(60_000);
 
-const AGENT = { file: "agent.yaml", load: (bytes: Uint8Array): unknown => agentOf(bytes) };
-const SERVER = { file: "/etc/nbackup/server.yaml", load: (bytes: Uint8Array): unknown => serverOf(bytes) };
+type Parts = Pick<Loaded<unknown>, "config" | "content">;
+
+const AGENT = { file: "agent.yaml", load: (bytes: Uint8Array): Parts => agentOf(bytes) };
+const SERVER = { file: "/etc/nbackup/server.yaml", load: (bytes: Uint8Array): Parts => serverOf(bytes) };
 type Loader = typeof AGENT;
 
 const read = (...parts: string[]): Buffer => fs.readFileSync(path.join(...parts));
@@ -37,7 +40,8 @@ function endsWell({ file, load }: Loader, bytes: Uint8Array): boolean {
   try {
     const loaded = load(bytes);
     loads += 1;
-    expectFinite(loaded);
+    expectCounts(loaded.config);
+    expectFinite(loaded.content);
   } catch (error) {
     if (!(error instanceof ConfigFailure)) throw error;
     refusals += 1;
@@ -58,14 +62,33 @@ function endsWell({ file, load }: Loader, bytes: Uint8Array): boolean {
 }
 
 /** No NaN, Infinity or negative count has got into the configuration. */
-function expectFinite(value: unknown): void {
+function expectCounts(value: unknown): void {
   if (typeof value === "number") expect(value).toBeWithin(0, Number.MAX_SAFE_INTEGER + 1);
+  if (typeof value === "object" && value !== null) for (const child of Object.values(value)) expectCounts(child);
+}
+
+/** What the file holds may be any number where a key has no effect, but none that JSON has no word for. */
+function expectFinite(value: unknown): void {
+  if (typeof value === "number") expect(value).toBeFinite();
   if (typeof value === "object" && value !== null) for (const child of Object.values(value)) expectFinite(child);
 }
 
 const both = (bytes: Uint8Array): boolean => endsWell(AGENT, bytes) && endsWell(SERVER, bytes);
 
 describe("whatever the configuration file holds", () => {
+  test("a number that is none counts as the text that it is, also under keys without effect", () => {
+    const text = valid("server-full.yaml.in").toString("utf8");
+    for (const written of [".nan", "-.INF", "1e999", "9".repeat(400)]) {
+      const { content } = serverOf(
+        text.replace(/^gap_detection:.*(\n +.*)*$/m, `gap_detection: {enabled: [${written}]}`),
+      );
+      expect(content).toMatchObject({ gap_detection: { enabled: [written] } });
+      expect(() => serverOf(text.replace(/max_sessions: \d+/, `max_sessions: ${written}`))).toThrow(
+        `found "${written.slice(0, 20)}`,
+      );
+    }
+  });
+
   test("random bytes are refused with a problem, never with anything else", () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), both), { numRuns: 300 });
   });

@@ -33,7 +33,10 @@ export async function upToDate(program: Program, architecture = nativeArchitectu
 
 async function newestSourceMs(): Promise<number> {
   let newest = statSync(inProject("package.json")).mtimeMs;
-  for await (const file of new Bun.Glob("{src,pki-tools}/**/*.ts").scan({ cwd: ROOT, absolute: true })) {
+  for await (const file of new Bun.Glob("{src,pki-tools}/**/*.{ts,tsx,css,html,svg}").scan({
+    cwd: ROOT,
+    absolute: true,
+  })) {
     newest = Math.max(newest, statSync(file).mtimeMs);
   }
   return newest;

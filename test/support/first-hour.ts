@@ -70,6 +70,12 @@ export class FirstHour {
     this.#server = undefined;
   }
 
+  async killServer(): Promise<void> {
+    this.#server?.kill("SIGKILL");
+    await this.#server?.end();
+    this.#server = undefined;
+  }
+
   server(...args: string[]): Promise<RunResult> {
     return this.run([this.executables.server, ...args, "--config", this.serverConfig]);
   }

@@ -254,6 +254,7 @@ export function agentRow(n: number, nowWallMs: number): AgentRow {
               load: 0.4 + noise(n),
             },
             freeBytes: Math.round(noise(n) * 400 * GB),
+            backupCount: 1,
             backups: [
               {
                 ...{
@@ -289,6 +290,7 @@ export function configAnswer(nowWallMs: number): ConfigAnswer {
   return {
     file: "/etc/nbackup/server.yaml",
     readWallMs: nowWallMs - 3 * DAY_MS,
+    restartKeys: [],
     rows: [
       { key: "server.listen", value: "0.0.0.0:9847", isDefault: false, hidden: false, what: "Where agents connect." },
       {

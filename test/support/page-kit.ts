@@ -36,6 +36,8 @@ export interface PageOptions {
   readonly access?: Partial<AccessSettings>;
   /** There is a password, and it is PASSWORD. */
   readonly password?: boolean;
+  /** Passwords are looked at when `letChecks` says so. */
+  readonly slowChecks?: boolean;
   readonly allowDownload?: boolean;
   readonly browser?: Partial<ArchiveBrowser>;
   readonly page?: (path: string) => PageFile | undefined;
@@ -58,6 +60,7 @@ export class PageKit {
   agents: AgentChannel[] = [];
   status: RunningServer = runningServer();
   checks = 0;
+  readonly #checksMayGo = Promise.withResolvers<void>();
   readonly series: SessionSeries;
   readonly scans: StorageScans;
   readonly model: ReadModel;
@@ -80,14 +83,18 @@ export class PageKit {
       waiting: () => this.waiting,
       agents: () => this.agents,
       certificates: () => [{ name: "server", notAfterWallMs: clock.wall() + 86_400_000, daysLeft: 1 }],
-      config: () => ({ file: "/etc/nbackup/server.yaml", readWallMs: 0, rows: [] }),
+      config: () => ({ file: "/etc/nbackup/server.yaml", readWallMs: 0, rows: [], restartKeys: [] }),
       metrics: () => this.metrics.snapshot(),
     };
+    if (options.slowChecks !== true) this.letChecks();
     const passwords = options.password === true ? this.#passwords() : undefined;
     const settings = { allowOrigins: ["192.0.2.0/24"], trustedProxies: [], hostNames: ["backup.example.org"] };
     this.app = new WebApp({
-      ...{ model: this.model, passwords, allowDownload: options.allowDownload ?? false },
-      access: new Access({ ...settings, ...options.access }, passwords, (address) => void this.refused.push(address)),
+      model: this.model,
+      rules: {
+        ...{ passwords, allowDownload: options.allowDownload ?? false },
+        access: new Access({ ...settings, ...options.access }, passwords, (address) => void this.refused.push(address)),
+      },
       browser: { ...NO_ARCHIVES, ...options.browser },
       emit: (event) => void this.emitted.push(event),
       page: options.page ?? (() => undefined),
@@ -118,12 +125,17 @@ export class PageKit {
     return this.ask("/api/v1/login", { method: "POST", headers, body, peer });
   }
 
+  letChecks(): void {
+    this.#checksMayGo.resolve();
+  }
+
   #passwords(): Passwords {
     return new Passwords({
       ...{ clock: this.clock, random: seededRandom(3), secure: true },
-      check: (password) => {
+      check: async (password) => {
         this.checks += 1;
-        return Promise.resolve(password === PASSWORD);
+        await this.#checksMayGo.promise;
+        return password === PASSWORD;
       },
       onWrong: (address) => void this.wrong.push(address),
     });

@@ -4,7 +4,9 @@ import { X509Certificate } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { type Certificate, parseCertificate } from "#pki/certificate.ts";
+import { Failure } from "#base/errors.ts";
 import { runPki } from "#pki-tools/pki.ts";
+import type { PkiServer } from "#pki-tools/revoke.ts";
 
 export const NOW_MS = Date.UTC(2026, 1, 12, 2, 0, 0, 500);
 
@@ -14,8 +16,16 @@ export interface Outcome {
   readonly err: string;
 }
 
+/** The machine that a command runs on. */
+export interface Around {
+  /** Of the default configuration; there is none unless told. */
+  readonly server?: PkiServer;
+  /** Waits that were asked for, in order. */
+  readonly sleeps?: number[];
+}
+
 /** Runs one command as it stands; `nowMs` is the wall clock. */
-export async function pki(argv: readonly string[], nowMs = NOW_MS): Promise<Outcome> {
+export async function pki(argv: readonly string[], nowMs = NOW_MS, around: Around = {}): Promise<Outcome> {
   let out = "";
   let err = "";
   const exit = await runPki(argv, {
@@ -27,6 +37,14 @@ export async function pki(argv: readonly string[], nowMs = NOW_MS): Promise<Outc
     },
     clock: { wall: () => nowMs },
     random: { bytes: (length) => crypto.getRandomValues(new Uint8Array(length)), unit: () => 0 },
+    server: (configFile) => {
+      if (configFile === undefined || around.server !== undefined) return around.server;
+      throw new Failure("E_CONFIG_READ", `${configFile} does not exist`);
+    },
+    sleep: (ms) => {
+      around.sleeps?.push(ms);
+      return Promise.resolve();
+    },
     // The running server of these tests knows one token.
     enrollToken: ({ agent, replace }) =>
       Promise.resolve({ agent, token: "nbe1secret", server: "backup:9846", expiresWallMs: nowMs, replace }),

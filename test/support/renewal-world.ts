@@ -15,7 +15,7 @@ import { Revocations } from "#server/revocations.ts";
 import { memoryLogger } from "./memory-logger.ts";
 import { type ScriptPipe, scriptPipe } from "./script-pipe.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { RUN, ServerWorld } from "./server-world.ts";
+import { RUN, ServerWorld, type WorldOptions } from "./server-world.ts";
 import { SimClock } from "./sim-clock.ts";
 
 export const DAY_MS = 86_400_000;
@@ -41,6 +41,8 @@ export interface RenewalWorldOptions {
   readonly skewMs?: number;
   readonly enabled?: () => boolean;
   readonly prepare?: () => undefined;
+  /** False: what the server gives is not issued by a CA that the agent knows. */
+  readonly usable?: () => boolean;
 }
 
 export class RenewalWorld {
@@ -59,11 +61,11 @@ export class RenewalWorld {
   beforeSigning: () => Promise<void> = () => Promise.resolve();
   server: ServerWorld | undefined;
   requests = 0;
-  readonly #options: RenewalWorldOptions;
+  #renews: boolean;
   readonly #caNotAfterMs: number;
 
   private constructor(options: RenewalWorldOptions) {
-    this.#options = options;
+    this.#renews = options.renews ?? true;
     const { clock } = this;
     const { oldDays = 55, leftDays = 35, caDays = 3650, skewMs = 0 } = options;
     const nowMs = Math.floor(clock.wall() / 1000) * 1000;
@@ -106,6 +108,7 @@ export class RenewalWorld {
       },
       install: (certPem) => {
         const certificate = JSON.parse(certPem) as Certificate;
+        if (options.usable?.() === false) throw new Failure("E_RENEWAL", "no certificate in the CA file has issued it");
         this.certificates.push(certificate);
         this.link.use(settings, true);
         return certificate;
@@ -129,15 +132,22 @@ export class RenewalWorld {
   async serve(seed = 7): Promise<ServerWorld> {
     const register = {
       seen: () => undefined,
+      known: () => true,
       issued: (_agent: string, { serial, fingerprint, notBeforeMs, notAfterMs }: Certificate) => {
         this.registered.push({ serial, fingerprint, notBeforeMs, notAfterMs });
         return Promise.resolve();
       },
     };
-    const issuer = this.#options.renews === false ? undefined : { issueAgent: this.#issue.bind(this) };
     const { clock, revocations } = this;
-    this.server = await ServerWorld.start({ clock, revocations, register, seed, issuer: () => issuer });
+    const issuer = (): ReturnType<NonNullable<WorldOptions["issuer"]>> =>
+      this.#renews ? { issueAgent: this.#issue.bind(this) } : undefined;
+    this.server = await ServerWorld.start({ clock, revocations, register, seed, issuer });
     return this.server;
+  }
+
+  /** The server has the CA's key from now on. */
+  offer(): void {
+    this.#renews = true;
   }
 
   /** Of the server. */

@@ -15,6 +15,7 @@ const SERVES = /listening/i;
 
 export class ServerProcess extends WatchedProcess {
   readonly port: number;
+  readonly configFile: string;
 
   private constructor(options: ServerProcessOptions) {
     super([options.executable, "--config", options.configFile], {
@@ -22,6 +23,7 @@ export class ServerProcess extends WatchedProcess {
       ...(options.env === undefined ? {} : { env: options.env }),
     });
     this.port = options.port;
+    this.configFile = options.configFile;
   }
 
   /** Resolves when it takes connections. */

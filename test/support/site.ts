@@ -46,6 +46,7 @@ export interface AgentSettings {
   /** For the daemon; without it `--once` remembers nothing. */
   readonly stateDir?: string;
   readonly daemon?: Yaml;
+  readonly tls?: Yaml;
 }
 
 /** The object that `--once --json` prints. */
@@ -154,6 +155,7 @@ export class Site {
         ca_cert: settings.caPath ?? this.pki.caPath,
         client_cert: pair.certPath,
         client_key: pair.keyPath,
+        ...settings.tls,
       },
       // Tests that ask for streams mean all of them at once, unless they say otherwise.
       backups: settings.backups.map((backup) => ({ auto_scaler: { enabled: false }, ...backup })),

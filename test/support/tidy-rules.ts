@@ -43,7 +43,9 @@ export const IMPORT_TABLE: Readonly<Record<string, DomainRule>> = {
   },
   web: { imports: ["base", "observe", "config"], typesOnly: ["config"] },
   ui: { imports: ["web/api-types.ts", "web/api-archives.ts"], typesOnly: ["web"] },
-  cli: { imports: ["base", "config", "observe/log.ts", "observe/records.ts", "observe/views.ts"] },
+  cli: {
+    imports: ["base", "config", "observe/log.ts", "observe/records.ts", "observe/views.ts", "observe/agent-views.ts"],
+  },
   commands: { imports: ["base", "archive", "restore", "cli"] },
   "pki-tools": { imports: ["base", "pki"] },
 };

@@ -33,6 +33,10 @@ test("as many entries as a Ping takes fit into it, with the longest names and nu
       },
     },
   };
+  expect(agentFacts({}, 1, [entry], 1).backups[0]?.autoscaler).toEqual({
+    ...{ mode: "efficiency", active: 255, max: 255, state: "shrinking" },
+    ...{ rate: Number.MAX_SAFE_INTEGER, producedRate: 2 ** 52 },
+  });
   const agent = agentFacts({ freeBytes: 2 ** 52 }, 2 ** 52, Array(CONTROL_ENTRIES_MAX).fill(entry), 1_000);
   expect(encodeMessage("ping", { id: 1, agent }).length).toBeGreaterThan(0);
 });

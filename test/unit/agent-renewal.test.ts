@@ -127,6 +127,41 @@ describe("a renewal", () => {
     expect(w.told("connection.closed")).toEqual([]);
   });
 
+  test("is done at once when the server begins to renew, on the connection that stands", async () => {
+    const w = await start({ oldDays: 85, leftDays: 5, renews: false });
+    await w.clock.advance(1_000);
+    expect(failures(w)).toEqual(["E_RENEWAL"]);
+    w.offer();
+    // The next keep-alive says so.
+    await w.clock.advance(3_700_000);
+    expect([w.current.serial, w.pipes.length]).toEqual(["1", 2]);
+  });
+
+  test("that failed is tried again at once after a reload, which may have mended it", async () => {
+    let broken = true;
+    const prepare = (): undefined => {
+      if (broken) throw new Failure("E_RENEWAL", "cannot be written");
+    };
+    const w = await start({ oldDays: 85, leftDays: 5, prepare });
+    await w.clock.advance(1_000);
+    expect(w.requests).toBe(0);
+    broken = false;
+    w.renewal.again();
+    await w.clock.advance(1_000);
+    expect(w.current.serial).toBe("1");
+  });
+
+  test("whose certificate cannot be used here yet asks with the same key again, and gets the same certificate", async () => {
+    let usable = false;
+    const w = await start({ oldDays: 85, leftDays: 5, usable: () => usable });
+    await w.clock.advance(1_000);
+    expect(failures(w)).toEqual(["E_RENEWAL"]);
+    usable = true;
+    w.renewal.again();
+    await w.clock.advance(1_000);
+    expect([w.signed, w.requests, w.current.serial]).toEqual([["request 1"], 1, "1"]);
+  });
+
   test("that could not be put on the disk is not asked for, and told once a day", async () => {
     const prepare = (): undefined => {
       throw new Failure("E_RENEWAL", "/etc/nbackup cannot be written: EROFS");

@@ -107,6 +107,19 @@ describe("the files of an enrolment", () => {
     createPrivateKey(filesOf(dir).key());
   });
 
+  test("are not kept a second time by what a kill in the middle of writing left, and pki's own files are", () => {
+    const dir = newDir();
+    for (const [name, file] of [
+      [".nbackup-pki.6a1df554e1313264", "agent-key.pem"],
+      [".nbackup-pki.0000000000000000", "server-key.pem"],
+    ] as const) {
+      fs.mkdirSync(path.join(dir, name), { recursive: true });
+      fs.writeFileSync(path.join(dir, name, file), "key");
+    }
+    enroll(dir);
+    expect(fs.readdirSync(dir).filter((name) => name.startsWith("."))).toEqual([".nbackup-pki.0000000000000000"]);
+  });
+
   test("never take the place of others without --force", () => {
     for (const name of ["agent.yaml", "agent-key.pem", "agent.pem"]) {
       const dir = newDir();

@@ -204,6 +204,14 @@ describe("setup", () => {
     expect(await codeOf(setup(dir))).toBe("E_CERTIFICATE");
   });
 
+  test("says how agents could enrol with a configuration that does not let them", async () => {
+    const dir = newDir();
+    await setup(dir, { noEnroll: true });
+    expect((await setup(dir)).err).toBe(
+      "note: tls.ca_key is not set, so no agent can enrol; with it: ca_key: D/pki/ca-key.pem\n",
+    );
+  });
+
   test("stops at a configuration that is there and wrong", async () => {
     const dir = newDir();
     fs.mkdirSync(dir);

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { agentsText } from "#cli/agents-report.ts";
 import { eventsText, historyText, pruneText, sessionsText, statusText } from "#cli/server-report.ts";
 import { textTable } from "#cli/text-table.ts";
-import type { AgentView, ServerStatus, SessionView, StorageView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
+import type { ServerStatus, SessionView, StorageView } from "#observe/views.ts";
 import { sessionEnd } from "#test/support/session-end.ts";
 
 const NOW = Date.UTC(2026, 1, 12, 2, 0, 0);

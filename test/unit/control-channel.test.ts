@@ -9,7 +9,8 @@ import type { ControlChannelConfig } from "#config/types.ts";
 import type { Connection } from "#net/connection.ts";
 import { parseEventRecord, parseSessionRecord } from "#observe/records.ts";
 import { RecordStore } from "#observe/record-store.ts";
-import type { AgentView, StartedView } from "#observe/views.ts";
+import type { AgentView } from "#observe/agent-views.ts";
+import type { StartedView } from "#observe/views.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { memoryLogger } from "#test/support/memory-logger.ts";
 import { type ScriptPipe, scriptPipe } from "#test/support/script-pipe.ts";
@@ -332,7 +333,14 @@ describe("the server", () => {
     const backup = {
       ...{ backup: long, storage: long, activity: "running" as const, session, phase: "p".repeat(32), entries: most },
       ...{ rawBytes: most, storedBytes: most, durableBytes: most, rttUs: most, streamsUp: 255, slots: 255 },
-      autoscaler: { mode: "m".repeat(32), active: 255, max: 255, state: "s".repeat(32), rate: most },
+      autoscaler: {
+        mode: "m".repeat(32),
+        active: 255,
+        max: 255,
+        state: "s".repeat(32),
+        rate: most,
+        producedRate: most,
+      },
       ...{ nextWallMs: most, lastResult: "E".repeat(64), lastWallMs: most, lastSuccessWallMs: most },
     };
     const backups = Array.from({ length: CONTROL_ENTRIES_MAX }, () => backup);

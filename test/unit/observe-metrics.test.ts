@@ -65,3 +65,14 @@ describe("metrics", () => {
     expect(() => counter.add(1)).toThrow("0 label values");
   });
 });
+
+test("a metric that is asked for has no more samples than a scrape can bear, the first of them", () => {
+  const metrics = new Metrics();
+  const many = Array.from({ length: 30_000 }, (_, n) => ({ labels: { agent: `${n}` }, value: n }));
+  metrics.gauge("many", "", () => many);
+  metrics.counted("grown_total", "", () => 7);
+  const [gauge, counter] = metrics.snapshot();
+  expect(gauge?.samples).toHaveLength(20_000);
+  expect(gauge?.samples[0]?.labels).toEqual({ agent: "0" });
+  expect(counter).toMatchObject({ type: "counter", samples: [{ value: 7 }] });
+});

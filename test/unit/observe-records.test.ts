@@ -131,6 +131,27 @@ describe("a disk that does not take records", () => {
     await close(k, store);
   });
 
+  test("has no half of a new file left on it meanwhile", async () => {
+    const k = await kit();
+    const store = await k.open({ linesMax: 10 });
+    for (let n = 0; n < 10; n += 1) store.add({ n });
+    await k.clock.advance(1_000);
+    let syncs = 0;
+    k.disk.hook = ({ call }) => {
+      if (call !== "fdatasync") return;
+      syncs += 1;
+      throw diskError("ENOSPC");
+    };
+    store.add({ n: 10 });
+    await k.clock.advance(5_000);
+    expect([syncs, store.failing]).toEqual([1, true]);
+    expect([...k.disk.tree("/state").keys()]).toEqual(["events.jsonl"]);
+    k.disk.hook = () => undefined;
+    await k.clock.advance(11_000);
+    expect(linesOf(k).at(-1)).toBe('{"n":10}');
+    await close(k, store);
+  });
+
   test("costs the oldest of those that wait, which are counted, and nothing else", async () => {
     const k = await kit();
     const store = await k.open({ linesMax: 10_000 });
@@ -246,3 +267,22 @@ for (const [how, length, left] of [
     await close(k, store);
   });
 }
+
+test("records that are long take no more memory than many short ones, and the file has them all", async () => {
+  const k = await kit();
+  const store = await k.open({ linesMax: 5_000 });
+  const text = "x".repeat(60_000);
+  for (let n = 0; n < 800; n += 1) {
+    store.add({ n, text });
+    await k.clock.advance(10);
+  }
+  const kept = store.newest(5_000);
+  expect(kept.length).toBeWithin(500, 560);
+  expect(kept[0]?.n).toBe(799);
+  await k.clock.advance(10_000);
+  expect(linesOf(k)).toHaveLength(800);
+  await close(k, store);
+  const again = await k.open({ linesMax: 5_000 });
+  expect(again.newest(5_000).length).toBeWithin(500, 560);
+  await close(k, again);
+});

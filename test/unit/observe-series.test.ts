@@ -102,6 +102,20 @@ describe("the series of sessions", () => {
     expect(clock.pendingCount).toBe(0);
   });
 
+  test("take another pause between snapshots at once", async () => {
+    const { clock, open } = await kit();
+    const { series, views, store } = await open();
+    views.push(liveView());
+    await clock.advance(61_000);
+    expect(store.newest(100)).toHaveLength(1);
+    series.use(10_000);
+    await clock.advance(31_000);
+    expect(store.newest(100)).toHaveLength(4);
+    series.stop();
+    await clock.until(store.close(), 10_000);
+    expect(clock.pendingCount).toBe(0);
+  });
+
   test("keep the last hour of traffic, and forget the oldest of a hundred sessions", async () => {
     const { clock, open } = await kit();
     const { series, views, store } = await open();
@@ -123,7 +137,10 @@ describe("the series of sessions", () => {
 });
 
 describe("the looks at storages", () => {
-  function scansOf(list: (storage: string) => Promise<readonly ScannedArchive[]>): {
+  function scansOf(
+    list: (storage: string) => Promise<readonly ScannedArchive[]>,
+    names: readonly string[] = ["main", "second"],
+  ): {
     scans: StorageScans;
     clock: SimClock;
     changes: () => number;
@@ -132,7 +149,7 @@ describe("the looks at storages", () => {
     const changes: number[] = [];
     const scans = new StorageScans({
       ...{ clock, list, samples: new MemoryRecords(), intervalMs: 60_000, changed: () => void changes.push(1) },
-      ...{ storages: () => ["main", "second"], view: (name) => storageView({ name }) },
+      ...{ storages: () => names, view: (name) => storageView({ name }) },
     });
     return { scans, clock, changes: () => changes.length };
   }
@@ -153,6 +170,54 @@ describe("the looks at storages", () => {
     expect(scans.scanOf("main")?.failure).toContain("no disk");
     expect(scans.archivesOf("main")).toHaveLength(1);
     expect(scans.samplesOf("second")).toHaveLength(2);
+    scans.stop();
+    expect(clock.pendingCount).toBe(0);
+  });
+
+  test("keep what is told of damage while they go on, and what another storage has of the same name", async () => {
+    const answer = Promise.withResolvers<readonly ScannedArchive[]>();
+    const { scans } = scansOf((storage) => (storage === "main" ? answer.promise : Promise.resolve([])));
+    const looked = scans.scanAll();
+    const archive = "web-1/home/a.tar.gz";
+    const told = (kind: string, fields: Record<string, unknown>): void =>
+      scans.note({ kind, level: "info", message: "", fields });
+    told("archives.removed", { storage: "second", removed: [archive] });
+    told("archive.damaged", { storage: "main", archive, what: "1 damaged place" });
+    told("archive.damaged", { storage: "second", archive: "web-1/home/b.tar.gz", what: "another" });
+    answer.resolve([scannedArchive({ name: "a.tar.gz" }), scannedArchive({ name: "b.tar.gz" })]);
+    await looked;
+    expect(scans.archivesOf("main").map(({ name, damage }) => [name, damage])).toEqual([
+      ["a.tar.gz", "1 damaged place"],
+      ["b.tar.gz", undefined],
+    ]);
+  });
+
+  test("follow another pause, look again at a storage that recovered, and forget one that is gone", async () => {
+    let fails = true;
+    const names = ["main", "second"];
+    const looks: string[] = [];
+    const { scans, clock } = scansOf((storage) => {
+      looks.push(storage);
+      return fails && storage === "main"
+        ? Promise.reject(new Error("no disk"))
+        : Promise.resolve([scannedArchive({ storage })]);
+    }, names);
+    scans.start();
+    await clock.advance(2000);
+    fails = false;
+    scans.note({ kind: "storage.recovered", level: "info", message: "", fields: { storage: "main" } });
+    await clock.advance(10);
+    expect([looks.length, scans.failureOf("main"), scans.archives().length]).toEqual([4, undefined, 2]);
+    names.pop();
+    scans.scanSoon();
+    await clock.advance(10);
+    expect([looks.length, scans.archivesOf("second"), scans.scanOf("second")]).toEqual([5, [], undefined]);
+    scans.use(600_000);
+    await clock.advance(300_000);
+    // The look that begins with the new pause.
+    expect(looks).toHaveLength(6);
+    await clock.advance(301_000);
+    expect(looks).toHaveLength(7);
     scans.stop();
     expect(clock.pendingCount).toBe(0);
   });

@@ -39,7 +39,9 @@ describe("the list of revocations", () => {
   test("gives back what was added, of each agent the newest, readable for the server's user", () => {
     const file = path.join(dir, "added.jsonl");
     const at = (seconds: number): number => Date.UTC(2026, 1, 12) + seconds * SECOND_MS;
+    const umask = process.umask(0o077);
     appendRevocation(file, { agent: "web-01", atMs: at(5) });
+    process.umask(umask);
     appendRevocation(file, { agent: "db", atMs: at(1) });
     appendRevocation(file, { agent: "web-01", atMs: at(3) });
     expect([...readRevocations(file)]).toEqual([
@@ -47,7 +49,7 @@ describe("the list of revocations", () => {
       ["db", at(1)],
     ]);
     expect(fs.readFileSync(file, "utf8").split("\n")[1]).toBe('{"agent":"db","revoked":"2026-02-12T00:00:01Z"}');
-    expect(fs.statSync(file).mode & 0o777 & ~0o022).toBe(0o644 & ~0o022);
+    expect(fs.statSync(file).mode & 0o777).toBe(0o644);
   });
 
   test("does without a line that a crash tore, and the next one is whole", () => {

@@ -52,6 +52,7 @@ describe("pki show", () => {
       fingerprint: d.certificate("server.pem").fingerprint,
       chainsToCa: true,
       problem: null,
+      revoked: null,
     });
     expect(shown[0]).toMatchObject({ ca: true, extendedKeyUsages: null, chainsToCa: true });
   });
@@ -103,8 +104,11 @@ describe("pki show", () => {
 
 describe("the command line", () => {
   const wrong: [argv: string[], message: string][] = [
-    [[], "E_USAGE: pki needs a command: init, server, agent, enroll-token or show"],
-    [["frob"], 'E_USAGE: "frob" is not a command of pki, which has init, server, agent, enroll-token and show'],
+    [[], "E_USAGE: pki needs a command: init, server, agent, enroll-token, renew, revoke or show"],
+    [
+      ["frob"],
+      'E_USAGE: "frob" is not a command of pki, which has init, server, agent, enroll-token, renew, revoke and show',
+    ],
     [["init"], "E_USAGE: pki init needs --dir DIRECTORY"],
     [["init", "--dir="], "E_USAGE: pki init needs --dir DIRECTORY"],
     [["init", "--dir", "D", "x"], 'E_USAGE: pki init takes no argument, and found "x"'],

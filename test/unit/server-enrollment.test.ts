@@ -229,6 +229,18 @@ describe("a server", () => {
     expect(w.enrollment.port).toBeUndefined();
   });
 
+  test("goes by a reload: without the CA's key the port closes, with it again a token is still good", async () => {
+    const w = await start();
+    const { token } = await w.enrollment.makeToken("web-01", false);
+    const off = new Failure("E_ENROLL_OFF", "this server issues no certificates: tls.ca_key is not set");
+    w.enrollment.use({ ...w.settings, issuer: off });
+    expect(w.enrollment.port).toBeUndefined();
+    w.enrollment.use({ ...w.settings, address: { host: "::", port: 9999 } });
+    expect(w.enrollment.port).toBe(9999);
+    await w.enroll(token);
+    expect(w.enrollment.port).toBeUndefined();
+  });
+
   test("whose port is taken makes no token", async () => {
     const w = await start();
     w.listenFailure = new Failure(

@@ -42,7 +42,9 @@ test("an agent's certificate is told of at Hello 30, 7 and 1 days before its end
   expect((await said()).at(-1)).toEqual(["error", "web-1", 0]);
   expect(w.eventsOf("certificate.expiring")[0]).toMatchObject({
     message: "the certificate of agent web-1 expires in 29d 11h",
-    fields: { hint: "Issue a new one: nbackup-server pki agent web-1" },
+    fields: {
+      hint: "It did not renew by itself: look for certificate.renewal-failed in the agent's log, or nbackup-server pki renew web-1",
+    },
   });
 });
 

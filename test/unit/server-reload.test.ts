@@ -114,16 +114,21 @@ test("more sessions than before let in who waits", async () => {
 
 test("what listens, what is set aside and where a name lies waits for a restart and is named", () => {
   const base = rules([storageConfig()]);
-  const config = { ...base, chunkBuffer: { bytesMax: 0, drainRatio: 0 }, webUi: {}, logging: { format: "json" } };
+  const webUi = { enabled: false, eventsFile: "/state/events.jsonl", eventsLinesMax: 9 };
+  const config = { ...base, chunkBuffer: { bytesMax: 0, drainRatio: 0 }, webUi, logging: { format: "json" } };
   const running = config as unknown as ServerConfig;
   const read = {
     ...running,
     server: { ...base.server, sessionsMax: 5, listen: { host: "::", port: 1 } },
     chunkBuffer: { bytesMax: 1, drainRatio: 0 },
+    webUi: { ...running.webUi, enabled: true, eventsLinesMax: 7 },
     storages: [storageConfig({ baseDir: "/elsewhere", maxBackups: 9 }), second],
   };
   const reload = reloadedConfig(running, read);
-  expect(reload.restartKeys).toEqual(["server.listen", "chunk_buffer", "storages.main.base_dir"]);
+  expect(reload.restartKeys).toEqual([
+    ...["server.listen", "chunk_buffer", "web_ui.events_max_lines", "storages.main.base_dir"],
+  ]);
+  expect(reload.config.webUi).toEqual({ ...running.webUi, enabled: true });
   expect(reload.config.server).toEqual({ ...base.server, sessionsMax: 5 });
   expect(reload.config.storages).toEqual([storageConfig({ maxBackups: 9 }), second]);
 });

@@ -73,6 +73,16 @@ describe("revocations", () => {
     expect(told).toEqual(["web-01", "db"]);
   });
 
+  test("that the disk does not take count all the same, and who told it hears of the disk", async () => {
+    const disk = await stateDisk();
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map());
+    disk.hook = ({ call }) => {
+      if (call === "rename") throw Object.assign(new Error("EIO"), { code: "EIO" });
+    };
+    expect(await revocations.add("web-01", 7000).then(() => "kept", String)).toContain("EIO");
+    expect(verdict(revocations, 7000)).toBe("E_REVOKED");
+  });
+
   test("that cannot be read keep the server from starting", async () => {
     const disk = await stateDisk();
     const file = await disk.create(`${STATE_DIR}/revoked.json`, 0o600);
@@ -110,6 +120,24 @@ describe("the register of certificates", () => {
     expect(register.live("web-01")?.fingerprint).toBe("b");
     await revocations.add("web-01", 9000);
     expect(register.live("web-01")).toBeUndefined();
+  });
+
+  test("keeps the four of a name that end last, and does not write for one that it does not keep", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register } = await registerOn(disk, clock);
+    const day = (days: number): RegisteredCertificate =>
+      certificate(String(days), { notAfterMs: clock.wall() + days * DAY_MS });
+    for (const days of [5, 2, 3, 4]) await register.issued("web-01", day(days));
+    let writes = 0;
+    disk.hook = ({ call }) => {
+      if (call === "rename") writes += 1;
+    };
+    register.seen("web-01", day(1));
+    await register.issued("web-01", day(1));
+    expect([writes, register.live("web-01")?.fingerprint]).toEqual([0, "5"]);
+    await register.issued("web-01", day(6));
+    expect([writes, register.live("web-01")?.fingerprint]).toEqual([1, "6"]);
   });
 
   test("is there again after a loss of power, and begins anew when it cannot be read", async () => {

@@ -149,6 +149,16 @@ describe("a revocation", () => {
     expect(w.eventsOf("certificate.revoked")).toHaveLength(1);
   });
 
+  test("ends what was begun between its decision and its coming to count, with a certificate of before", async () => {
+    const w = await start();
+    const decidedMs = Math.floor(w.clock.wall() / 1000) * 1000;
+    await w.clock.advance(30_000);
+    const { link } = await w.session();
+    await revocations.add("web-1", decidedMs);
+    expect(await w.wait(link.expect("ended"))).toMatchObject(REFUSED);
+    expect(w.server.view().sessionCount).toBe(0);
+  });
+
   test("read in the list beside the CA at a reload counts as one that was told", async () => {
     const w = await start();
     const { link } = await w.session();

@@ -41,6 +41,27 @@ describe("numbers of the page", () => {
     ]);
     expect([pt.rate(2048), pt.count(1_234_567), pt.percent(0.0123)]).toEqual(["2,00 kB/s", "1.234.567", "1,2 %"]);
   });
+  test("100 % is all, and nothing less is", () => {
+    expect([0.9949, 0.995, 0.9999, 1].map(en.percent)).toEqual(["99.4 %", "99.5 %", "99.9 %", "100 %"]);
+    expect(pt.percent(0.9999)).toBe("99,9 %");
+  });
+  test("an axis has no digits that say nothing", () => {
+    expect([0, 50 * 1024 ** 2, 1024 ** 4, 1.5 * 1024 ** 3].map(en.roundBytes)).toEqual([
+      "0 B",
+      "50 MB",
+      "1 TB",
+      "1.50 GB",
+    ]);
+  });
+  test("milliseconds have a tenth only where it can be seen", () => {
+    expect([en.millis(4.04), en.millis(9.96), en.millis(41.4), en.millis(null)]).toEqual([
+      "4.0 ms",
+      "10 ms",
+      "41 ms",
+      "–",
+    ]);
+    expect([pt.millis(4.04), pt.decimal(1.125, 2)]).toEqual(["4,0 ms", "1,13"]);
+  });
   test("durations show two units, ages one", () => {
     const durations = [850, 12_000, 187_000, HOUR + 120_000, 3 * DAY + 4 * HOUR];
     expect(durations.map(en.duration)).toEqual(["850 ms", "12 s", "3 min 07 s", "1 h 02 min", "3 d 04 h"]);
@@ -59,6 +80,9 @@ describe("times of the page", () => {
     expect(pt.time(NOW - HOUR, NOW)).toBe("10:30");
     expect(en.time(NOW - 3 * DAY, NOW)).toBe("09 Feb, 14:30");
     expect(en.time(NOW - 300 * DAY, NOW)).toBe("18 Apr 2025");
+    expect(pt.time(NOW - 3 * DAY, NOW)).toBe("09 fev, 11:30");
+    expect(pt.time(NOW - 300 * DAY, NOW)).toBe("18 abr 2025");
+    expect([en.moment(NOW, NOW), en.moment(NOW - 3 * DAY, NOW)]).toEqual(["14:30:00", "09 Feb, 14:30:00"]);
   });
   test("today is the viewer's day, not the server's", () => {
     const justBefore = Date.UTC(2026, 1, 13, 1, 0, 0);

@@ -1,7 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { backupsLeft, endMatches, eventMatches, fromOfPeriod, outcomesOf, parseQuery, queryText } from "#ui/filters.ts";
-import { endTone, forecastView, headline, OUTCOMES, reasonText, scheduleRatio } from "#ui/judge.ts";
-import { parsePath, pathOf, type Route, topView } from "#ui/routes.ts";
+import {
+  backupsLeft,
+  endMatches,
+  eventMatches,
+  freshOnly,
+  fromOfPeriod,
+  outcomesOf,
+  parseQuery,
+  queryText,
+} from "#ui/filters.ts";
+import { concerns, endTone, forecastView, headline, OUTCOMES, reasonText, scheduleRatio } from "#ui/judge.ts";
+import { parsePath, pathOf, type Route, titleOf, topView } from "#ui/routes.ts";
 import { apiEnd, apiEvent, backupRow, backupRows, DAY_MS, GB, storageRow } from "#test/support/page-fixtures.ts";
 
 const NOW = Date.UTC(2026, 1, 12, 14, 30, 0);
@@ -21,6 +30,48 @@ describe("the answer at the top", () => {
   });
   test("does not say that all is well when there is nothing", () => {
     expect(headline(NONE)).toMatchObject({ kind: "none", tone: "none" });
+  });
+});
+
+describe("beside the answer", () => {
+  const fine = { ...storageRow("main", NOW), freeBytes: 500 * GB, reserveBytes: 100 * GB, forecast: null };
+  const nothing = { backups: [], storages: [], certificates: [] };
+  const kinds = (answer: Partial<Parameters<typeof concerns>[0]>): string[] =>
+    concerns({ ...nothing, ...answer }, NOW).map(({ kind, tone, name, count }) => `${kind} ${tone} ${name} ${count}`);
+  test("an archive found damaged keeps a backup from being fine, and the headline from saying so", () => {
+    const rows = [{ state: "ok", damagedCount: 2 } as const, { state: "failing", damagedCount: 1 } as const];
+    const head = headline({ ...NONE, ok: 4 }, rows.slice(0, 1));
+    expect(head).toMatchObject({ kind: "some", tone: "warn", fine: 3, parts: [{ state: "damaged", count: 1 }] });
+    expect(headline({ ...NONE, ok: 4, failing: 1 }, rows).parts.map(({ state }) => state)).toEqual([
+      "failing",
+      "damaged",
+    ]);
+  });
+  test("stand a storage that failed, is low, full or soon will be, the worst of one only", () => {
+    const soon = { fullWallMs: NOW + 2.5 * DAY_MS, bytesPerDay: GB, basisMs: DAY_MS };
+    expect(kinds({ storages: [fine] })).toEqual([]);
+    expect(kinds({ storages: [{ ...fine, state: "failed", freeBytes: 0 }] })).toEqual(["storageFailed bad main 0"]);
+    expect(kinds({ storages: [{ ...fine, state: "low", freeBytes: 90 * GB }] })).toEqual(["storageFull bad main 0"]);
+    expect(kinds({ storages: [{ ...fine, state: "low" }] })).toEqual(["storageLow warn main 0"]);
+    expect(kinds({ storages: [{ ...fine, forecast: soon }] })).toEqual(["storageSoon bad main 2"]);
+  });
+  test("stand certificates of the last month, and backups with unreadable files, what is bad first", () => {
+    const certificate = (name: string, daysLeft: number) => ({
+      name,
+      daysLeft,
+      notAfterWallMs: NOW + daysLeft * DAY_MS,
+    });
+    const certificates = [certificate("ca", 300), certificate("page", 20.7), certificate("server", -0.5)];
+    const backups = [
+      { state: "ok", lastWarnings: 3 } as const,
+      { state: "ok", lastWarnings: 0 } as const,
+      { state: "late", lastWarnings: 1 } as const,
+    ];
+    expect(kinds({ certificates, backups })).toEqual([
+      "certificate bad server -1",
+      "certificate warn page 20",
+      "warned warn  1",
+    ]);
   });
 });
 
@@ -144,5 +195,26 @@ describe("the page's URLs", () => {
   test("that mean nothing are said to be unknown", () => {
     const paths = ["/nothing", "/overview", "/sessions/a/b", "/archives/main", "/archives/a/b/c/d/e", "/agents/%ff"];
     expect(paths.map((path) => parsePath(path).view)).toEqual(paths.map(() => "unknown"));
+  });
+});
+
+describe("events that come live", () => {
+  const at = (wallMs: number, message: string) => ({ ...apiEvent(0, NOW), wallMs, message });
+  test("stand above the list, newest first, none twice, also of one millisecond", () => {
+    const rows = [at(20, "b"), at(10, "a")];
+    const fresh = [at(10, "a"), at(20, "b"), at(20, "c"), at(30, "d")];
+    expect(freshOnly(fresh, rows).map(({ message }) => message)).toEqual(["d", "c"]);
+    expect(freshOnly(fresh, []).map(({ message }) => message)).toEqual(["d", "c", "b", "a"]);
+  });
+  test("that are older than the list are on a page of it that is not loaded", () => {
+    expect(freshOnly([at(5, "old")], [at(20, "b")])).toEqual([]);
+  });
+});
+
+describe("the title of a tab", () => {
+  test("says what a view is about", () => {
+    expect(titleOf(parsePath("/archives/main/web-01/etc/find"))).toBe("web-01 / etc");
+    expect(titleOf(parsePath("/agents/web-01"))).toBe("web-01");
+    expect(titleOf(parsePath("/events"))).toBeUndefined();
   });
 });

@@ -1,6 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { columns, extremes, phaseBars, rangeIsStale, rowsOnScreen, sparkPath, withPoint } from "#ui/shapes.ts";
+import {
+  columns,
+  columnsThatFit,
+  extremes,
+  phaseBars,
+  phaseTotals,
+  rangeIsStale,
+  rowsOnScreen,
+  sparkPath,
+  withPoint,
+} from "#ui/shapes.ts";
 import { seriesPoint } from "#test/support/page-session-fixtures.ts";
 
 describe("a long table", () => {
@@ -91,5 +101,39 @@ describe("phases", () => {
       [0.75, 0.25, true],
     ]);
     expect(phaseBars([], 0)).toEqual([]);
+  });
+});
+
+describe("the columns of a table", () => {
+  const all = [
+    { key: "name", width: "minmax(10rem, 2fr)" },
+    { key: "size", width: "5rem", drop: 1 },
+    { key: "trend", width: "6rem", drop: 3 },
+    { key: "next", width: "8.5rem", drop: 2 },
+  ];
+  const shown = (widthPx: number): string =>
+    columnsThatFit(all, widthPx, { remPx: 10, gapPx: 4 })
+      .map(({ key }) => key)
+      .join(" ");
+  test("go one by one where there is no room, the least needed first, and the one that is needed never", () => {
+    expect(shown(311)).toBe("name size trend next");
+    expect(shown(310)).toBe("name size next");
+    expect(shown(247)).toBe("name size next");
+    expect(shown(246)).toBe("name size");
+    expect(shown(10)).toBe("name");
+  });
+  test("are the same array while all fit", () => {
+    expect(columnsThatFit(all, 2000, { remPx: 10, gapPx: 4 })).toBe(all);
+  });
+});
+
+describe("the phases of a session that broke often", () => {
+  test("are counted, each once", () => {
+    const at = (phase: string, startWallMs: number, endWallMs: number | null) => ({ phase, startWallMs, endWallMs });
+    const bars = phaseBars([at("receiving", 0, 10), at("parked", 10, 15), at("receiving", 15, null)], 40);
+    expect(phaseTotals(bars)).toEqual([
+      { phase: "receiving", durationMs: 35, count: 2, running: true },
+      { phase: "parked", durationMs: 5, count: 1, running: false },
+    ]);
   });
 });

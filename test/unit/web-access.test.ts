@@ -1,6 +1,7 @@
 /** Who may ask what of the page, rule by rule and in their order. */
 import { describe, expect, test } from "bun:test";
-import { PageKit, PASSWORD } from "#test/support/page-kit.ts";
+import { gunzipSync } from "node:zlib";
+import { eventRecord, PageKit, PASSWORD } from "#test/support/page-kit.ts";
 import { AddressList, attemptKey, clientAddress, isHostKnown, plainAddress } from "#web/addresses.ts";
 
 describe("a list of addresses", () => {
@@ -127,9 +128,27 @@ describe("the page", () => {
     expect((await kit.ask("/")).body).toBe(FILE.body);
     const small = await kit.ask("/", { headers: { "accept-encoding": "br, gzip" } });
     expect([small.headers["content-encoding"], small.body]).toEqual(["gzip", FILE.gzip]);
+    for (const not of ["gzip;q=0", "br, gzip; q=0.0, *", "gzipped", ""]) {
+      expect([not, (await kit.ask("/", { headers: { "accept-encoding": not } })).body]).toEqual([not, FILE.body]);
+    }
+    expect((await kit.ask("/", { headers: { "accept-encoding": "gzip;q=0.5" } })).body).toBe(FILE.gzip);
     expect((await kit.ask("/", { method: "HEAD" })).body).toBeNull();
     expect((await kit.ask("/other")).status).toBe(404);
   });
+});
+
+test("long answers come smaller to who takes them so", async () => {
+  const kit = new PageKit();
+  for (let i = 0; i < 100; i += 1) kit.events.add(eventRecord({ message: `é ${i}` }));
+  const headers = { "accept-encoding": "gzip, br" };
+  const plain = await kit.ask("/api/v1/events?limit=500");
+  const small = await kit.ask("/api/v1/events?limit=500", { headers });
+  expect(small.headers).toMatchObject({ "content-encoding": "gzip", vary: "accept-encoding" });
+  expect([plain.headers["content-encoding"], plain.headers["vary"]]).toEqual([undefined, "accept-encoding"]);
+  if (!(small.body instanceof Uint8Array)) throw new Error("not compressed");
+  expect(small.body.length * 5).toBeLessThan(String(plain.body).length);
+  expect(gunzipSync(small.body).toString("utf8")).toBe(String(plain.body));
+  expect((await kit.ask("/api/v1/events?limit=1", { headers })).headers["content-encoding"]).toBeUndefined();
 });
 
 const FILE = { body: new Uint8Array([1, 2]), gzip: new Uint8Array([3]), contentType: "text/html", isImmutable: false };
@@ -195,6 +214,46 @@ describe("a password", () => {
     expect((await kit.ask("/metrics", { headers: basic("wrong") })).status).toBe(401);
     expect(kit.wrong).toEqual(["192.0.2.7"]);
     expect((await kit.ask("/metrics", { headers: { authorization: "Bearer x" } })).status).toBe(401);
+  });
+
+  test("is not told to who has to wait by an answer that comes at once", async () => {
+    const kit = new PageKit({ password: true });
+    const basic = (password: string): { headers: { authorization: string } } => ({
+      headers: { authorization: `Basic ${btoa(`me:${password}`)}` },
+    });
+    expect((await kit.ask("/metrics", basic(PASSWORD))).status).toBe(200);
+    for (let i = 0; i < 5; i += 1) expect((await kit.ask("/metrics", basic(`wrong ${i}`))).status).toBe(401);
+    expect((await kit.ask("/metrics", basic("wrong"))).status).toBe(429);
+    expect((await kit.ask("/metrics", basic(PASSWORD))).status).toBe(429);
+    expect((await kit.ask("/metrics", { ...basic(PASSWORD), peer: "192.0.2.8" })).status).toBe(200);
+  });
+
+  test("is not guessed faster while others leave no room for a look at it", async () => {
+    const kit = new PageKit({ password: true, slowChecks: true });
+    const others = ["192.0.2.20", "192.0.2.21"].map((peer) => kit.login("wrong", peer));
+    while (kit.checks < 2) await Promise.resolve();
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      const headers = { authorization: `Basic ${btoa(`me:guess ${i}`)}` };
+      statuses.push((await kit.ask("/metrics", { headers })).status);
+    }
+    expect(statuses).toEqual([429, 429, 429, 429, 429, 429, 429, 429]);
+    kit.letChecks();
+    expect((await Promise.all(others)).map(({ status }) => status)).toEqual([401, 401]);
+    expect((await kit.login(PASSWORD)).status).toBe(429);
+  });
+
+  test("is guessed by all addresses together at most so often, and who knows it gets in meanwhile", async () => {
+    const kit = new PageKit({ password: true, access: { allowOrigins: ["0.0.0.0/0"] } });
+    expect((await kit.login(PASSWORD, "192.0.2.7")).status).toBe(204);
+    const statuses: number[] = [];
+    for (let i = 0; i < 600; i += 1) statuses.push((await kit.login("wrong", `10.0.${i >> 8}.${i & 255}`)).status);
+    expect(statuses.filter((status) => status === 401)).toHaveLength(500);
+    expect(kit.checks).toBe(501);
+    expect((await kit.login(PASSWORD, "10.9.9.9")).status).toBe(429);
+    expect((await kit.login(PASSWORD, "192.0.2.7")).status).toBe(204);
+    await kit.clock.advance(3_600_000);
+    expect((await kit.login(PASSWORD, "10.9.9.9")).status).toBe(204);
   });
 
   test("comes as JSON of a few bytes, or not at all", async () => {

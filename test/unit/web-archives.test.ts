@@ -67,13 +67,30 @@ describe("archives", () => {
       "content-disposition": `attachment; filename="a__b___x__y___.html"; filename*=UTF-8''a%20%22b%22%0D%0Ax%3A%20y%3B%20%C3%A9.html`,
       "content-security-policy": "sandbox; default-src 'none'",
       "x-content-type-options": "nosniff",
-      "content-length": "2",
     });
     expect(await new Response(body).text()).toBe("hi");
     expect(kit.emitted).toMatchObject([
       { kind: "archive.downloaded", fields: { address: "192.0.2.7", storage: "main" } },
     ]);
     expect(kit.emitted[0]?.message).not.toContain("\n");
+  });
+
+  test("give files of hostile names, which break no header and cost no place", async () => {
+    let name = "";
+    const { get } = await downloader({
+      file: () => Promise.resolve({ name, path: name, bytes: 2, body: streamOf(new Uint8Array([104, 105])) }),
+    });
+    for (name of ["\ud800.txt", "x\udc00", "é".repeat(3000), "..", "", '";filename=evil', "\u{1f600}".repeat(300)]) {
+      const { status, headers, body } = await get(`file?${place}&key=eA`);
+      expect([name, status]).toEqual([name, 200]);
+      const [, plain, encoded] =
+        /^attachment; filename="([A-Za-z0-9._-]{1,255})"; filename\*=UTF-8''(\S*)$/.exec(
+          headers["content-disposition"] ?? "",
+        ) ?? [];
+      expect(plain?.length).toBeGreaterThan(0);
+      expect(name.toWellFormed()).toEndWith(decodeURIComponent(encoded ?? "%").replace(/^\ufffd/, ""));
+      expect(await new Response(body).text()).toBe("hi");
+    }
   });
 
   test("give four files at a time and no more, however they end", async () => {

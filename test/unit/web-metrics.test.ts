@@ -6,7 +6,7 @@ import { liveView, PageKit, scannedArchive, storageView } from "#test/support/pa
 import { watchPage } from "#web/page-metrics.ts";
 
 /** Made where the sockets are. */
-const OF_THE_DAEMON = "nbackup_strangers_refused";
+const OF_THE_DAEMON = "nbackup_strangers_refused_total";
 
 async function metrics(kit = new PageKit()): Promise<ReturnType<ServerMetrics["registry"]["snapshot"]>> {
   const own = new ServerMetrics();
@@ -17,7 +17,7 @@ async function metrics(kit = new PageKit()): Promise<ReturnType<ServerMetrics["r
     chunkBuffer: () => ({ usedBytes: 0, bytesMax: 0, pauses: 0 }),
     storages: () => [{ name: storage.name, usable: true, space: undefined }],
   });
-  own.registry.gauge(OF_THE_DAEMON, "", () => 0);
+  own.registry.counted(OF_THE_DAEMON, "", () => 0);
   own.watchAgents({ connectedCount: 0 });
   await kit.scans.scanAll();
   const { model, app } = kit;
@@ -67,7 +67,7 @@ describe("the metrics", () => {
       {
         ...{ agent: "db-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 8 },
         ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
-        ...{ load: null, freeBytes: null },
+        ...{ load: null, freeBytes: null, backupCount: 1 },
         backups: [
           {
             ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },

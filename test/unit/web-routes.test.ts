@@ -5,6 +5,7 @@ import {
   eventRecord,
   liveView,
   PageKit,
+  PASSWORD,
   runningServer,
   scannedArchive,
   storageView,
@@ -12,10 +13,9 @@ import {
 import { endedEvent } from "#test/support/session-end.ts";
 import type { ArchivesAnswer, StoragesAnswer } from "#web/api-archives.ts";
 import type {
+  AgentChannel,
   AgentsAnswer,
-  EventsAnswer,
   HealthAnswer,
-  HistoryAnswer,
   OverviewAnswer,
   SessionDetail,
   SessionsAnswer,
@@ -46,77 +46,14 @@ describe("health", () => {
   }
 });
 
-describe("the history", () => {
-  function filled(): PageKit {
-    const kit = new PageKit();
-    for (let i = 0; i < 7; i += 1) {
-      // Three of them end in the same millisecond.
-      const endWallMs = i < 3 ? 1000 : i * 1000;
-      kit.history.add(endRecord({ session: `${i}`, endWallMs, agent: i % 2 === 0 ? "web-1" : "db-1" }));
-    }
-    return kit;
-  }
-
-  test("comes page by page, each record once, also those of the same time", async () => {
-    const kit = filled();
-    const seen: (string | null)[] = [];
-    let before = "";
-    for (;;) {
-      const page = await kit.json<HistoryAnswer>(`/api/v1/sessions/history?limit=2${before}`);
-      expect(page.total).toBe(7);
-      seen.push(...page.rows.map(({ session }) => session));
-      if (page.next === null) break;
-      before = `&before=${page.next}`;
-      // What comes meanwhile is newer and moves nothing.
-      kit.history.add(endRecord({ session: "newer", endWallMs: 99_000 }));
-      kit.history.rows.shift();
-    }
-    expect(seen).toEqual(["6", "5", "4", "3", "2", "1", "0"]);
-  });
-
-  test("is filtered by agent, outcome and time", async () => {
-    const kit = filled();
-    kit.history.add(endRecord({ session: "x", outcome: "mismatch", endWallMs: 9000 }));
-    const of = async (query: string): Promise<(string | null)[]> =>
-      (await kit.json<HistoryAnswer>(`/api/v1/sessions/history?${query}`)).rows.map(({ session }) => session);
-    expect(await of("agent=db-1")).toEqual(["5", "3", "1"]);
-    expect(await of("outcome=mismatch,aborted")).toEqual(["x"]);
-    expect(await of("from=3000&to=6000")).toEqual(["5", "4", "3"]);
-    expect(await of("storage=other")).toEqual([]);
-    expect(await of("backup=home&agent=web-1&limit=1")).toEqual(["x"]);
-  });
-
-  test("refuses filters that make no sense, so that a slip is not an empty list", async () => {
-    const kit = filled();
-    for (const query of [
-      "agnet=web-1",
-      "outcome=good",
-      "from=yesterday",
-      "limit=0",
-      "limit=501",
-      "limit=x",
-      "before=x",
-    ]) {
-      expect([query, (await kit.ask(`/api/v1/sessions/history?${query}`)).status]).toEqual([query, 400]);
-    }
-  });
-});
-
-describe("events", () => {
-  test("are filtered by level or worse, kind, agent, session and text, of any case", async () => {
-    const kit = new PageKit();
-    kit.events.add(eventRecord({ kind: "session.parked", fields: { agent: "web-1", session: "s" } }));
-    kit.events.add(eventRecord({ kind: "storage.low", level: "warn", message: "Main is low" }));
-    kit.events.add(eventRecord({ kind: "storage.failed", level: "error", message: "no disk" }));
-    const of = async (query: string): Promise<string[]> =>
-      (await kit.json<EventsAnswer>(`/api/v1/events?${query}`)).rows.map(({ kind }) => kind);
-    expect(await of("level=warn")).toEqual(["storage.failed", "storage.low"]);
-    expect(await of("kind=storage.")).toEqual(["storage.failed", "storage.low"]);
-    expect(await of("kind=storage.low,session.parked")).toEqual(["storage.low", "session.parked"]);
-    expect(await of("agent=web-1&session=s")).toEqual(["session.parked"]);
-    expect(await of("text=MAIN")).toEqual(["storage.low"]);
-    expect((await kit.ask("/api/v1/events?level=loud")).status).toBe(400);
-  });
+test("health says why to nobody who has not given the password, because it names storages and paths", async () => {
+  const kit = new PageKit({ password: true });
+  kit.status = runningServer({ storages: [storageView({ state: "failed", message: "/srv/backups is gone" })] });
+  const basic = { authorization: `Basic ${btoa(`me:${PASSWORD}`)}` };
+  const body = async (headers: Record<string, string>): Promise<unknown> =>
+    JSON.parse(String((await kit.ask("/api/v1/health", { headers })).body));
+  expect(await body({})).toMatchObject({ state: "LOW DISK", reasons: [] });
+  expect(await body(basic)).toMatchObject({ reasons: ["storage main: /srv/backups is gone"] });
 });
 
 describe("sessions", () => {
@@ -166,7 +103,48 @@ describe("sessions", () => {
   });
 });
 
+function channel(fields: Partial<AgentChannel>): AgentChannel {
+  return {
+    ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
+    ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
+    ...{ load: null, freeBytes: null, backupCount: 1 },
+    backups: [
+      {
+        ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
+        ...{ nextWallMs: null, autoscaler: null },
+      },
+    ],
+    ...fields,
+  };
+}
+
 describe("the overview", () => {
+  test("leaves out what nothing ever came of and nobody means any more", async () => {
+    const kit = new PageKit();
+    const refused = { outcome: "refused", code: "E_STORAGE_UNKNOWN", archive: null } as const;
+    await kit.clock.advance(15 * DAY_MS);
+    const nowMs = kit.clock.wall();
+    kit.history.add(endRecord({ ...refused, agent: "old-1", endWallMs: nowMs - 14.5 * DAY_MS }));
+    kit.history.add(endRecord({ ...refused, agent: "new-1", endWallMs: nowMs - HOUR_MS }));
+    kit.history.add(endRecord({ ...refused, storage: "mian", endWallMs: nowMs - HOUR_MS }));
+    kit.archives = [scannedArchive({ backup: "dropped", timeMs: nowMs - 90 * DAY_MS })];
+    await kit.scans.scanAll();
+    const rows = async (): Promise<unknown> => {
+      kit.app.forget();
+      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+      return backups.map(({ agent, backup, storage, state }) => [agent, backup, storage, state].join(" "));
+    };
+    const unsaid = ["new-1 home main failing", "web-1 home mian failing", "web-1 dropped main unknown"];
+    expect(await rows()).toEqual(unsaid);
+    // One that has not said anything yet, is gone, or does not say all.
+    for (const fields of [{ backupCount: 0, backups: [] }, { connected: false }, { backupCount: 9 }]) {
+      kit.agents = [channel(fields)];
+      expect(await rows()).toEqual(expect.arrayContaining(unsaid));
+    }
+    kit.agents = [channel({})];
+    expect(await rows()).toEqual(["new-1 home main failing", "web-1 home main never", "web-1 dropped main unknown"]);
+  });
+
   test("puts what fails first, then what is late, and counts them", async () => {
     const kit = new PageKit();
     const nowMs = kit.clock.wall();
@@ -238,25 +216,36 @@ describe("agents and storages", () => {
     const kit = new PageKit();
     kit.live = [liveView(5)];
     kit.history.add(endRecord({ outcome: "mismatch", code: "E_MISMATCH", archive: null }));
+    const { backups } = channel({});
     kit.agents = [
-      {
-        ...{ agent: "db-1", connected: true, lost: false, sinceWallMs: 5, address: "192.0.2.5:7", software: null },
-        ...{ rttMs: 3, rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
-        ...{ load: null, freeBytes: null },
-        backups: [
-          {
-            ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },
-            nextWallMs: 9,
-            autoscaler: null,
-          },
-        ],
-      },
+      channel({
+        ...{ agent: "db-1", address: "192.0.2.5:7" },
+        backups: backups.map((entry) => ({ ...entry, backup: "all", nextWallMs: 9 })),
+      }),
     ];
     const { rows } = await kit.json<AgentsAnswer>("/api/v1/agents");
     expect(rows).toMatchObject([
       { agent: "db-1", state: "never", channel: { rttMs: 3 }, addresses: ["192.0.2.5"], backups: [{ nextWallMs: 9 }] },
       { agent: "web-1", state: "failing", channel: null, addresses: ["192.0.2.9"], running: ["0a"] },
     ]);
+    const of = async (query: string): Promise<string[]> =>
+      (await kit.json<AgentsAnswer>(`/api/v1/agents?${query}`)).rows.map(({ agent }) => agent);
+    expect(await of("agent=B-")).toEqual(["db-1", "web-1"]);
+    expect(await of("agent=web*&state=failing,late")).toEqual(["web-1"]);
+    expect(await of("state=ok")).toEqual([]);
+    for (const slip of [
+      "agents?state=bad",
+      "agents?limit=1",
+      "overview?agent=x",
+      "storages?agent=x",
+      "sessions?outcome=x",
+    ]) {
+      expect([slip, (await kit.ask(`/api/v1/${slip}`)).status]).toEqual([slip, 400]);
+    }
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions?agent=web-?")).running).toHaveLength(1);
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions?storage=other")).running).toHaveLength(0);
+    expect((await kit.json<StoragesAnswer>("/api/v1/storages?storage=ai")).rows).toHaveLength(1);
+    expect((await kit.json<StoragesAnswer>("/api/v1/storages?storage=x*")).rows).toHaveLength(0);
   });
 
   test("show when a disk is full if it goes on so, once it was looked at for long enough", async () => {

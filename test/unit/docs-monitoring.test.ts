@@ -1,11 +1,10 @@
-/** What docs/operations.md says of codes, events, outcomes and commands is what the programs have. */
+/** What docs/monitoring.md and docs/agent.md say of events, outcomes and commands is what the programs have. */
 import { describe, expect, test } from "bun:test";
-import { SERVER_PROGRAM } from "#cli/server-command.ts";
 import { OUTCOMES } from "#observe/records.ts";
-import { errorRows } from "#scripts/lib/error-table.ts";
 import { inProject } from "#scripts/lib/project.ts";
 
-const page = await Bun.file(inProject("docs/operations.md")).text();
+const texts = ["monitoring.md", "agent.md"].map((name) => Bun.file(inProject("docs", name)).text());
+const page = (await Promise.all(texts)).join("\n");
 
 /** Cells of a table's row, without the spaces that align them. */
 const cells = (row: string): string => row.replaceAll(/ *\| */g, "|").trim();
@@ -30,21 +29,17 @@ async function eventKinds(): Promise<string[]> {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
       /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page|enroll)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
-    for (const [, kind] of text.matchAll(pattern))
-      if (kind !== undefined && !/\.(?:pem|yaml)$/.test(kind)) kinds.add(kind);
+    for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.
   for (const line of ["agent.stats", "server.stats", "stream.stats", "page.started"]) kinds.delete(line);
   // Keys of the configuration.
   for (const key of ["agent.name", "agent.state_dir", "server.listen"]) kinds.delete(key);
-  return [...kinds].sort();
+  // Names of files.
+  return [...kinds].filter((kind) => !/\.(?:pem|yaml)$/.test(kind)).sort();
 }
 
-describe("the page for administrators", () => {
-  test("has the error catalogue (bun scripts/docs.ts errors)", () => {
-    expect(rows.filter((row) => row.startsWith("|`E_"))).toEqual(errorRows().map(cells));
-  });
-
+describe("the pages about what one sees", () => {
   test("explains every event, and no other", async () => {
     expect(
       firstWords((word) => /^(?:[a-z]+\.[a-z-]+|[a-z]+_[a-z]+)$/.test(word) && !/\.(?:jsonl?|sock)$/.test(word)),
@@ -54,11 +49,5 @@ describe("the page for administrators", () => {
   test("explains every outcome, and no other", () => {
     const outcomes = firstWords((word) => (OUTCOMES as readonly string[]).includes(word));
     expect(outcomes).toEqual([...OUTCOMES].sort());
-  });
-
-  test("names every command that asks a running server", () => {
-    const own = new Set(["", "pki", "check-config", "restore", "verify", "cat", "completion"]);
-    for (const { name } of SERVER_PROGRAM.commands)
-      if (!own.has(name)) expect(page).toContain(`nbackup-server ${name}`);
   });
 });

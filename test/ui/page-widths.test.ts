@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { Chromium } from "#test/support/chromium.ts";
+import { archiveName, uuid } from "#test/support/page-fixtures.ts";
+import { FULL, PageServer } from "#test/support/page-server.ts";
+
+setDefaultTimeout(60_000);
+
+const browser = new Chromium();
+let server: PageServer;
+
+beforeAll(async () => {
+  server = await PageServer.start();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+const PATHS = [
+  ...["/", "/sessions", "/archives", "/agents", "/storages", "/events", "/config"],
+  `/sessions/${uuid(1)}`,
+  "/archives/main/web-01/etc",
+  `/archives/main/web-01/etc/${archiveName(Date.UTC(2026, 1, 12, 2))}`,
+];
+
+/** What is wider than what it stands in, and so cannot be read: `body` hides it. */
+const WIDER = `[...document.querySelectorAll(".panel, .tr, main")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.className + ": " + one.innerText.slice(0, 60))`;
+
+describe("every width", () => {
+  for (const width of [320, 600, 768, 1024, 1280]) {
+    test(`of ${width} px shows all that a table has, in columns or in lines, in the longer of the languages`, async () => {
+      server.world = FULL;
+      const { page, complaints, close } = await browser.open({ locale: "pt-BR", viewport: { width, height: 800 } });
+      for (const path of PATHS) {
+        await page.goto(`${server.url}${path}`);
+        await page.locator("main h1").first().waitFor({ state: "attached" });
+        await page.locator("main:not(:has(.loading))").waitFor();
+        expect({ path, wider: await page.evaluate<string[]>(WIDER) }).toEqual({ path, wider: [] });
+      }
+      expect(complaints).toEqual([]);
+      await close();
+    });
+  }
+});
