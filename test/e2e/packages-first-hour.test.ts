@@ -98,6 +98,7 @@ function firstHour(architecture: Architecture): void {
       expect(await installed(program)).toBe(`ii ${VERSION}`);
       expect(await root.must(`nbackup-${program}`, "--version")).toBe(`nbackup-${program} ${VERSION}\n`);
     }
+    expect(await root.verifyUnits(PROGRAMS.map((program) => `nbackup-${program}.service`))).toBe("");
   });
 
   test("a server is set up, and starts", async () => {
@@ -107,6 +108,9 @@ function firstHour(architecture: Architecture): void {
       await eventually("it answers", async () => (await root.run("nbackup-server", "status")).exitCode === 0);
     });
     expect(await root.must("nbackup-server", "status")).toMatch(new RegExp(`^${STORAGE}\\s+ok\\b`, "m"));
+    if (!native) return;
+    const judged = await root.must("systemd-analyze", "security", "--no-pager", "nbackup-server.service");
+    expect(Number(/Overall exposure level for \S+: ([\d.]+)/.exec(judged)?.[1])).toBeLessThan(2);
   });
 
   test("an agent is enrolled, and backs up when it is time", async () => {

@@ -42,17 +42,10 @@ export class DebianRoot {
 
   /** A copy at `directory`, which must not exist. */
   static async make(directory: string, architecture = nativeArchitecture()): Promise<DebianRoot> {
-    const foreign = architecture !== nativeArchitecture();
-    const base = path.join(RESULTS_DIRECTORY, `debian-${RELEASE}-${architecture}`);
-    if (!existsSync(base)) {
-      mkdirSync(RESULTS_DIRECTORY, { recursive: true });
-      const unfinished = `${base}.new`;
-      rmSync(unfinished, { recursive: true, force: true });
-      await (foreign ? makeForeign(unfinished, architecture) : debootstrap(unfinished, SYSTEMD));
-      renameSync(unfinished, base);
-    }
+    const base = await baseOf(architecture);
     await mustRun(["cp", "-a", "--reflink=auto", base, directory], { timeoutMs: COMMAND_MS });
-    if (foreign) return new DebianRoot(directory, architecture, await Arm64Namespace.enter(directory));
+    if (architecture !== nativeArchitecture())
+      return new DebianRoot(directory, architecture, await Arm64Namespace.enter(directory));
     await mustRun(["mount", "-t", "proc", "proc", path.join(directory, "proc")]);
     return new DebianRoot(directory, architecture, undefined);
   }
@@ -88,6 +81,20 @@ export class DebianRoot {
     const { exitCode, stdout, stderr } = await this.run(...command);
     if (exitCode === 0) return stdout;
     throw new Error(`${command.join(" ")} ended with ${exitCode}:\n${stdout}\n${stderr}`);
+  }
+
+  /** What `systemd-analyze verify` says of units. A root without systemd gets the units that theirs rest upon, which are no program's. */
+  async verifyUnits(units: readonly string[]): Promise<string> {
+    const verify = ["systemd-analyze", "verify", "--man=no"];
+    const place = "usr/lib/systemd/system";
+    if (!this.native) {
+      const theirs = path.join(await baseOf(nativeArchitecture()), place);
+      await mustRun(["cp", "-a", "--no-clobber", `${theirs}/.`, this.at(place)]);
+    }
+    const { exitCode, stdout, stderr } = this.native
+      ? await this.run(...verify, ...units)
+      : await run([...verify, `--root=${this.directory}`, ...units]);
+    return exitCode === 0 ? stdout + stderr : `${stdout}${stderr}It ended with ${exitCode}.`;
   }
 
   /** Starts systemd, with a network of its own, and waits until it answers; services may still be starting. */
@@ -133,6 +140,19 @@ export class DebianRoot {
     const proc = this.at("proc");
     if (readFileSync("/proc/mounts", "utf8").includes(` ${proc} `)) await mustRun(["umount", proc]);
   }
+}
+
+/** The one that is kept. */
+async function baseOf(architecture: Architecture): Promise<string> {
+  const base = path.join(RESULTS_DIRECTORY, `debian-${RELEASE}-${architecture}`);
+  if (existsSync(base)) return base;
+  mkdirSync(RESULTS_DIRECTORY, { recursive: true });
+  const unfinished = `${base}.new`;
+  rmSync(unfinished, { recursive: true, force: true });
+  const foreign = architecture !== nativeArchitecture();
+  await (foreign ? makeForeign(unfinished, architecture) : debootstrap(unfinished, SYSTEMD));
+  renameSync(unfinished, base);
+  return base;
 }
 
 async function debootstrap(directory: string, ...flags: readonly string[]): Promise<void> {
