@@ -1,47 +1,60 @@
 /** The Debian packages: what is in them, what lintian and systemd say, and their life on a clean Debian from install to purge. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { MiB } from "#base/units.ts";
 import { QUICKEST } from "#scripts/deb/compress.ts";
-import { debianPackage } from "#scripts/deb/package.ts";
-import { nativeArchitecture, type Program, PROGRAMS } from "#scripts/lib/executables.ts";
+import { ARCHITECTURES, nativeArchitecture, type Program, PROGRAMS } from "#scripts/lib/executables.ts";
 import { VERSION } from "#scripts/lib/project.ts";
 import { mustRun, run } from "#scripts/lib/run.ts";
 import { DebianRoot, whyNoDebianRoot } from "#test/support/debian-root.ts";
-import { executablesIn } from "#test/support/executables.ts";
+import { upToDate } from "#test/support/executables.ts";
+import { LOWER, packageBytes, writePackage } from "#test/support/packages.ts";
 
 const TIMEOUT_MS = 300_000;
 const MAKE_MS = 1_200_000;
 setDefaultTimeout(TIMEOUT_MS);
 
-const LOWER = "0.0.1";
-const EPOCH_SECONDS = 1_700_000_000;
 const whyNot = whyNoDebianRoot();
 if (whyNot !== undefined) console.log(`Packages are not installed here: ${whyNot}.`);
 
 let work = "";
-let executables: Readonly<Record<Program, string>>;
 let root: DebianRoot;
 
 const deb = (program: Program, version: string): string => path.join(work, `nbackup-${program}-${version}.deb`);
 
-async function make(program: Program, version: string, executable: Uint8Array): Promise<Uint8Array> {
-  return await debianPackage({
-    ...{ program, version, executable, architecture: nativeArchitecture() },
-    ...{ epochSeconds: EPOCH_SECONDS, compression: QUICKEST },
-  });
+/** What is edited, or shipped anew, in LOWER's example and not in this version's. */
+const OLD_LINE = "# As it once was.\n";
+
+/** A small program of that version, with another example beside the configuration. */
+async function writeLower(program: Program): Promise<void> {
+  const file = deb(program, LOWER);
+  const executable = Buffer.from(`#!/bin/sh\necho nbackup-${program} ${LOWER}\n`);
+  await writePackage(file, program, { version: LOWER, executable });
+  const unpacked = path.join(work, `lower-${program}`);
+  await mustRun(["dpkg-deb", "--raw-extract", file, unpacked]);
+  appendFileSync(path.join(unpacked, "etc/nbackup", `${program}.yaml.example`), OLD_LINE);
+  await mustRun(["dpkg-deb", "--root-owner-group", "-Znone", "--build", unpacked, file]);
 }
 
 beforeAll(async () => {
   work = mkdtempSync(path.join(tmpdir(), "nbackup-deb-"));
-  executables = await executablesIn(path.join(work, "bin"));
-  for (const program of PROGRAMS) {
-    writeFileSync(deb(program, VERSION), await make(program, VERSION, readFileSync(executables[program])));
-    const older = Buffer.from(`#!/bin/sh\necho nbackup-${program} ${LOWER}\n`);
-    writeFileSync(deb(program, LOWER), await make(program, LOWER, older));
-  }
+  await Promise.all(
+    PROGRAMS.map(async (program) => {
+      await writePackage(deb(program, VERSION), program, { compression: QUICKEST });
+      if (whyNot === undefined) await writeLower(program);
+    }),
+  );
 }, TIMEOUT_MS);
 afterAll(() => {
   rmSync(work, { recursive: true, force: true });
@@ -49,10 +62,10 @@ afterAll(() => {
 
 describe("a package", () => {
   test("is the same bytes when it is made again, whatever the umask", async () => {
-    const some = readFileSync(executables.agent).subarray(0, 4 * MiB);
-    const first = await make("agent", VERSION, some);
+    const executable = readFileSync(await upToDate("agent")).subarray(0, 4 * MiB);
+    const first = await packageBytes("agent", { executable, compression: QUICKEST });
     const before = process.umask(0);
-    const again = await make("agent", VERSION, some);
+    const again = await packageBytes("agent", { executable, compression: QUICKEST });
     process.umask(before);
     expect(Buffer.compare(again, first)).toBe(0);
   });
@@ -96,14 +109,25 @@ describe("a package", () => {
       },
     );
   }
-  test.skipIf(Bun.which("lintian") === null)(
-    "gives lintian nothing to say but what an override has a reason for",
-    async () => {
-      const packages = PROGRAMS.map((program) => deb(program, VERSION));
-      const { exitCode, stdout } = await run(["lintian", "--allow-root", "--fail-on", "error,warning", ...packages]);
-      expect([exitCode, stdout]).toEqual([0, ""]);
-    },
-  );
+  const lintian = async (...packages: readonly string[]): Promise<void> => {
+    const { exitCode, stdout } = await run(["lintian", "--allow-root", "--fail-on", "error,warning", ...packages]);
+    expect([exitCode, stdout]).toEqual([0, ""]);
+  };
+  for (const architecture of ARCHITECTURES) {
+    test.skipIf(Bun.which("lintian") === null)(
+      `gives lintian nothing to say but what an override has a reason for: ${architecture}`,
+      async () => {
+        await Promise.all(
+          PROGRAMS.map(async (program) => {
+            if (architecture === nativeArchitecture()) return await lintian(deb(program, VERSION));
+            const file = path.join(work, `nbackup-${program}_${architecture}.deb`);
+            await writePackage(file, program, { architecture, compression: QUICKEST });
+            await lintian(file);
+          }),
+        );
+      },
+    );
+  }
 });
 
 describe.skipIf(whyNot !== undefined)("on a clean Debian", () => {
@@ -124,16 +148,21 @@ describe.skipIf(whyNot !== undefined)("on a clean Debian", () => {
     root.must("dpkg", "--install", `/packages/${path.basename(deb(program, version))}`);
   const enabled = async (program: Program): Promise<string> =>
     (await root.run("systemctl", "is-enabled", `nbackup-${program}`)).stdout.trim();
+  const state = (program: Program): Promise<string> =>
+    root.must("dpkg-query", "--showformat=${db:Status-Abbrev}", "--show", `nbackup-${program}`);
   const version = async (program: Program): Promise<string> =>
     (await root.must(`nbackup-${program}`, "--version")).trim();
 
   for (const program of PROGRAMS) {
     const name = `nbackup-${program}`;
-    const state = program === "server" ? "/var/lib/nbackup" : "/var/lib/nbackup-agent";
+    const memory = program === "server" ? "/var/lib/nbackup" : "/var/lib/nbackup-agent";
     const log = program === "server" ? "/var/log/nbackup" : "/var/log/nbackup-agent";
     /** What an administrator and the program made: no version of the package may touch it. */
-    const kept = [`/etc/nbackup/${program}.yaml`, `/etc/nbackup/${program}-key.pem`, `${state}/memory.json`];
+    const kept = [`/etc/nbackup/${program}.yaml`, `/etc/nbackup/${program}-key.pem`, `${memory}/memory.json`];
     if (program === "server") kept.push("/srv/nbackup/web-01/system/2026-02-12T02-00-00-123Z.tar.gz");
+
+    const example = `/etc/nbackup/${program}.yaml.example`;
+    const exampleNow = (): string => readFileSync(root.at(example), "utf8");
 
     test(`${name} is installed, enabled and can be run`, async () => {
       expect(await install(program, LOWER)).toContain(`${name} starts when there is a /etc/nbackup/${program}.yaml`);
@@ -159,8 +188,10 @@ describe.skipIf(whyNot !== undefined)("on a clean Debian", () => {
         }
       };
       await root.must("systemctl", "disable", name);
+      expect(exampleNow()).toEndWith(OLD_LINE);
       await install(program, VERSION);
       expect(await version(program)).toBe(`${name} ${VERSION}`);
+      expect(exampleNow()).not.toContain(OLD_LINE);
       // What the administrator has switched off stays off.
       expect(await enabled(program)).toBe("disabled");
       holds();
@@ -176,12 +207,23 @@ describe.skipIf(whyNot !== undefined)("on a clean Debian", () => {
       expect(await root.must("dpkg", "--verify", name)).toBe("");
       holds();
     });
+    test(`${name} asks about an example that was edited, and an upgrade without a person keeps it`, async () => {
+      appendFileSync(root.at(example), "# Mine.\n");
+      const asked = await root.run("dpkg", "--install", `/packages/${path.basename(deb(program, LOWER))}`);
+      // Nobody is there to answer.
+      expect([asked.exitCode, await state(program)]).toEqual([1, "iU "]);
+      await root.must("dpkg", "--force-confdef", "--force-confold", "--configure", "--pending");
+      expect([await state(program), exampleNow().endsWith("# Mine.\n")]).toEqual(["ii ", true]);
+      expect(existsSync(root.at(`${example}.dpkg-dist`))).toBe(true);
+      await root.must("dpkg", "--force-confold", "--install", `/packages/${path.basename(deb(program, VERSION))}`);
+      expect([await version(program), exampleNow().endsWith("# Mine.\n")]).toEqual([`${name} ${VERSION}`, true]);
+    });
     test(`${name} is purged, and leaves configuration, keys, memory and backups`, async () => {
       const said = await root.must("dpkg", "--purge", name);
-      expect(said).toContain(`Kept: ${state}. Backups lie where they were.`);
+      expect(said).toContain(`Kept: ${memory}. Backups lie where they were.`);
       for (const file of kept) expect(readFileSync(root.at(file), "utf8")).toBe(`precious ${file}`);
       const gone = [
-        `/etc/nbackup/${program}.yaml.example`,
+        ...[example, `${example}.dpkg-dist`],
         log,
         `/etc/systemd/system/multi-user.target.wants/${name}.service`,
       ];
@@ -189,6 +231,33 @@ describe.skipIf(whyNot !== undefined)("on a clean Debian", () => {
       for (const file of kept) rmSync(root.at(file));
     });
   }
+
+  test("a package that was never configured leaves nothing when it is purged, and says nothing", async () => {
+    for (const directory of ["etc/nbackup", "var/lib/nbackup", "var/lib/nbackup-agent"]) {
+      rmSync(root.at(directory), { recursive: true, force: true });
+    }
+    for (const program of PROGRAMS) {
+      await install(program, LOWER);
+      expect(await root.must("dpkg", "--purge", `nbackup-${program}`)).not.toContain("Kept");
+      expect([existsSync(root.at("etc/nbackup")), existsSync(root.at("var/lib/nbackup"))]).toEqual([false, false]);
+    }
+  });
+
+  test("a server whose user cannot be made stays half installed until it can", async () => {
+    const [sysusers, away] = ["/usr/bin/systemd-sysusers", "/usr/bin/systemd-sysusers.away"];
+    await root.must("userdel", "nbackup");
+    await root.must("mv", sysusers, away);
+    root.put(sysusers, "#!/bin/sh\nexit 1\n");
+    await root.must("chmod", "755", sysusers);
+    const { exitCode } = await root.run("dpkg", "--install", `/packages/${path.basename(deb("server", LOWER))}`);
+    expect([exitCode, await state("server")]).toEqual([1, "iF "]);
+    await root.must("mv", away, sysusers);
+    await root.must("dpkg", "--configure", "--pending");
+    expect([await state("server"), await enabled("server")]).toEqual(["ii ", "enabled"]);
+    const { uid, mode } = lstatSync(root.at("var/lib/nbackup"));
+    expect([`${uid}\n`, mode & 0o777]).toEqual([await root.must("id", "--user", "nbackup"), 0o700]);
+    await root.must("dpkg", "--purge", "nbackup-server");
+  });
 
   test("nbackup-server makes its user without systemd too", async () => {
     await root.must("userdel", "nbackup");

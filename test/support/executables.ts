@@ -4,7 +4,7 @@
  */
 import { copyFileSync, mkdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { build, nativeArchitecture, nativeExecutable, type Program } from "#scripts/lib/executables.ts";
+import { build, executablePath, nativeArchitecture, type Program } from "#scripts/lib/executables.ts";
 import { inProject, ROOT } from "#scripts/lib/project.ts";
 
 export interface Executables {
@@ -24,10 +24,11 @@ export async function executablesIn(directory: string): Promise<Executables> {
   return { agent: await copy("agent"), server: await copy("server") };
 }
 
-async function upToDate(program: Program): Promise<string> {
-  const built = nativeExecutable(program);
+/** One in dist/, made anew when it must be. */
+export async function upToDate(program: Program, architecture = nativeArchitecture()): Promise<string> {
+  const built = executablePath(program, architecture);
   const builtAtMs = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  return builtAtMs >= (await newestSourceMs()) ? built : await build(program, nativeArchitecture());
+  return builtAtMs >= (await newestSourceMs()) ? built : await build(program, architecture);
 }
 
 async function newestSourceMs(): Promise<number> {
