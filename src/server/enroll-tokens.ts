@@ -41,6 +41,8 @@ const record = z.object({
   /** The agent's live certificates are revoked when the new one was delivered. */
   replace: z.boolean(),
   madeWallMs: z.number(),
+  /** Up to when the agent's certificates were revoked when it was made: a later revocation ends the token too. */
+  revokedMs: z.number().optional(),
   expiresWallMs: z.number(),
   /** `used`: its certificate was delivered. `withdrawn`: a newer token for the agent took its place. */
   state: z.enum(["open", "used", "withdrawn"]),
@@ -83,8 +85,11 @@ export class EnrollTokens {
     return new EnrollTokens(file, clock, tokens);
   }
 
-  /** A new token for the agent; an open one of the same agent is withdrawn. Rejects with what the disk throws. */
-  async add(secret: Uint8Array, agent: string, replace: boolean): Promise<TokenRecord> {
+  /**
+   * A new token for the agent, whose certificates are revoked up to `revokedMs`; an open one of the same agent is withdrawn. Rejects with
+   * what the disk throws.
+   */
+  async add(secret: Uint8Array, agent: string, replace: boolean, revokedMs?: number): Promise<TokenRecord> {
     const nowMs = this.#clock.wall();
     for (const token of this.#tokens.values()) {
       if (token.agent === agent && token.state === "open") this.#set({ ...token, state: "withdrawn" });
@@ -92,6 +97,7 @@ export class EnrollTokens {
     const token: TokenRecord = {
       ...{ hash: secretHash(secret), agent, replace, state: "open" },
       ...{ madeWallMs: nowMs, expiresWallMs: nowMs + TOKEN_LIFE_MS },
+      ...(revokedMs === undefined ? {} : { revokedMs }),
     };
     this.#set(token);
     this.#forget(nowMs);
@@ -173,6 +179,6 @@ export class EnrollTokens {
   }
 }
 
-function tokenFailure(message: string): Failure {
+export function tokenFailure(message: string): Failure {
   return new Failure("E_ENROLL_TOKEN", message);
 }
