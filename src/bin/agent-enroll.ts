@@ -57,8 +57,14 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
     const caPem = await fetchAuthority(await dial(request.server, undefined), token, systemClock);
     await conversations(run, { token, caPem, files, configFile });
   } catch (error) {
-    // It had confirmed, and crashed or lost the answer: everything is in its place.
-    if (!wasInstalled || toFailure(error).code !== "E_ENROLL_TOKEN") throw error;
+    const failure = toFailure(error);
+    // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
+    if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && failure.code !== "E_CONNECT")) throw error;
+    if (failure.code === "E_CONNECT") {
+      run.stderr(
+        "note: the enrolment port cannot be reached, as it cannot after its last token; this machine was enrolled already\n",
+      );
+    }
   }
   const identity = run.check(configFile);
   files.done();

@@ -77,7 +77,7 @@ test("a server that is killed while a machine enrols starts again, and gives the
     await hour.startServer();
     const again = await hour.enroll("killed", token);
     // It may have been through before the kill; then its token is known for used, or the port is closed.
-    if (again.exitCode !== 0) expect(again.stderr).toMatch(/E_USAGE|E_CONNECT/);
+    if (again.exitCode !== 0) expect(again.stderr).toMatch(/E_USAGE/);
     expect(fs.readdirSync(hour.at("killed")).sort()).toEqual(ENROLLED);
     expect((await hour.agent("killed", "--once")).exitCode).toBe(0);
   } finally {
@@ -101,7 +101,12 @@ test("a machine that is killed while it enrols goes on with the same token", asy
     clearTimeout(timer);
     if (ended.exitCode !== 0) {
       const again = await hour.enroll(name, token);
-      expect([name, again.exitCode, again.stderr]).toEqual([name, 0, ""]);
+      expect([name, again.exitCode]).toEqual([name, 0]);
+      // Killed behind its last word to the server: the token is used, and the port closed.
+      expect([
+        "",
+        "note: the enrolment port cannot be reached, as it cannot after its last token; this machine was enrolled already\n",
+      ]).toContain(again.stderr);
     }
     expect([name, fs.readdirSync(hour.at(name)).sort()]).toEqual([name, ENROLLED]);
   }

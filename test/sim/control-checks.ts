@@ -35,7 +35,9 @@ interface Channel {
   awayMs: number;
   upMs: number;
   wasUp: boolean;
-  /** It came up when there were no faults any more. */
+  /** Since when nothing disturbs. */
+  calmSinceMs: number | undefined;
+  /** Its connection was begun when there were no faults any more: one way of an older one may be lost without anybody knowing. */
   isFresh: boolean;
 }
 
@@ -80,7 +82,11 @@ export class ControlChecks {
     channel.awayMs = isUp || !calm ? 0 : channel.awayMs + CONTROL_LOOK_MS;
     channel.upMs = isUp && calm ? channel.upMs + CONTROL_LOOK_MS : 0;
     if (isUp && !channel.wasUp) trace.count("state control.up");
-    if (isUp !== channel.wasUp || !calm) channel.isFresh = isUp && calm;
+    if (!calm) channel.calmSinceMs = undefined;
+    else channel.calmSinceMs ??= now();
+    if (isUp !== channel.wasUp || !calm) {
+      channel.isFresh = isUp && channel.calmSinceMs !== undefined && control.triedAtMs >= channel.calmSinceMs;
+    }
     if (!isUp && channel.wasUp) trace.count("state control.down");
     channel.wasUp = isUp;
     if (channel.untriedMs > UNTRIED_MS_MAX)
@@ -129,7 +135,7 @@ export class ControlChecks {
   #channelOf(run: AgentRun): Channel {
     const known = this.#channels.get(run);
     if (known !== undefined) return known;
-    const made = { untriedMs: 0, awayMs: 0, upMs: 0, wasUp: false, isFresh: false };
+    const made = { untriedMs: 0, awayMs: 0, upMs: 0, wasUp: false, calmSinceMs: undefined, isFresh: false };
     this.#channels.set(run, made);
     return made;
   }
