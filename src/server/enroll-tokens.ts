@@ -41,8 +41,6 @@ const record = z.object({
   /** The agent's live certificates are revoked when the new one was delivered. */
   replace: z.boolean(),
   madeWallMs: z.number(),
-  /** Up to when the agent's certificates were revoked when it was made: a later revocation ends the token too. */
-  revokedMs: z.number().optional(),
   expiresWallMs: z.number(),
   /** `used`: its certificate was delivered. `withdrawn`: a newer token for the agent took its place. */
   state: z.enum(["open", "used", "withdrawn"]),
@@ -85,11 +83,8 @@ export class EnrollTokens {
     return new EnrollTokens(file, clock, tokens);
   }
 
-  /**
-   * A new token for the agent, whose certificates are revoked up to `revokedMs`; an open one of the same agent is withdrawn. Rejects with
-   * what the disk throws.
-   */
-  async add(secret: Uint8Array, agent: string, replace: boolean, revokedMs?: number): Promise<TokenRecord> {
+  /** A new token for the agent; an open one of the same agent is withdrawn. Rejects with what the disk throws. */
+  async add(secret: Uint8Array, agent: string, replace: boolean): Promise<TokenRecord> {
     const nowMs = this.#clock.wall();
     for (const token of this.#tokens.values()) {
       if (token.agent === agent && token.state === "open") this.#set({ ...token, state: "withdrawn" });
@@ -97,7 +92,6 @@ export class EnrollTokens {
     const token: TokenRecord = {
       ...{ hash: secretHash(secret), agent, replace, state: "open" },
       ...{ madeWallMs: nowMs, expiresWallMs: nowMs + TOKEN_LIFE_MS },
-      ...(revokedMs === undefined ? {} : { revokedMs }),
     };
     this.#set(token);
     this.#forget(nowMs);
@@ -179,6 +173,6 @@ export class EnrollTokens {
   }
 }
 
-export function tokenFailure(message: string): Failure {
+function tokenFailure(message: string): Failure {
   return new Failure("E_ENROLL_TOKEN", message);
 }

@@ -22,7 +22,7 @@ import type { Message } from "#wire/messages.ts";
 import type { CertificateRegister } from "./certificate-register.ts";
 import { EnrollDesk, type EnrollOffice } from "./enroll-desk.ts";
 import { agentEnrolled, certificateIssued, tokenMade } from "./enroll-events.ts";
-import { type EnrollTokens, type IssuedByToken, tokenFailure, type TokenRecord } from "./enroll-tokens.ts";
+import type { EnrollTokens, IssuedByToken, TokenRecord } from "./enroll-tokens.ts";
 import type { Issuer } from "./issuer.ts";
 import type { Revocations } from "./revocations.ts";
 
@@ -113,7 +113,7 @@ export class Enrollment implements EnrollOffice {
    * E_LISTEN, E_STATE_DIR.
    */
   async makeToken(agent: string, replace: boolean): Promise<EnrollTokenView> {
-    const { random, tokens, events, revocations } = this.#options;
+    const { random, tokens, events } = this.#options;
     this.#issuer();
     checkAgentName(agent);
     refuseServerName(agent, parseCertificate(this.#settings.serverDer), "by its certificate");
@@ -121,7 +121,7 @@ export class Enrollment implements EnrollOffice {
     this.#open();
     const token = newToken(createHash("sha256").update(this.#settings.rootDer).digest("hex"), random);
     try {
-      const record = await tokens.add(token.secret, agent, replace, revocations.beforeMs(agent));
+      const record = await tokens.add(token.secret, agent, replace);
       events.emit(tokenMade(record));
       const { expiresWallMs } = record;
       return { agent, token: tokenText(token), server: this.#address(), expiresWallMs, replace };
@@ -137,14 +137,13 @@ export class Enrollment implements EnrollOffice {
   }
 
   find(secret: Uint8Array): TokenRecord {
-    const token = this.#options.tokens.find(secret);
-    this.#refuseRevoked(token);
+    const { tokens } = this.#options;
+    const token = tokens.find(secret);
     this.#issuer();
     return token;
   }
 
   async issue(token: TokenRecord, request: Uint8Array, remote: string): Promise<Message<"certificate">> {
-    this.#refuseRevoked(token);
     const keyHash = createHash("sha256").update(readRequest(request).publicKeyDer).digest("hex");
     const making = this.#issuing.get(token.hash);
     const issued = making === undefined ? await this.#issueOnce(token, request, keyHash, remote) : await making;
@@ -227,16 +226,6 @@ export class Enrollment implements EnrollOffice {
     const live = this.#options.register.live(agent);
     if (live === undefined) return;
     throw new Failure("E_ENROLL_LIVE", `${agent} has a certificate that is valid until ${isoSeconds(live.notAfterMs)}`);
-  }
-
-  /** A revocation ends all that was given out for the agent, tokens too, but for the one that brought it about by replacing. */
-  #refuseRevoked(token: TokenRecord): void {
-    const { tokens, revocations } = this.#options;
-    const beforeMs = revocations.beforeMs(token.agent) ?? -1;
-    const { revokedMs = -1, issued } = tokens.current(token);
-    if (beforeMs > Math.max(revokedMs, issued?.revokesMs ?? -1)) {
-      throw tokenFailure(`${token.agent} was revoked after the token was made`);
-    }
   }
 
   /** Opens the port while a token is good, closes it when none is. */

@@ -9,7 +9,6 @@ import { Failure } from "#base/errors.ts";
 import { systemRandom } from "#bin/system.ts";
 import { newToken, parseToken, tokenText } from "#pki/enroll-token.ts";
 import { makeRequest, newAgentKey } from "#pki/request.ts";
-import { revocationTime } from "#pki/revocations.ts";
 import { ENROLL_NETWORK_CONNECTIONS_MAX } from "#server/limits.ts";
 import { EnrollWorld, fingerprintOf, outcome, STATE_DIR } from "#test/support/enroll-kit.ts";
 import { type DemoPki, makeDemoPki } from "#test/support/pki.ts";
@@ -86,22 +85,6 @@ describe("a token", () => {
     w.clock.aheadMs = HOUR_MS;
     expect(await show(newer.token, "192.0.2.4")).toMatch(/^E_ENROLL_TOKEN: the token expired at 2/);
     expect(w.kinds().filter((kind) => kind === "enroll.refused")).toHaveLength(4);
-  });
-
-  test("made before a revocation of its agent is of no use any more, and one made after it is", async () => {
-    const w = await start();
-    const before = await w.enrollment.makeToken("web-01", false);
-    const waiting = w.client("192.0.2.9");
-    await waiting.enroll(parseToken(before.token).secret, "");
-    await w.revocations.add("web-01", revocationTime(w.clock.wall(), undefined));
-    expect(await outcome(waiting.certify(makeRequest("web-01", newAgentKey())))).toBe(
-      "E_ENROLL_TOKEN: web-01 was revoked after the token was made",
-    );
-    expect(await outcome(w.client("192.0.2.8").enroll(parseToken(before.token).secret, ""))).toBe(
-      "E_ENROLL_TOKEN: web-01 was revoked after the token was made",
-    );
-    const after = await w.enrollment.makeToken("web-01", false);
-    expect((await w.enroll(after.token)).certificate).toContain("BEGIN CERTIFICATE");
   });
 
   test("is not kept by the server, and in no event or log line", async () => {
