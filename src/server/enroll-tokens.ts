@@ -137,8 +137,16 @@ export class EnrollTokens {
 
   /** Resolves when the disk has it: nothing of it may be sent before. Rejects with what the disk throws. */
   async keepIssued(token: TokenRecord, what: IssuedByToken): Promise<void> {
-    this.#set({ ...this.current(token), issued: what });
-    await this.#write();
+    const before = this.current(token);
+    const after = { ...before, issued: what };
+    this.#set(after);
+    try {
+      await this.#write();
+    } catch (error) {
+      // Who asks again must not get from memory what the disk does not know.
+      if (this.#tokens.get(before.hash) === after) this.#set(before);
+      throw error;
+    }
   }
 
   /** Its certificate was delivered: it is good for nothing any more. Rejects with what the disk throws. */

@@ -272,6 +272,24 @@ describe("a server", () => {
     expect(w.tokens.goodForMs).toBeUndefined();
   });
 
+  test("whose disk takes nothing gives no certificate, however often it is asked", async () => {
+    const w = await start();
+    const { token } = await w.enrollment.makeToken("web-01", false);
+    w.disk.hook = ({ call }) => {
+      if (call === "create") throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+      return undefined;
+    };
+    const ask = async (): Promise<string> => {
+      const client = w.client();
+      await client.enroll(parseToken(token).secret, "");
+      return await outcome(client.certify(makeRequest("web-01", newAgentKey())));
+    };
+    expect(await ask()).toStartWith("E_STATE_DIR");
+    expect(await ask()).toStartWith("E_STATE_DIR");
+    w.disk.hook = () => undefined;
+    expect(await ask()).toBe("done");
+  });
+
   test("whose disk takes nothing makes no token, and closes the port again", async () => {
     const w = await start();
     w.disk.hook = ({ call }) => {
