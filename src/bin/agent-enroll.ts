@@ -199,7 +199,7 @@ function doneText({ configFile }: EnrollRequest, identity: Identity, certPath: s
     `     nbackup-agent check-config${config}`,
     "  2. the first backup:",
     `     nbackup-agent${config} --once --progress`,
-    "  3. from then on by its schedule:",
+    "  3. from then on by its schedule (where the daemon runs already: systemctl reload nbackup-agent):",
     config === "" ? "     systemctl enable --now nbackup-agent" : `     nbackup-agent${config}`,
     "",
   ].join("\n");

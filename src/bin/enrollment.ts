@@ -54,8 +54,9 @@ export class EnrollSide {
 
   /** Never rejects: a server that cannot issue certificates serves its agents all the same. */
   static async open(options: EnrollSideOptions): Promise<EnrollSide> {
-    const { config, disk, log, identity } = options;
-    const tokens = await EnrollTokens.open({ disk, stateDir: config.server.stateDir, clock: systemClock, log });
+    const { config, disk, log, identity, revocations } = options;
+    const { stateDir } = config.server;
+    const tokens = await EnrollTokens.open({ disk, stateDir, clock: systemClock, log, revocations });
     const side = new EnrollSide(options, tokens, await settingsOf(config, identity, options));
     side.#enrollment.start();
     return side;

@@ -44,9 +44,15 @@ export function makeDirectory(dir: string, mode: number, owner: ServiceUser | un
     if (fs.existsSync(dir)) return false;
     fs.mkdirSync(path.dirname(dir), { recursive: true, mode: 0o755 });
     fs.mkdirSync(dir, { mode });
-    // Whatever the umask.
-    fs.chmodSync(dir, mode);
-    if (owner !== undefined) fs.chownSync(dir, owner.uid, owner.gid);
+    // The parent may be the service's, who could have put a link here meanwhile: only what was made is given away.
+    const fd = fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW);
+    try {
+      // Whatever the umask.
+      fs.fchmodSync(fd, mode);
+      if (owner !== undefined) fs.fchownSync(fd, owner.uid, owner.gid);
+    } finally {
+      fs.closeSync(fd);
+    }
     return true;
   });
 }
@@ -66,15 +72,26 @@ export function makePrivate(file: string, owner: ServiceUser | undefined): void 
   });
 }
 
-/** An empty directory may be given to the service; one with something in it is somebody's. True when the service owns it now. */
+/**
+ * An empty directory may be given to the service; one with something in it is somebody's, and so is one that another user's
+ * directory or link leads to. True when the service owns it now.
+ */
 export function giveEmpty(dir: string, owner: ServiceUser): boolean {
   return writing(dir, () => {
     const { uid } = fs.statSync(dir);
     if (uid === owner.uid) return true;
-    if (uid !== 0 || fs.readdirSync(dir).some((name) => name !== "lost+found")) return false;
+    if (uid !== 0 || !isRootsWay(dir) || fs.readdirSync(dir).some((name) => name !== "lost+found")) return false;
     fs.chownSync(dir, owner.uid, owner.gid);
     return true;
   });
+}
+
+/** Nobody but root has laid the way there: a link of the service's own could lead to any empty directory of the system. */
+function isRootsWay(dir: string): boolean {
+  for (let part = path.resolve(dir); part !== "/"; part = path.dirname(part)) {
+    if (fs.lstatSync(part).uid !== 0) return false;
+  }
+  return true;
 }
 
 /** The first part of the path that the user may not pass through; undefined: none. By mode bits, without ACLs. */

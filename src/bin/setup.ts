@@ -174,7 +174,7 @@ function makeBaseDir(dir: string, { machine, stderr }: SetupRun, made: (what: st
   made(`kept  ${dir}`);
   if (user === undefined || giveEmpty(dir, user)) return;
   stderr(
-    `warning: ${dir} belongs to another user than nbackup, and has something in it: the service cannot write there\n`,
+    `warning: ${dir} belongs to another user than nbackup, and has something in it or lies in somebody's directory: the service cannot write there\n`,
   );
   stderr(`HINT: If it is a storage already: chown -R nbackup:nbackup ${dir}\n`);
 }

@@ -45,11 +45,13 @@ export function revocationTime(nowMs: number, lastMs: number | undefined): numbe
 /** What the file says; nothing when there is none. Throws Failure E_CERTIFICATE: half of the list must not pass for all of it. */
 export function readRevocations(filePath: string): Map<string, number> {
   const revoked = new Map<string, number>();
-  for (const [index, line] of textOf(filePath).split("\n").entries()) {
-    // Without its closing brace it is what a crash left of a revocation that was never confirmed.
-    if (!line.endsWith("}")) continue;
-    const revocation = parseLine(line);
+  for (const [index, raw] of textOf(filePath).split("\n").entries()) {
+    // A power cut may leave zeros; an editor, blanks and the line ends of another system.
+    const line = raw.replaceAll("\0", "").trim();
+    // All but its brace says all there is to say: too many revoked is better than too few.
+    const revocation = parseLine(line) ?? parseLine(`${line}}`);
     if (revocation === undefined) {
+      if (isTorn(line)) continue;
       throw fileFailure(
         filePath,
         `line ${index + 1} is not a revocation: ${quoted(line)}`,
@@ -87,6 +89,14 @@ function endsTorn(fd: number): boolean {
   const { size } = fs.fstatSync(fd);
   const last = Buffer.alloc(1);
   return size > 0 && fs.readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a;
+}
+
+/** The beginning of a line as appendRevocation writes it: what a crash left of a revocation that was never confirmed. */
+function isTorn(line: string): boolean {
+  const [named = ""] = /^\{"agent":"[A-Za-z0-9._-]*/.exec(line) ?? [];
+  if (named === "") return '{"agent":"'.startsWith(line);
+  const rest = line.slice(named.length);
+  return '","revoked":"'.startsWith(rest) || /^","revoked":"[0-9TZ:-]*$/.test(rest);
 }
 
 function textOf(filePath: string): string {

@@ -10,8 +10,10 @@ import type { Logger } from "#base/log.ts";
 import { isName } from "#base/names.ts";
 import { secretHash } from "#pki/enroll-token.ts";
 import { isoSeconds } from "#pki/purpose.ts";
+import { isRevoked } from "#pki/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { StateFile } from "#store/state-file.ts";
+import type { Revocations } from "./revocations.ts";
 
 /** Time for a person to walk over to the other machine, and no more. */
 const TOKEN_LIFE_MS = 3_600_000;
@@ -56,22 +58,26 @@ export interface EnrollTokensOptions {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly revocations: Pick<Revocations, "beforeMs">;
 }
 
 export class EnrollTokens {
   readonly #file: StateFile;
   readonly #clock: Clock;
+  readonly #revocations: EnrollTokensOptions["revocations"];
   /** By hash, in the order in which they were made. */
   readonly #tokens: Map<string, TokenRecord>;
 
-  private constructor(file: StateFile, clock: Clock, tokens: readonly TokenRecord[]) {
+  private constructor(file: StateFile, options: EnrollTokensOptions, tokens: readonly TokenRecord[]) {
     this.#file = file;
-    this.#clock = clock;
+    this.#clock = options.clock;
+    this.#revocations = options.revocations;
     this.#tokens = new Map(tokens.map((token) => [token.hash, token]));
   }
 
   /** Never rejects: what cannot be read is said in the log, and no token is good. */
-  static async open({ disk, stateDir, clock, log }: EnrollTokensOptions): Promise<EnrollTokens> {
+  static async open(options: EnrollTokensOptions): Promise<EnrollTokens> {
+    const { disk, stateDir, log } = options;
     const file = new StateFile(disk, stateDir, "enroll-tokens.json");
     let tokens: readonly TokenRecord[] = [];
     try {
@@ -80,7 +86,7 @@ export class EnrollTokens {
     } catch (error) {
       log.warn("the enrolment tokens cannot be read: none is good any more", { file: file.name, error: String(error) });
     }
-    return new EnrollTokens(file, clock, tokens);
+    return new EnrollTokens(file, options, tokens);
   }
 
   /** A new token for the agent; an open one of the same agent is withdrawn. Rejects with what the disk throws. */
@@ -105,7 +111,7 @@ export class EnrollTokens {
     return token;
   }
 
-  /** The token of a secret, good now. Throws Failure E_ENROLL_TOKEN that says what is wrong with it. */
+  /** The token of a secret, good now. Throws Failure E_ENROLL_TOKEN that says what is wrong with it, or E_REVOKED. */
   find(secret: Uint8Array): TokenRecord {
     const token = this.#tokens.get(secretHash(secret));
     if (token === undefined) throw tokenFailure("this server does not know the token");
@@ -118,8 +124,9 @@ export class EnrollTokens {
     if (token === undefined) throw tokenFailure("this server does not know the token");
     if (token.state === "used") throw tokenFailure("the token was used already");
     if (token.state === "withdrawn") throw tokenFailure("a newer token was made for the same agent");
-    if (this.#leftMs(token) > 0) return token;
-    throw tokenFailure(`the token expired at ${isoSeconds(token.expiresWallMs)}`);
+    if (this.#leftMs(token) <= 0) throw tokenFailure(`the token expired at ${isoSeconds(token.expiresWallMs)}`);
+    if (this.#isRevoked(token)) throw revokedToken(token.agent);
+    return token;
   }
 
   /** Until the last good token expires, milliseconds; undefined: there is none. */
@@ -130,8 +137,16 @@ export class EnrollTokens {
 
   /** Resolves when the disk has it: nothing of it may be sent before. Rejects with what the disk throws. */
   async keepIssued(token: TokenRecord, what: IssuedByToken): Promise<void> {
-    this.#set({ ...this.current(token), issued: what });
-    await this.#write();
+    const before = this.current(token);
+    const after = { ...before, issued: what };
+    this.#set(after);
+    try {
+      await this.#write();
+    } catch (error) {
+      // Who asks again must not get from memory what the disk does not know.
+      if (this.#tokens.get(before.hash) === after) this.#set(before);
+      throw error;
+    }
   }
 
   /** Its certificate was delivered: it is good for nothing any more. Rejects with what the disk throws. */
@@ -145,7 +160,16 @@ export class EnrollTokens {
   }
 
   #open(): TokenRecord[] {
-    return [...this.#tokens.values()].filter((token) => token.state === "open" && this.#leftMs(token) > 0);
+    return [...this.#tokens.values()].filter(
+      (token) => token.state === "open" && this.#leftMs(token) > 0 && !this.#isRevoked(token),
+    );
+  }
+
+  /** What was given out before its agent was revoked is no way back in: the token, or the certificate that it has got. */
+  #isRevoked({ agent, madeWallMs, issued: given }: TokenRecord): boolean {
+    // Revocations know whole seconds.
+    const notBeforeMs = given?.notBeforeMs ?? Math.floor(madeWallMs / 1000) * 1000;
+    return isRevoked({ notBeforeMs }, this.#revocations.beforeMs(agent));
   }
 
   #leftMs({ madeWallMs, expiresWallMs }: TokenRecord): number {
@@ -175,4 +199,10 @@ export class EnrollTokens {
 
 function tokenFailure(message: string): Failure {
   return new Failure("E_ENROLL_TOKEN", message);
+}
+
+function revokedToken(agent: string): Failure {
+  return new Failure("E_REVOKED", `agent ${agent} was revoked after the token was made`, {
+    hint: `If it may come in: nbackup-server pki enroll-token ${agent}, and the token that this prints.`,
+  });
 }

@@ -147,7 +147,7 @@ export class EnrollWorld {
     this.revocations = await Revocations.open(disk, STATE_DIR, new Map());
     const { revocations } = this;
     this.register = await CertificateRegister.open({ disk, stateDir: STATE_DIR, log, clock, revocations });
-    this.tokens = await EnrollTokens.open({ disk, stateDir: STATE_DIR, clock, log });
+    this.tokens = await EnrollTokens.open({ disk, stateDir: STATE_DIR, clock, log, revocations });
     const der = (file: string): Uint8Array => new X509Certificate(fs.readFileSync(file)).raw;
     const serverDer = der(pki.server.certPath);
     const issuer = await Issuer.open({

@@ -285,6 +285,21 @@ describe("setup as root", () => {
     expect(out).toContain("systemctl enable --now nbackup-server");
   });
 
+  asRoot("gives the service no directory that a link of its own leads to", async () => {
+    const [dir, system] = [newDir(), newDir()];
+    const link = path.join(dir, "given", "second");
+    fs.mkdirSync(path.dirname(link), { recursive: true });
+    fs.mkdirSync(system);
+    fs.symlinkSync(system, link);
+    fs.lchownSync(path.dirname(link), user.uid, user.gid);
+    fs.lchownSync(link, user.uid, user.gid);
+    const { err } = await setup(dir, { storages: [{ name: "second", baseDir: link }] }, undefined, {
+      ...{ user, unitDir: undefined },
+    });
+    expect(fs.statSync(system).uid).toBe(0);
+    expect(err).toContain("warning: D/given/second belongs to another user than nbackup");
+  });
+
   asRoot("keeps the CA's key from the service's user where the server is not to issue certificates", async () => {
     const dir = newDir();
     await setup(dir, { noEnroll: true }, undefined, { user, unitDir: undefined });

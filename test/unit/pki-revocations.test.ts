@@ -59,8 +59,30 @@ describe("the list of revocations", () => {
     expect([...readRevocations(file).keys()]).toEqual(["a", "c"]);
   });
 
+  test("loses nothing to an editor's line ends and blanks, nor to zeros that a power cut left", () => {
+    const line = '{"agent":"a","revoked":"2026-02-12T00:00:00Z"}';
+    for (const content of [`${line}\r\n`, `  ${line} \n`, `${line}\0\0\0\n`, line.slice(0, -1), `\0\0\n${line}\n\n`]) {
+      expect([...readRevocations(fileOf(content)).keys()]).toEqual(["a"]);
+    }
+  });
+
+  test("does without the beginning of a line, wherever a crash tore it", () => {
+    const line = '{"agent":"web-01","revoked":"2026-02-12T00:00:00Z"}';
+    for (let length = 0; length < line.length - 1; length += 1) {
+      expect(readRevocations(fileOf(line.slice(0, length))).size).toBe(0);
+    }
+  });
+
   test("is refused as a whole when a line means nothing, because nobody would know who is revoked", () => {
-    for (const line of ['{"agent":"a"}', '{"agent":"../a","revoked":"2026-02-12T00:00:00Z"}', "{a}"]) {
+    const whole = '{"agent":"a","revoked":"2026-02-12T00:00:00Z"}';
+    for (const line of [
+      '{"agent":"a"}',
+      `${whole},`,
+      `# ${whole}`,
+      "web-01",
+      '{"agent":"../a","revoked":"2026-02-12T00:00:00Z"}',
+      "{a}",
+    ]) {
       expect(failureOf(() => readRevocations(fileOf(`${line}\n`)))).toMatch(
         /^E_CERTIFICATE: .*line 1 is not a revocation/,
       );

@@ -9,6 +9,7 @@ import { Failure } from "#base/errors.ts";
 import { systemRandom } from "#bin/system.ts";
 import { newToken, parseToken, tokenText } from "#pki/enroll-token.ts";
 import { makeRequest, newAgentKey } from "#pki/request.ts";
+import { revocationTime } from "#pki/revocations.ts";
 import { ENROLL_NETWORK_CONNECTIONS_MAX } from "#server/limits.ts";
 import { EnrollWorld, fingerprintOf, outcome, STATE_DIR } from "#test/support/enroll-kit.ts";
 import { type DemoPki, makeDemoPki } from "#test/support/pki.ts";
@@ -210,6 +211,26 @@ describe("a name", () => {
     expect(await outcome(client.certify(makeRequest("web-01", newAgentKey())))).toStartWith("E_ENROLL_LIVE");
   });
 
+  test("that is revoked takes its tokens with it, whatever step of the enrolment they are at", async () => {
+    const w = await start();
+    const shown = await w.enrollment.makeToken("web-01", false);
+    const issued = await w.enrollment.makeToken("web-02", false);
+    const { secret } = parseToken(issued.token);
+    const [early, late] = [w.client(), w.client("192.0.2.8")];
+    await early.enroll(parseToken(shown.token).secret, "");
+    await late.enroll(secret, "");
+    const key = newAgentKey();
+    const answer = await late.certify(makeRequest("web-02", key));
+    for (const agent of ["web-01", "web-02"]) await w.revocations.add(agent, revocationTime(w.clock.wall(), undefined));
+    const revoked = (agent: string): string => `E_REVOKED: agent ${agent} was revoked after the token was made`;
+    expect(await outcome(early.certify(makeRequest("web-01", newAgentKey())))).toBe(revoked("web-01"));
+    expect(await outcome(late.installed(fingerprintOf(answer)))).toBe(revoked("web-02"));
+    expect(await outcome(w.client().enroll(parseToken(shown.token).secret, ""))).toBe(revoked("web-01"));
+    expect(w.tokens.goodForMs).toBeUndefined();
+    w.clock.aheadMs = 1000;
+    await w.enroll((await w.enrollment.makeToken("web-01", false)).token);
+  });
+
   test("that no agent may have gets no token", async () => {
     const w = await start();
     for (const name of ["", "../x", "a b", "server", "web-key", "backup.example.org", "n".repeat(65), "wéb"]) {
@@ -249,6 +270,24 @@ describe("a server", () => {
     );
     expect(await outcome(w.enrollment.makeToken("web-01", false))).toStartWith("E_LISTEN");
     expect(w.tokens.goodForMs).toBeUndefined();
+  });
+
+  test("whose disk takes nothing gives no certificate, however often it is asked", async () => {
+    const w = await start();
+    const { token } = await w.enrollment.makeToken("web-01", false);
+    w.disk.hook = ({ call }) => {
+      if (call === "create") throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+      return undefined;
+    };
+    const ask = async (): Promise<string> => {
+      const client = w.client();
+      await client.enroll(parseToken(token).secret, "");
+      return await outcome(client.certify(makeRequest("web-01", newAgentKey())));
+    };
+    expect(await ask()).toStartWith("E_STATE_DIR");
+    expect(await ask()).toStartWith("E_STATE_DIR");
+    w.disk.hook = () => undefined;
+    expect(await ask()).toBe("done");
   });
 
   test("whose disk takes nothing makes no token, and closes the port again", async () => {
