@@ -6,6 +6,7 @@ import { keepLight } from "#base/light-code.ts";
 import type { Prepared } from "./entry.ts";
 import type { DataResult } from "./file-data.ts";
 import { type EntryBlock, EntryBlocks, headersDigest, type NewEntry, type NewPlace } from "./index-entry-writer.ts";
+import { keptNanos } from "./pax.ts";
 
 /** A file whose ctime is no older than this may change once more within the same tick of its filesystem's clock: FAT's is 2 s. */
 const RACY_MS = 2000;
@@ -64,7 +65,7 @@ export class IndexEntries {
     entry.uid = stat.uid;
     entry.gid = stat.gid;
     entry.mtimeSeconds = stat.mtimeSeconds;
-    entry.mtimeNanos = stat.mtimeNanos;
+    entry.mtimeNanos = keptNanos(stat.mtimeSeconds, stat.mtimeNanos);
     entry.rdevMajor = stat.rdevMajor;
     entry.rdevMinor = stat.rdevMinor;
     entry.size = type === "file" ? stat.size : 0;

@@ -24,6 +24,11 @@ const EQUALS = 0x3d;
 const NEWLINE = 0x0a;
 const DOT = 0x2e;
 
+/** The nanoseconds that an archive keeps of a time: none before 1970, because readers disagree about negative fractions. */
+export function keptNanos(seconds: number, nanos: number): number {
+  return seconds < 0 ? 0 : nanos;
+}
+
 /** Keys are ASCII. */
 export class PaxRecords {
   #buffer = new Uint8Array(INITIAL_BYTES);
@@ -71,11 +76,9 @@ export class PaxRecords {
     this.#end(writeDecimal(this.#buffer, at, value));
   }
 
-  /**
-   * A time, if the header cannot hold it: nanoseconds without zeros at the end; before 1970 whole seconds only, because
-   * readers disagree about negative fractions.
-   */
-  time(key: string, seconds: number, nanos: number): void {
+  /** A time, if the header cannot hold it, with those nanoseconds that are kept, without zeros at the end. */
+  time(key: string, seconds: number, exactNanos: number): void {
+    const nanos = keptNanos(seconds, exactNanos);
     if (seconds < 0) {
       const at = this.#begin(key, 1 + decimalDigits(-seconds));
       this.#end(writeDecimal(this.#buffer, at, seconds));

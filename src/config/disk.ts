@@ -12,9 +12,12 @@ export interface ConfigDisk {
   realPath(file: string): string;
 }
 
+const MISSING =
+  "Give its path with --config. nbackup-server setup makes one for a server, nbackup-agent enroll one for an agent.";
+
 const READ_ERRORS: Readonly<Record<string, readonly [message: string, hint: string]>> = {
-  ENOENT: ["the configuration file does not exist", "Give its path with --config."],
-  ENOTDIR: ["the configuration file does not exist", "Give its path with --config."],
+  ENOENT: ["the configuration file does not exist", MISSING],
+  ENOTDIR: ["the configuration file does not exist", MISSING],
   EACCES: ["the configuration file may not be read", "Let the user that nbackup runs as read it."],
   ELOOP: ["the configuration file is a symbolic link that leads in a circle", "Give the path of the file itself."],
 };

@@ -24,6 +24,7 @@ function source(): MemorySource {
   const tree = new MemorySource();
   for (let i = 0; i < 200; i += 1) tree.file(`/s/d${i % 7}/small-${i}`, patternBytes(i * 13, i));
   tree.file("/s/large", patternBytes(5 * 64 * KiB + 77, 1), { mtimeNanos: 5 });
+  tree.file("/s/from-before-1970", "old", { mtimeSeconds: -2, mtimeNanos: 5 });
   tree.put("/s/zlink", tree.file("/s/hard", "hard", { nlink: 2 }));
   tree.symlink(`/s/${"l".repeat(200)}`, "x".repeat(300));
   tree.special("/s/char", { type: "char", rdevMajor: 5, rdevMinor: 300 });

@@ -141,6 +141,15 @@ describe("rates", () => {
       expect(rates.entriesPerSecond).toBeCloseTo(10);
     }
   });
+  test("do not suffer from the time that connecting took, nor from a slow first moment", () => {
+    let rates = NO_RATES;
+    for (let second = 1; second <= 10; second += 1) rates = nextRates(rates, at(second, 0));
+    rates = nextRates(rates, at(11, 100));
+    expect(rates.rawBytesPerSecond).toBeCloseTo(100e6);
+    let slow = nextRates(NO_RATES, at(1, 1));
+    for (let second = 2; second <= 3; second += 1) slow = nextRates(slow, at(second, (second - 1) * 100));
+    expect(slow.rawBytesPerSecond).toBeGreaterThan(200e6 / 3);
+  });
   test("of a stalled run go towards zero within seconds", () => {
     let rates = nextRates(NO_RATES, at(1, 100));
     for (let second = 2; second <= 21; second += 1) rates = nextRates(rates, at(second, 100));
