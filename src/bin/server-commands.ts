@@ -63,7 +63,7 @@ export async function runServerCommand(
       const { limit, agent } = command;
       const request = { command: "history", limit, ...(agent === undefined ? {} : { agent }) } as const;
       const records = (await askServer(stateDir, request)) as SessionRecord[];
-      return print(records, () => historyText(records));
+      return print(records, () => historyText(records, agent));
     }
     case "events": {
       const records = (await askServer(stateDir, { command: "events", limit: command.limit })) as EventRecord[];

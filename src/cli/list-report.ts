@@ -1,6 +1,7 @@
 /** What `list` prints: a table for people, one JSON object per archive for programs. */
 import { safeText } from "#base/safe-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
+import type { ArchiveScope } from "./archive-arguments.ts";
 import { grouped } from "./once-report.ts";
 import { type Column, textTable } from "./text-table.ts";
 import { timeText } from "./time-text.ts";
@@ -52,8 +53,8 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** TIME is what stands in the file's name, so that it can be copied to name the archive. */
-export function listText(rows: readonly ListedArchive[]): string {
-  if (rows.length === 0) return "no archives (they are called AGENT/BACKUP/TIME.tar.gz or .tar.zst in a storage)\n";
+export function listText(rows: readonly ListedArchive[], scope: Pick<ArchiveScope, "agent" | "backup">): string {
+  if (rows.length === 0) return nothingText(scope);
   return textTable(
     COLUMNS,
     rows.map((row) => [
@@ -65,6 +66,13 @@ export function listText(rows: readonly ListedArchive[]): string {
       resultText(row),
     ]),
   );
+}
+
+/** What was asked for is named: it may be a slip of the pen in a storage that is full of others. */
+function nothingText({ agent, backup }: Pick<ArchiveScope, "agent" | "backup">): string {
+  const asked = [agent, backup].filter((name) => name !== undefined).join("/");
+  const of = asked === "" ? "" : ` of ${safeText(asked)}`;
+  return `no archives${of} (they are called AGENT/BACKUP/TIME.tar.gz or .tar.zst in a storage)\n`;
 }
 
 function timeName({ name, timeMs }: ListedArchive): string {

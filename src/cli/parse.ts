@@ -129,7 +129,8 @@ function checkPositionals(program: ProgramSpec, command: CommandSpec, positional
   const where = commandText(program, command);
   if (surplus !== undefined) throw usage(`${where} does not take the argument ${surplus}`, `See ${where} --help.`);
   const missing = command.positionals.find(({ required }, index) => required && positionals[index] === undefined);
-  if (missing !== undefined) throw usage(`${where} wants ${missing.name}`, `See ${where} --help.`);
+  if (missing === undefined) return;
+  throw usage(`${where} wants ${missing.name}`, `${missing.name}: ${missing.what} See ${where} --help.`);
 }
 
 function unknownCommand(program: ProgramSpec, name: string): Failure {

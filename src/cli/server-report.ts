@@ -121,8 +121,9 @@ function slotsText({ session, parallels, slots }: SessionView): string {
   return `\nstreams of ${session}:\n${table}`;
 }
 
-export function historyText(records: readonly SessionRecord[]): string {
-  if (records.length === 0) return "no sessions have ended yet\n";
+/** `agent`: the only one that was asked for. */
+export function historyText(records: readonly SessionRecord[], agent?: string): string {
+  if (records.length === 0) return `no sessions${agent === undefined ? "" : ` of ${safeText(agent)}`} have ended yet\n`;
   return textTable(
     [
       ...[{ heading: "ENDED" }, { heading: "AGENT" }, { heading: "BACKUP" }, { heading: "OUTCOME" }],

@@ -10,7 +10,7 @@ export async function runList({ scope, json }: ListRequest, context: CommandCont
   const stock = await context.stock();
   const { rows, failures } = await stock.list({ ...scope, facts: true });
   if (json) for (const row of rows) await stdout.write(listJson(row));
-  else if (rows.length > 0 || failures.length === 0) await stdout.write(listText(rows));
+  else if (rows.length > 0 || failures.length === 0) await stdout.write(listText(rows, scope));
   for (const failure of failures) stderr.write(failureText(failure));
   return failures.length > 0 ? EXIT.failed : EXIT.done;
 }

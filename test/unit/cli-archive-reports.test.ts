@@ -32,7 +32,7 @@ describe("list", () => {
       { ...ROW, ...unknown },
       { ...ROW, damage: "2 damaged places\u001b[2J" },
     ];
-    expect(listText(rows).split("\n")).toEqual([
+    expect(listText(rows, { agent: undefined, backup: undefined }).split("\n")).toEqual([
       "AGENT  BACKUP  TIME                      STORAGE     SIZE    HOLDS  ENTRIES    TOOK  RESULT",
       "web-1  etc     2026-02-12T02-00-00-123Z  main     2.38 MB  8.58 MB   12,345  1m 01s  good",
       "web-1  etc     2026-02-12T02-00-00-123Z  main     2.38 MB  8.58 MB   12,345  1m 01s  2 not read as they were, no index",
@@ -40,6 +40,13 @@ describe("list", () => {
       "web-1  etc     2026-02-12T02-00-00-123Z  main     2.38 MB  8.58 MB   12,345  1m 01s  damaged: 2 damaged places\\u{1b}[2J",
       "",
     ]);
+  });
+  test("names what was asked for when there is none of it", () => {
+    const none = (scope: Parameters<typeof listText>[1]): string => listText([], scope).split(" (")[0] ?? "";
+    expect(none({ agent: undefined, backup: undefined })).toBe("no archives");
+    expect(none({ agent: "web-1", backup: undefined })).toBe("no archives of web-1");
+    expect(none({ agent: "web-1", backup: "etc" })).toBe("no archives of web-1/etc");
+    expect(none({ agent: undefined, backup: "etc" })).toBe("no archives of etc");
   });
   test("has every field in JSON, null where nobody knows", () => {
     expect(JSON.parse(listJson({ ...ROW, entries: undefined, sha256: undefined }))).toEqual({

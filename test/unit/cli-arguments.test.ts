@@ -84,7 +84,11 @@ describe("the command line of nbackup-agent", () => {
       "unknown command now",
       "The commands are check-config, enroll, list, ls, find, diff, cat, restore, verify, health, status, completion; see nbackup-agent --help.",
     ],
-    ["health", "nbackup-agent health wants HOST:PORT", "See nbackup-agent health --help."],
+    [
+      "health",
+      "nbackup-agent health wants HOST:PORT",
+      "HOST:PORT: The server, in place of server.address. See nbackup-agent health --help.",
+    ],
     [
       "health backup",
       "backup is not the address of a server: the port is missing",
@@ -185,7 +189,7 @@ describe("a table with positional arguments", () => {
   test("names the one that is missing", () => {
     expect(usageOf(() => parseArguments(program, ["copy"]))).toEqual({
       message: "tool copy wants FROM",
-      hint: "See tool copy --help.",
+      hint: "FROM: Where from. See tool copy --help.",
     });
   });
   test("without a command of no name wants one", () => {

@@ -110,6 +110,7 @@ describe("for people", () => {
       [""],
     ]);
     expect(historyText([])).toBe("no sessions have ended yet\n");
+    expect(historyText([], "web-1")).toBe("no sessions of web-1 have ended yet\n");
   });
 
   test("events name the agent and backup that they are about", () => {
