@@ -44,6 +44,10 @@ const OTHER_CA = new Set([
   ...["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_SIGNATURE_FAILURE"],
 ]);
 
+/** Closed because the token is used, most likely; a server that is down looks the same, and may not have heard the confirmation. */
+const CLOSED_NOTE =
+  "note: nobody listens on the enrolment port, as after its last token; this machine has its certificate already. If the token was made with --replace, see on the server that events has enroll.done\n";
+
 /** The exit status. Rejects with Failure E_ENROLL_…, E_USAGE, E_WRITE, and what connecting fails with. */
 export async function runEnroll(run: EnrollRun): Promise<number> {
   const { request } = run;
@@ -59,12 +63,9 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   } catch (error) {
     const failure = toFailure(error);
     // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
-    if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && failure.code !== "E_CONNECT")) throw error;
-    if (failure.code === "E_CONNECT") {
-      run.stderr(
-        "note: the enrolment port cannot be reached, as it cannot after its last token; this machine was enrolled already\n",
-      );
-    }
+    const closed = failure.code === "E_CONNECT" && errnoName(toFailure(failure.cause).cause) === "ECONNREFUSED";
+    if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && !closed)) throw error;
+    if (closed) run.stderr(CLOSED_NOTE);
   }
   const identity = run.check(configFile);
   files.done();

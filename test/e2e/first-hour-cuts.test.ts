@@ -103,10 +103,7 @@ test("a machine that is killed while it enrols goes on with the same token", asy
       const again = await hour.enroll(name, token);
       expect([name, again.exitCode]).toEqual([name, 0]);
       // Killed behind its last word to the server: the token is used, and the port closed.
-      expect([
-        "",
-        "note: the enrolment port cannot be reached, as it cannot after its last token; this machine was enrolled already\n",
-      ]).toContain(again.stderr);
+      expect(again.stderr).toMatch(/^(note: nobody listens on the enrolment port.*\n)?$/);
     }
     expect([name, fs.readdirSync(hour.at(name)).sort()]).toEqual([name, ENROLLED]);
   }
