@@ -44,6 +44,17 @@ export interface AccessAnswer {
   readonly software: string;
 }
 
+/** In the page itself, as the text of its `template#first`: what it would ask for before it can draw anything. */
+export interface FirstView {
+  readonly boot: string;
+  /** As in StreamHello: when that has another one, something happened in between. */
+  readonly revision: number;
+  readonly nowWallMs: number;
+  readonly access: AccessAnswer;
+  /** Null for other views, and for who has not logged in. */
+  readonly overview: OverviewAnswer | null;
+}
+
 /** `POST /api/v1/login`, answered with 204 and a cookie, 401, or 429 with Retry-After. `POST /api/v1/logout` has no body. */
 export interface LoginRequest {
   readonly password: string;
@@ -323,6 +334,8 @@ export type StreamMessage =
 export interface StreamHello {
   readonly boot: string;
   readonly software: string;
+  /** Goes up with everything that the stream tells or would tell. */
+  readonly revision: number;
   readonly nowWallMs: number;
 }
 

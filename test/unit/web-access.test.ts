@@ -151,7 +151,7 @@ test("long answers come smaller to who takes them so", async () => {
   expect((await kit.ask("/api/v1/events?limit=1", { headers })).headers["content-encoding"]).toBeUndefined();
 });
 
-const FILE = { body: new Uint8Array([1, 2]), gzip: new Uint8Array([3]), contentType: "text/html", isImmutable: false };
+const FILE = { body: new Uint8Array([1, 2]), gzip: new Uint8Array([3]), contentType: "text/html" };
 
 describe("a password", () => {
   const GUARDED = ["/api/v1/overview", "/api/v1/sessions", "/api/v1/stream", "/api/v1/config/effective", "/metrics"];
