@@ -2,7 +2,7 @@
  * Where chunks come from, as the backup run sees it. The real one (pipeline.ts) runs a reader thread and a pool of
  * compress threads; the simulator runs the same reader and codec in its one thread.
  */
-import type { Problem, SealedChunk } from "#base/chunk.ts";
+import type { Problem, SealedChunk, SocketsLeftOut } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 
 /** Totals of a finished read. */
@@ -11,6 +11,7 @@ export interface ReadSummary {
   readonly rawBytes: number;
   /** All problems, also those whose names were not kept. */
   readonly problemCount: number;
+  readonly sockets: SocketsLeftOut;
 }
 
 export interface ReadProgress {

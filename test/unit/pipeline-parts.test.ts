@@ -6,7 +6,7 @@ import type { Problem } from "#base/chunk.ts";
 import { MiB } from "#base/units.ts";
 import { affinityCount, automaticWorkers, quotaCores, WORKERS_AUTOMATIC_MAX } from "#agent/pipeline-cores.ts";
 import { ioPriorityNumber } from "#agent/pipeline-priority.ts";
-import { PROBLEMS_KEPT_MAX, ProblemBatches } from "#agent/pipeline-problems.ts";
+import { PROBLEMS_KEPT_MAX, ProblemBatches, SOCKETS_KEPT_MAX } from "#agent/pipeline-problems.ts";
 import { makeSharedMemory, SlabControl, slabBytes, slabCount } from "#agent/pipeline-slabs.ts";
 import { storedBytesMax } from "#compress/codec.ts";
 
@@ -84,6 +84,18 @@ describe("problems", () => {
     problems.flush();
     expect([kept, problems.count]).toEqual([PROBLEMS_KEPT_MAX, PROBLEMS_KEPT_MAX + 500]);
     expect(longest).toBeLessThanOrEqual(256);
+  });
+  test("are not the sockets, which are counted by themselves and take no names away", () => {
+    const posted: Problem[] = [];
+    const problems = new ProblemBatches((batch) => posted.push(...batch));
+    const path = Buffer.from("/a");
+    for (let i = 0; i < SOCKETS_KEPT_MAX + 5; i += 1) problems.add(path, "socket");
+    path.fill(0x62);
+    problems.add(Buffer.from("/gone"), "vanished");
+    problems.flush();
+    expect([problems.count, posted.map(({ reason }) => reason)]).toEqual([1, ["vanished"]]);
+    expect([problems.sockets.count, problems.sockets.paths.length]).toEqual([SOCKETS_KEPT_MAX + 5, SOCKETS_KEPT_MAX]);
+    expect(Buffer.from(problems.sockets.paths[0] ?? []).toString()).toBe("/a");
   });
 });
 

@@ -127,13 +127,15 @@ describe("what the backup would have left out stays:", () => {
     write(restored(), "new");
     expect((await restore(made)).left).toEqual([".nobackup", ...WHOLE]);
   });
-  test("sockets, which no backup has", async () => {
+  test("sockets, which no backup has, and the directories that they are in", async () => {
     const made = makeArchive();
-    write(restored(), "a/new");
-    const server = Bun.listen({ unix: path.join(restored(), "a/s"), socket: { data: () => undefined } });
+    write(restored(), "a/new", "run/new", "run/deep/");
+    const listen = (name: string): { stop(now: boolean): void } =>
+      Bun.listen({ unix: path.join(restored(), name), socket: { data: () => undefined } });
+    const servers = [listen("a/s"), listen("run/deep/s")];
     const { left } = await restore(made);
-    server.stop(true);
-    expect(left).toEqual([...WHOLE, "a/s"].sort());
+    for (const server of servers) server.stop(true);
+    expect(left).toEqual([...WHOLE, "a/s", "run", "run/deep", "run/deep/s"].sort());
   });
   test("in what was a mount point, of which the archive has nothing", async () => {
     const made = makeArchive({ oneFileSystem: true });
