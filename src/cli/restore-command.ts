@@ -76,7 +76,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       ...(side === "server" ? ["An archive's file may be of another program: .tar.gz, .tar.zst or .tar."] : []),
       TIME_DETAIL,
       "Damaged parts are named and passed over. Run again with --overwrite if-changed it goes on where it was interrupted. Run as root it restores owners, devices and all attributes. What the archive says cannot lead out of the directory.",
-      "Exits with 3 when something could not be restored as it was (it was named).",
+      "Exits with 3 when something could not be restored as it was, or some of the paths are not in the archive (they were named); with 1 when none of them is.",
     ],
   };
 }
