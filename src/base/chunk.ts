@@ -64,6 +64,16 @@ export type ProblemReason =
   | "xattrs-unreadable"
   | "xattrs-too-large";
 
+/**
+ * Paths at and below which the archive may lack what was there, raw bytes: all of them. Undefined where nobody knows all: there were too
+ * many, or something went while it was looked at, and may lie under another name.
+ */
+export type UnreadPaths = readonly Uint8Array[] | undefined;
+
+/** Kept for each archive, and told with each row of a list: enough for a few places that never can be read. */
+export const UNREAD_PATHS_MAX = 20;
+export const UNREAD_BYTES_MAX = 2048;
+
 /** Unix sockets of the sources: no tar holds one, and the program that listens makes its own anew. Said, and no problem. */
 export interface SocketsLeftOut {
   readonly count: number;

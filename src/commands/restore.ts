@@ -24,6 +24,8 @@ import { type AskedPath, pathsNotIn, pathsUnknown } from "./unknown-paths.ts";
 
 /** A filesystem's clock may stand a little behind this one. */
 const CLOCK_SLACK_S = 2;
+/** Of an archive that was named by its file. */
+const NO_RECORD = { problems: undefined };
 
 export async function runRestore(request: RestoreRequest, context: CommandContext): Promise<number> {
   const { clock, stdout, stderr } = context;
@@ -35,7 +37,7 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
     const asked = request.paths.map((text, i) => ({ text, bytes: must(paths[i], "its bytes") }));
     const plan = await planFor(indexed, paths);
     if (await hasNone(plan.index, asked)) throw await pathsUnknown(asked, target.name, plan.index);
-    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row?.problems) : undefined;
+    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row ?? NO_RECORD) : undefined;
     if (request.to !== undefined && !request.dryRun) makeTarget(request.to);
     const job: TarJob =
       request.to === undefined

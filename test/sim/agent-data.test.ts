@@ -115,7 +115,8 @@ class IndexingProducer implements Producer {
     const digest = new Uint8Array(new Bun.CryptoHasher("sha256").update(stored).digest());
     const kind = file === 1 ? "index" : done === this.#count - 2 ? "end" : "entries";
     sink.chunk({ file, sequence, kind, rawLength: stored.length, stored, crc: crc32(stored), digest });
-    if (done + 1 === this.#count) sink.end({ entries: 1, rawBytes: 1, problemCount: 0, sockets: NO_SOCKETS });
+    if (done + 1 === this.#count)
+      sink.end({ entries: 1, rawBytes: 1, problemCount: 0, sockets: NO_SOCKETS, unread: [] });
     else this.#later();
   }
 }

@@ -161,7 +161,7 @@ export class MadeUpProducer implements Producer {
     if (!last) this.#later();
     else {
       const [done, problemCount] = [this.#next, this.#problems.length];
-      sink.end({ entries: done, rawBytes: done, problemCount, sockets: this.sockets });
+      sink.end({ entries: done, rawBytes: done, problemCount, sockets: this.sockets, unread: undefined });
     }
   }
 }

@@ -118,8 +118,7 @@ export class InlineProducer implements Producer {
     else if (this.#parts.length > 0) this.#schedule();
     else {
       void this.stop();
-      const { count: problemCount, sockets } = this.#problems;
-      sink.end({ entries: this.#entries, rawBytes: this.#rawBytes, problemCount, sockets });
+      sink.end({ entries: this.#entries, rawBytes: this.#rawBytes, ...this.#problems.findings() });
     }
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { PATH_BYTES_MAX } from "#archive/scan.ts";
 import { CHUNK_BYTES_MAX, DEFAULT_CHUNK_BYTES } from "#base/chunk-size.ts";
-import type { Problem } from "#base/chunk.ts";
+import { type Problem, UNREAD_BYTES_MAX, UNREAD_PATHS_MAX } from "#base/chunk.ts";
 import { MiB } from "#base/units.ts";
 import { affinityCount, automaticWorkers, quotaCores, WORKERS_AUTOMATIC_MAX } from "#agent/pipeline-cores.ts";
 import { ioPriorityNumber } from "#agent/pipeline-priority.ts";
@@ -94,8 +94,36 @@ describe("problems", () => {
     problems.add(Buffer.from("/gone"), "vanished");
     problems.flush();
     expect([problems.count, posted.map(({ reason }) => reason)]).toEqual([1, ["vanished"]]);
-    expect([problems.sockets.count, problems.sockets.paths.length]).toEqual([SOCKETS_KEPT_MAX + 5, SOCKETS_KEPT_MAX]);
-    expect(Buffer.from(problems.sockets.paths[0] ?? []).toString()).toBe("/a");
+    const { count, paths } = problems.findings().sockets;
+    expect([count, paths.length]).toEqual([SOCKETS_KEPT_MAX + 5, SOCKETS_KEPT_MAX]);
+    expect(Buffer.from(paths[0] ?? []).toString()).toBe("/a");
+  });
+});
+
+describe("the paths that were not read", () => {
+  const unreadOf = (...problems: readonly (readonly [string, Problem["reason"]])[]): readonly string[] | undefined => {
+    const batches = new ProblemBatches(() => undefined);
+    for (const [path, reason] of problems) batches.add(Buffer.from(path), reason);
+    return batches.findings().unread?.map((path) => Buffer.from(path).toString());
+  };
+  test("are those that lie where they were; what is in the archive in another form is none", () => {
+    expect(unreadOf()).toEqual([]);
+    expect(unreadOf(["/a", "unreadable"], ["/b", "grew"], ["/c", "xattrs-too-large"], ["/d", "unsupported"])).toEqual([
+      "/a",
+      "/d",
+    ]);
+  });
+  test("are not told when something went meanwhile, which may lie under another name", () => {
+    for (const reason of ["vanished", "type-changed"] as const) {
+      expect(unreadOf(["/a", "unreadable"], ["/b", reason], ["/c", "unreadable"])).toBeUndefined();
+    }
+  });
+  test("are told all or not at all", () => {
+    const paths = Array.from({ length: UNREAD_PATHS_MAX }, (_, i) => [`/${i}`, "unreadable"] as const);
+    expect(unreadOf(...paths)).toHaveLength(UNREAD_PATHS_MAX);
+    expect(unreadOf(...paths, ["/more", "unreadable"])).toBeUndefined();
+    expect(unreadOf(["/".padEnd(UNREAD_BYTES_MAX, "x"), "unreadable"])).toHaveLength(1);
+    expect(unreadOf(["/".padEnd(UNREAD_BYTES_MAX, "x"), "unreadable"], ["/", "unreadable"])).toBeUndefined();
   });
 });
 

@@ -73,7 +73,7 @@ describe("the pipeline", () => {
       );
     }
     const entries = chunks.reduce((total, chunk) => total + chunk.entries, 0);
-    expect(sink.summary).toEqual({ entries, rawBytes: tar.length, problemCount: 0, sockets: NO_SOCKETS });
+    expect(sink.summary).toEqual({ entries, rawBytes: tar.length, problemCount: 0, sockets: NO_SOCKETS, unread: [] });
   });
   test("goes on when poked, as far as there is room, and asks for little more than its slabs hold", async () => {
     const sink = new KeepingSink();
