@@ -31,7 +31,7 @@ export function isDamaged(row: Pick<BackupRow, "state" | "damagedCount">): boole
 type FirstRun = Pick<BackupRow, "state" | "lastEndWallMs" | "nextWallMs" | "running">;
 
 /** Nothing of it ever ran to an end, and its first run goes on or is still to come: it did nothing wrong, and is no backup yet. */
-export function isAwaited(row: FirstRun, nowWallMs: number): boolean {
+function isAwaited(row: FirstRun, nowWallMs: number): boolean {
   if (row.state !== "never" || row.lastEndWallMs !== null) return false;
   return row.running !== null || nextInMs(row, nowWallMs) !== null;
 }
