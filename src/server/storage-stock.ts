@@ -216,6 +216,7 @@ async function row(root: StorageRoot, storage: string, { entry, archive, known, 
     rawBytes: recorded?.rawBytes ?? totals?.rawBytes,
     durationMs: recorded === undefined ? undefined : Math.max(0, recorded.committedWallMs - archive.timeMs),
     problems: recorded?.problems,
+    unread: recorded?.unread,
     sha256: await storedSum(root, checksum),
     damage: archive.marked ? await readDamage(root.disk, root.path(archive.archive), archive) : undefined,
   };

@@ -28,10 +28,26 @@ export function isDamaged(row: Pick<BackupRow, "state" | "damagedCount">): boole
   return row.state === "ok" && row.damagedCount > 0;
 }
 
-/** What the headline names: the states that want a look, and damage between them. */
-const HEAD_ORDER = ["failing", "never", "late", "damaged", "unknown"] as const;
+type FirstRun = Pick<BackupRow, "state" | "lastEndWallMs" | "nextWallMs" | "running">;
+
+/** Nothing of it ever ran to an end, and its first run goes on or is still to come: it did nothing wrong, and is no backup yet. */
+function isAwaited(row: FirstRun, nowWallMs: number): boolean {
+  if (row.state !== "never" || row.lastEndWallMs !== null) return false;
+  return row.running !== null || nextInMs(row, nowWallMs) !== null;
+}
+
+export function rowTone(row: FirstRun, nowWallMs: number): Tone {
+  return isAwaited(row, nowWallMs) ? "warn" : stateTone(row.state);
+}
+
+/** What the headline names: the states that want a look, and damage and first runs between them. */
+const HEAD_ORDER = ["failing", "never", "late", "damaged", "awaited", "unknown"] as const;
 
 type HeadState = (typeof HEAD_ORDER)[number];
+
+function headTone(state: HeadState): Tone {
+  return state === "damaged" || state === "awaited" ? "warn" : stateTone(state);
+}
 
 export interface Headline {
   readonly tone: Tone;
@@ -42,20 +58,22 @@ export interface Headline {
   readonly total: number;
 }
 
-/** The answer to the question with which people come. */
+/** The answer to the question with which people come. Who is in no part is fine. */
 export function headline(
   counts: Readonly<Record<BackupState, number>>,
-  rows: readonly Pick<BackupRow, "state" | "damagedCount">[] = [],
+  rows: readonly (FirstRun & Pick<BackupRow, "damagedCount">)[],
+  nowWallMs: number,
 ): Headline {
   const damaged = rows.filter(isDamaged).length;
-  const all = HEAD_ORDER.map((state) => ({ state, count: state === "damaged" ? damaged : counts[state] }));
-  const parts = all.filter(({ count }) => count > 0);
+  const awaited = rows.filter((row) => isAwaited(row, nowWallMs)).length;
+  const heads: Readonly<Record<HeadState, number>> = { ...counts, never: counts.never - awaited, damaged, awaited };
+  const parts = HEAD_ORDER.map((state) => ({ state, count: heads[state] })).filter(({ count }) => count > 0);
   const total = STATE_ORDER.reduce((sum, state) => sum + counts[state], 0);
   const fine = counts.ok - damaged;
   if (total === 0) return { tone: "none", kind: "none", parts: [], fine, total };
   const worst = parts[0];
   if (worst === undefined) return { tone: "ok", kind: "all", parts: [], fine, total };
-  return { tone: worst.state === "damaged" ? "warn" : stateTone(worst.state), kind: "some", parts, fine, total };
+  return { tone: headTone(worst.state), kind: "some", parts, fine, total };
 }
 
 /** Beside the backups themselves: what will keep the next ones from succeeding, or the last ones from being whole. */
@@ -106,6 +124,11 @@ export function concerns(
 export function scheduleRatio(row: BackupRow, nowWallMs: number): number | null {
   if (row.lastSuccessWallMs === null || row.everyMs === null || row.everyMs <= 0) return null;
   return Math.max(0, nowWallMs - row.lastSuccessWallMs) / row.everyMs;
+}
+
+/** What its agent tells of its schedule: milliseconds until the next run. Null where nobody says, or the time went by. */
+export function nextInMs({ nextWallMs }: Pick<BackupRow, "nextWallMs">, nowWallMs: number): number | null {
+  return nextWallMs === null || nextWallMs <= nowWallMs ? null : nextWallMs - nowWallMs;
 }
 
 type ReasonKey = Exclude<Extract<TextKey, `reason.${string}`>, `${string}.${"one" | "other"}`> | CountedReason;

@@ -2,7 +2,16 @@
 import type { BackupRow, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd } from "#web/api-types.ts";
 import { format, t, tn, word } from "./i18n.ts";
-import { endTone, forecastView, isDamaged, reasonText, scheduleRatio, stateTone, storageTone } from "./judge.ts";
+import {
+  endTone,
+  forecastView,
+  isDamaged,
+  nextInMs,
+  reasonText,
+  rowTone,
+  scheduleRatio,
+  storageTone,
+} from "./judge.ts";
 import { now } from "./live.ts";
 import { Badge } from "./parts.tsx";
 import { pathOf } from "./routes.ts";
@@ -15,7 +24,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
   if (row.running !== null) {
     return (
       <a class="plain" href={pathOf({ view: "session", session: row.running })}>
-        <Badge tone={row.state === "ok" || row.state === "unknown" ? "busy" : stateTone(row.state)}>
+        <Badge tone={row.state === "ok" || row.state === "unknown" ? "busy" : rowTone(row, now.value)}>
           {row.state === "ok" || row.state === "unknown"
             ? t("state.running")
             : `${t(`state.${row.state}`)} · ${t("state.running")}`}
@@ -23,7 +32,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
       </a>
     );
   }
-  const tone = isDamaged(row) || (row.state === "ok" && (row.lastWarnings ?? 0) > 0) ? "warn" : stateTone(row.state);
+  const tone = isDamaged(row) || (row.state === "ok" && (row.lastWarnings ?? 0) > 0) ? "warn" : rowTone(row, now.value);
   return (
     <Badge tone={tone} title={row.reason === "" ? undefined : row.reason}>
       {isDamaged(row) ? t("badge.damaged") : t(`state.${row.state}`)}
@@ -71,7 +80,7 @@ export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" |
 /** How old the last success is, against how old it should get. */
 export function ScheduleAge({ row }: { row: BackupRow }) {
   const ratio = scheduleRatio(row, now.value);
-  if (row.everyMs === null) return <span class="muted">{t("every.unknown")}</span>;
+  if (row.everyMs === null) return <NextAlone row={row} />;
   const every = roughDuration(row.everyMs, format.value.language);
   // How bad that is, is the server's judgement: it knows what a run may take.
   const tone = row.state === "late" ? "warn" : row.state === "failing" || row.state === "never" ? "bad" : "ok";
@@ -83,6 +92,14 @@ export function ScheduleAge({ row }: { row: BackupRow }) {
       <span>{t("every", { every: row.everyFrom === "habit" ? `~${every}` : every })}</span>
     </span>
   );
+}
+
+/** Of a backup that ran too few times to tell how often it does. */
+function NextAlone({ row }: { row: BackupRow }) {
+  const inMs = nextInMs(row, now.value);
+  if (inMs === null) return <span class="muted">{t("every.unknown")}</span>;
+  const text = t("every.next", { in: roughDuration(inMs, format.value.language) });
+  return <span title={t("every.nextHint")}>{text}</span>;
 }
 
 export function EndBadge({ end }: { end: ApiEnd }) {

@@ -49,7 +49,7 @@ function Concerns({ answer }: { answer: OverviewAnswer }) {
 }
 
 function Answer({ answer }: { answer: OverviewAnswer }) {
-  const head = headline(answer.counts, answer.backups);
+  const head = headline(answer.counts, answer.backups, now.value);
   const text = head.kind === "none" ? t("head.none") : head.kind === "all" ? tn("head.all", head.total) : undefined;
   return (
     <div class={`answer ${head.tone}`} role="status">
@@ -57,9 +57,7 @@ function Answer({ answer }: { answer: OverviewAnswer }) {
       <div>
         <h1 tabIndex={-1}>{text ?? head.parts.map(({ state, count }) => tn(`head.${state}`, count)).join(", ")}</h1>
         <p class="muted">
-          {head.kind === "some"
-            ? t("head.rest", { n: format.value.count(head.fine), total: format.value.count(head.total) })
-            : null}
+          {head.kind === "some" && head.fine > 0 ? tn("head.rest", head.fine) : null}
           {head.kind === "none" ? t("head.noneHint") : null}
           {answer.scanning ? ` ${t("head.scanning")}` : null}
         </p>

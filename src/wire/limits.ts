@@ -123,6 +123,8 @@ export const ENROLL_INSTALL_MS = 60_000;
 
 /** Archives in one Archives message, and what is said of the damage of each. */
 export const ARCHIVE_ROWS_MAX = 64;
+/** As many as a server puts into one: with what was not read of each they fill three quarters of the payload. */
+export const ARCHIVE_ROWS_SENT = 16;
 export const ARCHIVE_DAMAGE_CHARS_MAX = 120;
 /** One Read: few requests fill a long line, and one takes not so long that a heartbeat waits for it. */
 export const READ_BYTES_MAX = MiB;

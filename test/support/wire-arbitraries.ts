@@ -13,6 +13,8 @@ const uint = fc.oneof(fc.nat(1000), fc.maxSafeNat());
 const text = fc.oneof(fc.string({ maxLength: 40 }), fc.string({ unit: "grapheme", maxLength: 300 }));
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
 const id = fc.uuid();
+/** At most 20 paths of 2 KiB together. */
+const unread = fc.array(fc.uint8Array({ minLength: 1, maxLength: 100 }), { maxLength: 20 });
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
 /** Of a few chunks, or as long as it may be. */
 const trail = fc.oneof(
@@ -110,6 +112,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     entries: uint,
     rawBytes: uint,
     problems: uint,
+    unread: optional(unread),
   }),
   verified: fc.record({
     session: id,
@@ -171,6 +174,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
       fc.record({
         ...{ storage: name, backup: name, name: fc.string({ maxLength: 64 }), bytes: uint, hasIndex: fc.boolean() },
         ...{ entries: optional(uint), rawBytes: optional(uint), durationMs: optional(uint), problems: optional(uint) },
+        unread: optional(unread),
         ...{ sha256: optional(digest), damage: optional(fc.string({ maxLength: 120 })) },
       }),
       { maxLength: 5 },

@@ -1,5 +1,6 @@
 /** Every route of the page over values: what it answers, its filters and pages, and what it refuses. */
 import { describe, expect, test } from "bun:test";
+import type { LiveView } from "#observe/live-view.ts";
 import {
   endRecord,
   eventRecord,
@@ -74,6 +75,29 @@ describe("sessions", () => {
     const detail = await kit.json<SessionDetail>("/api/v1/sessions/0a");
     expect(detail).toMatchObject({ live: { session: "0a" }, record: null, windowBytes: 1000, seriesStepMs: 1000 });
     expect(detail.series.at(-1)).toMatchObject({ windowUsedBytes: 250, rttMs: 12, receivedRate: 100, streamsUp: 1 });
+    kit.series.stop();
+  });
+
+  test("whose line is slow are as far as what has arrived, not as what the agent has read into its window", async () => {
+    const kit = new PageKit();
+    kit.series.start();
+    // Read: 94 % of the last archive's 2000 bytes, which were 1000 on the disk. Arrived: 20 a second.
+    const slow = (bytes: number, windowBytes: number): LiveView => {
+      const made = liveView(bytes, { lastRawBytes: 2000, windowBytes });
+      return { ...made, view: { ...made.view, rawBytes: 1880, expectedBytes: 1000 } };
+    };
+    for (let second = 0; second <= 5; second += 1) {
+      kit.live = [slow(second * 20, 1000)];
+      await kit.clock.advance(1000);
+    }
+    const { running } = await kit.json<SessionsAnswer>("/api/v1/sessions");
+    expect(running).toMatchObject([{ receivedRate: 20, progress: 0.1, etaMs: 45_000 }]);
+    // So small a window cannot hold the rest: what there is compresses better than the last time.
+    kit.live = [slow(500, 10)];
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions")).running).toMatchObject([{ progress: 0.93 }]);
+    // It compresses worse: no more can have arrived than was read.
+    kit.live = [slow(990, 10)];
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions")).running).toMatchObject([{ progress: 0.94 }]);
     kit.series.stop();
   });
 
