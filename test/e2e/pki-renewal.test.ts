@@ -8,12 +8,14 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
 import type { AgentStatus } from "#observe/views.ts";
+import { readCertificates } from "#pki/pem-file.ts";
 import type { DemoPair } from "#test/support/pki.ts";
 import { serverCommand } from "#test/support/server-command.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
@@ -216,6 +218,8 @@ describe("a change of the CA", () => {
     copyFileSync(site.pki.caPath, caPath);
     const renewedCa = await command(site.executables.server, "pki", "renew", "ca", "--dir", pki);
     expect(renewedCa.exitCode).toBe(0);
+    // As when nobody could vouch for it.
+    rmSync(path.join(pki, "ca-successors.jsonl"));
     server.kill("SIGHUP");
     await server.printed(/"event":"server.reloaded"[\s\S]*"event":"server.reloaded"/);
     const { agent } = await start({ ...settings(pair), caPath });
@@ -230,5 +234,33 @@ describe("a change of the CA", () => {
     expect(server.events("certificate.renewed").filter((event) => event["agent"] === pair.name)).toHaveLength(1);
     expect(certificateOf(pair).verify(new X509Certificate(readFileSync(caPath)).publicKey)).toBe(true);
     await agent.stop();
+  });
+
+  test("reaches an agent that is connected by itself, which trusts both, renews with the new one, and goes on when the server has only that", async () => {
+    const pki = site.at("pki");
+    const pair = await lay();
+    const caPath = site.at(pair.name, "ca.pem");
+    copyFileSync(site.pki.caPath, caPath);
+    const before = readCertificates(caPath).length;
+    const { agent } = await start({ ...settings(pair), caPath });
+    await isBack(agent);
+    for (const name of ["ca", "server"]) {
+      const made = await command(site.executables.server, "pki", "renew", name, "--dir", pki);
+      expect([name, made.exitCode]).toEqual([name, 0]);
+      if (name === "server") break;
+      server.kill("SIGHUP");
+      // Told with the next keep-alive of the connection that stands.
+      await agent.printed(/"event":"certificate.authority-added"/);
+      expect(readCertificates(caPath)).toHaveLength(before + 1);
+    }
+    const agentsServer = new X509Certificate(readFileSync(site.pki.server.certPath));
+    expect(agentsServer.verify(new X509Certificate(readFileSync(site.pki.caPath)).publicKey)).toBe(true);
+    server.kill("SIGHUP");
+    await server.printed(/(?:"event":"server.reloaded"[\s\S]*){4}/);
+    // Its connections are made anew with the server's new certificate.
+    await run(agent, pair);
+    await agent.stop();
+    const again = await start({ ...settings(pair), caPath });
+    await again.agent.stop();
   });
 });

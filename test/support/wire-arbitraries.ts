@@ -52,6 +52,15 @@ const serverFacts = fc.record({
   storageCount: uint,
   maintenance: optional(fc.boolean()),
   renews: optional(fc.boolean()),
+  successors: optional(
+    fc.array(
+      fc.record({
+        certificate: fc.uint8Array({ minLength: 1, maxLength: 2048 }),
+        signature: fc.uint8Array({ minLength: 1, maxLength: 512 }),
+      }),
+      { maxLength: 4 },
+    ),
+  ),
 });
 
 export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {

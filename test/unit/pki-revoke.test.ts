@@ -7,6 +7,7 @@ import path from "node:path";
 import { Failure } from "#base/errors.ts";
 import { loadIdentity } from "#pki/identity.ts";
 import { readCertificates } from "#pki/pem-file.ts";
+import { readSuccessions, vouchedSuccessors } from "#pki/succession.ts";
 import { isRevoked, readRevocations, type Revocation } from "#pki/revocations.ts";
 import type { PkiServer, RevokedNow } from "#pki-tools/revoke.ts";
 import { NOW_MS, PkiDirectory, pki } from "#test/support/pki-commands.ts";
@@ -214,6 +215,10 @@ describe("pki renew", () => {
     await d.good("agent", "old");
     await good("renew", "ca");
     const [first, second] = readCertificates(d.at("ca.pem"));
+    // The old one has vouched for it, which is all that an agent needs.
+    const vouched = vouchedSuccessors(readSuccessions(d.at("ca-successors.jsonl")), second ? [second] : [], LATER_MS);
+    expect(vouched.map(({ pem }) => pem)).toEqual([first?.pem ?? ""]);
+    expect(d.mode("ca-successors.jsonl")).toBe("644");
     expect(readCertificates(d.at("ca.pem"))).toHaveLength(2);
     const key = createPrivateKey(fs.readFileSync(d.at("ca-key.pem")));
     expect([first?.x509.checkPrivateKey(key), second?.x509.checkPrivateKey(key)]).toEqual([true, false]);
@@ -228,6 +233,7 @@ describe("pki renew", () => {
     // Those that have ended need nobody's trust.
     const { exit } = await pki(["renew", "ca", "--dir", d.dir], NOW_MS + 3700 * DAY_MS);
     expect([exit, readCertificates(d.at("ca.pem")).length]).toEqual([0, 2]);
+    expect(readSuccessions(d.at("ca-successors.jsonl"))).toHaveLength(2);
   });
 
   test("refuses what is not there, is another's, or is not for that", async () => {
