@@ -141,6 +141,22 @@ describe("a certificate that is due", () => {
     await agent.stop();
   });
 
+  test("is renewed by a run of --once, unless a daemon runs that does it", async () => {
+    const pair = await lay();
+    const ran = await site.once(settings(pair));
+    expect([ran.exitCode, ran.reports.length]).toEqual([0, 1]);
+    expect(ran.stderr).not.toContain("renew");
+    expect(daysLeft(pair)).toBeGreaterThan(80);
+    expect(server.events("certificate.renewed").filter((event) => event["agent"] === pair.name)).toHaveLength(1);
+    const left = { ...settings(await lay()), tls: { renew: false } };
+    const { agent } = await start(left);
+    const beside = await site.once({ ...left, tls: {} });
+    expect(beside.exitCode).toBe(0);
+    expect(server.events("certificate.renewed").filter((event) => event["agent"] === left.name)).toEqual([]);
+    expect(server.output).not.toContain("another control connection of agent");
+    await agent.stop();
+  });
+
   test("is renewed where certificate and key lie in two directories", async () => {
     const pair = await lay("certs", "private");
     const { agent } = await start(settings(pair));
@@ -193,6 +209,9 @@ describe("a server without the CA's key", () => {
     await server.stop();
     server = await site.startServer({ port });
     const pair = await lay();
+    const once = await site.once(settings(pair));
+    expect([once.exitCode, once.reports.length]).toEqual([0, 1]);
+    expect(once.stderr).toContain("the server does not renew certificates");
     const { agent } = await start(settings(pair));
     await agent.printed(/"event":"certificate.renewal-failed".*|"code":"E_RENEWAL"/);
     await run(agent, pair);
