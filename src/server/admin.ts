@@ -78,7 +78,13 @@ const request = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("events"), limit: rows }),
   z.strictObject({ command: z.literal("abort"), session: z.string() }),
   z.strictObject({ command: z.literal("agents") }),
-  z.strictObject({ command: z.literal("revoke"), agent: name, atMs: z.int().check(z.minimum(0)) }),
+  z.strictObject({
+    command: z.literal("revoke"),
+    agent: name,
+    atMs: z.int().check(z.minimum(0)),
+    /** SHA-256 of those that begin later. */
+    certificates: z.optional(z.array(z.string().check(z.regex(/^[0-9a-f]{64}$/))).check(z.maxLength(100))),
+  }),
   z.strictObject({ command: z.literal("run"), agent: name, backup: name }),
   z.strictObject({
     command: z.literal("prune"),
@@ -177,7 +183,7 @@ export class Admin {
         return started;
       }
       case "revoke":
-        return await this.#options.revoke(wanted.agent, wanted.atMs);
+        return await this.#options.revoke(wanted.agent, wanted.atMs, wanted.certificates);
       case "prune":
         return await this.#prune(wanted);
       case "verified":

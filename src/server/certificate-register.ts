@@ -6,7 +6,6 @@
 import { z } from "zod";
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
-import { isRevoked } from "#pki/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { StateFile } from "#store/state-file.ts";
 import type { Revocations } from "./revocations.ts";
@@ -72,6 +71,12 @@ export class CertificateRegister {
     return this.#livingOf(agent).sort((a, b) => b.notAfterMs - a.notAfterMs)[0];
   }
 
+  /** Certificates of the agent that begin after a time, wall milliseconds: SHA-256 of each, hex. */
+  beginningAfter(agent: string, atMs: number): string[] {
+    const known = this.#agents.get(agent) ?? [];
+    return known.filter(({ notBeforeMs }) => notBeforeMs > atMs).map(({ fingerprint }) => fingerprint);
+  }
+
   /** A certificate of that name was seen or issued, alive or not. */
   known(agent: string): boolean {
     return this.#agents.has(agent);
@@ -106,9 +111,9 @@ export class CertificateRegister {
 
   #livingOf(agent: string): RegisteredCertificate[] {
     const nowMs = this.#options.clock.wall();
-    const revokedMs = this.#options.revocations.beforeMs(agent);
+    const { revocations } = this.#options;
     const known = this.#agents.get(agent) ?? [];
-    return known.filter((one) => one.notAfterMs >= nowMs && !isRevoked(one, revokedMs));
+    return known.filter((one) => one.notAfterMs >= nowMs && !revocations.isRevoked(agent, one));
   }
 
   /** Several that come at once are written together. */

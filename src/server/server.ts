@@ -198,7 +198,7 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      revoke: (agent, atMs) => guard.revoke(agent, atMs),
+      revoke: (agent, atMs, certificates) => guard.revoke(agent, atMs, certificates),
       ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
       orders: new Orchestration({
         ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },

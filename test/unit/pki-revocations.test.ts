@@ -4,7 +4,14 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { toFailure } from "#base/errors.ts";
-import { appendRevocation, isRevoked, readRevocations, revocationsPath, revocationTime } from "#pki/revocations.ts";
+import {
+  appendRevocation,
+  certificateKey,
+  isRevoked,
+  readRevocations,
+  revocationsPath,
+  revocationTime,
+} from "#pki/revocations.ts";
 import { leafValidity } from "#pki/validity.ts";
 
 const NOW_MS = Date.UTC(2026, 1, 12, 2, 0, 0, 450);
@@ -71,6 +78,24 @@ describe("the list of revocations", () => {
     for (let length = 0; length < line.length - 1; length += 1) {
       expect(readRevocations(fileOf(line.slice(0, length))).size).toBe(0);
     }
+  });
+
+  test("names certificates beside an agent's time, and does without such a line wherever a crash tore it", () => {
+    const file = path.join(dir, "named.jsonl");
+    const [one, other] = ["ab".repeat(32), "cd".repeat(32)];
+    appendRevocation(file, { agent: "web-01", atMs: 5 * SECOND_MS, certificates: [one, other] });
+    const named = [
+      ["web-01", 5 * SECOND_MS],
+      ...[one, other].map((fingerprint) => [certificateKey(fingerprint), 5 * SECOND_MS]),
+    ];
+    expect([...readRevocations(file)] as unknown[]).toEqual(named);
+    const line = fs.readFileSync(file, "utf8").trim();
+    for (let length = 0; length < line.length - 1; length += 1) {
+      // A line that ends with the time is whole.
+      const whole = line.slice(0, length).endsWith('Z"');
+      expect([...readRevocations(fileOf(line.slice(0, length))).keys()]).toEqual(whole ? ["web-01"] : []);
+    }
+    expect(failureOf(() => readRevocations(fileOf(line.replace(one, "xy"))))).toContain("line 1 is not a revocation");
   });
 
   test("is refused as a whole when a line means nothing, because nobody would know who is revoked", () => {

@@ -200,6 +200,19 @@ describe("a name", () => {
     expect(w.register.live("web-01")?.fingerprint).toBe(fingerprintOf(answer));
   });
 
+  test("whose certificate was made while the server's clock was ahead has it revoked by --replace all the same", async () => {
+    const w = await start();
+    w.clock.aheadMs = 400 * 24 * HOUR_MS;
+    const early = await w.enroll((await w.enrollment.makeToken("web-01", false)).token);
+    w.clock.aheadMs = 0;
+    const now = await w.enroll((await w.enrollment.makeToken("web-01", true)).token);
+    const verdictOn = (answer: typeof early): boolean => {
+      const notBeforeMs = Date.parse(new X509Certificate(answer.certificate).validFrom);
+      return w.revocations.isRevoked("web-01", { notBeforeMs, fingerprint: fingerprintOf(answer) });
+    };
+    expect([verdictOn(early), verdictOn(now)]).toEqual([true, false]);
+  });
+
   test("that came alive after its token was made is refused its certificate", async () => {
     const w = await start();
     const { token } = await w.enrollment.makeToken("web-01", false);

@@ -1,6 +1,7 @@
 /** What the server remembers of revocations and of certificates that are alive, on a disk that fails and forgets. */
 import { describe, expect, test } from "bun:test";
 import { toFailure } from "#base/errors.ts";
+import { certificateKey } from "#pki/revocations.ts";
 import { CertificateRegister, type RegisteredCertificate } from "#server/certificate-register.ts";
 import { Revocations } from "#server/revocations.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
@@ -21,6 +22,15 @@ async function stateDisk(): Promise<MemoryDisk> {
 
 function peer(notBeforeMs: number, commonName = "web-01"): Parameters<Revocations["check"]>[0] {
   return { commonName, fingerprint: "00".repeat(32), serial: "01", notBeforeMs, notAfterMs: 4e12 };
+}
+
+function attempt(action: () => void): unknown {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function verdict(revocations: Revocations, notBeforeMs: number): string {
@@ -48,6 +58,20 @@ describe("revocations", () => {
     const revocations = await Revocations.open(disk, STATE_DIR, new Map());
     await revocations.add("web-01", 7000);
     expect((await Revocations.open(disk.reboot(), STATE_DIR, new Map())).beforeMs("web-01")).toBe(7000);
+  });
+
+  test("name certificates that begin later, for good, and leave what is made afterwards alone", async () => {
+    const disk = await stateDisk();
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map([[certificateKey("bb".repeat(32)), 5000]]));
+    await revocations.add("web-01", 7000, ["aa".repeat(32)]);
+    const again = await Revocations.open(disk.reboot(), STATE_DIR, new Map());
+    const later = { ...peer(9000), fingerprint: "aa".repeat(32) };
+    for (const known of [revocations, again]) {
+      expect(toFailure(attempt(() => known.check(later))).code).toBe("E_REVOKED");
+      expect([verdict(known, 8000), verdict(known, 9000)]).toEqual(["let in", "let in"]);
+    }
+    const listed = { ...later, fingerprint: "bb".repeat(32) };
+    expect([revocations.isRevoked("web-01", listed), again.isRevoked("web-01", listed)]).toEqual([true, false]);
   });
 
   test("are told to who watches once each, by a list that was read again too", async () => {
