@@ -95,10 +95,11 @@ export class Enrollment implements EnrollOffice {
     this.#settle();
   }
 
-  /** A reload: what is under way goes on, what begins goes by these. */
+  /** A reload: what is under way goes on, what begins goes by these. The port stays open where it is the same. */
   use(settings: EnrollSettings): void {
+    const isMoved = formatAddress(settings.address) !== formatAddress(this.#settings.address);
     this.#settings = settings;
-    this.#close();
+    if (isMoved) this.#close();
     this.#settle();
   }
 

@@ -129,6 +129,36 @@ test("with --replace the new machine backs up and the old one's certificate is r
   expect((await hour.agent("web-new", "--once")).exitCode).toBe(0);
 }, 60_000);
 
+test("a reload keeps the port open, and a new certificate of the server counts on it at once", async () => {
+  const { token } = await hour.token("reload-01");
+  const closings = (): number => server.output.split("the enrolment port is closed").length;
+  const before = closings();
+  for (const round of [1, 2]) {
+    server.kill("SIGHUP");
+    await server.printed(new RegExp(`(?:"event":"server.reloaded"[^]*){${round}}`));
+    if (round === 2) break;
+    const renewed = await hour.run([
+      ...[hour.executables.server, "pki", "renew", "server"],
+      ...["--dir", hour.at("server", "pki")],
+    ]);
+    expect(renewed.exitCode).toBe(0);
+  }
+  expect(closings()).toBe(before);
+  const presented = await hour.run([
+    "openssl",
+    "s_client",
+    "-connect",
+    `127.0.0.1:${hour.enrollPort}`,
+    "-alpn",
+    "nbackup-enroll/1",
+  ]);
+  const shown = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/.exec(presented.stdout)?.[0] ?? "";
+  const lies = new X509Certificate(fs.readFileSync(hour.at("server", "pki", "server.pem")));
+  expect(new X509Certificate(shown).serialNumber).toBe(lies.serialNumber);
+  const enrolled = await hour.enroll("reload", token);
+  expect([enrolled.exitCode, enrolled.stderr]).toEqual([0, ""]);
+}, 60_000);
+
 test("a token may come on standard input, wrapped", async () => {
   const { token } = await hour.token("pipe-01");
   const command = [

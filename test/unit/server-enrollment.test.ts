@@ -275,6 +275,20 @@ describe("a server", () => {
     expect(w.enrollment.port).toBeUndefined();
   });
 
+  test("keeps its port open through a reload that does not move it, and closes nobody's connection", async () => {
+    const w = await start();
+    const { token } = await w.enrollment.makeToken("web-01", false);
+    const client = w.client();
+    await client.enroll(parseToken(token).secret, "");
+    w.enrollment.use({ ...w.settings, dataPort: 9999 });
+    expect([w.opened, w.enrollment.port]).toEqual([1, CONFIG.port]);
+    expect(JSON.stringify(w.log.lines)).not.toContain("port is closed");
+    const answer = await client.certify(makeRequest("web-01", newAgentKey()));
+    expect(answer.port).toBe(9999);
+    await client.installed(fingerprintOf(answer));
+    expect(w.enrollment.port).toBeUndefined();
+  });
+
   test("whose port is taken makes no token", async () => {
     const w = await start();
     w.listenFailure = new Failure(
