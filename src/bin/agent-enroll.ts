@@ -16,7 +16,7 @@ import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { parsePem } from "#pki/pem.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import { makeRequest } from "#pki/request.ts";
-import { ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { ALPN_PROTOCOL, ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { enrolledYaml } from "./enroll-config.ts";
 import { CERT_FILE, EnrollFiles } from "./enroll-files.ts";
@@ -133,8 +133,30 @@ async function dial(address: Address, caPem: string | undefined): Promise<Connec
   try {
     return await dialer.dial();
   } catch (error) {
-    throw dialFailure(toFailure(error), address);
+    const failure = toFailure(error);
+    const isOtherPort = failure.code === "E_TLS" && (await speaksToAgents(address));
+    throw isOtherPort ? otherPort(address, failure) : dialFailure(failure, address);
   }
+}
+
+/** The port that enrolled agents connect to is there, as anybody can see without a certificate; nothing is said to it. */
+async function speaksToAgents(address: Address): Promise<boolean> {
+  const options = { address, identity: () => ({ caPem: "" }), unverified: true, clock: systemClock };
+  try {
+    const connection = await new TlsDialer({ ...options, protocol: ALPN_PROTOCOL, timeoutMs: HELLO_TIMEOUT_MS }).dial();
+    connection.attach({ data: () => undefined, drain: () => undefined, closed: () => undefined });
+    connection.destroy();
+    return true;
+  } catch {
+    return false; // What is wrong with it was found already.
+  }
+}
+
+function otherPort(address: Address, cause: Failure): Failure {
+  return new Failure("E_TLS", `${formatAddress(address)} is the port for agents that are enrolled already`, {
+    hint: "Enrolment has a port of its own, that of server.enroll_listen, usually 9846: write HOST:PORT as nbackup-server pki enroll-token printed it.",
+    cause,
+  });
 }
 
 function dialFailure(failure: Failure, address: Address): Failure {
