@@ -7,6 +7,7 @@ import { formatDuration } from "#base/units.ts";
 import type { EnrollRequest } from "#cli/enroll-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
+import { UNKNOWN_STORAGE } from "#config/made-agent.ts";
 import type { Address } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { Connection } from "#net/connection.ts";
@@ -57,9 +58,10 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   const files = new EnrollFiles(place, token.secret);
   files.prepare();
   const wasInstalled = files.installed();
+  let answer: Message<"certificate"> | undefined;
   try {
     const caPem = await fetchAuthority(await dial(request.server, undefined), token, systemClock);
-    await conversations(run, { token, caPem, files, configFile });
+    answer = await conversations(run, { token, caPem, files, configFile });
   } catch (error) {
     const failure = toFailure(error);
     // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
@@ -69,6 +71,7 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   }
   const identity = run.check(configFile);
   files.done();
+  if (answer?.storages.length === 0) run.stderr(noStorageText(identity.commonName, configFile));
   run.stdout(doneText(request, identity, path.join(place.dir, CERT_FILE)));
   return EXIT.done;
 }
@@ -81,11 +84,10 @@ interface Enrolling {
   readonly configFile: string;
 }
 
-async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<void> {
+async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<Message<"certificate">> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await converse(run, enrolling);
-      return;
+      return await converse(run, enrolling);
     } catch (error) {
       const failure = toFailure(error);
       const again = failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
@@ -95,7 +97,10 @@ async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<void
   }
 }
 
-async function converse(run: EnrollRun, { token, caPem, files, configFile }: Enrolling): Promise<void> {
+async function converse(
+  run: EnrollRun,
+  { token, caPem, files, configFile }: Enrolling,
+): Promise<Message<"certificate">> {
   const { request, software } = run;
   const client = new EnrollClient(await dial(request.server, caPem), systemClock);
   try {
@@ -115,6 +120,7 @@ async function converse(run: EnrollRun, { token, caPem, files, configFile }: Enr
       files.install({ keyPem, certPem: answer.certificate, caPem: answer.authorities, yaml }, systemRandom);
     }
     await client.installed(identity.fingerprint);
+    return answer;
   } finally {
     client.end();
   }
@@ -206,6 +212,14 @@ function tellClocks({ stderr }: EnrollRun, { wallMs }: Message<"granted">): void
   if (Math.abs(differenceMs) < CLOCK_DIFFERENCE_MS) return;
   const how = differenceMs > 0 ? "ahead of" : "behind";
   stderr(`warning: this machine's clock is ${formatDuration(Math.abs(differenceMs))} ${how} the server's\n`);
+}
+
+function noStorageText(agent: string, configFile: string): string {
+  return [
+    `warning: the server has no storage that ${agent} may use, so that every backup will be refused (E_STORAGE_DENIED, E_STORAGE_UNKNOWN).`,
+    `HINT: On the server let allow_agents of a storage take ${agent} and reload it (systemctl reload nbackup-server); then put the storage's name in the place of ${UNKNOWN_STORAGE} in ${configFile}.`,
+    "",
+  ].join("\n");
 }
 
 function doneText({ configFile }: EnrollRequest, identity: Identity, certPath: string): string {

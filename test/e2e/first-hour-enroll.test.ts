@@ -189,6 +189,23 @@ test("a machine with a server beside it shares no file with it, and does not bac
   expect(cert.subject).toBe("CN=both");
 }, 60_000);
 
+test("a machine that may use no storage is told so, and what to do, here and in its configuration", async () => {
+  const yaml = fs.readFileSync(hour.serverConfig, "utf8");
+  fs.writeFileSync(hour.serverConfig, yaml.replace(/^( +)base_dir:.*$/m, '$&\n$1allow_agents: ["web-*"]'));
+  const reloads = server.output.split('"event":"server.reloaded"').length;
+  server.kill("SIGHUP");
+  await server.printed(new RegExp(`(?:"event":"server.reloaded"[\\s\\S]*){${reloads}}`));
+  const enrolled = await hour.enroll("lone", (await hour.token("lone")).token);
+  expect(enrolled.exitCode).toBe(0);
+  expect(enrolled.stderr).toStartWith("warning: the server has no storage that lone may use");
+  expect(enrolled.stderr).toContain("HINT: On the server let allow_agents of a storage take lone");
+  expect(fs.readFileSync(hour.agentConfig("lone"), "utf8")).toContain("# allow_agents of one take lone and reload it");
+  expect((await hour.agent("lone", "check-config")).exitCode).toBe(0);
+  const backup = await hour.agent("lone", "--once");
+  expect([backup.exitCode, backup.stderr]).toEqual([1, expect.stringContaining("E_STORAGE_DENIED")]);
+  fs.writeFileSync(hour.serverConfig, yaml);
+}, 60_000);
+
 test("its events tell of tokens, certificates and refusals", async () => {
   const { stdout } = await hour.server("events", "--limit", "200", "--json");
   const kinds = new Set(
