@@ -121,6 +121,8 @@ export interface AdminOptions {
   readonly orders: Orchestration;
   readonly control: Pick<ControlHub, "agents" | "run">;
   readonly revoke: RevocationGuard["revoke"];
+  /** Agents that have a certificate and were never seen. */
+  readonly unseen: () => readonly string[];
 }
 
 /** What only the process around the server knows. */
@@ -199,7 +201,7 @@ export class Admin {
     return { ...this.#options.overview.status(), pid, configuration: reading, lostRecords };
   }
 
-  /** Connected ones, those seen since the start, and those that the history knows. */
+  /** Connected ones, those seen since the start, those that the history knows, and those that have only enrolled. */
   #agents({ history }: AdminSurroundings): AgentView[] {
     const views = this.#options.control.agents();
     const names = new Set(views.map(({ agent }) => agent));
@@ -208,6 +210,7 @@ export class Admin {
       names.add(agent);
       views.push(absentAgent(agent, endWallMs));
     }
+    for (const agent of this.#options.unseen()) if (!names.has(agent)) views.push(absentAgent(agent, null));
     return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
 

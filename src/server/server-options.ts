@@ -52,7 +52,7 @@ export interface ServerOptions {
   /** Who is revoked; nobody at the start unless told. */
   readonly revocations?: Revocations;
   /** Is told of each certificate that was let in. */
-  readonly register?: Pick<CertificateRegister, "seen" | "issued" | "known">;
+  readonly register?: Pick<CertificateRegister, "seen" | "issued" | "known" | "unseen">;
   /** Who signs the certificates of agents, asked each time; nobody unless told. */
   readonly issuer?: RenewalDeskOptions["issuer"];
   /** CAs that have followed that of the agents, asked each time; none unless told. */

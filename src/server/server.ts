@@ -198,6 +198,7 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
+      unseen: () => options.register?.unseen() ?? [],
       revoke: (agent, atMs, certificates) => guard.revoke(agent, atMs, certificates),
       ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
       orders: new Orchestration({

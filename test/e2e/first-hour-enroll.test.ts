@@ -81,10 +81,13 @@ test("a machine enrols with the command that enroll-token prints, and its first 
   expect(enrolled.stdout).toStartWith("This machine is enrolled as web-01.\n");
   expect(fs.readdirSync(hour.at("web")).sort()).toEqual(["agent-key.pem", "agent.pem", "agent.yaml", "ca.pem"]);
   expect(mode(hour.at("web", "agent-key.pem"))).toBe("600");
+  const listed = await hour.server("agents");
+  expect(listed.stdout).toMatch(/^web-01 +enrolled, not seen yet /m);
   const checked = await hour.agent("web", "check-config");
   expect([checked.exitCode, checked.stderr]).toEqual([0, ""]);
   const backup = await hour.agent("web", "--once");
   expect([backup.exitCode, backup.stderr]).toEqual([0, ""]);
+  expect((await hour.server("agents")).stdout).toMatch(/^web-01 +away, seen /m);
   expect(hour.archives().filter((file) => /^web-01\/system\/.*\.tar\.gz$/.test(file))).toHaveLength(1);
 }, 60_000);
 

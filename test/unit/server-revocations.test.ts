@@ -164,6 +164,23 @@ describe("the register of certificates", () => {
     expect([writes, register.live("web-01")?.fingerprint]).toEqual([1, "6"]);
   });
 
+  test("tells agents that were given a certificate from those whose Hello has come, also after a restart", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register, revocations } = await registerOn(disk, clock);
+    const life = { notAfterMs: clock.wall() + DAY_MS };
+    for (const name of ["came", "new", "gone"]) await register.issued(name, certificate(name, life));
+    register.seen("came", certificate("came", life));
+    register.seen("other", certificate("other", life));
+    await revocations.add("gone", 1000);
+    expect(register.unseen()).toEqual(["new"]);
+    await clock.advance(1);
+    const again = (await registerOn(disk.reboot(), clock)).register;
+    expect(again.unseen()).toEqual(["new"]);
+    again.seen("new", certificate("new", life));
+    expect(again.unseen()).toEqual([]);
+  });
+
   test("is there again after a loss of power, and begins anew when it cannot be read", async () => {
     const clock = new SimClock();
     const before = await stateDisk();
