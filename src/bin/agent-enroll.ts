@@ -33,7 +33,7 @@ export interface EnrollRun {
   readonly check: (configFile: string) => Identity;
 }
 
-/** The whole conversation again when it breaks: a lost answer costs nothing. */
+/** Each conversation as a whole again when it breaks: a lost answer costs nothing. */
 const ATTEMPTS = 3;
 
 /** Clocks of two machines differ a little; more is said, because certificates and schedules go by them. */
@@ -60,8 +60,10 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   const wasInstalled = files.installed();
   let answer: Message<"certificate"> | undefined;
   try {
-    const caPem = await fetchAuthority(await dial(request.server, undefined), token, systemClock);
-    answer = await conversations(run, { token, caPem, files, configFile });
+    const caPem = await repeated(run, async () =>
+      fetchAuthority(await dial(request.server, undefined), token, systemClock),
+    );
+    answer = await repeated(run, () => converse(run, { token, caPem, files, configFile }));
   } catch (error) {
     const failure = toFailure(error);
     // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
@@ -84,17 +86,23 @@ interface Enrolling {
   readonly configFile: string;
 }
 
-async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<Message<"certificate">> {
+/** Again when the connection broke or nobody answered, and not when something was said. */
+async function repeated<T>(run: EnrollRun, converse: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await converse(run, enrolling);
+      return await converse();
     } catch (error) {
       const failure = toFailure(error);
-      const again = failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
-      if (!again || attempt === ATTEMPTS) throw failure;
+      if (!isCut(failure) || attempt === ATTEMPTS) throw failure;
       run.stderr(`${failure.message}; once more\n`);
     }
   }
+}
+
+/** In the handshake a cut is a failure to connect. */
+function isCut(failure: Failure): boolean {
+  if (failure.code === "E_CONNECT") return errnoName(toFailure(failure.cause).cause) === "ECONNRESET";
+  return failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
 }
 
 async function converse(

@@ -52,6 +52,28 @@ test("wherever the connection breaks, the command ends well or says so, and goes
   expect([...codes].sort()).toEqual(expect.arrayContaining(["E_CONNECT", "done"]));
 }, 120_000);
 
+test("a question for the CA that is cut, in the handshake or behind it, is asked again by the same command", async () => {
+  for (const bytes of [300, 1_500]) {
+    const name = `asked-${bytes}`;
+    const { token } = await hour.token(name);
+    let connections = 0;
+    const proxy = new FaultProxy({
+      targetPort: hour.enrollPort,
+      onOpen: (connection) => {
+        connections += 1;
+        if (connections === 1) connection.cutAfter(bytes);
+      },
+    });
+    try {
+      const { exitCode, stderr } = await hour.enroll(name, token, { where: `127.0.0.1:${proxy.port}` });
+      expect([name, exitCode, stderr.split("; once more\n").length]).toEqual([name, 0, 2]);
+      expect(connections).toBe(3);
+    } finally {
+      proxy.stop();
+    }
+  }
+}, 60_000);
+
 test("a server that is killed while a machine enrols starts again, and gives the same certificate", async () => {
   const { token } = await hour.token("killed");
   const held = Promise.withResolvers<void>();
