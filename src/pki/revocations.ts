@@ -93,6 +93,7 @@ export function appendRevocation(filePath: string, { agent, atMs, certificates =
     try {
       // Whatever the umask: a server that runs as another user and cannot read the list does not start.
       if (isNew) fs.fchmodSync(fd, MODE);
+      checkRoom(filePath, fs.fstatSync(fd).size + line.length + 1);
       // One write in append mode: a second command at the same moment loses nothing. What a crash tore gets its line end.
       fs.writeSync(fd, endsTorn(fd) ? `\n${line}` : line);
       fs.fsyncSync(fd);
@@ -101,8 +102,17 @@ export function appendRevocation(filePath: string, { agent, atMs, certificates =
     }
     if (isNew) syncDirectory(path.dirname(filePath));
   } catch (cause) {
-    throw unwritable(filePath, cause);
+    throw cause instanceof Failure ? cause : unwritable(filePath, cause);
   }
+}
+
+/** A server that cannot read the list does not start. */
+function checkRoom(filePath: string, bytes: number): void {
+  if (bytes <= FILE_BYTES_MAX) return;
+  const text = `${printable(filePath)} would have ${bytes} bytes, more than the limit of ${FILE_BYTES_MAX}`;
+  throw new Failure("E_WRITE", text, {
+    hint: "Nobody is revoked yet. Of each agent only its newest line counts, and one older than the life of certificates counts no more: take others out, then revoke again.",
+  });
 }
 
 function endsTorn(fd: number): boolean {

@@ -28,6 +28,8 @@ export type RegisteredCertificate = Omit<Kept, "seen">;
 const CERTIFICATES_OF_AGENT_MAX = 4;
 /** Agents remembered; the ones heard of first are forgotten first. More than the largest installation meant here has. */
 const AGENTS_MAX = 20_000;
+/** An ended certificate is nobody's hindrance; for so long `known` tells a name that was in use from a mistyped one. */
+const ENDED_KEPT_MS = 30 * 86_400_000;
 
 export interface CertificateRegisterOptions {
   readonly disk: Disk;
@@ -85,7 +87,7 @@ export class CertificateRegister {
     return known.filter(({ notBeforeMs }) => notBeforeMs > atMs).map(({ fingerprint }) => fingerprint);
   }
 
-  /** A certificate of that name was seen or issued, alive or not. */
+  /** A certificate of that name was seen or issued which is alive or has not ended long ago. */
   known(agent: string): boolean {
     return this.#agents.has(agent);
   }
@@ -113,9 +115,19 @@ export class CertificateRegister {
     if (!kept.includes(added)) return false;
     this.#agents.delete(agent);
     this.#agents.set(agent, kept);
+    this.#forgetEnded();
     const [oldest] = this.#agents.keys();
     if (this.#agents.size > AGENTS_MAX && oldest !== undefined) this.#agents.delete(oldest);
     return true;
+  }
+
+  #forgetEnded(): void {
+    const sinceMs = this.#options.clock.wall() - ENDED_KEPT_MS;
+    for (const [agent, certificates] of this.#agents) {
+      const kept = certificates.filter(({ notAfterMs }) => notAfterMs >= sinceMs);
+      if (kept.length === 0) this.#agents.delete(agent);
+      else if (kept.length < certificates.length) this.#agents.set(agent, kept);
+    }
   }
 
   #livingOf(agent: string): Kept[] {

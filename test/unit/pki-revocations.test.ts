@@ -115,6 +115,15 @@ describe("the list of revocations", () => {
     expect(failureOf(() => readRevocations(dir))).toMatch(/^E_CERTIFICATE: .*cannot be read: EISDIR/);
   });
 
+  test("takes no line more than it can be read with", () => {
+    const file = fileOf(`{"agent":"a","revoked":"2026-02-12T00:00:00Z"}\n${" ".repeat(16 * 1024 * 1024 - 110)}\n`);
+    const before = fs.statSync(file).size;
+    expect(failureOf(() => appendRevocation(file, { agent: "web-01", atMs: 0 }))).toBe("none");
+    expect(failureOf(() => appendRevocation(file, { agent: "web-02", atMs: 0 }))).toMatch(/^E_WRITE: .*would have/);
+    expect(fs.statSync(file).size).toBeLessThan(before + 60);
+    expect(readRevocations(file).has("web-01")).toBe(true);
+  });
+
   test("says what is wrong when it cannot be written", () => {
     const file = path.join(dir, "missing", "revoked.jsonl");
     expect(failureOf(() => appendRevocation(file, { agent: "a", atMs: 0 }))).toMatch(/^E_WRITE: .*ENOENT/);

@@ -181,6 +181,36 @@ describe("the register of certificates", () => {
     expect(again.unseen()).toEqual([]);
   });
 
+  test("forgets what ended a month ago, of every agent, and nothing that is alive", async () => {
+    const clock = new SimClock();
+    const { register } = await registerOn(await stateDisk(), clock);
+    const ends = (days: number): RegisteredCertificate =>
+      certificate(`${days} ${clock.wall()}`, { notAfterMs: clock.wall() + days * DAY_MS });
+    await register.issued("short", ends(1));
+    await register.issued("both", ends(2));
+    await register.issued("both", ends(400));
+    await clock.advance(31 * DAY_MS);
+    await register.issued("new", ends(1));
+    expect([register.known("short"), register.beginningAfter("both", 0).length]).toEqual([true, 2]);
+    await clock.advance(2 * DAY_MS);
+    await register.issued("new", ends(2));
+    expect([register.known("short"), register.beginningAfter("both", 0).length]).toEqual([false, 1]);
+    expect(register.live("both")).toBeDefined();
+  });
+
+  test("refuses what would make its file too long to be read again, and keeps what the disk has", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register } = await registerOn(disk, clock);
+    const life = { notAfterMs: clock.wall() + DAY_MS };
+    await register.issued("first", certificate("a", life));
+    const huge = register.issued("huge", certificate("b".repeat(17 * 1024 * 1024), life)).catch(toFailure);
+    expect(String(await huge)).toMatch(
+      /^E_STATE_DIR: .*certificates.json would have 35\d{6} bytes, more than the limit/,
+    );
+    expect((await registerOn(disk.reboot(), clock)).register.live("first")?.fingerprint).toBe("a");
+  });
+
   test("is there again after a loss of power, and begins anew when it cannot be read", async () => {
     const clock = new SimClock();
     const before = await stateDisk();
