@@ -31,6 +31,8 @@ export interface EnrollRun {
   readonly stderr: (text: string) => void;
   /** Reads the configuration that was written; throws what is wrong with it. */
   readonly check: (configFile: string) => Identity;
+  /** Where the agent of that configuration connects to. Throws the same. */
+  readonly serverOf: (configFile: string) => Address;
 }
 
 /** Each conversation as a whole again when it breaks: a lost answer costs nothing. */
@@ -45,9 +47,9 @@ const OTHER_CA = new Set([
   ...["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_SIGNATURE_FAILURE"],
 ]);
 
-/** Closed because the token is used, most likely; a server that is down looks the same, and may not have heard the confirmation. */
+/** What the server says no more: whether it had heard that the certificate is on the disk here before the token ended. */
 const CLOSED_NOTE =
-  "note: nobody listens on the enrolment port, as after its last token; this machine has its certificate already. If the token was made with --replace, see on the server that events has enroll.done\n";
+  "note: nobody listens on the enrolment port, as after the last token was used or has ended; this machine has its certificate already. If the token was made with --replace, see on the server that nbackup-server events has enroll.done for it: without that the older certificates are still good, and a new token with --replace, used here with --force, ends them.\n";
 
 /** The exit status. Rejects with Failure E_ENROLL_…, E_USAGE, E_WRITE, and what connecting fails with. */
 export async function runEnroll(run: EnrollRun): Promise<number> {
@@ -69,6 +71,7 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
     // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
     const closed = failure.code === "E_CONNECT" && errnoName(toFailure(failure.cause).cause) === "ECONNREFUSED";
     if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && !closed)) throw error;
+    if (closed && !(await speaksToAgents(run.serverOf(configFile)))) throw unconfirmed(failure);
     if (closed) run.stderr(CLOSED_NOTE);
   }
   const identity = run.check(configFile);
@@ -76,6 +79,14 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   if (answer?.storages.length === 0) run.stderr(noStorageText(identity.commonName, configFile));
   run.stdout(doneText(request, identity, path.join(place.dir, CERT_FILE)));
   return EXIT.done;
+}
+
+/** The files stay as the same command needs them to go on. */
+function unconfirmed(cause: Failure): Failure {
+  return new Failure("E_CONNECT", `${cause.message}, and the port for agents does not answer either`, {
+    hint: "This machine has its certificate and all files already, but the server seems to be down and may not have heard so: run the same command again when it is up, within the token's hour. Until then a token that was made with --replace has not ended the older certificates.",
+    cause,
+  });
 }
 
 interface Enrolling {

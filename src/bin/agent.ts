@@ -97,6 +97,7 @@ async function main(argv: readonly string[]): Promise<number> {
           stdout: (text) => void process.stdout.write(text),
           stderr: (text) => void process.stderr.write(text),
           check: (file) => identityOf(load(file).config),
+          serverOf: (file) => load(file).config.server,
         });
       case "health":
         return await health(command);
