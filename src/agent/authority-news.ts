@@ -14,6 +14,8 @@ export interface AuthorityNewsOptions {
   readonly enabled: () => boolean;
   /** Trusts from now on what is to be trusted of these, and returns its names. Throws Failure. */
   readonly trust: (successions: readonly Succession[]) => readonly string[];
+  /** How many of these are trusted, whoever brought them. Throws Failure. */
+  readonly known: (successions: readonly Succession[]) => number;
 }
 
 const DAY_MS = 86_400_000;
@@ -21,6 +23,7 @@ const DAY_MS = 86_400_000;
 export class AuthorityNews {
   readonly #options: AuthorityNewsOptions;
   #heard: readonly Succession[] = [];
+  #trusted: number | undefined;
   #toldMs: number | undefined;
 
   constructor(options: AuthorityNewsOptions) {
@@ -33,10 +36,25 @@ export class AuthorityNews {
     return this.again();
   }
 
+  /** How many of those that the server has told of are trusted; undefined: it has told of none, or the file cannot be read. */
+  get trusted(): number | undefined {
+    return this.#trusted;
+  }
+
   /** Somebody has mended something, perhaps. */
   again(): boolean {
-    const { enabled, events, trust } = this.#options;
-    if (!enabled() || this.#heard.length === 0) return false;
+    if (this.#heard.length === 0) return false;
+    const isNew = this.#options.enabled() && this.#trust();
+    try {
+      this.#trusted = this.#options.known(this.#heard);
+    } catch {
+      this.#trusted = undefined; // What is wrong with the file is told by who uses it.
+    }
+    return isNew;
+  }
+
+  #trust(): boolean {
+    const { events, trust } = this.#options;
     try {
       const names = trust(this.#heard);
       if (names.length === 0) return false;

@@ -147,6 +147,7 @@ class Service {
     );
     this.#authorities = new AuthorityNews({
       ...{ clock: systemClock, events, enabled: () => this.#daemon.config.tls.renew },
+      known: disk.known,
       trust: (successions) => {
         const names = disk.trust(successions);
         if (names.length > 0) this.#trusts();
@@ -219,13 +220,18 @@ class Service {
           machine.look(agent.stateDir),
           this.#daemon.entriesNow(CONTROL_ENTRIES_MAX),
         ]);
-        return agentFacts(facts, uptimeMs, entries, backups.length);
+        const { trusted: successors } = this.#authorities;
+        return {
+          ...agentFacts(facts, uptimeMs, entries, backups.length),
+          ...(successors === undefined ? {} : { successors }),
+        };
       },
       run: (backup) => this.#daemon.request(backup),
       renews: () => this.#renewal.look(),
       successors: (successions) => {
         // What the new CA has issued can be used now.
         if (this.#authorities.heard(successions)) this.#renewal.again();
+        this.#channel.changed();
       },
     });
   }

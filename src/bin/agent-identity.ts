@@ -5,8 +5,9 @@ import { type AgentPairFiles, checkReplaceable, finishRenewal, installRenewed } 
 import { trustSuccessors } from "#pki/authority-file.ts";
 import { displayName } from "#pki/certificate.ts";
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { readCertificates } from "#pki/pem-file.ts";
 import { makeRequest, newAgentKey } from "#pki/request.ts";
-import type { Succession } from "#pki/succession.ts";
+import { isKnown, type Succession } from "#pki/succession.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 /** As they lie there. Throws Failure E_CERTIFICATE, E_IDENTITY. */
@@ -48,6 +49,10 @@ export function renewalDisk(config: () => AgentConfig, identity: () => Identity)
     trust: (successions: readonly Succession[]): readonly string[] => {
       const added = trustSuccessors(filesOf(config()), successions, systemClock.wall());
       return added.map(({ certificate }) => displayName(certificate));
+    },
+    known: (successions: readonly Succession[]): number => {
+      const trusted = readCertificates(config().tls.caCertFile);
+      return successions.filter((one) => isKnown(one, trusted)).length;
     },
     install: (certPem: string, keyPem: string): Identity =>
       installRenewed(filesOf(config()), { certPem, keyPem }, identity(), systemClock.wall(), systemRandom),

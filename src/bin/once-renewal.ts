@@ -34,7 +34,9 @@ export async function renewAfterOnce({ config, identity, log, software, signal }
     () => config,
     () => identity,
   );
-  const authorities = new AuthorityNews({ clock: systemClock, events, enabled: () => true, trust: disk.trust });
+  const authorities = new AuthorityNews({
+    ...{ clock: systemClock, events, enabled: () => true, trust: disk.trust, known: disk.known },
+  });
   await renewWhenDue({
     ...{ clock: systemClock, events, signal, current: identity },
     ...{ prepare: disk.prepare, makeRequest: disk.makeRequest, install: disk.install },

@@ -18,10 +18,10 @@ export function agentsText(agents: readonly AgentView[], nowWallMs: number): str
   );
 }
 
-function stateText({ connected, lost, sinceWallMs }: AgentView, nowWallMs: number): string {
+function stateText({ connected, lost, sinceWallMs, newCa }: AgentView, nowWallMs: number): string {
   if (sinceWallMs === null) return "enrolled, not seen yet";
   const ago = formatDuration(Math.max(0, nowWallMs - sinceWallMs));
-  if (connected) return `connected ${ago}`;
+  if (connected) return `connected ${ago}${newCa === "missing" ? ", without the new CA" : ""}`;
   return `${lost ? "lost" : "away"}, seen ${ago} ago`;
 }
 

@@ -51,6 +51,8 @@ export interface AgentView {
   readonly residentBytes: number | null;
   readonly load: number | null;
   readonly freeBytes: number | null;
+  /** Whether it trusts the new CAs that it was told of; missing where there are none, or it is not connected. */
+  readonly newCa?: "trusted" | "missing" | undefined;
   readonly backupCount: number;
   readonly backups: readonly AgentBackupView[];
 }

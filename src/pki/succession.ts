@@ -46,7 +46,7 @@ export async function vouchFor(old: Authority, successorPem: string): Promise<Su
 
 /**
  * Those of the successors that are to be trusted by who trusts `trusted`, and are not among them: a CA that is valid now has vouched for each,
- * one that was found so included. Nothing else makes a CA trusted: not the server that sent it, nor who has issued it.
+ * one that was found so included; it must be the root of its own chain. Nothing else makes a CA trusted: not the server that sent it, nor who has issued it.
  */
 export function vouchedSuccessors(
   successions: readonly Succession[],
@@ -59,14 +59,14 @@ export function vouchedSuccessors(
   for (const succession of successions.slice(0, SUCCESSIONS_MAX)) {
     const successor = successorOf(succession, nowMs);
     if (successor === undefined || isAmong(successor, known)) continue;
-    if (!known.some((old) => isFit(old, nowMs) && hasVouched(old, succession))) continue;
+    if (!known.some((old) => isRoot(old, nowMs) && hasVouched(old, succession))) continue;
     known.push(successor);
     found.push(successor);
   }
   return found;
 }
 
-/** A succession whose CA is among these already. */
+/** Its CA is among these already. */
 export function isKnown({ certificate }: Succession, trusted: readonly FileCertificate[]): boolean {
   return trusted.some(({ x509 }) => Buffer.compare(x509.raw, certificate) === 0);
 }
@@ -118,16 +118,17 @@ function successorOf({ certificate, signature }: Succession, nowMs: number): Fil
   if (certificate.length > SUCCESSOR_BYTES_MAX || signature.length > SUCCESSION_SIGNATURE_BYTES_MAX) return undefined;
   try {
     const found = fileCertificate(certificate);
-    return isFit(found, nowMs) && isSelfSigned(found) ? found : undefined;
+    return isRoot(found, nowMs) ? found : undefined;
   } catch {
     return undefined; // Not a certificate.
   }
 }
 
-function isFit(one: FileCertificate, nowMs: number): boolean {
+/** An intermediate CA may have limits, and must neither become a root nor make one. */
+function isRoot(one: FileCertificate, nowMs: number): boolean {
   const { certificate } = one;
   const problem = authorityProblem(certificate) ?? validityProblem(certificate, nowMs);
-  return problem === undefined && publicKeyOf(one) !== undefined;
+  return problem === undefined && publicKeyOf(one) !== undefined && isSelfSigned(one);
 }
 
 function hasVouched(old: FileCertificate, { certificate, signature }: Succession): boolean {

@@ -93,7 +93,10 @@ export class ControlHub {
 
   /** Connected agents and those seen since the start, by name. */
   agents(): AgentView[] {
-    const views = [...this.#connected].map(([agent, known]) => agentView(agent, known, this.#lost.has(agent), true));
+    const views = [...this.#connected].map(([agent, known]) => {
+      const newCa = standingOf(known);
+      return { ...agentView(agent, known, this.#lost.has(agent), true), ...(newCa === undefined ? {} : { newCa }) };
+    });
     for (const [agent, known] of this.#away) views.push(agentView(agent, known, this.#lost.has(agent), false));
     return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
@@ -227,6 +230,11 @@ export class ControlHub {
     };
     this.#graces.set(agent, clock.after(lostGraceMs(), look));
   }
+}
+
+function standingOf({ toldSuccessions, facts }: Connected): AgentView["newCa"] {
+  if (toldSuccessions.length === 0) return undefined;
+  return (facts?.successors ?? 0) >= toldSuccessions.length ? "trusted" : "missing";
 }
 
 function busy(agent: string): Failure {

@@ -271,6 +271,12 @@ describe("a change of the CA", () => {
       // Told with the next keep-alive of the connection that stands.
       await agent.printed(/"event":"certificate.authority-added"/);
       expect(readCertificates(caPath)).toHaveLength(before + 1);
+      // The server hears that, soon.
+      const listed = async (): Promise<unknown> => {
+        const { objects } = await serverCommand(site, serverConfig, ["agents", "--json"]);
+        return objects.find((row) => row["agent"] === pair.name)?.["newCa"];
+      };
+      while ((await listed()) !== "trusted") await Bun.sleep(50);
     }
     const agentsServer = new X509Certificate(readFileSync(site.pki.server.certPath));
     expect(agentsServer.verify(new X509Certificate(readFileSync(site.pki.caPath)).publicKey)).toBe(true);

@@ -40,7 +40,7 @@ const entryFacts = fc.record({
 const agentFacts = fc.record({
   ...{ uptimeMs: uint, cpuPermille: optional(uint), machineCpuPermille: optional(uint) },
   ...{ residentBytes: optional(uint), loadHundredths: optional(uint), freeBytes: optional(uint) },
-  ...{ rttUs: optional(uint), rttDeviationUs: optional(uint) },
+  ...{ successors: optional(uint), rttUs: optional(uint), rttDeviationUs: optional(uint) },
   backups: fc.array(entryFacts, { maxLength: 3 }),
   backupCount: uint,
 });

@@ -34,6 +34,21 @@ test("a new CA is told once on each control connection, and again when there is 
   expect([await heard(), await heard()]).toEqual([[1], undefined]);
   told = [one, other, one, other];
   expect([await heard(), await heard()]).toEqual([[1, 2, 1, 2], undefined]);
+  // Four were told: who trusts three of them would be cut off by the fourth.
+  const standing = async (successors?: number): Promise<unknown> => {
+    link.send("ping", {
+      id: 100,
+      agent: { uptimeMs: 1, backups: [], backupCount: 0, ...(successors === undefined ? {} : { successors }) },
+    });
+    await w.wait(link.expect("pong"));
+    const around = {} as Parameters<typeof w.server.admin.handle>[1];
+    const history = { newest: () => [] };
+    const [view] = (await w.wait(w.server.admin.handle({ command: "agents" }, { ...around, history } as never))) as {
+      newCa?: string;
+    }[];
+    return view?.newCa;
+  };
+  expect([await standing(), await standing(3), await standing(4)]).toEqual(["missing", "missing", "trusted"]);
   told = [];
-  expect(await heard()).toBeUndefined();
+  expect([await heard(), await standing()]).toEqual([undefined, undefined]);
 });

@@ -4,6 +4,12 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import "reflect-metadata";
+import {
+  BasicConstraintsExtension,
+  X509Certificate as PeculiarCertificate,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
 import { AuthorityNews } from "#agent/authority-news.ts";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
@@ -12,6 +18,7 @@ import { trustSuccessors } from "#pki/authority-file.ts";
 import { type Authority, createAuthority, type Validity } from "#pki/issue.ts";
 import { loadIdentity } from "#pki/identity.ts";
 import { readCertificates } from "#pki/pem-file.ts";
+import { encodePem } from "#pki/pem.ts";
 import { importSigningKey } from "#pki/signing-key.ts";
 import { readSuccessions, type Succession, successionsText, vouchedSuccessors, vouchFor } from "#pki/succession.ts";
 import { validityFrom } from "#pki/validity.ts";
@@ -148,6 +155,25 @@ describe("a CA is not trusted", () => {
     isRefused({ certificate: leaf.raw, signature: (await vouchFor(old, leaf.toString())).signature });
   });
 
+  test("for which an intermediate CA has vouched, also one that stands in the file beside its root", async () => {
+    const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+    const issuer = new PeculiarCertificate(old.pem);
+    // As a company's root would make one.
+    const made = await X509CertificateGenerator.create({
+      ...{ subject: "CN=between", issuer: issuer.subjectName, publicKey: keys.publicKey, serialNumber: "41" },
+      ...{ notBefore: new Date(NOW_MS - DAY_MS), notAfter: new Date(NOW_MS + DAY_MS) },
+      ...{ signingKey: old.key.key, signingAlgorithm: old.key.algorithm },
+      extensions: [new BasicConstraintsExtension(true, 0, true)],
+    });
+    const between = made.toString("pem");
+    fs.appendFileSync(files.caPath, `${between}\n`);
+    const der = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
+    const authority = await authorityOf(between, encodePem("PRIVATE KEY", new Uint8Array(der)));
+    isRefused(await vouchFor(authority, next.pem));
+    fs.writeFileSync(files.caPath, old.pem);
+    isRefused(await vouchFor(old, between));
+  });
+
   test("when it is not valid now, or the CA that has vouched is not", async () => {
     const ended = await makeCa("ended", { notBeforeMs: NOW_MS - 10 * DAY_MS, notAfterMs: NOW_MS - DAY_MS });
     isRefused(await vouchFor(old, ended.pem));
@@ -191,11 +217,12 @@ describe("what the server tells of new CAs", () => {
       throw new Failure("E_RENEWAL", "none has vouched");
     };
     const news = new AuthorityNews({
-      ...{ clock, enabled: () => enabled, trust: () => outcome() },
+      ...{ clock, enabled: () => enabled, trust: () => outcome(), known: (all) => known(all) },
       events: { emit: (event) => void events.push(event) },
     });
+    let known = (_all: readonly Succession[]): number => 0;
     const told = [await vouchFor(old, next.pem)];
-    expect([news.heard(told), events.length]).toEqual([false, 0]);
+    expect([news.trusted, news.heard(told), events.length, news.trusted]).toEqual([undefined, false, 0, 0]);
     enabled = true;
     expect([news.again(), news.heard(told), news.heard(told)]).toEqual([false, false, false]);
     await clock.advance(DAY_MS + 1);
@@ -204,7 +231,8 @@ describe("what the server tells of new CAs", () => {
       Array(2).fill(["certificate.authority-refused", "warn"]),
     );
     outcome = () => ["next"];
-    expect(news.again()).toBe(true);
+    known = (all) => all.length;
+    expect([news.again(), news.trusted]).toEqual([true, 1]);
     expect(must(events.at(-1), "event")).toMatchObject({ kind: "certificate.authority-added", level: "info" });
   });
 });
