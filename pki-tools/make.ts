@@ -14,6 +14,7 @@ import { createAuthority, issueAgent, type Issued, issueServer, type Validity } 
 import { leafValidity, validityFrom } from "#pki/validity.ts";
 import { ensureDirectory, finishInterrupted, type NewFile, refuseExisting, writeTogether } from "#pki/pair-store.ts";
 import {
+  canBeTold,
   readSuccessions,
   type Succession,
   SUCCESSIONS_FILE,
@@ -102,11 +103,14 @@ export async function renewAuthority(options: MakeOptions, context: MakeContext)
   const issued = await newAuthority(options, context);
   const certPem = [issued.certPem, ...kept.map(({ pem }) => pem)].join("\n").trimEnd();
   // Now or never: with the last line of this the old key is gone.
-  const successions = [...successionsBefore(caPath, context), await vouchFor(authority, issued.certPem)];
+  const succession = await vouchFor(authority, issued.certPem);
+  const successions = [...successionsBefore(caPath, context), succession];
   const vouched = { name: SUCCESSIONS_FILE, content: successionsText(successions), mode: 0o644 };
   const made = store(options, "ca", { ...issued, certPem }, context, [vouched]);
   context.notice(
-    `reload the server: it brings the new CA to the agents that are connected, by ${SUCCESSIONS_FILE}; nothing but that makes them trust it. To the others bring ca.pem before anything is issued or renewed`,
+    canBeTold(succession)
+      ? `reload the server: it brings the new CA to the agents that are connected, by ${SUCCESSIONS_FILE}; nothing but that makes them trust it. To the others bring ca.pem before anything is issued or renewed`
+      : "the old CA's key is too long to vouch for the new one: bring ca.pem to every machine and reload there before anything is issued or renewed",
   );
   return made;
 }

@@ -21,12 +21,12 @@ export interface Succession {
   readonly signature: Uint8Array;
 }
 
-/** Of one list. Years lie between two CAs. */
+/** Of one list, as the wire has them: years lie between two CAs. */
 export const SUCCESSIONS_MAX = 4;
 /** DER of one CA; one with RSA 4096 has 1.4 kB. */
-export const SUCCESSOR_BYTES_MAX = 2 * 1024;
+const SUCCESSOR_BYTES_MAX = 2 * 1024;
 /** RSA 4096. */
-export const SUCCESSION_SIGNATURE_BYTES_MAX = 512;
+const SUCCESSION_SIGNATURE_BYTES_MAX = 512;
 const FILE_BYTES_MAX = 64 * 1024;
 const WORDS = Buffer.from("nbackup: this CA is followed by\0");
 
@@ -66,6 +66,12 @@ export function vouchedSuccessors(
   return found;
 }
 
+/** Within what the wire takes: a CA with an RSA key beyond 4096 bits cannot vouch. */
+export function canBeTold({ certificate, signature }: Succession): boolean {
+  const isWithin = (bytes: Uint8Array, bytesMax: number): boolean => bytes.length > 0 && bytes.length <= bytesMax;
+  return isWithin(certificate, SUCCESSOR_BYTES_MAX) && isWithin(signature, SUCCESSION_SIGNATURE_BYTES_MAX);
+}
+
 /** Its CA is among these already. */
 export function isKnown({ certificate }: Succession, trusted: readonly FileCertificate[]): boolean {
   return trusted.some(({ x509 }) => Buffer.compare(x509.raw, certificate) === 0);
@@ -100,6 +106,7 @@ const READ_HINT =
 export function successionsText(successions: readonly Succession[]): string {
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
   return successions
+    .filter(canBeTold)
     .slice(-SUCCESSIONS_MAX)
     .map(({ certificate, signature }) => {
       return `${JSON.stringify({ successor: base64(certificate), signature: base64(signature) })}\n`;
@@ -115,7 +122,7 @@ function statement(oldDer: Uint8Array, successorDer: Uint8Array): Uint8Array {
 }
 
 function successorOf({ certificate, signature }: Succession, nowMs: number): FileCertificate | undefined {
-  if (certificate.length > SUCCESSOR_BYTES_MAX || signature.length > SUCCESSION_SIGNATURE_BYTES_MAX) return undefined;
+  if (!canBeTold({ certificate, signature })) return undefined;
   try {
     const found = fileCertificate(certificate);
     return isRoot(found, nowMs) ? found : undefined;
@@ -162,5 +169,6 @@ function parseLine(line: string): Succession | undefined {
     return undefined;
   const { successor, signature } = found;
   if (typeof successor !== "string" || typeof signature !== "string") return undefined;
-  return { certificate: Buffer.from(successor, "base64"), signature: Buffer.from(signature, "base64") };
+  const succession = { certificate: Buffer.from(successor, "base64"), signature: Buffer.from(signature, "base64") };
+  return canBeTold(succession) ? succession : undefined;
 }

@@ -104,6 +104,21 @@ describe("a CA for which the agent's CA has vouched", () => {
     expect(trust(await vouchFor(old, next.pem), await vouchFor(next, third.pem))).toEqual(["CN=next", "CN=third"]);
   });
 
+  test.each([
+    { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" },
+    { name: "RSASSA-PKCS1-v1_5", modulusLength: 4096, publicExponent: Uint8Array.of(1, 0, 1), hash: "SHA-256" },
+  ])("may have a key of $name, as openssl makes them", async (algorithm) => {
+    const keys = (await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as CryptoKeyPair;
+    const made = await X509CertificateGenerator.createSelfSigned({
+      ...{ name: "CN=other kind", keys, signingAlgorithm: algorithm, serialNumber: "43" },
+      ...{ notBefore: new Date(NOW_MS - DAY_MS), notAfter: new Date(NOW_MS + DAY_MS) },
+      extensions: [new BasicConstraintsExtension(true, undefined, true)],
+    });
+    const der = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
+    const ca = await authorityOf(made.toString("pem"), encodePem("PRIVATE KEY", new Uint8Array(der)));
+    expect(trust(await vouchFor(old, ca.pem), await vouchFor(ca, next.pem))).toEqual(["CN=other kind", "CN=next"]);
+  });
+
   test("leaves the old file or the new one, whatever call fails", async () => {
     const succession = await vouchFor(old, next.pem);
     const before = fs.readFileSync(files.caPath, "utf8");
@@ -203,6 +218,13 @@ describe("the list of successors", () => {
     fs.writeFileSync(file, successionsText([succession]));
     expect(vouchedSuccessors(readSuccessions(file), readCertificates(files.caPath), NOW_MS)).toHaveLength(1);
     expect(successionsText(Array(6).fill(succession)).trim().split("\n")).toHaveLength(4);
+    const long = { certificate: new Uint8Array(2049), signature: new Uint8Array(513) };
+    expect(
+      successionsText([
+        { ...succession, ...{ signature: long.signature } },
+        { ...long, signature: new Uint8Array(1) },
+      ]),
+    ).toBe("");
     fs.appendFileSync(file, "hello\n");
     expect(refusal(() => readSuccessions(file))).toContain("line 2 is not what pki renew ca writes");
   });
