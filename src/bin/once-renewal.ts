@@ -22,6 +22,7 @@ export interface RenewAfterOnce {
   readonly signal: AbortSignal;
 }
 
+const NO_DAEMON: ReadonlySet<string> = new Set(["E_NOT_RUNNING", "E_STATE_DIR"]);
 /** A daemon that runs answers at once; one that hangs is there as well. */
 const DAEMON_ANSWER_MS = 2_000;
 
@@ -55,7 +56,8 @@ async function hasDaemon(stateDir: string): Promise<boolean> {
   const asked = askControl("nbackup-agent", stateDir, { command: "status" }).then(
     () => undefined,
     (error: unknown) => {
-      runs = toFailure(error).code !== "E_NOT_RUNNING";
+      // A directory that this user may not look into is another user's, and so is its daemon.
+      runs = !NO_DAEMON.has(toFailure(error).code);
     },
   );
   await settled(systemClock, asked, DAEMON_ANSWER_MS);

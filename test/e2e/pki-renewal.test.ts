@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -30,6 +32,7 @@ let site: Site;
 let server: ServerProcess;
 let serverConfig: string;
 let made = 0;
+const NOBODY = 65_534;
 
 beforeAll(async () => {
   site = await Site.make();
@@ -155,6 +158,22 @@ describe("a certificate that is due", () => {
     expect(server.events("certificate.renewed").filter((event) => event["agent"] === left.name)).toEqual([]);
     expect(server.output).not.toContain("another control connection of agent");
     await agent.stop();
+  });
+
+  test("is renewed by a run of --once of a user who may not look into the state directory", async () => {
+    if (process.getuid?.() !== 0 || Bun.which("setpriv") === null) return;
+    const pair = await lay();
+    for (const one of [path.dirname(pair.certPath), pair.certPath, pair.keyPath]) chownSync(one, NOBODY, NOBODY);
+    const common = { ...settings(pair), caPath: site.at(pair.name, "ca.pem") };
+    copyFileSync(site.pki.caPath, common.caPath);
+    mkdirSync(common.stateDir ?? "", { mode: 0o700 });
+    for (const one of [site.directory, site.at(pair.name)]) chmodSync(one, 0o755);
+    const config = await site.agentConfig(common);
+    const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+    const once = [...asNobody, site.executables.agent, "--config", config, "--once", "--json"];
+    const ran = await new WatchedProcess(once, { cwd: "/" }).end();
+    expect([ran.exitCode, ran.stderr.split("\n").length]).toEqual([0, 2]);
+    expect(daysLeft(pair)).toBeGreaterThan(80);
   });
 
   test("is renewed where certificate and key lie in two directories", async () => {
