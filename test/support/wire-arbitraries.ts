@@ -42,7 +42,7 @@ const entryFacts = fc.record({
 const agentFacts = fc.record({
   ...{ uptimeMs: uint, cpuPermille: optional(uint), machineCpuPermille: optional(uint) },
   ...{ residentBytes: optional(uint), loadHundredths: optional(uint), freeBytes: optional(uint) },
-  ...{ rttUs: optional(uint), rttDeviationUs: optional(uint) },
+  ...{ successors: optional(uint), rttUs: optional(uint), rttDeviationUs: optional(uint) },
   backups: fc.array(entryFacts, { maxLength: 3 }),
   backupCount: uint,
 });
@@ -54,6 +54,15 @@ const serverFacts = fc.record({
   storageCount: uint,
   maintenance: optional(fc.boolean()),
   renews: optional(fc.boolean()),
+  successors: optional(
+    fc.array(
+      fc.record({
+        certificate: fc.uint8Array({ minLength: 1, maxLength: 2048 }),
+        signature: fc.uint8Array({ minLength: 1, maxLength: 512 }),
+      }),
+      { maxLength: 4 },
+    ),
+  ),
 });
 
 export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
