@@ -2,7 +2,7 @@
  * What a state means to who reads it: the sentence at the top, why an entry is late, when a disk is full, how bad each is. Pure. Whether
  * an entry is late or failing is the server's judgement; here it is put into words and order.
  */
-import type { BackupRow, BackupState, StorageRow } from "#web/api-archives.ts";
+import type { BackupStanding, BackupState, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd, CertificateRow } from "#web/api-types.ts";
 import type { TextKey } from "./texts-en.ts";
 
@@ -24,11 +24,11 @@ export function stateTone(state: BackupState): Tone {
 }
 
 /** A backup whose runs succeed and that has an archive which was found damaged is not fine either. */
-export function isDamaged(row: Pick<BackupRow, "state" | "damagedCount">): boolean {
+export function isDamaged(row: Pick<BackupStanding, "state" | "damagedCount">): boolean {
   return row.state === "ok" && row.damagedCount > 0;
 }
 
-type FirstRun = Pick<BackupRow, "state" | "lastEndWallMs" | "nextWallMs" | "running">;
+type FirstRun = Pick<BackupStanding, "state" | "lastEndWallMs" | "nextWallMs" | "running">;
 
 /** Nothing of it ever ran to an end, and its first run goes on or is still to come: it did nothing wrong, and is no backup yet. */
 function isAwaited(row: FirstRun, nowWallMs: number): boolean {
@@ -61,7 +61,7 @@ export interface Headline {
 /** The answer to the question with which people come. Who is in no part is fine. */
 export function headline(
   counts: Readonly<Record<BackupState, number>>,
-  rows: readonly (FirstRun & Pick<BackupRow, "damagedCount">)[],
+  rows: readonly (FirstRun & Pick<BackupStanding, "damagedCount">)[],
   nowWallMs: number,
 ): Headline {
   const damaged = rows.filter(isDamaged).length;
@@ -93,7 +93,7 @@ const CERTIFICATE_DAYS_BAD = 7;
 
 export function concerns(
   answer: {
-    readonly backups: readonly Pick<BackupRow, "state" | "lastWarnings">[];
+    readonly backups: readonly Pick<BackupStanding, "state" | "lastWarnings">[];
     readonly storages: readonly StorageRow[];
     readonly certificates: readonly CertificateRow[];
   },
@@ -121,13 +121,13 @@ export function concerns(
 }
 
 /** How old the last success is, in runs: 1 is as old as it should get. Null where nobody knows how often it runs. */
-export function scheduleRatio(row: BackupRow, nowWallMs: number): number | null {
+export function scheduleRatio(row: BackupStanding, nowWallMs: number): number | null {
   if (row.lastSuccessWallMs === null || row.everyMs === null || row.everyMs <= 0) return null;
   return Math.max(0, nowWallMs - row.lastSuccessWallMs) / row.everyMs;
 }
 
 /** What its agent tells of its schedule: milliseconds until the next run. Null where nobody says, or the time went by. */
-export function nextInMs({ nextWallMs }: Pick<BackupRow, "nextWallMs">, nowWallMs: number): number | null {
+export function nextInMs({ nextWallMs }: Pick<BackupStanding, "nextWallMs">, nowWallMs: number): number | null {
   return nextWallMs === null || nextWallMs <= nowWallMs ? null : nextWallMs - nowWallMs;
 }
 
@@ -136,7 +136,7 @@ type ReasonKey = Exclude<Extract<TextKey, `reason.${string}`>, `${string}.${"one
 type CountedReason = "reason.damaged" | "reason.warned";
 
 /** Why a state is no better, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
-export function reasonText(row: BackupRow): ReasonKey | undefined {
+export function reasonText(row: BackupStanding): ReasonKey | undefined {
   if (row.state === "failing") return "reason.failing";
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
   if (row.state === "late") return "reason.late";

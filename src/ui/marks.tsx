@@ -1,5 +1,5 @@
 /** States of this product as marks: of a backup entry, of an ended session, of a storage; and the names that link to them. */
-import type { BackupRow, StorageRow } from "#web/api-archives.ts";
+import type { BackupStanding, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd } from "#web/api-types.ts";
 import { format, t, tn, word } from "./i18n.ts";
 import {
@@ -20,7 +20,7 @@ import { roughDuration } from "./format.ts";
 /** Of a span of days an axis, and whoever foretells, shows the day alone. */
 const DAYS_MS = 30 * 86_400_000;
 
-export function StateBadge({ row }: { row: BackupRow }) {
+export function StateBadge({ row }: { row: BackupStanding }) {
   if (row.running !== null) {
     return (
       <a class="plain" href={pathOf({ view: "session", session: row.running })}>
@@ -41,7 +41,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
 }
 
 /** Why a row is not ok, in the page's language. */
-export function Reason({ row }: { row: BackupRow }) {
+export function Reason({ row }: { row: BackupStanding }) {
   const key = reasonText(row);
   if (key === undefined) return null;
   const f = format.value;
@@ -57,7 +57,7 @@ export function Reason({ row }: { row: BackupRow }) {
 }
 
 /** The state, and beside it why it is no better. */
-export function StateAndReason({ row }: { row: BackupRow }) {
+export function StateAndReason({ row }: { row: BackupStanding }) {
   return (
     <span class="state">
       <StateBadge row={row} />{" "}
@@ -66,7 +66,7 @@ export function StateAndReason({ row }: { row: BackupRow }) {
   );
 }
 
-export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {
+export function BackupName({ row }: { row: Pick<BackupStanding, "storage" | "agent" | "backup"> }) {
   const { storage, agent, backup } = row;
   return (
     <a class="name" href={pathOf({ view: "backup", storage, agent, backup })} title={`${agent} / ${backup}`}>
@@ -78,7 +78,7 @@ export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" |
 }
 
 /** How old the last success is, against how old it should get. */
-export function ScheduleAge({ row }: { row: BackupRow }) {
+export function ScheduleAge({ row }: { row: BackupStanding }) {
   const ratio = scheduleRatio(row, now.value);
   if (row.everyMs === null) return <NextAlone row={row} />;
   const every = roughDuration(row.everyMs, format.value.language);
@@ -95,7 +95,7 @@ export function ScheduleAge({ row }: { row: BackupRow }) {
 }
 
 /** Of a backup that ran too few times to tell how often it does. */
-function NextAlone({ row }: { row: BackupRow }) {
+function NextAlone({ row }: { row: BackupStanding }) {
   const inMs = nextInMs(row, now.value);
   if (inMs === null) return <span class="muted">{t("every.unknown")}</span>;
   const text = t("every.next", { in: roughDuration(inMs, format.value.language) });

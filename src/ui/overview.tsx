@@ -1,6 +1,6 @@
 /** The answer first: is everything backed up, and if not, what is wrong. Then the entries, traffic, disks and what happened last. */
 import { useMemo, useState } from "preact/hooks";
-import type { BackupRow, BackupState } from "#web/api-archives.ts";
+import type { BackupSummary, BackupState } from "#web/api-archives.ts";
 import type { OverviewAnswer } from "#web/api-types.ts";
 import { backupsLeft } from "./filters.ts";
 import { Search } from "./fields.tsx";
@@ -107,7 +107,7 @@ function Numbers({ first }: { first: OverviewAnswer }) {
   );
 }
 
-export function backupColumns(): readonly Column<BackupRow>[] {
+export function backupColumns(): readonly Column<BackupSummary>[] {
   return [
     {
       key: "name",
@@ -155,7 +155,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       width: "4.4rem",
       drop: 4,
       narrow: "none",
-      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
+      cell: (row) => <Spark values={row.trend} area />,
     },
     {
       key: "next",

@@ -12,7 +12,7 @@ import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { ActiveSnapshot, PhaseSpan, SeriesPoint } from "#observe/session-points.ts";
 import type { TrafficPoint as TrafficSample } from "#observe/session-series.ts";
 import type { ServerStatus, SessionView, WaitingView } from "#observe/views.ts";
-import type { ArchiveSummary, BackupRow, BackupState, Page, StorageRow } from "./api-archives.ts";
+import type { ArchiveSummary, BackupState, BackupSummary, Page, StorageRow } from "./api-archives.ts";
 import type { Metric } from "#observe/metrics.ts";
 
 /** Every answer that is no success: the status is that of HTTP. */
@@ -111,7 +111,7 @@ export interface OverviewAnswer {
   readonly server: ServerNumbers;
   readonly counts: Readonly<Record<BackupState, number>>;
   /** The worst first, then by agent, backup, storage. */
-  readonly backups: readonly BackupRow[];
+  readonly backups: readonly BackupSummary[];
   /** Storages have not been looked at since the start: rows know only the history. */
   readonly scanning: boolean;
   /** The last hour, a point every 10 s, oldest first. */
@@ -266,7 +266,7 @@ export interface AgentRow {
   readonly waitingCount: number;
   readonly archiveCount: number;
   readonly archiveBytes: number;
-  readonly backups: readonly BackupRow[];
+  readonly backups: readonly BackupSummary[];
 }
 
 /** `GET /api/v1/agents` */

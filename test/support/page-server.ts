@@ -2,6 +2,7 @@
  * A server of the page for tests: the real files with the real headers of access.ts, answers from page-fixtures.ts, and a live stream that
  * says what the test says. Stopped and started again on the same port it is a server that was restarted.
  */
+import { backupSummary } from "#web/backup-summary.ts";
 import type {
   AccessAnswer,
   AgentsAnswer,
@@ -284,7 +285,7 @@ export class PageServer {
       ...{ nowWallMs, software: "nbackup-server 0.1.0", boot: make.uuid(this.#boot), server: this.#numbers() },
       ...{
         counts: make.counts(backups),
-        backups,
+        backups: backups.map(backupSummary),
         scanning: false,
         traffic: hasAny ? make.trafficPoints(nowWallMs) : [],
       },

@@ -205,10 +205,11 @@ describe("the overview", () => {
     expect(overview.backups[3]).toMatchObject({
       everyMs: DAY_MS,
       everyFrom: "habit",
-      archiveCount: 5,
-      archiveBytes: 1500,
+      trend: [100, 100, 100, 100, 100],
     });
-    expect(overview.backups[3]?.sizes.map(({ wallMs }) => wallMs)).toEqual(
+    const { backups } = await kit.json<ArchivesAnswer>("/api/v1/archives");
+    expect(backups[3]).toMatchObject({ archiveCount: 5, archiveBytes: 1500 });
+    expect(backups[3]?.sizes.map(({ wallMs }) => wallMs)).toEqual(
       [4, 3, 2, 1, 0].map((d) => nowMs - 2 * HOUR_MS - d * DAY_MS),
     );
     expect(overview.events.map(({ kind }) => kind)).toEqual(["storage.failed", "session.committed"]);
