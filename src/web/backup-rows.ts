@@ -125,10 +125,11 @@ function rowOf(
   const fromArchive = newest === undefined ? null : newest.timeMs + (newest.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
   const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
+  const failure = failureOf(lastEnd, ends, sorted);
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
-      : judge({ lastEnd, lastSuccessWallMs, everyMs, nowWallMs });
+      : judge({ failure, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
@@ -151,16 +152,30 @@ interface Judged {
   readonly reason: string;
 }
 
+/**
+ * The last end if it is a failure that no success came after. Ends are in the order in which they came, whatever the clock said then: only of an
+ * archive whose end nobody remembers its time has to tell.
+ */
+function failureOf(
+  lastEnd: SessionRecord | undefined,
+  ends: readonly SessionRecord[],
+  archives: readonly ScannedArchive[],
+): SessionRecord | undefined {
+  if (lastEnd === undefined || lastEnd.outcome === "committed") return undefined;
+  const remembered = new Set(ends.map(({ archive }) => archive?.slice(archive.lastIndexOf("/") + 1)));
+  const unknown = archives.findLast(({ name }) => !remembered.has(name));
+  return unknown !== undefined && unknown.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
+}
+
 function judge(facts: {
-  readonly lastEnd: SessionRecord | undefined;
+  readonly failure: SessionRecord | undefined;
   readonly lastSuccessWallMs: number | null;
   readonly everyMs: number | null;
   readonly nowWallMs: number;
 }): Judged {
-  const { lastEnd, lastSuccessWallMs, everyMs, nowWallMs } = facts;
-  const failed = lastEnd !== undefined && lastEnd.outcome !== "committed";
-  if (failed && lastEnd.endWallMs > (lastSuccessWallMs ?? 0)) {
-    const why = lastEnd.code === null ? lastEnd.message : `${lastEnd.code}: ${lastEnd.message}`;
+  const { failure, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  if (failure !== undefined) {
+    const why = failure.code === null ? failure.message : `${failure.code}: ${failure.message}`;
     return { state: "failing", reason: `the last run failed: ${why}` };
   }
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };

@@ -240,6 +240,29 @@ describe("the overview", () => {
       ["b", "ok"],
     ]);
   });
+
+  test("takes the last end for the last one, also where the clock was put back before it", async () => {
+    const kit = new PageKit();
+    const [at, day] = [kit.clock.wall(), 86_400_000];
+    const name = "2026-01-03T00-00-00-000Z.tar.gz";
+    // Two days ahead for a run, and then right again.
+    const ahead = { endWallMs: at + 2 * day, startWallMs: at + 2 * day - 9 };
+    kit.archives = [scannedArchive({ agent: "a", name, timeMs: ahead.startWallMs })];
+    await kit.scans.scanAll();
+    for (const agent of ["a", "b"]) kit.history.add(endRecord({ ...ahead, agent, archive: `${agent}/home/${name}` }));
+    const failed = { outcome: "failed", code: "E_DISK", archive: null, endWallMs: at } as const;
+    for (const agent of ["a", "b"]) kit.history.add(endRecord({ ...failed, agent }));
+    // Of what nobody remembers the end of, the time tells.
+    kit.archives = [...kit.archives, scannedArchive({ agent: "c", name, timeMs: at + 1 })];
+    kit.history.add(endRecord({ ...failed, agent: "c" }));
+    await kit.scans.scanAll();
+    const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+    expect(backups.map(({ agent, state }) => [agent, state])).toEqual([
+      ["a", "failing"],
+      ["b", "failing"],
+      ["c", "ok"],
+    ]);
+  });
 });
 
 describe("agents and storages", () => {
