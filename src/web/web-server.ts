@@ -129,18 +129,22 @@ export function guarded(
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let timer: ReturnType<Clock["after"]> | undefined;
+  /** The client went away: nothing is wrong, and nobody takes what is still read. */
+  let gone = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller): Promise<void> {
         timer?.cancel();
         try {
           const { done, value } = await reader.read();
+          if (gone) return;
           if (done) {
             controller.close();
             return;
           }
           controller.enqueue(value);
         } catch (error) {
+          if (gone) return;
           brokeOff(error);
           // Without a reason, which Bun would write to the standard error.
           controller.error();
@@ -154,6 +158,7 @@ export function guarded(
         });
       },
       async cancel(reason): Promise<void> {
+        gone = true;
         timer?.cancel();
         await reader.cancel(reason);
       },
