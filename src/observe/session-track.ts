@@ -83,11 +83,8 @@ export class SessionTrack {
     return this.#last === undefined ? undefined : { ...this.#last, phases: [...this.#phases] };
   }
 
-  /** What was read is told with the agent's pings, every few seconds: its rate is over the whole minute, or it would be nothing and double by turns. */
   get rates(): TrackRates {
-    const last = this.#recent.at(-1);
-    const { receivedRate, writtenRate } = ratesBetween(this.#recent.at(-1 - RATE_SAMPLES) ?? this.#recent[0], last);
-    return { receivedRate, writtenRate, rawRate: ratesBetween(this.#recent[0], last).rawRate };
+    return ratesBetween(this.#recent.at(-1 - RATE_SAMPLES) ?? this.#recent[0], this.#recent.at(-1));
   }
 
   /** Received rates of the last minute, oldest first. */

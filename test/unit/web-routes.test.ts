@@ -77,37 +77,6 @@ describe("sessions", () => {
     kit.series.stop();
   });
 
-  test("are as far as the bytes that came, where the agent's window holds what was read", async () => {
-    const kit = new PageKit();
-    kit.series.start();
-    for (let second = 0; second <= 12; second += 1) {
-      const live = liveView(second * 100, { lastRawBytes: 5000 });
-      // All was read at once, and is told with a ping every five seconds.
-      const rawBytes = second < 5 ? 0 : 5000;
-      kit.live = [{ ...live, view: { ...live.view, rawBytes, expectedBytes: 2000 } }];
-      await kit.clock.advance(1000);
-    }
-    const { running } = await kit.json<SessionsAnswer>("/api/v1/sessions");
-    expect(running).toMatchObject([{ progress: 0.6, etaMs: 8000 }]);
-    kit.series.stop();
-  });
-
-  test("have a time left at every second, although what was read is told every few", async () => {
-    const kit = new PageKit();
-    kit.series.start();
-    const left: (number | null)[] = [];
-    for (let second = 0; second < 40; second += 1) {
-      const live = liveView(second * 100, { lastRawBytes: 20_000 });
-      const rawBytes = Math.floor(second / 6) * 1200;
-      kit.live = [{ ...live, view: { ...live.view, rawBytes } }];
-      await kit.clock.advance(1000);
-      const { running } = await kit.json<SessionsAnswer>("/api/v1/sessions");
-      if (second >= 20) left.push(running[0]?.etaMs ?? null);
-    }
-    for (const etaMs of left) expect(Math.abs((etaMs ?? 0) - 70_000)).toBeLessThan(35_000);
-    kit.series.stop();
-  });
-
   test("that nobody measured have no progress, and in a phase with a measure that one", async () => {
     const kit = new PageKit();
     kit.live = [liveView(100), liveView(1, { phase: "hashing", phaseDone: 25, phaseTotal: 100, lastRawBytes: 9 })];
