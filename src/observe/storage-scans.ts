@@ -56,8 +56,9 @@ export interface StorageScan {
 export interface StorageScansOptions {
   readonly clock: Clock;
   readonly storages: () => readonly string[];
-  /** All archives of a storage. */
+  /** All archives of a storage, or the first so many. */
   readonly list: (storage: string) => Promise<readonly ScannedArchive[]>;
+  readonly archivesMax: number;
   readonly view: (storage: string) => StorageView | undefined;
   readonly samples: Pick<RecordStore<StorageSample>, "add" | "newest">;
   readonly intervalMs: number;
@@ -130,6 +131,12 @@ export class StorageScans {
 
   failureOf(storage: string): string | undefined {
     return this.#failures.get(storage);
+  }
+
+  /** What is not among its archives is not there: the last look saw all of it. */
+  isWhole(storage: string): boolean {
+    if (!this.#scans.has(storage) || this.#failures.has(storage)) return false;
+    return (this.#archives.get(storage)?.size ?? 0) < this.#options.archivesMax;
   }
 
   archivesOf(storage: string): readonly ScannedArchive[] {

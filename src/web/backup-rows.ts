@@ -33,6 +33,8 @@ export interface BackupFacts {
     readonly backup: string;
     readonly storage: string;
   }[];
+  /** Whether what is not among the archives is not in the storage. */
+  readonly isWhole: (storage: string) => boolean;
 }
 
 interface Gathered {
@@ -86,7 +88,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   }
   for (const entry of gathered.values()) if (telling.has(entry.agent)) entry.isConfigured ??= false;
   const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts.nowWallMs));
-  const rows = present.map((entry) => rowOf(entry, facts.nowWallMs));
+  const rows = present.map((entry) => rowOf(entry, facts));
   return rows.sort(
     (a, b) =>
       WORST[a.state] - WORST[b.state] ||
@@ -115,7 +117,7 @@ function isForgotten({ archives, ends, running, isConfigured }: Gathered, nowWal
 
 function rowOf(
   { agent, backup, storage, archives, ends, nextWallMs, running, isConfigured }: Gathered,
-  nowWallMs: number,
+  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
   const newest = sorted.at(-1);
@@ -126,10 +128,12 @@ function rowOf(
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
   const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
   const failure = failureOf(lastEnd, ends, sorted);
+  // Rotation leaves the newest ones.
+  const isGone = success !== undefined && newest === undefined && isWhole(storage);
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
-      : judge({ failure, lastSuccessWallMs, everyMs, nowWallMs });
+      : judge({ failure, isGone, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
@@ -169,15 +173,18 @@ function failureOf(
 
 function judge(facts: {
   readonly failure: SessionRecord | undefined;
+  /** It succeeded, and none of its archives is there. */
+  readonly isGone: boolean;
   readonly lastSuccessWallMs: number | null;
   readonly everyMs: number | null;
   readonly nowWallMs: number;
 }): Judged {
-  const { failure, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  const { failure, isGone, lastSuccessWallMs, everyMs, nowWallMs } = facts;
   if (failure !== undefined) {
     const why = failure.code === null ? failure.message : `${failure.code}: ${failure.message}`;
     return { state: "failing", reason: `the last run failed: ${why}` };
   }
+  if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
   const ageMs = nowWallMs - lastSuccessWallMs;
   if (everyMs === null) {

@@ -210,6 +210,22 @@ describe("the overview", () => {
     ]);
   });
 
+  test("says of a backup that succeeded and whose archives are all gone that it fails, once its storage was looked at", async () => {
+    const kit = new PageKit();
+    kit.history.add(endRecord({ endWallMs: kit.clock.wall(), startWallMs: kit.clock.wall() }));
+    const states = async (): Promise<readonly string[]> => {
+      kit.app.forget();
+      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+      return backups.map(({ state, reason }) => `${state} ${reason}`);
+    };
+    expect(await states()).toEqual(["ok "]);
+    await kit.scans.scanAll();
+    expect(await states()).toEqual(["failing none of its archives is in the storage any more"]);
+    kit.archives = [scannedArchive()];
+    await kit.scans.scanAll();
+    expect(await states()).toEqual(["ok "]);
+  });
+
   test("takes the last end for the last one, also where the clock was put back before it", async () => {
     const kit = new PageKit();
     const [at, day] = [kit.clock.wall(), 86_400_000];
