@@ -119,7 +119,13 @@ export class StorageScans {
 
   /** Every storage was looked at, or could not be. */
   get complete(): boolean {
-    return this.#options.storages().every((name) => this.#scans.has(name) || this.#failures.has(name));
+    return !this.#options.storages().some((name) => this.isAwaited(name));
+  }
+
+  /** What it holds is not known yet: its first look is still to come. */
+  isAwaited(storage: string): boolean {
+    const isKnown = this.#scans.has(storage) || this.#failures.has(storage);
+    return !isKnown && this.#options.storages().includes(storage);
   }
 
   /** Undefined before the first look. */

@@ -32,7 +32,7 @@ export interface ReadModel {
   readonly series: Pick<SessionSeries, "of" | "rates" | "traffic">;
   readonly scans: Pick<
     StorageScans,
-    "archives" | "archivesOf" | "isWhole" | "scanOf" | "failureOf" | "samplesOf" | "complete"
+    "archives" | "archivesOf" | "isAwaited" | "isWhole" | "scanOf" | "failureOf" | "samplesOf" | "complete"
   >;
   certificates(): readonly CertificateRow[];
   config(): ConfigAnswer;
