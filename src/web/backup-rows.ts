@@ -123,11 +123,13 @@ function rowOf(
   const newest = sorted.at(-1);
   const [lastEnd] = ends;
   const success = ends.find(({ outcome }) => outcome === "committed");
+  const forgotten = forgottenOf(sorted, ends, nowWallMs);
   // An archive that is there is a success, also when nobody remembers its session.
-  const fromArchive = newest === undefined ? null : newest.timeMs + (newest.durationMs ?? 0);
+  const shown = forgotten ?? (success === undefined ? newest : undefined);
+  const fromArchive = shown === undefined ? null : shown.timeMs + (shown.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
   const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
-  const failure = failureOf(lastEnd, ends, sorted);
+  const failure = failureOf(lastEnd, forgotten);
   // Rotation leaves the newest ones.
   const isGone = success !== undefined && newest === undefined && isWhole(storage);
   const judged =
@@ -162,13 +164,23 @@ interface Judged {
  */
 function failureOf(
   lastEnd: SessionRecord | undefined,
-  ends: readonly SessionRecord[],
-  archives: readonly ScannedArchive[],
+  forgotten: ScannedArchive | undefined,
 ): SessionRecord | undefined {
   if (lastEnd === undefined || lastEnd.outcome === "committed") return undefined;
+  return forgotten !== undefined && forgotten.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
+}
+
+/**
+ * The newest archive whose end nobody remembers. One from the future tells no time: the clock went ahead when it was made, or since then, because
+ * an archive is named after all before it.
+ */
+function forgottenOf(
+  archives: readonly ScannedArchive[],
+  ends: readonly SessionRecord[],
+  nowWallMs: number,
+): ScannedArchive | undefined {
   const remembered = new Set(ends.map(({ archive }) => archive?.slice(archive.lastIndexOf("/") + 1)));
-  const unknown = archives.findLast(({ name }) => !remembered.has(name));
-  return unknown !== undefined && unknown.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
+  return archives.findLast(({ name, timeMs }) => timeMs <= nowWallMs && !remembered.has(name));
 }
 
 function judge(facts: {
@@ -187,6 +199,7 @@ function judge(facts: {
   if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
   const ageMs = nowWallMs - lastSuccessWallMs;
+  if (ageMs < -TOLERANCE_MS_MIN) return { state: "unknown", reason: "by the clock its last success is still to come" };
   if (everyMs === null) {
     if (ageMs <= NEW_MS) return { state: "ok", reason: "" };
     return { state: "unknown", reason: "it ran too few times to tell when the next run is due" };
