@@ -5,7 +5,7 @@
  */
 import type { IndexEntry } from "#archive/index-format.ts";
 import { comparePaths } from "#archive/bytes.ts";
-import { findPattern, listDirectory } from "#archive/index-queries.ts";
+import { findPath, findPattern, listDirectory } from "#archive/index-queries.ts";
 import { type Batches, IndexReader } from "#archive/index-reader.ts";
 import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
@@ -110,6 +110,10 @@ export class ArchiveDesk {
         if (skipped > TREE_SKIPPED_MAX) {
           throw new Failure("E_LIMIT", `${pathText(path)} has more than ${TREE_SKIPPED_MAX} names`);
         }
+      }
+      // One that is there and empty is an entry of its own.
+      if (rows.length + skipped === 0 && key !== null && (await findPath(index, path))?.type !== "directory") {
+        throw new Failure("E_PATH_UNKNOWN", `${pathText(path)} is no directory of the archive`);
       }
       const next = more ? (rows.at(-1)?.key ?? null) : null;
       return { path: key === null ? null : pathText(path), key, rows, next };

@@ -39,6 +39,23 @@ function deskOf(clock: SimClock, readMs: number): { desk: ArchiveDesk; left: () 
   return { desk, left: () => left };
 }
 
+describe("a directory on the page", () => {
+  test("has its entries, and what is none of the archive's is not an empty one", async () => {
+    const { desk, left } = deskOf(new SimClock(), 1);
+    const look = async (path: string): Promise<string> => {
+      const key = Buffer.from(path).toString("base64url");
+      return await desk.directory(PLACE, key, { limit: 2, after: null }).then(
+        ({ rows }) => rows.map(({ name }) => name).join(" "),
+        (error: unknown) => String(error),
+      );
+    };
+    expect(await look("etc")).toBe("f000000 f000001");
+    expect(await look("etc/f000007")).toBe("E_PATH_UNKNOWN: etc/f000007 is no directory of the archive");
+    expect(await look("home")).toBe("E_PATH_UNKNOWN: home is no directory of the archive");
+    expect(left()).toBe(0);
+  });
+});
+
 describe("a search of the page", () => {
   test("finds what there is", async () => {
     const { desk, left } = deskOf(new SimClock(), 1);
