@@ -18,7 +18,7 @@ const TOLERANCE_MS_MIN = HOUR_MS;
 /** What has no habit yet and ran within a day is well. */
 const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
-/** Tries that never came to anything, of an entry that nobody names any more: a name that was misspelt is not failing for ever. */
+/** Ends of an entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever. */
 const FORGET_MS = 14 * DAY_MS;
 
 export interface BackupFacts {
@@ -87,7 +87,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
     }
   }
   for (const entry of gathered.values()) if (telling.has(entry.agent)) entry.isConfigured ??= false;
-  const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts.nowWallMs));
+  const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts));
   const rows = present.map((entry) => rowOf(entry, facts));
   return rows.sort(
     (a, b) =>
@@ -108,10 +108,13 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
   return !(outcome === "refused" && (code === "E_BUSY" || code === "E_SHUTDOWN"));
 }
 
-/** Nothing of it is there or ever was, and nobody means it any more. */
-function isForgotten({ archives, ends, running, isConfigured }: Gathered, nowWallMs: number): boolean {
+/** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
+function isForgotten(
+  { storage, archives, ends, running, isConfigured }: Gathered,
+  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
+): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
-  if (ends.some(({ outcome }) => outcome === "committed")) return false;
+  if (ends.some(({ outcome }) => outcome === "committed") && !isWhole(storage)) return false;
   return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
 }
 

@@ -224,6 +224,12 @@ describe("the overview", () => {
     kit.archives = [scannedArchive()];
     await kit.scans.scanAll();
     expect(await states()).toEqual(["ok "]);
+    // Who retired its agent has removed them.
+    kit.archives = [];
+    await kit.clock.advance(15 * 86_400_000);
+    expect(await states()).toHaveLength(1);
+    await kit.scans.scanAll();
+    expect(await states()).toEqual([]);
   });
 
   test("does not believe an archive's time over its remembered end: after a clock that was ahead all are named after the first", async () => {
