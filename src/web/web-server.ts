@@ -8,6 +8,7 @@ import { Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { secured } from "./access.ts";
 
 const BODY_BYTES_MAX = 65_536;
+const NO_URL = { pathname: "", search: "", searchParams: new URLSearchParams() } as const;
 /** Bun counts whole seconds, and no more of them. */
 const SECONDS_MAX = 255;
 
@@ -77,8 +78,8 @@ async function answered(request: Request, peer: string, options: WebServerOption
 }
 
 function requestOf(request: Request, peer: string, { clock, timeouts }: WebServerOptions): WebRequest {
-  if (!URL.canParse(request.url)) throw new Refused(400, "bad-request", "the address is none");
-  const url = new URL(request.url);
+  // With a Host that is none there is no address, and no path of ours; who asks is looked at before that all the same.
+  const url = URL.canParse(request.url) ? new URL(request.url) : NO_URL;
   return {
     ...{ method: request.method, path: url.pathname, query: url.searchParams, target: `${url.pathname}${url.search}` },
     ...{ peer, signal: request.signal },
