@@ -142,7 +142,7 @@ function rowOf(
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
-    lastBytes: newest?.archiveBytes ?? success?.archiveBytes ?? null,
+    lastBytes: newest?.archiveBytes ?? (isGone ? null : (success?.archiveBytes ?? null)),
     lastRawBytes: success?.rawBytes ?? newest?.rawBytes ?? null,
     lastEntries: success?.entries ?? newest?.entries ?? null,
     lastDurationMs: success?.durationMs ?? newest?.durationMs ?? null,

@@ -216,14 +216,14 @@ describe("the overview", () => {
     const states = async (): Promise<readonly string[]> => {
       kit.app.forget();
       const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
-      return backups.map(({ state, reason }) => `${state} ${reason}`);
+      return backups.map(({ state, lastBytes, reason }) => `${state} ${lastBytes} ${reason}`);
     };
-    expect(await states()).toEqual(["ok "]);
+    expect(await states()).toEqual(["ok 300 "]);
     await kit.scans.scanAll();
-    expect(await states()).toEqual(["failing none of its archives is in the storage any more"]);
+    expect(await states()).toEqual(["failing null none of its archives is in the storage any more"]);
     kit.archives = [scannedArchive()];
     await kit.scans.scanAll();
-    expect(await states()).toEqual(["ok "]);
+    expect(await states()).toEqual(["ok 300 "]);
     // Who retired its agent has removed them.
     kit.archives = [];
     await kit.clock.advance(15 * 86_400_000);
