@@ -249,8 +249,15 @@ async function admittedSession(
         started = startSession(deps, plan, tally, { link, admitted, lookAgain }, signal);
       },
     },
-    // Data goes over this connection when there are no streams.
-    { signal, dscp: entry.parallels === 0 ? entry.dscp : undefined },
+    {
+      signal,
+      // Data goes over this connection when there are no streams.
+      dscp: entry.parallels === 0 ? entry.dscp : undefined,
+      pingFacts: () => {
+        const { entries, rawBytes } = started?.producer.progress() ?? {};
+        return { entries, rawBytes };
+      },
+    },
   );
   const running = must(started, "session that was admitted");
   const { session } = running;

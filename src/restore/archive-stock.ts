@@ -70,6 +70,8 @@ export interface ArchiveStock {
   openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined>;
   /** Agents that have archives there, of a stock on this machine. Rejects as `list` does. */
   agents?(storage: string): Promise<readonly string[]>;
+  /** The same rows with what is recorded of their commits: less work than `facts`, for who asks of few. Rejects as `list` does. */
+  recorded?(storage: string, rows: readonly ArchiveRow[], inTurn?: InTurn): Promise<readonly ArchiveRow[]>;
   /** The archive's file, of a stock on this machine. */
   fileOf?(row: ArchiveRow): string;
   close(): Promise<void>;

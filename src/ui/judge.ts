@@ -137,7 +137,7 @@ type CountedReason = "reason.damaged" | "reason.warned";
 
 /** Why a state is no better, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
 export function reasonText(row: BackupStanding): ReasonKey | undefined {
-  if (row.state === "failing") return "reason.failing";
+  if (row.state === "failing") return row.lastOutcome === "committed" ? "reason.gone" : "reason.failing";
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
   if (row.state === "late") return "reason.late";
   if (row.state === "unknown") return "reason.unknown";

@@ -78,6 +78,7 @@ export const EN = {
   "state.unknown": "New",
   "state.running": "Running",
   "reason.failing": "{outcome}",
+  "reason.gone": "no archive left",
   "reason.never": "{outcome}",
   "reason.neverRan": "has not run",
   "reason.late": "nothing for {age}",

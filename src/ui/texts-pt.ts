@@ -80,6 +80,7 @@ export const PT: Texts = {
   "state.unknown": "Novo",
   "state.running": "Em curso",
   "reason.failing": "{outcome}",
+  "reason.gone": "nenhum arquivo restante",
   "reason.never": "{outcome}",
   "reason.neverRan": "não foi executado",
   "reason.late": "há {age}",

@@ -15,7 +15,7 @@ export interface Page<T> {
 
 /**
  * How one backup entry of one agent stands. `late`: nothing newer than its schedule, or its habit, lets expect; `failing`: its last run
- * failed and no later one succeeded; `never`: nothing of it ever succeeded; `unknown`: too few runs to tell what is late.
+ * failed and no later one succeeded, or none of its archives is there any more; `never`: nothing of it ever succeeded; `unknown`: too few runs to tell what is late.
  */
 export type BackupState = "ok" | "late" | "failing" | "never" | "unknown";
 

@@ -37,6 +37,7 @@ export class ServerRoutes {
         history: history.newest(Number.MAX_SAFE_INTEGER),
         agents: this.#model.agents(),
         running: this.#model.live().map(({ view }) => view),
+        isWhole: (storage) => scans.isWhole(storage),
       });
       this.#rows = { atMs: nowMs, rows };
     }

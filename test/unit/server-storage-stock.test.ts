@@ -105,6 +105,17 @@ describe("the archives of a storage", () => {
     put(".nbackup/commits.jsonl", record(archive, tree.stored.length + 1));
     expect((await stock().list({ facts: true })).rows[0]).toMatchObject({ entries: undefined, problems: undefined });
   });
+  test("that are asked of have what their records say, and the others stay as they are", async () => {
+    const archive = `web-1/etc/${NAME}.tar.gz`;
+    put(archive);
+    put(`web-1/home/${NAME}.tar.gz`);
+    put(".nbackup/commits.jsonl", record(archive, tree.stored.length));
+    const { rows } = await stock().list({ facts: false });
+    expect(await stock().recorded("main", rows)).toEqual([
+      { ...(rows[0] ?? expect.unreachable()), entries: 42, rawBytes: 4242, durationMs: 61_000, problems: 2 },
+      rows[1] ?? expect.unreachable(),
+    ]);
+  });
   test("have what their index says, where there is no record", async () => {
     put(`web-1/etc/${NAME}.tar.gz`);
     put(`web-1/etc/${NAME}.idx`, tree.bytes);

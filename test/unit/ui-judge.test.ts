@@ -125,7 +125,8 @@ describe("a backup entry", () => {
     expect(reasonText({ ...row, state: "ok", damagedCount: 0 })).toBeUndefined();
     expect(reasonText({ ...row, state: "ok", damagedCount: 1 })).toBe("reason.damaged");
     expect(reasonText({ ...row, state: "never", lastEndWallMs: null })).toBe("reason.neverRan");
-    expect(reasonText({ ...row, state: "failing" })).toBe("reason.failing");
+    expect(reasonText({ ...row, state: "failing", lastOutcome: "failed" })).toBe("reason.failing");
+    expect(reasonText({ ...row, state: "failing", lastOutcome: "committed" })).toBe("reason.gone");
   });
 });
 

@@ -234,6 +234,70 @@ describe("the overview", () => {
       ["b", "ok"],
     ]);
   });
+
+  test("says of a backup that succeeded and whose archives are all gone that it fails, once its storage was looked at", async () => {
+    const kit = new PageKit();
+    kit.history.add(endRecord({ endWallMs: kit.clock.wall(), startWallMs: kit.clock.wall() }));
+    const states = async (): Promise<readonly string[]> => {
+      kit.app.forget();
+      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+      return backups.map(({ state, lastBytes, reason }) => `${state} ${lastBytes} ${reason}`);
+    };
+    expect(await states()).toEqual(["ok 300 "]);
+    await kit.scans.scanAll();
+    expect(await states()).toEqual(["failing null none of its archives is in the storage any more"]);
+    kit.archives = [scannedArchive()];
+    await kit.scans.scanAll();
+    expect(await states()).toEqual(["ok 300 "]);
+    // Who retired its agent has removed them.
+    kit.archives = [];
+    await kit.clock.advance(15 * 86_400_000);
+    expect(await states()).toHaveLength(1);
+    await kit.scans.scanAll();
+    expect(await states()).toEqual([]);
+  });
+
+  test("does not believe an archive's time over its remembered end: after a clock that was ahead all are named after the first", async () => {
+    const kit = new PageKit();
+    const [at, year] = [kit.clock.wall(), 365 * 86_400_000];
+    const names = ["2036-01-01T00-00-00-000Z.tar.gz", "2036-01-01T00-00-00-001Z.tar.gz"] as const;
+    kit.archives = [names[0], names[1]].map((name, n) => scannedArchive({ name, timeMs: at + 10 * year + n }));
+    await kit.scans.scanAll();
+    const read = async (): Promise<readonly (string | number | null)[]> => {
+      kit.app.forget();
+      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+      return backups.flatMap(({ state, lastSuccessWallMs }) => [state, lastSuccessWallMs]);
+    };
+    expect(await read()).toEqual(["unknown", at + 10 * year + 1]);
+    // The first one's end is forgotten.
+    kit.history.add(endRecord({ archive: `web-1/home/${names[1]}`, endWallMs: at - 30 * 3_600_000, startWallMs: at }));
+    expect(await read()).toEqual(["unknown", at - 30 * 3_600_000]);
+    kit.history.add(endRecord({ outcome: "failed", code: "E_DISK", archive: null, endWallMs: at - 9 }));
+    expect(await read()).toEqual(["failing", at - 30 * 3_600_000]);
+  });
+
+  test("takes the last end for the last one, also where the clock was put back before it", async () => {
+    const kit = new PageKit();
+    const [at, day] = [kit.clock.wall(), 86_400_000];
+    const name = "2026-01-03T00-00-00-000Z.tar.gz";
+    // Two days ahead for a run, and then right again.
+    const ahead = { endWallMs: at + 2 * day, startWallMs: at + 2 * day - 9 };
+    kit.archives = [scannedArchive({ agent: "a", name, timeMs: ahead.startWallMs })];
+    await kit.scans.scanAll();
+    for (const agent of ["a", "b"]) kit.history.add(endRecord({ ...ahead, agent, archive: `${agent}/home/${name}` }));
+    const failed = { outcome: "failed", code: "E_DISK", archive: null, endWallMs: at - 2 } as const;
+    for (const agent of ["a", "b"]) kit.history.add(endRecord({ ...failed, agent }));
+    // Of what nobody remembers the end of, the time tells.
+    kit.archives = [...kit.archives, scannedArchive({ agent: "c", name, timeMs: at - 1 })];
+    kit.history.add(endRecord({ ...failed, agent: "c" }));
+    await kit.scans.scanAll();
+    const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+    expect(backups.map(({ agent, state }) => [agent, state])).toEqual([
+      ["a", "failing"],
+      ["b", "failing"],
+      ["c", "ok"],
+    ]);
+  });
 });
 
 describe("agents and storages", () => {
