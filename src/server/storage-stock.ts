@@ -214,7 +214,7 @@ function archiveOf({ agent, backup, name }: ArchiveRow): string {
   return `${agent}/${backup}/${name}`;
 }
 
-type Recorded = Pick<ArchiveRow, "entries" | "rawBytes" | "durationMs" | "problems">;
+type Recorded = Pick<ArchiveRow, "entries" | "rawBytes" | "durationMs" | "problems" | "unread">;
 
 /** Undefined where a file of another size took its place: what was recorded is not of it. */
 function recordedFacts(
@@ -222,8 +222,8 @@ function recordedFacts(
   known: CommitFacts | undefined,
 ): Recorded | undefined {
   if (known?.archiveBytes !== archiveBytes) return undefined;
-  const { entries, rawBytes, problems, committedWallMs } = known;
-  return { entries, rawBytes, problems, durationMs: Math.max(0, committedWallMs - timeMs) };
+  const { entries, rawBytes, problems, unread, committedWallMs } = known;
+  return { entries, rawBytes, problems, unread, durationMs: Math.max(0, committedWallMs - timeMs) };
 }
 
 interface Found {
