@@ -112,7 +112,10 @@ describe("the archives of a storage", () => {
     put(".nbackup/commits.jsonl", record(archive, tree.stored.length));
     const { rows } = await stock().list({ facts: false });
     expect(await stock().recorded("main", rows)).toEqual([
-      { ...(rows[0] ?? expect.unreachable()), entries: 42, rawBytes: 4242, durationMs: 61_000, problems: 2 },
+      {
+        ...{ ...(rows[0] ?? expect.unreachable()), entries: 42, rawBytes: 4242, durationMs: 61_000, problems: 2 },
+        unread: [new Uint8Array([47, 97, 255])],
+      },
       rows[1] ?? expect.unreachable(),
     ]);
   });
