@@ -21,11 +21,6 @@ export function rowsOnScreen(top: number, screenHeight: number, rowHeight: numbe
   return { first: clamp(first), end: Math.max(clamp(end), Math.min(count, SPARE_ROWS)) };
 }
 
-/** The first rows of a list that nobody has looked at: what the screen shows when a quarter of it is something else, and no spare ones yet. */
-export function firstRows(screenHeight: number, rowHeight: number, count: number): RowRange {
-  return { first: 0, end: Math.min(count, Math.ceil((screenHeight * 0.75) / rowHeight)) };
-}
-
 /** Whether what is drawn must change: not for every row, only before an edge shows. */
 export function rangeIsStale(drawn: RowRange, wanted: RowRange): boolean {
   const slack = SPARE_ROWS / 2;

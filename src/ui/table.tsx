@@ -7,7 +7,7 @@ import { memo } from "preact/compat";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { UNKNOWN } from "./format.ts";
 import { language } from "./i18n.ts";
-import { columnsThatFit, firstRows, rangeIsStale, type RowRange, rowsOnScreen } from "./shapes.ts";
+import { columnsThatFit, rangeIsStale, type RowRange, rowsOnScreen } from "./shapes.ts";
 
 export interface Column<T> {
   readonly key: string;
@@ -47,8 +47,6 @@ const NARROW_PX = 680;
 const ROW_PX = { dense: 28, plain: 38, lines: 62, moreLines: 84 };
 const GAP_PX = 14;
 const SIDES_PX = 32;
-const NOTHING_DRAWN: RowRange = { first: 0, end: -1 };
-const SPARE_AFTER_MS = 200;
 
 /** How wide an element is, while it is there. */
 function useWidth(box: { readonly current: HTMLElement | null }): number | undefined {
@@ -67,11 +65,10 @@ function useWidth(box: { readonly current: HTMLElement | null }): number | undef
 
 /** The rows to draw, followed while the page is scrolled, sized, or grows and shrinks above the table. */
 function useRange(box: { readonly current: HTMLElement | null }, count: number, rowPx: number): RowRange {
-  const [range, setRange] = useState<RowRange>(() => firstRows(innerHeight, rowPx, count));
-  const isNew = useRef(true);
+  const [range, setRange] = useState<RowRange>(() => rowsOnScreen(0, innerHeight, rowPx, count));
   useLayoutEffect(() => {
     let frame = 0;
-    let drawn = NOTHING_DRAWN;
+    let drawn: RowRange = { first: 0, end: -1 };
     const look = (): void => {
       frame = 0;
       if (box.current === null) return;
@@ -83,22 +80,12 @@ function useRange(box: { readonly current: HTMLElement | null }, count: number, 
     const later = (): void => {
       if (frame === 0) frame = requestAnimationFrame(look);
     };
-    // Of a new table that lies where it was guessed, spare rows can wait until the others are seen.
-    const canWait = isNew.current && (box.current?.getBoundingClientRect().top ?? 0) >= innerHeight / 4;
-    isNew.current = false;
-    if (!canWait) look();
-    const spare = setTimeout(later, SPARE_AFTER_MS);
+    look();
     addEventListener("scroll", later, { passive: true });
     addEventListener("resize", later);
-    // Its first word is that it observes.
-    let words = 0;
-    const moved = new ResizeObserver(() => {
-      words += 1;
-      if (words > 1) later();
-    });
+    const moved = new ResizeObserver(later);
     moved.observe(document.body);
     return () => {
-      clearTimeout(spare);
       cancelAnimationFrame(frame);
       removeEventListener("scroll", later);
       removeEventListener("resize", later);
