@@ -37,6 +37,7 @@ import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
+import { outliveStandardError, PlainOutput } from "./plain-output.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
@@ -69,7 +70,12 @@ const spawnRestore: SpawnRestoreThread = (kind) => {
   return new Worker(url.href, { smol: true });
 };
 
-process.exitCode = await main(process.argv.slice(2));
+const output = new PlainOutput();
+const stdout = (text: string): void => output.write(text);
+const stderr = (text: string): void => void process.stderr.write(text);
+
+outliveStandardError();
+process.exitCode = output.exitCode(await main(process.argv.slice(2)), stderr);
 // Connections close in their own time, but a thread that hangs in the kernel must not keep the process.
 setTimeout(() => process.exit(), LINGER_MS).unref();
 
@@ -78,23 +84,21 @@ async function main(argv: readonly string[]): Promise<number> {
     const command = parseAgentCommand(argv, pkg.version);
     switch (command.command) {
       case "print":
-        process.stdout.write(command.text);
+        stdout(command.text);
         return EXIT.done;
       case "names":
-        process.stdout.write(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
+        stdout(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
         return EXIT.done;
       case "check-config":
         return checkConfig(command.configFile, command.json, {
-          load: () => load(command.configFile),
-          identity: identityOf,
+          ...{ stdout, stderr, load: () => load(command.configFile), identity: identityOf },
         });
       case "once":
         return await once(command);
       case "enroll":
         return await runEnroll({
           ...{ request: command.request, software: SOFTWARE },
-          stdout: (text) => void process.stdout.write(text),
-          stderr: (text) => void process.stderr.write(text),
+          ...{ stdout, stderr },
           check: (file) => identityOf(load(file).config),
         });
       case "health":
@@ -113,7 +117,7 @@ async function main(argv: readonly string[]): Promise<number> {
         });
     }
   } catch (error) {
-    process.stderr.write(failureText(error));
+    stderr(failureText(error));
     return toFailure(error).exitCode;
   }
 }
@@ -126,27 +130,27 @@ function load(file: string): Loaded<AgentConfig> {
 
 function openStock(configFile: string, signal: AbortSignal): ArchiveStock {
   const { config, warnings } = load(configFile);
-  process.stderr.write(warningsText(warnings));
+  stderr(warningsText(warnings));
   return agentStock({ config, identity: settledIdentityOf(config), software: SOFTWARE, signal });
 }
 
 async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
   const { config, warnings } = load(configFile);
-  process.stderr.write(warningsText(warnings));
-  return await runHealth({ config, identity: settledIdentityOf(config), software: SOFTWARE, server, json });
+  stderr(warningsText(warnings));
+  return await runHealth({ config, identity: settledIdentityOf(config), software: SOFTWARE, server, json, stdout });
 }
 
 async function status({ configFile, json }: Extract<AgentCommand, { command: "status" }>): Promise<number> {
   const { agent } = load(configFile).config;
   // Both sides are of the same version (control.ts): the answer is what the type says.
   const answer = (await askControl("nbackup-agent", agent.stateDir, { command: "status" })) as AgentStatus;
-  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : agentStatusText(answer, systemClock.wall()));
+  stdout(json ? `${JSON.stringify(answer)}\n` : agentStatusText(answer, systemClock.wall()));
   return EXIT.done;
 }
 
 async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {
   const { config, warnings } = load(command.configFile);
-  process.stderr.write(warningsText(warnings));
+  stderr(warningsText(warnings));
   const entries = selectBackups(config.backups, command.backup);
   const identity = settledIdentityOf(config);
   const display = new OnceDisplay({ clock: systemClock, stderr: process.stderr, progress: command.progress });
@@ -165,9 +169,9 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();
-      process.stderr.write(problemsText(result));
-      if (command.waitVerify) process.stderr.write(unverifiedText(result));
-      process.stdout.write(command.json ? onceJson(result) : onceText(result));
+      stderr(problemsText(result));
+      if (command.waitVerify) stderr(unverifiedText(result));
+      stdout(command.json ? onceJson(result) : onceText(result));
     },
   });
   await settled(systemClock, sessionLogs.close(), LINGER_MS);
