@@ -49,7 +49,7 @@ async function shell(script: string): Promise<RunResult> {
   const { agent, server: program } = site.executables;
   // In the shell's own place where they run in the background, so that what is killed is the program.
   const functions = `agent() { '${agent}' "$@"; }; server() { '${program}' "$@"; }; serve() { exec '${program}' "$@"; }`;
-  const closed = "PORT=" + `${port}; exec 9> >(exec true); wait $!`;
+  const closed = `PORT=${port}; exec 9> >(exec true); wait $!`;
   return await run(["bash", "-c", `${functions}; ${closed}; ${script}`], { cwd: site.directory });
 }
 
