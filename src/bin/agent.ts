@@ -37,6 +37,7 @@ import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
+import { interruption } from "./interruption.ts";
 import { outliveStandardError, PlainOutput } from "./plain-output.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
@@ -157,7 +158,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
   const sessionLogs = openSessionLogs(config.logging, loggerOf(config.logging, display));
   const { log } = sessionLogs;
   for (const warning of identity.warnings) log.warn(warning);
-  const stop = interruption(display);
+  const stop = interruption(() => display.note("interrupted: giving the session up; once more to stop at once\n"));
   const deps = entryRunDeps({
     look: new SourceLook(systemClock, () => spawn("sources")),
     ...{ config, log, sessionLogs, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
@@ -184,19 +185,6 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
 async function onceStates({ agent }: AgentConfig, log: Logger): Promise<StateStore | undefined> {
   if (!(await hasStateDir(agent.stateDir))) return undefined;
   return new StateStore(new LimitedStateDisk(linuxStateDisk, systemClock), entriesDirectory(agent.stateDir), log);
-}
-
-/** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */
-function interruption(display: OnceDisplay): AbortSignal {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT.interrupted);
-    display.note("interrupted: giving the session up; once more to stop at once\n");
-    stop.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  return stop.signal;
 }
 
 /**
