@@ -134,6 +134,8 @@ describe("nbackup-server ls", () => {
       `ls ${AGENT}/tree/latest --recursive --json`,
       `find '**'`,
       `restore ${AGENT}/tree/latest --stdout-tar`,
+      "verify all",
+      "scrub --all",
       `cat ${AGENT}/tree/latest ${inArchive("sizes/200000")}`,
     ];
     for (const command of commands) {
