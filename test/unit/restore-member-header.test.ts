@@ -16,6 +16,7 @@ const SMALL_FILES = 100;
 const CHUNK_BYTES = 64 * KiB;
 let base = "";
 let archive: Buffer;
+let zstArchive: Buffer;
 /** Where the chunks begin. */
 let starts: readonly number[] = [];
 
@@ -28,8 +29,12 @@ beforeAll(() => {
   for (let n = 0; n < SMALL_FILES; n += 1) {
     fs.writeFileSync(path.join(tree, `b-${String(n).padStart(3, "0")}`), random.bytes(4 * KiB));
   }
-  const source = new LinuxSource({ roots: roots(tree).map((root) => root.path) });
-  archive = Buffer.from(indexTree(source, [tree], { chunkBytes: CHUNK_BYTES }).stored);
+  const stored = (mode: "gzip" | "zst"): Buffer => {
+    const source = new LinuxSource({ roots: roots(tree).map((root) => root.path) });
+    return Buffer.from(indexTree(source, [tree], { chunkBytes: CHUNK_BYTES, compression: { mode, level: 1 } }).stored);
+  };
+  archive = stored("gzip");
+  zstArchive = stored("zst");
   const found: number[] = [];
   for (let at = archive.indexOf(HEADER); at >= 0; at = archive.indexOf(HEADER, at + 1)) found.push(at);
   starts = found;
@@ -100,6 +105,18 @@ describe("a large file with a chunk whose first bytes are damaged", () => {
     expect(names[0]).toBe("a-large.damaged");
     expect(small(names)).toBe(SMALL_FILES);
   });
+});
+
+test("a zstd frame whose header is damaged behind its magic costs no frame behind it", async () => {
+  const magic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+  const bytes = Buffer.from(zstArchive);
+  let at = 0;
+  for (let frame = 0; frame < 10; frame += 1) at = bytes.indexOf(magic, at + 1);
+  bytes.fill(0, at + magic.length, at + 12);
+  const { exit, names } = await restored(bytes);
+  expect(exit).toBe(3);
+  expect(names[0]).toBe("a-large.damaged");
+  expect(small(names)).toBe(SMALL_FILES);
 });
 
 test("zeros behind the end of an archive are no damage, as for every tar", async () => {
