@@ -5,6 +5,7 @@ import path from "node:path";
 import { LinuxSource } from "#archive/linux-source.ts";
 import { must } from "#base/assert.ts";
 import { KiB } from "#base/units.ts";
+import { PIECE_STORED_BYTES_MAX } from "#restore/piece.ts";
 import { roots } from "#test/support/archive-kit.ts";
 import { EVERYWHERE, MemoryStock, runCommand } from "#test/support/command-kit.ts";
 import { indexTree } from "#test/support/index-kit.ts";
@@ -105,6 +106,15 @@ describe("a large file with a chunk whose first bytes are damaged", () => {
     expect(names[0]).toBe("a-large.damaged");
     expect(small(names)).toBe(SMALL_FILES);
   });
+});
+
+test("a hole that is longer than any chunk costs no file behind it", async () => {
+  const hole = Buffer.alloc(2 * PIECE_STORED_BYTES_MAX + 4096);
+  const bytes = Buffer.concat([archive.subarray(0, startOf(4) + 50), hole, archive.subarray(startOf(8) + 50)]);
+  const { exit, names } = await restored(bytes);
+  expect(exit).toBe(3);
+  expect(names[0]).toBe("a-large.damaged");
+  expect(small(names)).toBe(SMALL_FILES);
 });
 
 test("a zstd frame whose header is damaged behind its magic costs no frame behind it", async () => {
