@@ -104,6 +104,7 @@ export const ERROR_PROSE: Readonly<Record<ErrorCode, string>> = {
   E_LOCKED:
     "Another process has the directory. The lock ends with that process, however it ended: there is no stale lock to remove.",
   E_OUTPUT_CLOSED: "For instance `head` has read what it wanted.",
-  E_INTERRUPTED: "SIGINT or SIGTERM: Ctrl-C, or the service was stopped.",
+  E_INTERRUPTED:
+    "SIGINT, SIGTERM or SIGHUP: Ctrl-C, the service was stopped, or the terminal went away (not under `nohup`).",
   E_INTERNAL: "Something happened that the program holds to be impossible. It ends rather than go on with a doubt.",
 };

@@ -19,9 +19,10 @@ export interface HealthRun {
   readonly software: string;
   readonly server: Address;
   readonly json: boolean;
+  readonly stdout: (text: string) => void;
 }
 
-export async function runHealth({ config, identity, software, server, json }: HealthRun): Promise<number> {
+export async function runHealth({ config, identity, software, server, json, stdout }: HealthRun): Promise<number> {
   const name = formatAddress(server);
   const dialer = new TlsDialer({
     address: server,
@@ -33,11 +34,11 @@ export async function runHealth({ config, identity, software, server, json }: He
   try {
     const agent = { agent: config.agent.name, software, run: uuid(systemRandom) };
     const health = await askHealth({ clock: systemClock, dialer, identity: agent });
-    process.stdout.write(json ? healthJson(name, health) : healthText(name, health));
+    stdout(json ? healthJson(name, health) : healthText(name, health));
     return healthExit(health);
   } catch (error) {
     const failure = toFailure(error);
-    if (json) process.stdout.write(unreachableJson(name, failure));
+    if (json) stdout(unreachableJson(name, failure));
     process.stderr.write(failureText(failure));
     return EXIT.failed;
   }

@@ -38,6 +38,8 @@ import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
 import { renewAfterOnce } from "./once-renewal.ts";
+import { interruption } from "./interruption.ts";
+import { outliveStandardError, PlainOutput } from "./plain-output.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
@@ -70,7 +72,12 @@ const spawnRestore: SpawnRestoreThread = (kind) => {
   return new Worker(url.href, { smol: true });
 };
 
-process.exitCode = await main(process.argv.slice(2));
+const output = new PlainOutput();
+const stdout = (text: string): void => output.write(text);
+const stderr = (text: string): void => void process.stderr.write(text);
+
+outliveStandardError();
+process.exitCode = output.exitCode(await main(process.argv.slice(2)), stderr);
 // Connections close in their own time, but a thread that hangs in the kernel must not keep the process.
 setTimeout(() => process.exit(), LINGER_MS).unref();
 
@@ -79,23 +86,21 @@ async function main(argv: readonly string[]): Promise<number> {
     const command = parseAgentCommand(argv, pkg.version);
     switch (command.command) {
       case "print":
-        process.stdout.write(command.text);
+        stdout(command.text);
         return EXIT.done;
       case "names":
-        process.stdout.write(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
+        stdout(namesText(load(command.configFile).config.backups.map(NAMES_OF[command.of])));
         return EXIT.done;
       case "check-config":
         return checkConfig(command.configFile, command.json, {
-          load: () => load(command.configFile),
-          identity: identityOf,
+          ...{ stdout, stderr, load: () => load(command.configFile), identity: identityOf },
         });
       case "once":
         return await once(command);
       case "enroll":
         return await runEnroll({
           ...{ request: command.request, software: SOFTWARE },
-          stdout: (text) => void process.stdout.write(text),
-          stderr: (text) => void process.stderr.write(text),
+          ...{ stdout, stderr },
           check: (file) => identityOf(load(file).config),
           serverOf: (file) => load(file).config.server,
         });
@@ -115,7 +120,7 @@ async function main(argv: readonly string[]): Promise<number> {
         });
     }
   } catch (error) {
-    process.stderr.write(failureText(error));
+    stderr(failureText(error));
     return toFailure(error).exitCode;
   }
 }
@@ -128,34 +133,34 @@ function load(file: string): Loaded<AgentConfig> {
 
 function openStock(configFile: string, signal: AbortSignal): ArchiveStock {
   const { config, warnings } = load(configFile);
-  process.stderr.write(warningsText(warnings));
+  stderr(warningsText(warnings));
   return agentStock({ config, identity: settledIdentityOf(config), software: SOFTWARE, signal });
 }
 
 async function health({ configFile, server, json }: Extract<AgentCommand, { command: "health" }>): Promise<number> {
   const { config, warnings } = load(configFile);
-  process.stderr.write(warningsText(warnings));
-  return await runHealth({ config, identity: settledIdentityOf(config), software: SOFTWARE, server, json });
+  stderr(warningsText(warnings));
+  return await runHealth({ config, identity: settledIdentityOf(config), software: SOFTWARE, server, json, stdout });
 }
 
 async function status({ configFile, json }: Extract<AgentCommand, { command: "status" }>): Promise<number> {
   const { agent } = load(configFile).config;
   // Both sides are of the same version (control.ts): the answer is what the type says.
   const answer = (await askControl("nbackup-agent", agent.stateDir, { command: "status" })) as AgentStatus;
-  process.stdout.write(json ? `${JSON.stringify(answer)}\n` : agentStatusText(answer, systemClock.wall()));
+  stdout(json ? `${JSON.stringify(answer)}\n` : agentStatusText(answer, systemClock.wall()));
   return EXIT.done;
 }
 
 async function once(command: Extract<AgentCommand, { command: "once" }>): Promise<number> {
   const { config, warnings } = load(command.configFile);
-  process.stderr.write(warningsText(warnings));
+  stderr(warningsText(warnings));
   const entries = selectBackups(config.backups, command.backup);
   const identity = settledIdentityOf(config);
   const display = new OnceDisplay({ clock: systemClock, stderr: process.stderr, progress: command.progress });
   const sessionLogs = openSessionLogs(config.logging, loggerOf(config.logging, display));
   const { log } = sessionLogs;
   for (const warning of identity.warnings) log.warn(warning);
-  const stop = interruption(display);
+  const stop = interruption(() => display.note("interrupted: giving the session up; once more to stop at once\n"));
   const deps = entryRunDeps({
     look: new SourceLook(systemClock, () => spawn("sources")),
     ...{ config, log, sessionLogs, spawn, identity: () => identity, software: SOFTWARE, events: logEvents(log) },
@@ -167,9 +172,9 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
     stage: (_plan, stage) => display.stage(stage),
     finished: (_plan, result) => {
       display.finish();
-      process.stderr.write(problemsText(result));
-      if (command.waitVerify) process.stderr.write(unverifiedText(result));
-      process.stdout.write(command.json ? onceJson(result) : onceText(result));
+      stderr(problemsText(result));
+      if (command.waitVerify) stderr(unverifiedText(result));
+      stdout(command.json ? onceJson(result) : onceText(result));
     },
   });
   await renewAfterOnce({ config, identity, log, software: SOFTWARE, signal: stop });
@@ -183,19 +188,6 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
 async function onceStates({ agent }: AgentConfig, log: Logger): Promise<StateStore | undefined> {
   if (!(await hasStateDir(agent.stateDir))) return undefined;
   return new StateStore(new LimitedStateDisk(linuxStateDisk, systemClock), entriesDirectory(agent.stateDir), log);
-}
-
-/** The first SIGINT or SIGTERM ends the run cleanly, the second one at once. */
-function interruption(display: OnceDisplay): AbortSignal {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT.interrupted);
-    display.note("interrupted: giving the session up; once more to stop at once\n");
-    stop.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  return stop.signal;
 }
 
 /**

@@ -12,6 +12,7 @@ import { runArchiveCommand } from "#commands/run-archive-command.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
 import { argumentBytes } from "./argument-bytes.ts";
+import { interruption } from "./interruption.ts";
 import { StandardOutput } from "./standard-output.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
@@ -60,18 +61,6 @@ export async function inContext(
     // A write that waits for who reads the output would keep the process.
     if (signal.aborted) process.exit(EXIT.interrupted);
   }
-}
-
-/** The first SIGINT or SIGTERM ends the work cleanly, the second one at once. */
-function interruption(): AbortSignal {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT.interrupted);
-    stop.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  return stop.signal;
 }
 
 /** What a stock that could not be opened failed with was told where it was wanted. */

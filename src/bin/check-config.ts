@@ -9,14 +9,16 @@ export interface ConfigCheck<C> {
   readonly load: () => { readonly config: C; readonly warnings: readonly ConfigProblem[] };
   /** Throws Failure E_CERTIFICATE or E_IDENTITY. */
   readonly identity: (config: C) => Identity;
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
 }
 
 /** Prints what is found and returns the exit status. */
 export function checkConfig<C>(file: string, json: boolean, check: ConfigCheck<C>): number {
   const result = examine(file, check);
   const failed = result.failure !== undefined;
-  if (json) process.stdout.write(checkJson(result));
-  else (failed ? process.stderr : process.stdout).write(checkText(result));
+  if (json) check.stdout(checkJson(result));
+  else (failed ? check.stderr : check.stdout)(checkText(result));
   return failed ? EXIT.usage : EXIT.done;
 }
 

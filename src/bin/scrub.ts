@@ -4,7 +4,7 @@
  */
 import path from "node:path";
 import type { ArchivePlace } from "#cli/archive-arguments.ts";
-import { Failure, toFailure } from "#base/errors.ts";
+import { Failure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { failureText } from "#cli/failure-text.ts";
@@ -19,6 +19,7 @@ import {
 } from "#cli/scrub-report.ts";
 import { withProgress } from "#commands/archive-jobs.ts";
 import type { CommandContext } from "#commands/command-context.ts";
+import { attempted } from "#commands/failures.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import { judgeArchive, type Judgement } from "#restore/judge.ts";
@@ -60,18 +61,15 @@ export async function runScrub(request: ScrubRequest, tools: ScrubTools): Promis
   for (const one of due) {
     if (signal.aborted || limitReached(request, counts.bytes, clock.now() - startedMs)) break;
     begun += 1;
-    try {
-      const scrubbed = await scrubOne(one, request, tools);
-      if (scrubbed === undefined) continue;
-      stderr.write(damagesText(scrubbed.damaged, scrubbed.damagedCount));
-      await stdout.write(request.json ? scrubbedJson(scrubbed) : scrubbedText(scrubbed));
-      counts.archives += 1;
-      counts.bytes += scrubbed.archiveBytes;
-      if (!scrubbed.ok) counts.damaged += 1;
-    } catch (error) {
-      counts.failed += 1;
-      stderr.write(failureText(named(one, error)));
-    }
+    const name = `${one.place.storage}: ${one.archive.archive}`;
+    const scrubbed = await attempted(name, stderr, async () => (await scrubOne(one, request, tools)) ?? "not-read");
+    if (scrubbed === undefined) counts.failed += 1;
+    if (scrubbed === undefined || scrubbed === "not-read") continue;
+    stderr.write(damagesText(scrubbed.damaged, scrubbed.damagedCount));
+    await stdout.write(request.json ? scrubbedJson(scrubbed) : scrubbedText(scrubbed));
+    counts.archives += 1;
+    counts.bytes += scrubbed.archiveBytes;
+    if (!scrubbed.ok) counts.damaged += 1;
   }
   const left = due.slice(begun);
   const leftBytes = left.reduce((sum, { archive }) => sum + archive.bytes, 0);
@@ -173,9 +171,4 @@ async function read(opened: OpenedFile, request: ScrubRequest, tools: ScrubTools
 
 function access(file: DiskFile, size: number): ArchiveAccess {
   return { size, read: (into, offset) => file.read(into, offset), close: () => Promise.resolve() };
-}
-
-function named({ place, archive }: Due, error: unknown): Failure {
-  const { code, message, hint } = toFailure(error);
-  return new Failure(code, `${place.storage}: ${archive.archive}: ${message}`, { hint, cause: error });
 }

@@ -27,6 +27,7 @@ import { askControl } from "./control.ts";
 import { checkConfig } from "./check-config.ts";
 import { type ArchivePrograms, inContext, runArchives } from "./archive-commands.ts";
 import { serverArchives } from "./server-archives.ts";
+import { outliveStandardError, PlainOutput } from "./plain-output.ts";
 import { pkiServer } from "./pki-server.ts";
 import { runScrub } from "./scrub.ts";
 import { runServerCommand } from "./server-commands.ts";
@@ -37,7 +38,8 @@ import { machineOf } from "./setup-system.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { runWebPassword } from "./web-password.ts";
 
-const stdout = (text: string): void => void process.stdout.write(text);
+const output = new PlainOutput();
+const stdout = (text: string): void => output.write(text);
 const stderr = (text: string): void => void process.stderr.write(text);
 
 // A compiled executable finds its workers only when they are constructed here, in the entry file.
@@ -66,7 +68,8 @@ const diskRuntime = {
 const LINGER_MS = 3000;
 
 setFileThreads();
-process.exitCode = await main(process.argv.slice(2));
+outliveStandardError();
+process.exitCode = output.exitCode(await main(process.argv.slice(2)), stderr);
 
 async function main(argv: readonly string[]): Promise<number> {
   try {
@@ -86,6 +89,7 @@ async function main(argv: readonly string[]): Promise<number> {
         });
       case "check-config":
         return checkConfig(command.configFile, command.json, {
+          ...{ stdout, stderr },
           load: () => load(command.configFile),
           identity: (config) => {
             revokedOf(config);

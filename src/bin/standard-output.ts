@@ -7,7 +7,7 @@ import { errnoName, Failure } from "#base/errors.ts";
 import { STDOUT_FD, type TextOutput } from "#commands/command-context.ts";
 
 /** Of a pipe that does not block by itself: how long until it is tried again. */
-const FULL_WAIT_MS = 5;
+export const FULL_WAIT_MS = 5;
 
 export class StandardOutput implements TextOutput {
   readonly #signal: AbortSignal;
@@ -43,7 +43,8 @@ async function writeSome(bytes: Uint8Array): Promise<number> {
   }
 }
 
-function unwritten(cause: unknown): Failure {
+/** Why standard output was not written, as Failure E_OUTPUT_CLOSED or E_TARGET. */
+export function unwritten(cause: unknown): Failure {
   const errno = errnoName(cause) ?? String(cause);
   if (errno === "EPIPE") return new Failure("E_OUTPUT_CLOSED", "nobody reads the output", { cause });
   return new Failure("E_TARGET", `the output cannot be written: ${errno}`, { cause });

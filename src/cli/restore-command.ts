@@ -92,6 +92,10 @@ export function restoreRequest(parsed: ParsedCommand): RestoreRequest {
       "Give one of --to DIR, --in-place and --stdout-tar.",
     );
   }
+  // A variable of a shell that is not set: it would bring back, and in place replace, everything.
+  if (paths.includes("")) {
+    throw usage("a path to restore is empty", "Name it; without any path, or with /, all of the archive is restored.");
+  }
   const stripComponents = wholeNumber("strip-components", values.get("strip-components") ?? "0", STRIP_MAX);
   const toTar = flags.has("stdout-tar");
   const useless = ["dry-run", "no-owner", "delete", "json"].find((flag) => flags.has(flag));

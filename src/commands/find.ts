@@ -37,7 +37,7 @@ export async function runFind(request: FindRequest, context: CommandContext): Pr
       for (const row of oldestFirst) {
         const target = pool.pooled(rowTarget(row, stock));
         // One that cannot be searched does not keep the others from being.
-        const index = await attempted(true, stderr, () => ArchiveIndex.open(target, context));
+        const index = await attempted(target.name, stderr, () => ArchiveIndex.open(target, context));
         if (index === undefined) incomplete = true;
         else opened.push([row, index]);
       }

@@ -23,7 +23,9 @@ export async function runIndexRebuild(request: IndexRequest, context: CommandCon
   // What nobody could look at is not known to be well.
   const exits: number[] = incomplete ? [EXIT.failed] : [];
   for (const target of targets) {
-    const report = await attempted(targets.length > 1, stderr, () => rebuildOne(target, request, context));
+    const report = await attempted(targets.length > 1 ? target.name : undefined, stderr, () =>
+      rebuildOne(target, request, context),
+    );
     if (report === undefined) {
       exits.push(EXIT.failed);
       continue;

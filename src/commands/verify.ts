@@ -26,7 +26,9 @@ export async function runVerify(request: VerifyRequest, context: CommandContext)
   for (const target of targets) {
     if (signal.aborted) break;
     // One that cannot be opened does not keep the others from being looked at.
-    const report = await attempted(targets.length > 1, stderr, () => verifyOne(target, request, context));
+    const report = await attempted(targets.length > 1 ? target.name : undefined, stderr, () =>
+      verifyOne(target, request, context),
+    );
     if (report === undefined) {
       exits.push(EXIT.failed);
       continue;
@@ -51,7 +53,7 @@ async function verifyOne(
   try {
     const startedMs = clock.now();
     const { verification, aborted } = await withProgress(request.progress, "verifying", context, (deps) =>
-      judgeArchive({ archive, index, sha256: target.sha256 }, deps),
+      judgeArchive({ archive, index, sha256: target.sha256, isAnyFile: target.row === undefined }, deps),
     );
     if (read !== undefined && !aborted) await keep(target, read, verification, context);
     return {

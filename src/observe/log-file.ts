@@ -13,6 +13,8 @@ export interface LogFile extends LogSink {
 
 /** Readable by the group, as log collectors expect it. */
 const MODE = 0o640;
+/** Not to wait: for the reader of a named pipe, who may not be there, or not read. */
+const FLAGS = fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_CREAT | fs.constants.O_NONBLOCK;
 
 /** Throws Failure E_CONFIG. `onLost` hears the first failed write of each row of them; it must not log to this file. */
 export function openLogFile(path: string, onLost: (failure: Failure) => void): LogFile {
@@ -47,7 +49,7 @@ export function openLogFile(path: string, onLost: (failure: Failure) => void): L
 
 function open(path: string): number {
   try {
-    return fs.openSync(path, "a", MODE);
+    return fs.openSync(path, FLAGS, MODE);
   } catch (error) {
     throw failed(path, "opened", error);
   }

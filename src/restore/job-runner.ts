@@ -3,6 +3,7 @@
  * the archive's own structure says where its chunks are. A verification is one pass over all of it, and a second one without the index
  * where the two disagree.
  */
+import { Failure } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import { nameDamages } from "./damage-names.ts";
 import { IndexAgreement } from "./index-agreement.ts";
@@ -58,7 +59,8 @@ export async function verifyArchive(
   const first = await look(access, deps, plan, (bytes, offset) => hash.add(bytes, offset));
   const sha256 = await hash.finish(access, deps.signal);
   const accused = first.result.aborted ? undefined : accusation(first.result, plan, sha256 === expected);
-  if (accused === undefined) {
+  const again = accused === undefined ? undefined : await planWithoutIndex(access);
+  if (accused === undefined || again === undefined) {
     const { report, aborted } = first.result;
     return {
       verification: verification(report, first.chunks, access.size, { sha256, expected }, first.index),
@@ -66,13 +68,23 @@ export async function verifyArchive(
     };
   }
   // What the table called damage has not been decompressed.
-  const { result, chunks } = await look(access, deps, await planFor(withoutIndex(access), []));
+  const { result, chunks } = await look(access, deps, again);
   const { report, aborted } = result;
   // Without a sum to compare with, an archive that is whole by gzip's own checksums has no damage that anybody could tell.
   const isWhole = sha256 === expected || (expected === undefined && report.damageCount === 0);
   const index: IndexVerdict = isWhole ? { state: "damaged", message: accused } : first.index;
   const [told, count] = isWhole ? [report, chunks] : [first.result.report, first.chunks];
   return { verification: verification(told, count, access.size, { sha256, expected }, index), aborted };
+}
+
+/** Undefined when the archive does not begin as one, so that only an index can find its way in it. */
+async function planWithoutIndex(access: ArchiveAccess): Promise<JobPlan | undefined> {
+  try {
+    return await planFor(withoutIndex(access), []);
+  } catch (error) {
+    if (error instanceof Failure && error.code === "E_ARCHIVE_FOREIGN") return undefined;
+    throw error;
+  }
 }
 
 interface Look {

@@ -1,8 +1,9 @@
 /**
  * Verifies an archive by its index, if there is one that is its own, and takes a disk that gives an error where the structure is to be read
- * for what it is: an archive whose bytes cannot be read is damaged until they can be.
+ * for what it is: an archive whose bytes cannot be read is damaged until they can be. So is one of which nothing is left to go by: a file
+ * that has become empty, or zeros, as a loss of power leaves it.
  */
-import { type Failure, isLostBytes } from "#base/errors.ts";
+import { Failure, isLostBytes } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { Damage } from "./damage.ts";
 import { openIndexed } from "./index-open.ts";
@@ -16,6 +17,8 @@ export interface ArchiveToJudge {
   readonly index: ArchiveAccess | undefined;
   /** 64 hex digits that were stored beside it. */
   readonly sha256: string | undefined;
+  /** It may be any file, which a person has named: what is no archive is refused then, because nobody says that it was one. */
+  readonly isAnyFile?: boolean;
 }
 
 export interface Judgement {
@@ -25,8 +28,9 @@ export interface Judgement {
   readonly indexFault: Failure | undefined;
 }
 
-/** As verifyArchive; rejects with what it throws, but for bytes that are lost. */
-export async function judgeArchive({ archive, index, sha256 }: ArchiveToJudge, deps: JobDeps): Promise<Judgement> {
+/** As verifyArchive; rejects with what it throws, but for bytes that are lost and for what is no archive any more. */
+export async function judgeArchive(wanted: ArchiveToJudge, deps: JobDeps): Promise<Judgement> {
+  const { archive, index, sha256, isAnyFile = false } = wanted;
   let indexFault: Failure | undefined;
   const watched = new LostPlace(archive);
   try {
@@ -35,8 +39,9 @@ export async function judgeArchive({ archive, index, sha256 }: ArchiveToJudge, d
     const result = await verifyArchive(watched, sha256, deps, await planToVerify(indexed));
     return { ...result, indexFault };
   } catch (error) {
-    if (!isLostBytes(error)) throw error;
-    return { verification: unreadable(watched), aborted: false, indexFault };
+    if (isLostBytes(error)) return { verification: unreadable(watched), aborted: false, indexFault };
+    if (isAnyFile || !isNoArchive(error)) throw error;
+    return { verification: unrecognized(archive.size, error), aborted: false, indexFault };
   }
 }
 
@@ -69,12 +74,28 @@ class LostPlace implements ArchiveAccess {
   }
 }
 
+/** True for what is thrown of a file that does not begin as any archive does, or is empty. */
+function isNoArchive(error: unknown): error is Failure {
+  return error instanceof Failure && (error.code === "E_ARCHIVE_FOREIGN" || error.code === "E_ARCHIVE_DAMAGED");
+}
+
 function unreadable({ size, from, to }: LostPlace): Verification {
+  return damaged(size, { fault: "unreadable", message: undefined, storedFrom: from, storedTo: to });
+}
+
+function unrecognized(size: number, { message }: Failure): Verification {
+  const place = size === 0 ? { storedFrom: undefined, storedTo: undefined } : { storedFrom: 0, storedTo: size };
+  return damaged(size, { fault: "tar", message, ...place });
+}
+
+function damaged(
+  archiveBytes: number,
+  what: Pick<Damage, "fault" | "message" | "storedFrom" | "storedTo">,
+): Verification {
   const damage: Damage = {
-    ...{ fault: "unreadable", message: undefined, chunk: undefined, chunkCount: 1, storedFrom: from },
-    ...{ storedTo: to, rawFrom: undefined, rawTo: undefined, files: [], entriesLost: true },
-    ...{ after: undefined, before: undefined },
+    ...{ ...what, chunk: undefined, chunkCount: 1, rawFrom: undefined, rawTo: undefined },
+    ...{ files: [], entriesLost: true, after: undefined, before: undefined },
   };
   const none = { sha256: "", sha256Expected: undefined, index: { state: "unchecked" } as const };
-  return { ok: false, chunks: 0, entries: 0, archiveBytes: size, damaged: [damage], damagedCount: 1, ...none };
+  return { ok: false, chunks: 0, entries: 0, archiveBytes, damaged: [damage], damagedCount: 1, ...none };
 }

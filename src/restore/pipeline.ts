@@ -2,11 +2,20 @@
  * Reads an archive's pieces, has them decompressed several at a time, and hands them over in order. Memory is that of the slots. A
  * piece that is damaged is handed over as such, and the next ones follow. Knows nothing of tar.
  */
+import { crc32 } from "node:zlib";
 import { assert, must } from "#base/assert.ts";
 import { isLostBytes } from "#base/errors.ts";
+import { storedBytesMax } from "#compress/codec.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 import type { InflateSpec } from "./inflate.ts";
-import { type Piece, PIECE_STORED_BYTES_MAX, type PieceFault, type PieceSource, type StreamRest } from "./piece.ts";
+import {
+  type Piece,
+  PIECE_RAW_BYTES_MAX,
+  PIECE_STORED_BYTES_MAX,
+  type PieceFault,
+  type PieceSource,
+  type StreamRest,
+} from "./piece.ts";
 import type { Slot } from "./slots.ts";
 import { StreamFault, streamBytes } from "./stream-bytes.ts";
 
@@ -163,12 +172,19 @@ class Pipeline {
     this.#options.stored?.(stored, piece.offset);
     const { sink, source } = this.#options;
     if (typeof outcome === "number") {
-      this.#take(job.slot, sink.piece(piece, job.slot, outcome));
+      const end = guessed && piece.mode === "gzip" ? memberEnd(stored, job.slot.raw.subarray(0, outcome)) : length;
+      const taken = [sink.piece({ ...piece, length: end }, job.slot, outcome)];
+      if (end < length) {
+        // The next member's header is damaged, so that it was not seen to begin here: gunzip passes over it without a word.
+        const rest = { ...piece, offset: piece.offset + end, length: length - end };
+        taken.push(sink.bad(rest, "damaged", guessRawLength(rest.length, stored), undefined));
+      }
+      this.#take(job.slot, Promise.all(taken));
       return;
     }
     // Asked for before anything is handed over: the sink gets pieces in the order of these calls.
     const resumeAt = await source.resumeAt?.(piece);
-    const rawLength = piece.rawLength ?? (piece.lost ? undefined : guessRawLength(piece, job.slot, length));
+    const rawLength = piece.rawLength ?? (piece.lost ? undefined : guessedLength(piece, stored));
     this.#take(job.slot, sink.bad(piece, outcome, rawLength, resumeAt));
   }
 
@@ -273,13 +289,38 @@ class Pipeline {
   }
 }
 
+function guessedLength(piece: Piece, stored: Uint8Array): number | undefined {
+  return piece.mode === "gzip" && stored.length === piece.length ? guessRawLength(piece.length, stored) : undefined;
+}
+
 /**
  * A gzip member ends with its raw length. Whether the damage is there nobody knows; a length that our writer could have made is
- * most likely right, and lets the files behind be read in step.
+ * most likely right, and lets the files behind be read in step. Not of what is longer than one member of that length: there are several,
+ * whose headers are damaged. `length`: of what ends where `stored` does.
  */
-function guessRawLength(piece: Piece, slot: Slot, length: number): number | undefined {
-  if (piece.mode !== "gzip" || length < 18 || length !== piece.length) return undefined;
-  const { buffer, byteOffset } = slot.stored;
-  const raw = new DataView(buffer, byteOffset + length - 4, 4).getUint32(0, true);
-  return raw > 0 && raw % 512 === 0 && raw <= slot.raw.length ? raw : undefined;
+function guessRawLength(length: number, stored: Uint8Array): number | undefined {
+  if (length < MEMBER_BYTES_MIN) return undefined;
+  const raw = viewOf(stored).getUint32(stored.length - 4, true);
+  const possible = raw > 0 && raw % 512 === 0 && raw <= PIECE_RAW_BYTES_MAX && length <= storedBytesMax("gzip", raw);
+  return possible ? raw : undefined;
+}
+
+/** Header and trailer of a gzip member. */
+const MEMBER_BYTES_MIN = 18;
+const TRAILER_BYTES = 8;
+
+/** Where the member ends that `stored` begins with and that decompressed to `raw`: behind its trailer, which nothing else looks like. */
+function memberEnd(stored: Uint8Array, raw: Uint8Array): number {
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  trailer.writeUInt32LE(crc32(raw as Uint8Array<ArrayBuffer>), 0);
+  trailer.writeUInt32LE(raw.length, 4);
+  const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.length);
+  const last = stored.length - TRAILER_BYTES;
+  if (bytes.subarray(last).equals(trailer)) return stored.length;
+  const found = bytes.indexOf(trailer);
+  return found < 0 ? stored.length : found + TRAILER_BYTES;
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }

@@ -23,6 +23,8 @@ export class GzipScan implements PieceSource {
   readonly #window: AccessWindow;
   #offset: number;
   #index: number;
+  /** Behind a hole: where a member may begin again. */
+  #goesOnAt = -1;
 
   /** `offset`: where to begin, with the piece of number `index`. */
   constructor(access: ArchiveAccess, offset = 0, index = 0) {
@@ -36,8 +38,13 @@ export class GzipScan implements PieceSource {
     const offset = this.#offset;
     if (offset >= size) return undefined;
     if (offset === 0 && isForeign(await this.#window.at(0, HEADER_BYTES))) return { mode: "gzip", streamFrom: 0 };
-    const end = await this.#find(offset + 1, Math.min(size, offset + PIECE_STORED_BYTES_MAX + 1));
-    if (end === undefined && size - offset > PIECE_STORED_BYTES_MAX) return { mode: "gzip", streamFrom: offset };
+    const longest = offset + PIECE_STORED_BYTES_MAX;
+    let end = await this.#find(offset + 1, Math.min(size, longest + 1));
+    if (end === undefined && size > longest) {
+      // A long member of another program, unless members of ours lie around it: then it is a hole, and there is more behind it.
+      if (this.#index === 0 || !(await this.#goesOnBehind(longest))) return { mode: "gzip", streamFrom: offset };
+      end = longest;
+    }
     this.#offset = end ?? size;
     this.#index += 1;
     return {
@@ -51,6 +58,12 @@ export class GzipScan implements PieceSource {
       digest: undefined,
       ...{ enterAt: undefined, leaveAt: undefined, lost: false },
     };
+  }
+
+  /** Whether a member may begin there or further on. Looked for once for each hole. */
+  async #goesOnBehind(from: number): Promise<boolean> {
+    if (this.#goesOnAt < from) this.#goesOnAt = (await this.#find(from, this.#window.size)) ?? -1;
+    return this.#goesOnAt >= from;
   }
 
   /** Where between `from` and `to` the next member may begin. */

@@ -38,11 +38,14 @@ export class ZstdScan implements PieceSource {
     await this.#skip();
     const offset = this.#offset;
     if (offset >= this.#window.size) return undefined;
-    const header = parseHeader(await this.#window.at(offset, HEADER_BYTES_MAX));
+    let header = parseHeader(await this.#window.at(offset, HEADER_BYTES_MAX));
+    let end = header === undefined ? undefined : await this.#frameEnd(offset, header);
     if (header !== undefined && (header.contentBytes ?? Number.POSITIVE_INFINITY) > PIECE_RAW_BYTES_MAX) {
-      return { mode: "zst", streamFrom: offset };
+      // Behind frames of ours, one that its blocks do not lead through is ours too, with a damaged header.
+      if (this.#index === 0 || end !== "broken") return { mode: "zst", streamFrom: offset };
+      header = undefined;
     }
-    const end = header === undefined ? undefined : await this.#frameEnd(offset, header);
+    if (typeof end !== "number") end = undefined;
     // What is no frame, or breaks off, goes up to the next one; decompressing it fails and says so.
     this.#offset = end ?? (await this.#findFrame(offset + 1));
     this.#index += 1;
@@ -71,19 +74,19 @@ export class ZstdScan implements PieceSource {
     }
   }
 
-  /** Where the frame ends by its blocks; undefined when they cannot be, or the archive ends before. */
-  async #frameEnd(offset: number, { bytes: headerBytes, checksum }: FrameHeader): Promise<number | undefined> {
+  /** Where the frame ends by its blocks; broken when they cannot be, or the archive ends before. */
+  async #frameEnd(offset: number, { bytes: headerBytes, checksum }: FrameHeader): Promise<number | "broken" | "long"> {
     let at = offset + headerBytes;
     for (;;) {
       const bytes = await this.#window.at(at, BLOCK_HEADER_BYTES);
-      if (bytes.length < BLOCK_HEADER_BYTES) return undefined;
+      if (bytes.length < BLOCK_HEADER_BYTES) return "broken";
       const { size, last } = parseBlock(bytes, 0);
-      if (size === undefined) return undefined;
+      if (size === undefined) return "broken";
       at += BLOCK_HEADER_BYTES + size;
-      if (at - offset > PIECE_STORED_BYTES_MAX) return undefined;
+      if (at - offset > PIECE_STORED_BYTES_MAX) return "long";
       if (!last) continue;
       const end = at + (checksum ? CHECKSUM_BYTES : 0);
-      return end <= this.#window.size ? end : undefined;
+      return end <= this.#window.size ? end : "broken";
     }
   }
 

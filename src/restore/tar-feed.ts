@@ -85,6 +85,8 @@ export class TarFeed {
 
   /** A piece cannot be had. `resumeAt`: where the next entry behind it begins, if an index says so. */
   missing(piece: PieceInfo, fault: PieceFault, rawLength: number | undefined, resumeAt: number | undefined): void {
+    // Behind the end of the tar there is nothing that anybody would miss, unless a table says that there was.
+    if (this.#reader.ended && piece.rawOffset === undefined) return;
     if (piece.enterAt !== undefined) this.#begin(piece.enterAt);
     const rawFrom = piece.rawOffset ?? this.#reader.offset;
     const left = this.#openLeft();

@@ -8,7 +8,7 @@ import type { StorageRoot } from "./storage-root.ts";
 export interface OpenedFile {
   readonly file: DiskFile;
   readonly identity: ArchiveIdentity;
-  /** 64 hex digits beside it; undefined when there are none. */
+  /** 64 hex digits beside it; undefined when there are none that can be read: the archive has other checksums. */
   readonly sha256: string | undefined;
   /** Undefined when there is none, or it cannot be opened: the archive is read without it. */
   readonly index: { readonly file: DiskFile; readonly bytes: number } | undefined;
@@ -60,12 +60,15 @@ async function openIndex(root: StorageRoot, archive: string): Promise<OpenedFile
 }
 
 async function storedSum(root: StorageRoot, archive: string): Promise<string | undefined> {
-  const file = await orMissing(root.openFile(`${archive}.sha256`, "read"));
-  if (file === undefined) return undefined;
+  let file: DiskFile | undefined;
   try {
+    file = await root.openFile(`${archive}.sha256`, "read");
     const bytes = Buffer.alloc(SUM_BYTES_MAX);
     return SUM.exec(bytes.subarray(0, await file.read(bytes, 0)).toString("latin1"))?.[1];
+  } catch (error) {
+    if (errnoName(error) === undefined) throw error;
+    return undefined;
   } finally {
-    await file.close();
+    await file?.close();
   }
 }

@@ -38,7 +38,13 @@ afterAll(async () => {
 /** A run of so many seconds, unless there is no limit; its entry is its own. */
 async function start(
   name: string,
-  fields: { readonly port?: number; readonly limit?: string; readonly retry?: Record<string, unknown> } = {},
+  fields: {
+    readonly port?: number;
+    readonly limit?: string;
+    readonly retry?: Record<string, unknown>;
+    /** A command that runs the agent. */
+    readonly prefix?: readonly string[];
+  } = {},
 ): Promise<WatchedProcess> {
   const { port = server.port, limit } = fields;
   const entry = { name, storage: STORAGE, sources: [{ path: site.at("source") }], parallels: 2 };
@@ -48,7 +54,7 @@ async function start(
     logging: { level: "debug" },
     ...(fields.retry === undefined ? {} : { retry: fields.retry }),
   });
-  return site.startAgent(config, ["--once", "--json"]);
+  return site.startAgent(config, ["--once", "--json"], fields.prefix);
 }
 
 const eventsOf = (kind: string, backup: string): readonly Record<string, unknown>[] =>
@@ -91,7 +97,7 @@ async function endOf(agent: WatchedProcess): Promise<ProcessEnd & { readonly too
 }
 
 describe("a run that is interrupted", () => {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     test(`by ${signal} gives its session up, and nothing of it is left`, async () => {
       const backup = `stop-${signal.toLowerCase()}`;
       const agent = await start(backup, { limit: "2mb" });
@@ -105,6 +111,13 @@ describe("a run that is interrupted", () => {
       expect(agentEnd(end).reports[0]).toMatchObject({ result: "failed", backup });
     });
   }
+
+  test("by nobody goes on, when its terminal goes away under nohup", async () => {
+    const agent = await start("nohup", { limit: "16mb", prefix: ["nohup"] });
+    await events("session.admitted", "nohup");
+    agent.kill("SIGHUP");
+    expect((await endOf(agent)).exitCode).toBe(0);
+  });
 
   test("while no connection is up tells the server on one more connection", async () => {
     const backup = "stop-reconnecting";

@@ -134,6 +134,8 @@ describe("nbackup-server ls", () => {
       `ls ${AGENT}/tree/latest --recursive --json`,
       `find '**'`,
       `restore ${AGENT}/tree/latest --stdout-tar`,
+      "verify all",
+      "scrub --all",
       `cat ${AGENT}/tree/latest ${inArchive("sizes/200000")}`,
     ];
     for (const command of commands) {
@@ -142,24 +144,27 @@ describe("nbackup-server ls", () => {
       expect([command, stdout.trim(), stderr]).toEqual([command, "141", ""]);
     }
   });
-  test("ends with 130 and a clean line when it is interrupted while nobody reads", async () => {
-    const fifo = site.at("fifo");
-    tool("mkfifo", [fifo]);
-    const command = [site.executables.server, "find", "**", "--json", "--config", config];
-    const listing = Bun.spawn(["sh", "-c", `exec "$@" > '${fifo}'`, "sh", ...command], { stderr: "pipe" });
-    const reader = await fs.promises.open(fifo, "r");
-    try {
-      // It has begun, and stands still as soon as the pipe is full.
-      await reader.read(new Uint8Array(1), 0, 1);
-      listing.kill("SIGINT");
-      expect(await listing.exited).toBe(130);
-      expect(await new Response(listing.stderr).text()).toBe(
-        "E_INTERRUPTED: interrupted\nHINT: The run was interrupted; run it again.\n",
-      );
-    } finally {
-      await reader.close();
-    }
-  });
+  test.each(["SIGINT", "SIGHUP"] as const)(
+    "ends with 130 and a clean line when %s comes while nobody reads",
+    async (signal) => {
+      const fifo = site.at(`fifo-${signal}`);
+      tool("mkfifo", [fifo]);
+      const command = [site.executables.server, "find", "**", "--json", "--config", config];
+      const listing = Bun.spawn(["sh", "-c", `exec "$@" > '${fifo}'`, "sh", ...command], { stderr: "pipe" });
+      const reader = await fs.promises.open(fifo, "r");
+      try {
+        // It has begun, and stands still as soon as the pipe is full.
+        await reader.read(new Uint8Array(1), 0, 1);
+        listing.kill(signal);
+        expect(await listing.exited).toBe(130);
+        expect(await new Response(listing.stderr).text()).toBe(
+          "E_INTERRUPTED: interrupted\nHINT: The run was interrupted; run it again.\n",
+        );
+      } finally {
+        await reader.close();
+      }
+    },
+  );
 });
 
 /** For printf. */

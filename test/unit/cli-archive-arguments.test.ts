@@ -116,6 +116,8 @@ describe("the archive commands refuse", () => {
     ["server", "index remove latest", "E_USAGE: index remove is not known"],
     ["server", "diff latest", "E_USAGE: nbackup-server diff wants B"],
     ["server", "restore latest", "E_USAGE: restore wants to know where to"],
+    // What a variable of a shell that is not set leaves: an argument with nothing in it.
+    ["agent", "restore latest  --in-place", "E_USAGE: a path to restore is empty"],
     ["server", "restore latest --stdout-tar --delete", "E_USAGE: --delete does not go with --stdout-tar"],
     [
       "agent",

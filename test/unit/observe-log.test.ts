@@ -183,6 +183,22 @@ describe("a log file", () => {
       expect.objectContaining({ code: "E_CONFIG", message: `the log file ${file} cannot be opened: ENOENT` }),
     );
   });
+  test("that is a named pipe is refused without a reader, and loses what a reader does not take", () => {
+    const fifo = path.join(temporary, "fifo");
+    Bun.spawnSync(["mkfifo", fifo]);
+    expect(() => openLogFile(fifo, () => undefined)).toThrow(/fifo cannot be opened: ENXIO/);
+    const reader = fs.openSync(fifo, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    const file = openLogFile(fifo, () => undefined);
+    file.write("first\n");
+    // More than a pipe holds.
+    for (let i = 0; i < 40; i += 1) file.write(`${"x".repeat(4095)}\n`);
+    expect(file.lostLines).toBeGreaterThan(0);
+    const taken = Buffer.alloc(6);
+    fs.readSync(reader, taken);
+    expect(taken.toString()).toBe("first\n");
+    file.close();
+    fs.closeSync(reader);
+  });
   test("stays in use when it cannot be opened anew", () => {
     const directory = fs.mkdtempSync(path.join(temporary, "gone-"));
     const file = path.join(directory, "agent.log");
