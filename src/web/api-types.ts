@@ -7,6 +7,7 @@
  * bytes per second; what is not known is null, never 0 and never left out. Every text may come from an agent: it is text, not HTML.
  */
 import type { EffectiveRow } from "#config/effective.ts";
+import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
 import type { LiveSlot } from "#observe/live-view.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { ActiveSnapshot, PhaseSpan, SeriesPoint } from "#observe/session-points.ts";
@@ -209,33 +210,12 @@ export type ActiveHistoryAnswer = Page<ActiveSnapshot>;
 // ---- agents -------------------------------------------------------------------------------------------------------------
 
 /** What an agent tells on its control channel. Null values: this agent or this version does not say. */
-export interface AgentChannel {
-  readonly agent: string;
-  readonly connected: boolean;
-  /** Its channel is gone for longer than control_lost_grace_period while a session of it ran. */
-  readonly lost: boolean;
-  /** When it was connected, or was last seen. */
-  readonly sinceWallMs: number | null;
-  readonly address: string | null;
-  readonly software: string | null;
-  readonly rttMs: number | null;
-  readonly rttDeviationMs: number | null;
-  readonly uptimeMs: number | null;
-  /** Of one processor. */
-  readonly cpuPercent: number | null;
-  readonly machineCpuPercent: number | null;
-  readonly residentBytes: number | null;
-  readonly load: number | null;
-  readonly freeBytes: number | null;
-  /** How many entries it has; those that are too many to be told are missing below. */
-  readonly backupCount: number;
+export interface AgentChannel extends Omit<AgentView, "backups"> {
+  /** Those that are too many to be told are missing: `backupCount` counts them too. */
   readonly backups: readonly AgentChannelBackup[];
 }
 
-export interface AgentChannelBackup {
-  readonly backup: string;
-  readonly storage: string;
-  readonly activity: "idle" | "waiting" | "running";
+export interface AgentChannelBackup extends Pick<AgentBackupView, "backup" | "storage" | "activity"> {
   readonly session: string | null;
   readonly phase: string | null;
   readonly nextWallMs: number | null;
