@@ -75,11 +75,11 @@ function Version({ file, version }: { file: FoundFile; version: FoundVersion }) 
 }
 
 function Files({ answer }: { answer: FindAnswer }) {
-  if (answer.files.length === 0)
+  if (answer.rows.length === 0)
     return <Empty title={t("find.nothing")}>{tn("find.searched", answer.archiveCount)}</Empty>;
   return (
     <ul class="list found">
-      {answer.files.map((file) => (
+      {answer.rows.map((file) => (
         <li key={file.key}>
           <p class="name entry">
             <Icon name={entryIcon(file.versions[0]?.entry ?? { type: "file" })} /> <b class="mono">{file.path}</b>{" "}
@@ -130,11 +130,11 @@ export function Find(place: ArchivePlace) {
       </form>
       <p class="muted note">{t("find.hint")}</p>
       {pattern === undefined ? null : (
-        <Panel title={answer === null ? t("find.searching") : tn("find.found", answer.files.length)}>
+        <Panel title={answer === null ? t("find.searching") : tn("find.found", answer.rows.length)}>
           {busy ? <Loading rows={4} /> : null}
           {failure === null ? null : <Failed failure={failure} again={() => setTurn(turn + 1)} />}
           {answer === null ? null : <Files answer={answer} />}
-          {answer?.more === true ? <p class="muted">{t("find.more")}</p> : null}
+          {answer?.next != null ? <p class="muted">{t("find.more")}</p> : null}
           {answer?.failures.map((text) => (
             <p key={text} class="tone-warn">
               {text}

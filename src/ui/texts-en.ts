@@ -161,7 +161,6 @@ export const EN = {
   "filter.anyKind": "Any kind",
   "filter.backup": "Backup",
   "filter.remove": "Remove the filter {filter}",
-  "filter.wholeName": "An agent is found by its whole name.",
   "filter.nothing": "Nothing matches the filter",
   "sessions.running.one": "{n} running session",
   "sessions.running.other": "{n} running sessions",

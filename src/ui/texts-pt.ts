@@ -163,7 +163,6 @@ export const PT: Texts = {
   "filter.anyKind": "Qualquer tipo",
   "filter.backup": "Backup",
   "filter.remove": "Remover o filtro {filter}",
-  "filter.wholeName": "Um agente é encontrado pelo nome inteiro.",
   "filter.nothing": "Nada corresponde ao filtro",
   "sessions.running.one": "{n} sessão em curso",
   "sessions.running.other": "{n} sessões em curso",

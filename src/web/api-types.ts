@@ -137,8 +137,8 @@ export interface LiveSession extends Omit<SessionView, "slots"> {
   readonly slotCount: number;
 }
 
-/** `GET /api/v1/sessions` */
-export interface SessionsAnswer {
+/** `GET /api/v1/sessions?agent=&backup=&storage=&limit=&after=`: what runs, then who waits; all of them unless `limit` is told. */
+export interface SessionsAnswer extends Omit<Page<never>, "rows"> {
   readonly nowWallMs: number;
   readonly running: readonly (LiveSession & {
     /** Received rate, oldest first, one a second for the last minute. */
@@ -198,13 +198,19 @@ export interface HistoryQuery {
   readonly to?: string;
   /** 1 to 500; 50 unless told. */
   readonly limit?: string;
-  readonly before?: string;
+  readonly after?: string;
+}
+
+/** Records by time, the newest first. */
+export interface RecordPage<T> extends Page<T> {
+  /** The filters by name whose text is the whole name of one that is there, and which therefore mean only that one. */
+  readonly exact: readonly string[];
 }
 
 /** `GET /api/v1/sessions/history` */
-export type HistoryAnswer = Page<SessionRecord>;
+export type HistoryAnswer = RecordPage<SessionRecord>;
 
-/** `GET /api/v1/sessions/active-history?session=&agent=&from=&to=&limit=&before=` */
+/** `GET /api/v1/sessions/active-history?session=&agent=&from=&to=&limit=&after=` */
 export type ActiveHistoryAnswer = Page<ActiveSnapshot>;
 
 // ---- agents -------------------------------------------------------------------------------------------------------------
@@ -238,10 +244,9 @@ export interface AgentRow {
   readonly backups: readonly BackupRow[];
 }
 
-/** `GET /api/v1/agents` */
-export interface AgentsAnswer {
+/** `GET /api/v1/agents?agent=&state=&limit=&after=`: by name; all of them unless `limit` is told. */
+export interface AgentsAnswer extends Page<AgentRow> {
   readonly nowWallMs: number;
-  readonly rows: readonly AgentRow[];
 }
 
 // ---- events -------------------------------------------------------------------------------------------------------------
@@ -257,11 +262,11 @@ export interface EventsQuery {
   readonly from?: string;
   readonly to?: string;
   readonly limit?: string;
-  readonly before?: string;
+  readonly after?: string;
 }
 
 /** `GET /api/v1/events` */
-export type EventsAnswer = Page<EventRecord>;
+export type EventsAnswer = RecordPage<EventRecord>;
 
 // ---- configuration ------------------------------------------------------------------------------------------------------
 

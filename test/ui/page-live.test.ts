@@ -68,6 +68,50 @@ describe("the live stream", () => {
   });
 });
 
+describe("a filtered list", () => {
+  test("takes of what comes live what the server would find: parts of names and globs, and one that is there alone", async () => {
+    server.world = FULL;
+    const { page, close } = await browser.open();
+    const ended = (agent: string, n: number) =>
+      server.push({
+        type: "ended",
+        data: { ...apiEnd(n, server.nowWallMs), endWallMs: server.nowWallMs + n, agent, backup: `late-${agent}` },
+      });
+    for (const [filter, yes, no] of [
+      ["NEW", "new-1", "other-1"],
+      ["ne?-*", "new-1", "renew-1"],
+      ["web-01", "web-01", "web-010"],
+    ] as const) {
+      await page.goto(`${server.url}/sessions?agent=${encodeURIComponent(filter)}`);
+      await page.locator(LIVE).waitFor();
+      await page.locator("main:not(:has(.loading))").waitFor();
+      ended(no, 1);
+      ended(yes, 2);
+      await page
+        .locator(".tbody .tr")
+        .first()
+        .filter({ hasText: `late-${yes}` })
+        .waitFor();
+      expect([filter, await page.getByText(`late-${no}`).count()]).toEqual([filter, 0]);
+    }
+    await close();
+  });
+  test("of a part of names is asked for again when one of just that name has come, which from then on is meant alone", async () => {
+    server.world = FULL;
+    const { page, close } = await browser.open();
+    await page.goto(`${server.url}/sessions?agent=web-0`);
+    await page.locator(LIVE).waitFor();
+    await page.locator(".tbody .tr").first().waitFor();
+    server.requests.length = 0;
+    server.push({
+      type: "ended",
+      data: { ...apiEnd(0, server.nowWallMs), agent: "web-0", backup: "just-it" },
+    });
+    await expectAsked("/api/v1/sessions/history?limit=200&agent=web-0");
+    await close();
+  });
+});
+
 describe("a password", () => {
   test("is asked for before anything is shown, and a wrong one is said to be", async () => {
     server.world = { ...FULL, password: "right" };
