@@ -57,6 +57,11 @@ export function StateAndReason({ row }: { row: BackupRow }) {
   );
 }
 
+/** As it stands there. */
+export function backupSort({ agent, backup }: Pick<BackupRow, "agent" | "backup">): string {
+  return `${agent} / ${backup}`;
+}
+
 export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {
   const { storage, agent, backup } = row;
   return (

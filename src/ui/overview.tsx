@@ -6,13 +6,14 @@ import { backupsLeft } from "./filters.ts";
 import { Search } from "./fields.tsx";
 import { format, language, t, tn } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
-import { type Concern, concerns, headline, STATE_ORDER, stateTone } from "./judge.ts";
+import { type Concern, concerns, headline, STATE_ORDER, stateRank, stateTone } from "./judge.ts";
 import { now, running, server, waiting } from "./live.ts";
-import { BackupName, Reason, ScheduleAge, StateAndReason } from "./marks.tsx";
+import { BackupName, backupSort, Reason, ScheduleAge, StateAndReason } from "./marks.tsx";
 import { RecentEvents, StorageList, Traffic } from "./overview-side.tsx";
 import { Asking, Empty, Panel, Spark, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query, setQuery } from "./router.ts";
+import { useSorted } from "./sorting.tsx";
 import { type Column, Table } from "./table.tsx";
 
 /** With more entries than this only the worst are shown at first. */
@@ -117,6 +118,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       width: "minmax(9rem, 1.6fr)",
       narrow: "main",
       cell: (row) => <BackupName row={row} />,
+      sort: backupSort,
     },
     {
       key: "state",
@@ -124,6 +126,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       width: "minmax(12.8rem, 1.4fr)",
       narrow: "end",
       cell: (row) => <StateAndReason row={row} />,
+      sort: stateRank,
     },
     {
       key: "last",
@@ -132,6 +135,8 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
       known: (row) => row.lastSuccessWallMs !== null,
+      sort: (row) => row.lastSuccessWallMs,
+      largestFirst: true,
     },
     {
       key: "every",
@@ -141,6 +146,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       narrow: "line2",
       cell: (row) => <ScheduleAge row={row} />,
       known: (row) => row.everyMs !== null,
+      sort: (row) => row.everyMs,
     },
     {
       key: "size",
@@ -150,6 +156,8 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       number: true,
       narrow: "line",
       cell: (row) => format.value.bytes(row.lastBytes),
+      sort: (row) => row.lastBytes,
+      largestFirst: true,
     },
     {
       key: "trend",
@@ -168,6 +176,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       narrow: "line2",
       cell: (row) => <When wallMs={row.nextWallMs} />,
       known: (row) => row.nextWallMs !== null,
+      sort: (row) => row.nextWallMs,
     },
     {
       key: "reason",
@@ -207,7 +216,8 @@ function Backups({ answer }: { answer: OverviewAnswer }) {
   const text = query.value["text"];
   const left = useMemo(() => backupsLeft(answer.backups, state, text), [answer, state, text]);
   const columns = useMemo(backupColumns, [language.value]);
-  const rows = all || state !== undefined || text !== undefined ? left : left.slice(0, ROWS_AT_FIRST);
+  const sorted = useSorted(left, columns);
+  const rows = all || state !== undefined || text !== undefined ? sorted.rows : sorted.rows.slice(0, ROWS_AT_FIRST);
   return (
     <Panel
       title={t("overview.backups")}
@@ -227,6 +237,7 @@ function Backups({ answer }: { answer: OverviewAnswer }) {
           columns={columns}
           rows={rows}
           rowKey={(row) => `${row.storage}/${row.agent}/${row.backup}`}
+          sorting={sorted.sorting}
         />
       )}
       {rows.length < left.length ? (

@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { axe } from "#test/support/axe.ts";
+import { Chromium, NARROW, type OpenedPage } from "#test/support/chromium.ts";
+import { FULL, PageServer } from "#test/support/page-server.ts";
+import { settled } from "#test/support/page-site.ts";
+
+setDefaultTimeout(60_000);
+
+const browser = new Chromium();
+let server: PageServer;
+
+beforeAll(async () => {
+  server = await PageServer.start();
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+const SORTED: readonly (readonly [path: string, head: string])[] = [
+  ["/", "Size"],
+  ["/archives", "All archives"],
+  ["/agents", "Agent"],
+  ["/archives/main/web-01/etc", "Size"],
+];
+
+async function firstRows({ page }: OpenedPage): Promise<readonly string[]> {
+  return await page.evaluate<string[]>(
+    "[...document.querySelectorAll('.tbody .tr')].slice(0, 8).map((row) => row.firstElementChild.textContent)",
+  );
+}
+
+describe("a table whose rows are all there", () => {
+  for (const [path, name] of SORTED) {
+    test(`of ${path} is sorted by pressing a head, by keyboard too; the URL keeps it, and the third press takes it back`, async () => {
+      server.world = FULL;
+      const opened = await browser.open();
+      const { page } = opened;
+      await page.goto(`${server.url}${path}`);
+      await settled(opened);
+      const asTheyCame = await firstRows(opened);
+      const head = page.locator(".thead").getByRole("columnheader", { name, exact: true });
+      expect(await head.getAttribute("aria-sort")).toBe("none");
+      const button = head.getByRole("button");
+      await button.click();
+      const first = await head.getAttribute("aria-sort");
+      const rows = await firstRows(opened);
+      expect(new URL(page.url()).search).toMatch(/^\?sort=-?\w+$/);
+      await page.reload();
+      await settled(opened);
+      expect([await head.getAttribute("aria-sort"), await firstRows(opened)]).toEqual([first, rows]);
+      await button.focus();
+      await page.keyboard.press("Enter");
+      const turned = first === "ascending" ? "descending" : "ascending";
+      expect(await head.getAttribute("aria-sort")).toBe(turned);
+      expect(await firstRows(opened)).not.toEqual(rows);
+      expect(await axe(page)).toEqual([]);
+      await page.keyboard.press("Space");
+      expect(await head.getAttribute("aria-sort")).toBe("none");
+      expect(await firstRows(opened)).toEqual(asTheyCame);
+      expect(new URL(page.url()).search).toBe("");
+      expect(opened.complaints).toEqual([]);
+      await opened.close();
+    });
+  }
+
+  test("in lines has a choice instead of heads, and so has one whose sorted column has no room", async () => {
+    server.world = FULL;
+    const narrow = await browser.open({ ...NARROW, locale: "en-GB" });
+    await narrow.page.goto(`${server.url}/agents`);
+    await settled(narrow);
+    await narrow.page.getByLabel("Sort by").selectOption({ label: "Agent, descending" });
+    expect(new URL(narrow.page.url()).search).toBe("?sort=-agent");
+    const names = await narrow.page.locator(".tbody .tr .n-main").allTextContents();
+    expect(names.length).toBeGreaterThan(5);
+    expect(names).toEqual(names.toSorted(new Intl.Collator("en", { numeric: true }).compare).reverse());
+    expect(await narrow.page.locator(".thead button").count()).toBe(0);
+    expect(await axe(narrow.page)).toEqual([]);
+    await narrow.close();
+    const wide = await browser.open({ viewport: { width: 900, height: 800 } });
+    await wide.page.goto(`${server.url}/agents?sort=version`);
+    await settled(wide);
+    expect(await wide.page.getByLabel("Sort by").count()).toBe(0);
+    await wide.page.goto(`${server.url}/agents?sort=software`);
+    await settled(wide);
+    await wide.page.getByLabel("Sort by").selectOption({ label: "default order" });
+    await wide.page.getByLabel("Sort by").waitFor({ state: "detached" });
+    await wide.close();
+  });
+
+  test("stays sorted when an answer comes anew", async () => {
+    server.world = FULL;
+    const opened = await browser.open();
+    await opened.page.goto(`${server.url}/agents?sort=-agent`);
+    await settled(opened);
+    const rows = await firstRows(opened);
+    server.requests.length = 0;
+    server.push({ type: "changed", data: { routes: ["agents"] } });
+    await server.asked("/api/v1/agents");
+    server.tick();
+    expect(await firstRows(opened)).toEqual(rows);
+    await opened.close();
+  });
+});
+
+test("a list that comes in pages, the newest first, has heads that are no buttons", async () => {
+  server.world = FULL;
+  const opened = await browser.open();
+  for (const path of ["/sessions", "/events"]) {
+    await opened.page.goto(`${server.url}${path}?sort=bytes`);
+    await settled(opened);
+    await opened.page.locator(".tbody .tr").first().waitFor();
+    expect(await opened.page.locator(".thead button, [aria-sort]").count()).toBe(0);
+  }
+  await opened.close();
+});
