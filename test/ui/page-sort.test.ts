@@ -1,22 +1,10 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { axe } from "#test/support/axe.ts";
-import { Chromium, NARROW, type OpenedPage } from "#test/support/chromium.ts";
-import { FULL, PageServer } from "#test/support/page-server.ts";
+import { NARROW, type OpenedPage } from "#test/support/chromium.ts";
+import { PageTests } from "#test/support/page-tests.ts";
 import { settled } from "#test/support/page-site.ts";
 
-setDefaultTimeout(60_000);
-
-const browser = new Chromium();
-let server: PageServer;
-
-beforeAll(async () => {
-  server = await PageServer.start();
-});
-
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
+const tests = PageTests.begin();
 
 const SORTED: readonly (readonly [path: string, head: string])[] = [
   ["/", "Size"],
@@ -34,10 +22,9 @@ async function firstRows({ page }: OpenedPage): Promise<readonly string[]> {
 describe("a table whose rows are all there", () => {
   for (const [path, name] of SORTED) {
     test(`of ${path} is sorted by pressing a head, by keyboard too; the URL keeps it, and the third press takes it back`, async () => {
-      server.world = FULL;
-      const opened = await browser.open();
+      const opened = await tests.blank();
       const { page } = opened;
-      await page.goto(`${server.url}${path}`);
+      await page.goto(`${tests.server.url}${path}`);
       await settled(opened);
       const asTheyCame = await firstRows(opened);
       const head = page.locator(".thead").getByRole("columnheader", { name, exact: true });
@@ -61,14 +48,11 @@ describe("a table whose rows are all there", () => {
       expect(await firstRows(opened)).toEqual(asTheyCame);
       expect(new URL(page.url()).search).toBe("");
       expect(opened.complaints).toEqual([]);
-      await opened.close();
     });
   }
 
   test("in lines has a choice instead of heads, and so has one whose sorted column has no room", async () => {
-    server.world = FULL;
-    const narrow = await browser.open({ ...NARROW, locale: "en-GB" });
-    await narrow.page.goto(`${server.url}/agents`);
+    const narrow = await tests.open("/agents", { ...NARROW, locale: "en-GB" });
     await settled(narrow);
     await narrow.page.getByLabel("Sort by").selectOption({ label: "Agent, descending" });
     expect(new URL(narrow.page.url()).search).toBe("?sort=-agent");
@@ -77,41 +61,33 @@ describe("a table whose rows are all there", () => {
     expect(names).toEqual(names.toSorted(new Intl.Collator("en", { numeric: true }).compare).reverse());
     expect(await narrow.page.locator(".thead button").count()).toBe(0);
     expect(await axe(narrow.page)).toEqual([]);
-    await narrow.close();
-    const wide = await browser.open({ viewport: { width: 900, height: 800 } });
-    await wide.page.goto(`${server.url}/agents?sort=version`);
+    const wide = await tests.open("/agents?sort=version", { viewport: { width: 900, height: 800 } });
     await settled(wide);
     expect(await wide.page.getByLabel("Sort by").count()).toBe(0);
-    await wide.page.goto(`${server.url}/agents?sort=software`);
+    await wide.page.goto(`${tests.server.url}/agents?sort=software`);
     await settled(wide);
     await wide.page.getByLabel("Sort by").selectOption({ label: "default order" });
     await wide.page.getByLabel("Sort by").waitFor({ state: "detached" });
-    await wide.close();
   });
 
   test("stays sorted when an answer comes anew", async () => {
-    server.world = FULL;
-    const opened = await browser.open();
-    await opened.page.goto(`${server.url}/agents?sort=-agent`);
+    const opened = await tests.open("/agents?sort=-agent");
     await settled(opened);
     const rows = await firstRows(opened);
-    server.requests.length = 0;
-    server.push({ type: "changed", data: { routes: ["agents"] } });
-    await server.asked("/api/v1/agents");
-    server.tick();
+    tests.server.requests.length = 0;
+    tests.server.push({ type: "changed", data: { routes: ["agents"] } });
+    await tests.server.asked("/api/v1/agents");
+    tests.server.tick();
     expect(await firstRows(opened)).toEqual(rows);
-    await opened.close();
   });
 });
 
 test("a list that comes in pages, the newest first, has heads that are no buttons", async () => {
-  server.world = FULL;
-  const opened = await browser.open();
+  const opened = await tests.blank();
   for (const path of ["/sessions", "/events"]) {
-    await opened.page.goto(`${server.url}${path}?sort=bytes`);
+    await opened.page.goto(`${tests.server.url}${path}?sort=bytes`);
     await settled(opened);
     await opened.page.locator(".tbody .tr").first().waitFor();
     expect(await opened.page.locator(".thead button, [aria-sort]").count()).toBe(0);
   }
-  await opened.close();
 });
