@@ -4,6 +4,7 @@
  */
 import { globMatches } from "#base/name-glob.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
+import type { EventsQuery, HistoryQuery } from "./api-types.ts";
 
 /** Texts of a URL's query; undefined or missing: everything is meant. */
 export type FilterTexts<Name extends string> = { readonly [N in Name]?: string | undefined };
@@ -11,8 +12,11 @@ export type FilterTexts<Name extends string> = { readonly [N in Name]?: string |
 /** What a list's filters by name look at. */
 export type NameReaders<T, Name extends string> = { readonly [N in Name]: (row: T) => unknown };
 
-export type EndFilter = "agent" | "backup" | "storage" | "outcome";
-export type EventFilter = "level" | "kind" | "agent" | "session" | "text";
+/** Those that no record is compared with, or only by the server. */
+type PageFilter = "from" | "to" | "limit" | "after";
+
+export type EndFilter = Exclude<keyof HistoryQuery, PageFilter>;
+export type EventFilter = Exclude<keyof EventsQuery, PageFilter>;
 
 type Named = Pick<SessionRecord, "agent" | "backup" | "storage">;
 
@@ -40,7 +44,7 @@ function isGlob(text: string): boolean {
  * A filter by name takes a glob of whole names (`web-*`, `db-?`), the name of one that is there (`exact`), which then means only that one, or
  * else a part of names. Case does not count but for the one that is there.
  */
-export function nameTest(wanted: string | undefined, exact: boolean): (name: unknown) => boolean {
+function nameTest(wanted: string | undefined, exact: boolean): (name: unknown) => boolean {
   if (wanted === undefined) return () => true;
   if (exact) return (name) => name === wanted;
   const small = wanted.toLowerCase();
