@@ -61,7 +61,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "channel",
       label: t("agent.channel"),
-      width: "minmax(9.4rem, 0.8fr)",
+      width: "minmax(10.2rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <ChannelBadge row={row} />,
       sort: channelRank,
@@ -102,7 +102,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "archives",
       label: t("archives.bytes"),
-      width: "6.4rem",
+      width: "7.4rem",
       number: true,
       drop: 3,
       narrow: "none",
@@ -113,7 +113,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "seen",
       label: t("agent.seen"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       drop: 2,
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSeenWallMs} />,
@@ -123,7 +123,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       drop: 4,
       narrow: "none",
       cell: (row) => <When wallMs={nextRun(row)} />,

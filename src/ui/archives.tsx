@@ -26,7 +26,7 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
     {
       key: "storage",
       label: t("col.storage"),
-      width: "minmax(5rem, 0.7fr)",
+      width: "minmax(7.2rem, 0.7fr)",
       drop: 2,
       narrow: "none",
       cell: (row) => row.storage,
@@ -54,7 +54,7 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
     {
       key: "bytes",
       label: t("archives.bytes"),
-      width: "6.4rem",
+      width: "7.4rem",
       number: true,
       drop: 1,
       narrow: "line",
@@ -65,7 +65,7 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
     {
       key: "newest",
       label: t("archives.newest"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
       sort: (row) => row.lastSuccessWallMs,

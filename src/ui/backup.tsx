@@ -19,6 +19,15 @@ import { Trail } from "./trail.tsx";
 const PAGE_ROWS = "500";
 const NONE: readonly ArchiveSummary[] = [];
 
+function ArchiveState({ problems }: { problems: number }) {
+  if (problems === 0) return <Badge tone="ok">{t("archive.fine")}</Badge>;
+  return (
+    <Badge tone="warn" title={tn("reason.warned", problems)}>
+      {tn("outcome.warned", problems)}
+    </Badge>
+  );
+}
+
 function archiveColumns(): readonly Column<ArchiveSummary>[] {
   const f = format.value;
   return [
@@ -55,9 +64,7 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
       narrow: "end",
       cell: (row) =>
         row.damage === null ? (
-          <Badge tone={(row.problems ?? 0) > 0 ? "warn" : "ok"}>
-            {(row.problems ?? 0) > 0 ? tn("outcome.warned", row.problems ?? 0) : t("archive.fine")}
-          </Badge>
+          <ArchiveState problems={row.problems ?? 0} />
         ) : (
           <Badge tone="bad" title={row.damage}>
             {t("badge.damaged")}
@@ -77,7 +84,7 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
     },
     {
       key: "raw",
-      label: t("session.raw"),
+      label: t("session.rawShort"),
       width: "7.5rem",
       number: true,
       drop: 1,

@@ -100,7 +100,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "end",
       label: t("col.ended"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       narrow: "line",
       cell: (end) => <When wallMs={end.endWallMs} />,
     },
@@ -143,7 +143,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "storage",
       label: t("col.storage"),
-      width: "minmax(4rem, 0.5fr)",
+      width: "minmax(7.8rem, 0.5fr)",
       drop: 4,
       narrow: "none",
       cell: (end) => end.storage,

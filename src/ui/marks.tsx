@@ -92,8 +92,9 @@ export function ScheduleAge({ row }: { row: BackupRow }) {
 
 export function EndBadge({ end }: { end: ApiEnd }) {
   const warned = end.outcome === "committed" && end.problems > 0;
+  const title = warned ? tn("reason.warned", end.problems) : undefined;
   return (
-    <Badge tone={endTone(end)} title={end.code === null ? undefined : `${end.code}: ${end.message}`}>
+    <Badge tone={endTone(end)} title={end.code === null ? title : `${end.code}: ${end.message}`}>
       {warned ? tn("outcome.warned", end.problems) : word("outcome", end.outcome)}
     </Badge>
   );

@@ -131,7 +131,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "last",
       label: t("col.lastSuccess"),
-      width: "minmax(12.6rem, 0.7fr)",
+      width: "minmax(13rem, 0.7fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
       known: (row) => row.lastSuccessWallMs !== null,
@@ -162,7 +162,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "trend",
       label: t("col.trend"),
-      width: "4.4rem",
+      width: "5rem",
       drop: 4,
       narrow: "none",
       cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
@@ -170,7 +170,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(12.2rem, 0.8fr)",
+      width: "minmax(12.8rem, 0.8fr)",
       drop: 2,
       named: true,
       narrow: "line2",

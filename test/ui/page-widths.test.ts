@@ -11,8 +11,8 @@ const PATHS = [
   `/archives/main/web-01/etc/${archiveName(Date.UTC(2026, 1, 12, 2))}`,
 ];
 
-/** What is wider than what it stands in, and so cannot be read: `body` hides it. */
-const WIDER = `[...document.querySelectorAll(".panel, .tr, main")]
+/** What is wider than what it stands in, and so cannot be read: `body` hides it. Heads of columns and states are the page's own words, which fit. */
+const WIDER = `[...document.querySelectorAll(".panel, .tr, main, .table:not(.narrow) .thead .td, .thead .by > span, .n-end > .badge > span, .tr:not(.lines) > .td > .badge > span")]
   .filter((one) => one.scrollWidth > one.clientWidth + 1)
   .map((one) => one.className + ": " + one.innerText.slice(0, 60))`;
 
