@@ -115,7 +115,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "name",
       label: t("col.backup"),
-      width: "minmax(9rem, 1.6fr)",
+      width: "minmax(10.4rem, 1.6fr)",
       narrow: "main",
       cell: (row) => <BackupName row={row} />,
       sort: backupSort,
@@ -170,7 +170,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(12.8rem, 0.8fr)",
+      width: "minmax(11.8rem, 0.8fr)",
       drop: 2,
       named: true,
       narrow: "line2",

@@ -150,7 +150,7 @@ export const PT: Texts = {
   "filter.name": "Agente ou backup",
   "filter.agent": "Agente",
   "filter.text": "Texto",
-  "filter.key": "Chave ou finalidade",
+  "filter.key": "Chave ou uso",
   "filter.period": "Período",
   "filter.anyTime": "Qualquer época",
   "filter.day": "Último dia",
