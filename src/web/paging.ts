@@ -99,6 +99,7 @@ export interface PageSource<T> {
 export function pageOfList<T>(rows: readonly T[], query: URLSearchParams, keyOf: (row: T) => string): Page<T> {
   const limit = textOf(query, "limit") === undefined ? rows.length : limitOf(query);
   const after = textOf(query, "after");
+  if (after !== undefined && !/^[\w-]+$/.test(after)) throw badRequest("after is no place that an answer named");
   const key = after === undefined ? undefined : Buffer.from(after, "base64url").toString();
   // Where the row is gone by now the list begins again: what comes twice can be told by its key, what is left out cannot.
   const start = key === undefined ? 0 : rows.findIndex((row) => keyOf(row) === key) + 1;

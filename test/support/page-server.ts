@@ -27,6 +27,8 @@ export interface PageWorld {
   readonly history: number;
   readonly running: number;
   readonly slots: number;
+  /** Two unless told. */
+  readonly storages?: readonly string[];
   /** Undefined: no login is asked for. */
   readonly password?: string;
   readonly download?: boolean;
@@ -38,6 +40,8 @@ export interface PageWorld {
 
 export const FULL: PageWorld = { backups: 18, agents: 14, history: 400, running: 6, slots: 12, download: true };
 export const NOTHING: PageWorld = { backups: 0, agents: 0, history: 0, running: 0, slots: 0 };
+
+const STORAGES = ["main", "archive"];
 
 const WAITING = [
   { agent: "build-02", backup: "www", storage: "main", remote: "192.0.2.31:50114", position: 1 },
@@ -259,8 +263,8 @@ export class PageServer {
         } satisfies AgentsAnswer;
       case "/api/v1/storages":
         return {
-          ...{ nowWallMs, next: null, total: 2 },
-          rows: ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)),
+          ...{ nowWallMs, next: null, total: (world.storages ?? STORAGES).length },
+          rows: (world.storages ?? STORAGES).map((name) => make.storageRow(name, nowWallMs)),
         } satisfies StoragesAnswer;
       case "/api/v1/events":
         return this.#events(searchParams);
@@ -291,7 +295,7 @@ export class PageServer {
         scanning: false,
         traffic: hasAny ? make.trafficPoints(nowWallMs) : [],
       },
-      storages: hasAny ? ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)) : [],
+      storages: hasAny ? STORAGES.map((name) => make.storageRow(name, nowWallMs)) : [],
       events: hasAny ? Array.from({ length: 12 }, (_, n) => make.apiEvent(n, nowWallMs)) : [],
       certificates: hasAny ? [{ name: "server", notAfterWallMs: nowWallMs + 12 * make.DAY_MS, daysLeft: 12 }] : [],
     };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { axe } from "#test/support/axe.ts";
 import { NARROW, type OpenedPage } from "#test/support/chromium.ts";
 import { PageTests } from "#test/support/page-tests.ts";
+import { FULL } from "#test/support/page-server.ts";
 import { settled } from "#test/support/page-site.ts";
 
 const tests = PageTests.begin();
@@ -80,6 +81,21 @@ describe("a table whose rows are all there", () => {
     tests.server.tick();
     expect(await firstRows(opened)).toEqual(rows);
   });
+});
+
+test("storages that are too many to be seen at a glance have a choice of their order, and few have none", async () => {
+  const storages = ["vault", "main", "zeta", "archive"];
+  const { page } = await tests.openLive("/storages", { world: { ...FULL, storages } });
+  const names = page.locator(".storage h2");
+  await names.nth(3).waitFor();
+  expect(await names.allTextContents()).toEqual(storages);
+  await page.getByLabel("Sort by").selectOption({ label: "Storage, ascending" });
+  expect(await names.allTextContents()).toEqual(storages.toSorted());
+  expect(await axe(page)).toEqual([]);
+  tests.server.world = FULL;
+  await page.reload();
+  await names.nth(1).waitFor();
+  expect(await page.getByLabel("Sort by").count()).toBe(0);
 });
 
 test("a list that comes in pages, the newest first, has heads that are no buttons", async () => {

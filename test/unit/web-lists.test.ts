@@ -204,7 +204,7 @@ describe("what is there now", () => {
         }
         expect(seen).toEqual([...all]);
       }
-      for (const slip of ["limit=0", "limit=501", "before=x"]) {
+      for (const slip of ["limit=0", "limit=501", "before=x", "after=1.1"]) {
         expect([slip, (await kit.ask(`/api/v1/${route}?${slip}`)).status]).toEqual([slip, 400]);
       }
     });
