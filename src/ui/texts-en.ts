@@ -324,7 +324,7 @@ export const EN = {
   "find.hint": "Over all archives of this backup. * stands for anything in one name, ** for any directories.",
   "find.searching": "Searching",
   "find.nothing": "No file has such a name",
-  "find.more": "More files match: narrow the pattern.",
+  "find.more": "Show more files",
   "find.found.one": "{n} file",
   "find.found.other": "{n} files",
   "find.versions.one": "{n} version",

@@ -326,7 +326,7 @@ export const PT: Texts = {
   "find.hint": "Em todos os arquivos deste backup. * vale por qualquer coisa num nome, ** por quaisquer diretórios.",
   "find.searching": "Procurando",
   "find.nothing": "Nenhum arquivo tem esse nome",
-  "find.more": "Há mais arquivos: restrinja o padrão.",
+  "find.more": "Mostrar mais arquivos",
   "find.found.one": "{n} arquivo",
   "find.found.other": "{n} arquivos",
   "find.versions.one": "{n} versão",

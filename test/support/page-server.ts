@@ -275,7 +275,7 @@ export class PageServer {
       case "/api/v1/archives/tree":
         return this.#tree(searchParams.get("key"));
       case "/api/v1/archives/find":
-        return this.#find();
+        return this.#find(searchParams.get("pattern") ?? "", searchParams.get("after"));
       default: {
         const n = Number(/^\/api\/v1\/sessions\/.*-0*(\d+)$/.exec(pathname)?.[1] ?? Number.NaN);
         return Number.isNaN(n) ? undefined : made.sessionDetail(n, nowWallMs, world.slots);
@@ -342,8 +342,10 @@ export class PageServer {
     return { archive: make.archiveSummary(0, this.nowWallMs), path, key, rows, next: null, total: null };
   }
 
-  #find(): FindAnswer {
-    const files = [4, 7, 9].map((n) => {
+  /** Of `many` there are two pages. */
+  #find(pattern: string, after: string | null): FindAnswer {
+    const found = after === null ? [4, 7, 9] : [11, 12];
+    const files = found.map((n) => {
       const entry = make.treeEntry(n, this.nowWallMs, "etc/nginx");
       const versions = [3, 0].map((k) => ({
         ...{
@@ -356,6 +358,7 @@ export class PageServer {
       }));
       return { path: entry.path, key: entry.key, agent: "web-01", backup: "etc", versions };
     });
-    return { rows: files, next: null, total: null, archiveCount: 14, failures: [] };
+    const next = pattern === "many" && after === null ? "bW9yZQ" : null;
+    return { rows: files, next, total: null, archiveCount: 14, failures: [] };
   }
 }

@@ -53,6 +53,28 @@ describe("a stream that does not begin", () => {
   });
 });
 
+describe("files found", () => {
+  test("come page by page when more are wanted; a page that does not come leaves those that did", async () => {
+    const { page } = await tests.openLive("/archives/main/web-01/etc/find?pattern=many");
+    const files = page.locator(".found > li");
+    await files.nth(2).waitFor();
+    const before = await files.allTextContents();
+    tests.server.world = { ...FULL, failing: ["/api/v1/archives/find"] };
+    await page.getByRole("button", { name: "Show more files" }).click();
+    await page.getByRole("alert").filter({ hasText: "E_STORAGE_FAILED" }).waitFor();
+    expect(await files.allTextContents()).toEqual(before);
+    tests.server.world = FULL;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await files.nth(4).waitFor();
+    expect((await files.allTextContents()).slice(0, 3)).toEqual(before);
+    expect(await page.getByRole("button", { name: "Show more files" }).count()).toBe(0);
+    await page.getByLabel("Name or pattern").fill("few");
+    await page.getByLabel("Name or pattern").press("Enter");
+    await page.getByRole("heading", { name: "3 files" }).waitFor();
+    expect(await files.count()).toBe(3);
+  });
+});
+
 describe("a way down an archive", () => {
   test("is shown with every directory above as a link", async () => {
     const { page } = await tests.blank();
