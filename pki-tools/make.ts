@@ -1,7 +1,7 @@
 /** The commands that make certificates: `pki init`, `pki server`, `pki agent`. */
 import path from "node:path";
 import fs from "node:fs";
-import { Failure } from "#base/errors.ts";
+import { Failure, toFailure } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import { checkAgentName, refuseServerName } from "#pki/agent-names.ts";
 import { readCertificates } from "#pki/pem-file.ts";
@@ -12,7 +12,16 @@ import type { MakeOptions } from "./command-line.ts";
 import { parseHosts } from "./hosts.ts";
 import { createAuthority, issueAgent, type Issued, issueServer, type Validity } from "#pki/issue.ts";
 import { leafValidity, validityFrom } from "#pki/validity.ts";
-import { ensureDirectory, finishInterrupted, refuseExisting, writeTogether } from "#pki/pair-store.ts";
+import { ensureDirectory, finishInterrupted, type NewFile, refuseExisting, writeTogether } from "#pki/pair-store.ts";
+import {
+  canBeTold,
+  readSuccessions,
+  type Succession,
+  SUCCESSIONS_FILE,
+  successionsPath,
+  successionsText,
+  vouchFor,
+} from "#pki/succession.ts";
 
 /** What making a certificate needs from outside. */
 export interface MakeContext {
@@ -88,12 +97,32 @@ export async function makeAgent(name: string, options: MakeOptions, context: Age
  * the last machine has the new one. Its key is the new one's: that is how one tells which of them issues. Throws Failure as above.
  */
 export async function renewAuthority(options: MakeOptions, context: MakeContext): Promise<Made> {
-  const old = await open(options, "ca", context).then(() => readCertificates(path.join(options.dir, "ca.pem")));
-  const kept = old.filter(({ certificate }) => certificate.notAfterMs >= context.nowMs).map(({ pem }) => pem);
+  const authority = await open(options, "ca", context);
+  const caPath = path.join(options.dir, "ca.pem");
+  const kept = readCertificates(caPath).filter(({ certificate }) => certificate.notAfterMs >= context.nowMs);
   const issued = await newAuthority(options, context);
-  const made = store(options, "ca", { ...issued, certPem: [issued.certPem, ...kept].join("\n").trimEnd() }, context);
-  context.notice("bring ca.pem to every machine and reload there before anything is issued or renewed");
+  const certPem = [issued.certPem, ...kept.map(({ pem }) => pem)].join("\n").trimEnd();
+  // Now or never: with the last line of this the old key is gone.
+  const succession = await vouchFor(authority, issued.certPem);
+  const successions = [...successionsBefore(caPath, context), succession];
+  const vouched = { name: SUCCESSIONS_FILE, content: successionsText(successions), mode: 0o644 };
+  const made = store(options, "ca", { ...issued, certPem }, context, [vouched]);
+  context.notice(
+    canBeTold(succession)
+      ? `reload the server: it brings the new CA to the agents that are connected, by ${SUCCESSIONS_FILE}; nothing but that makes them trust it. To the others bring ca.pem before anything is issued or renewed`
+      : "the old CA's key is too long to vouch for the new one: bring ca.pem to every machine and reload there before anything is issued or renewed",
+  );
   return made;
+}
+
+/** A list that is damaged must not keep a CA from being renewed. */
+function successionsBefore(caPath: string, context: MakeContext): Succession[] {
+  try {
+    return readSuccessions(successionsPath(caPath));
+  } catch (error) {
+    context.notice(`${toFailure(error).message}; it is begun anew`);
+    return [];
+  }
 }
 
 /** Waits for the beginning of a certificate, a second at most: the agent was revoked just now. */
@@ -121,11 +150,18 @@ function resume(dir: string, pair: string, context: MakeContext): void {
   context.notice(`an earlier pki command was interrupted; its ${fileNames(pair).join(" and ")} are now in place`);
 }
 
-function store(options: MakeOptions, name: string, issued: Issued, context: MakeContext): Made {
+function store(
+  options: MakeOptions,
+  name: string,
+  issued: Issued,
+  context: MakeContext,
+  beside: readonly NewFile[] = [],
+): Made {
   const [certName, keyName] = fileNames(name);
   const files = [
     { name: keyName, content: `${issued.keyPem}\n`, mode: 0o600 },
     { name: certName, content: `${issued.certPem}\n`, mode: 0o644 },
+    ...beside,
   ];
   writeTogether({ dir: options.dir, pair: name, files, force: options.force }, context.random);
   return { certPath: path.join(options.dir, certName), keyPath: path.join(options.dir, keyName) };

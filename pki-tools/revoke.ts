@@ -6,6 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { Failure, toFailure } from "#base/errors.ts";
 import { isName, NAME_RULE } from "#base/names.ts";
+import { type FileCertificate, readCertificates } from "#pki/pem-file.ts";
 import { printable, quoted } from "#pki/printable.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import {
@@ -23,6 +24,8 @@ export interface PkiServer {
   readonly caDir: string;
   /** Since when certificates of the agent are revoked, by what the server was told beside the list; undefined: none is. */
   revokedMs(agent: string): Promise<number | undefined>;
+  /** Certificates of the agent that the server knows and that begin after the time: SHA-256 of each, hex. */
+  beginningAfter(agent: string, atMs: number): Promise<readonly string[]>;
   /** Resolves with what that ended. Rejects with Failure E_NOT_RUNNING and what the server answers. */
   revoke(revocation: Revocation): Promise<RevokedNow>;
 }
@@ -77,7 +80,9 @@ export async function revoke({ agent, dir, configFile }: RevokeCommand, context:
   const reads = server !== undefined && sameDirectory(server.caDir, caDir);
   const file = revocationsPath(path.join(caDir, "ca.pem"));
   const lastMs = await revokedSince(caDir, agent, server);
-  const revocation = { agent, atMs: revocationTime(context.nowMs, lastMs) };
+  const atMs = revocationTime(context.nowMs, lastMs);
+  const certificates = await beginningAfter(caDir, agent, atMs, reads ? server : undefined);
+  const revocation = { agent, atMs, certificates };
   appendRevocation(file, revocation);
   const told = reads ? await tell(server, revocation) : ({ server: "none" } as const);
   if (told.server === "told" ? !told.known : !fs.existsSync(path.join(caDir, `${agent}.pem`))) {
@@ -112,6 +117,29 @@ export async function revokedSince(
   const listed = readRevocations(revocationsPath(path.join(dir, "ca.pem"))).get(agent);
   const told = server !== undefined && sameDirectory(server.caDir, dir) ? await server.revokedMs(agent) : undefined;
   return listed === undefined || told === undefined ? (listed ?? told) : Math.max(listed, told);
+}
+
+/** Made already, and beginning later: a clock was ahead. Once they began nothing else would tell them from those made after the revocation. */
+async function beginningAfter(
+  caDir: string,
+  agent: string,
+  atMs: number,
+  server: PkiServer | undefined,
+): Promise<readonly string[]> {
+  const here = certificatesIn(path.join(caDir, `${agent}.pem`)).filter(({ certificate }) => {
+    return certificate.notBeforeMs > atMs && certificate.ca !== true;
+  });
+  const known = (await server?.beginningAfter(agent, atMs)) ?? [];
+  return [...new Set([...here.map(({ certificate }) => certificate.fingerprint), ...known])];
+}
+
+/** A file that is damaged must not keep somebody from being locked out. */
+function certificatesIn(file: string): readonly FileCertificate[] {
+  try {
+    return fs.existsSync(file) ? readCertificates(file) : [];
+  } catch {
+    return [];
+  }
 }
 
 async function tell(server: PkiServer, revocation: Revocation): Promise<ServerTold> {

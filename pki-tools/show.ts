@@ -7,7 +7,14 @@ import { authorityProblem, findChain } from "#pki/chain.ts";
 import { type FileCertificate, readCertificates } from "#pki/pem-file.ts";
 import { printable } from "#pki/printable.ts";
 import { isoSeconds, usageName, usageProblem, type ValidityState, validityState } from "#pki/purpose.ts";
-import { isRevoked, readRevocations, revocationsPath, type RevokedAgents } from "#pki/revocations.ts";
+import {
+  certificateKey,
+  isCertificateKey,
+  isRevoked,
+  readRevocations,
+  revocationsPath,
+  type RevokedAgents,
+} from "#pki/revocations.ts";
 
 /** One certificate, as `--json` prints it: field names are a promise. */
 export interface Shown {
@@ -84,6 +91,7 @@ export function describeFile(filePath: string, dir: string | undefined, nowMs: n
 export function listRevocations(dir: string): ShownRevocation[] {
   const file = revocationsPath(path.join(dir, "ca.pem"));
   return [...readRevocations(file)]
+    .filter(([agent]) => !isCertificateKey(agent))
     .map(([agent, atMs]) => ({ file, agent, revoked: isoSeconds(atMs) }))
     .sort((a, b) => (a.agent < b.agent ? -1 : 1));
 }
@@ -158,7 +166,9 @@ function revokedAt(certificate: Certificate, revoked: RevokedAgents): string | n
   const [name = "", ...more] = commonNames(certificate);
   if (certificate.ca === true || more.length > 0 || usageProblem(certificate, "agent") !== undefined) return null;
   const atMs = revoked.get(name);
-  return atMs !== undefined && isRevoked(certificate, atMs) ? isoSeconds(atMs) : null;
+  const namedMs = revoked.get(certificateKey(certificate.fingerprint));
+  const revokedMs = atMs !== undefined && isRevoked(certificate, atMs) ? atMs : namedMs;
+  return revokedMs === undefined ? null : isoSeconds(revokedMs);
 }
 
 function chainProblem(

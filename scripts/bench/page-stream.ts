@@ -1,17 +1,22 @@
-/** What one page that follows the live stream costs the server: backups with and without one, in turns. */
+/** What one page that follows the live stream costs the server: stretches of the same backup with and without one, in turns. */
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { PageSite } from "#test/support/page-site.ts";
 import { STORAGE } from "#test/support/site.ts";
-import { cpuOfRunning } from "./measure.ts";
+import { cpuNanosecondsOfThreads } from "./measure.ts";
 import { pairedRatio, summarize } from "./statistics.ts";
 
-const SOURCE_MIB = 600;
+const SOURCE_MIB = 700;
+/** Constant, so that each stretch has the same work: the source lasts for 12 s. */
 const BANDWIDTH = "60mb";
 const STREAMS = 4;
+const STRETCH_MS = 2_000;
+const SETTLE_MS = 250;
+/** Before the first: what is new to the server is compiled. */
+const LEAD_MS = 1_000;
 
-/** Follows the session that runs, all of it, until it is stopped; returns how much came. */
+/** Follows until it is stopped; returns how much came. */
 async function follow(url: string, signal: AbortSignal): Promise<number> {
   let bytes = 0;
   try {
@@ -23,23 +28,33 @@ async function follow(url: string, signal: AbortSignal): Promise<number> {
   return bytes;
 }
 
-/** Processor seconds of the server for one backup. */
-async function backUp(site: PageSite, followed: boolean): Promise<number> {
-  const before = cpuOfRunning(site.server.pid);
-  const agent = await site.begin(site.slowEntry("large", { parallels: STREAMS, bandwidth_limit: BANDWIDTH }));
+/** Milliseconds on a processor that the server spends in one stretch; with `url` one client follows it, which has come before. */
+async function stretch(site: PageSite, url: string | undefined): Promise<number> {
   const stop = new AbortController();
-  let following: Promise<number> | undefined;
-  if (followed) {
-    const response = await fetch(`${site.url}/api/v1/sessions`);
-    const { running } = (await response.json()) as { readonly running: readonly { readonly session: string }[] };
-    following = follow(`${site.url}/api/v1/stream?session=${running[0]?.session ?? ""}`, stop.signal);
+  const following = url === undefined ? undefined : follow(url, stop.signal);
+  await Bun.sleep(SETTLE_MS);
+  const before = cpuNanosecondsOfThreads(site.server.pid);
+  await Bun.sleep(STRETCH_MS);
+  const spent = cpuNanosecondsOfThreads(site.server.pid) - before;
+  stop.abort();
+  if ((await following) === 0) throw new Error("nothing came of the stream");
+  return spent / 1e6;
+}
+
+/** Two stretches of each kind in one backup, so that what the machine does meanwhile touches both alike. */
+async function backUp(site: PageSite, followedFirst: boolean): Promise<{ alone: number; followed: number }> {
+  const agent = await site.begin(site.slowEntry("large", { parallels: STREAMS, bandwidth_limit: BANDWIDTH }));
+  const response = await fetch(`${site.url}/api/v1/sessions`);
+  const { running } = (await response.json()) as { readonly running: readonly { readonly session: string }[] };
+  const url = `${site.url}/api/v1/stream?session=${running[0]?.session ?? ""}`;
+  await Bun.sleep(LEAD_MS);
+  const sum = { alone: 0, followed: 0 };
+  for (const isFollowed of [followedFirst, !followedFirst, !followedFirst, followedFirst]) {
+    sum[isFollowed ? "followed" : "alone"] += await stretch(site, isFollowed ? url : undefined);
   }
   const { exitCode } = await agent.end();
-  const spent = cpuOfRunning(site.server.pid) - before;
-  stop.abort();
-  const bytes = await following;
-  if (exitCode !== 0 || bytes === 0) throw new Error(`a backup ended with ${exitCode}, ${bytes} bytes of stream`);
-  return spent;
+  if (exitCode !== 0) throw new Error(`a backup ended with ${exitCode}`);
+  return sum;
 }
 
 export async function measureStream({ runs }: { readonly runs: number }): Promise<readonly string[]> {
@@ -52,16 +67,18 @@ export async function measureStream({ runs }: { readonly runs: number }): Promis
     await backUp(site, false);
     const [alone, followed]: [number[], number[]] = [[], []];
     for (let run = 0; run < runs; run += 1) {
-      const order = run % 2 === 0 ? [true, false] : [false, true];
-      for (const withStream of order) (withStream ? followed : alone).push(await backUp(site, withStream));
+      const spent = await backUp(site, run % 2 === 0);
+      alone.push(spent.alone);
+      followed.push(spent.followed);
     }
     const ratio = pairedRatio(followed, alone);
     const percent = (value: number): string => `${((value - 1) * 100).toFixed(1)} %`;
-    const seconds = (values: readonly number[]): string => summarize(values).median.toFixed(2);
+    const perSecond = (values: readonly number[]): string =>
+      (summarize(values).median / ((2 * STRETCH_MS) / 1000)).toFixed(1);
     return [
-      "| pairs | CPU s alone | CPU s followed | more, median of pairs | min-max |",
+      "| backups | CPU ms a second alone | followed | more, median of pairs | min-max |",
       "| --- | --- | --- | --- | --- |",
-      `| ${runs} | ${seconds(alone)} | ${seconds(followed)} | ${percent(ratio.median)} | ${percent(ratio.min)} to ${percent(ratio.max)} |`,
+      `| ${runs} | ${perSecond(alone)} | ${perSecond(followed)} | ${percent(ratio.median)} | ${percent(ratio.min)} to ${percent(ratio.max)} |`,
     ];
   } finally {
     await site.remove();

@@ -90,7 +90,8 @@ export const ERROR_PROSE: Readonly<Record<ErrorCode, string>> = {
   E_ARCHIVE_FOREIGN: "The file is no archive, or its first bytes are damaged.",
   E_ARCHIVE_UNKNOWN:
     "No archive of that name. If `list` shows none at all: a wrong `agent.name`, a wrong storage, or a disk that is not mounted.",
-  E_PATH_UNKNOWN: "The archive has nothing of that name. `find` looks for a name in all archives.",
+  E_PATH_UNKNOWN:
+    "The archive has nothing of that name. `find` looks for a name in all archives. `restore` of several paths fails with it when none of them is there; else it names the missing ones, restores the others, and exits with 3.",
   E_RESTORE_DENIED: "The agent may write archives into this storage, and not read them.",
   E_ARCHIVE_READ:
     "The file of an archive cannot be opened or read. What of it is damaged is another code, E_ARCHIVE_DAMAGED.",

@@ -10,7 +10,7 @@ import {
   CHUNK_RECORDS_BYTES_MAX,
 } from "#base/chunk-size.ts";
 import { must } from "#base/assert.ts";
-import type { Compression, Problem } from "#base/chunk.ts";
+import { type Compression, NO_SOCKETS, type Problem } from "#base/chunk.ts";
 import { sleep } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig, ResumeConfig, RetryConfig } from "#config/types.ts";
@@ -127,6 +127,7 @@ export async function runBackup(
     reconnects: tally.last?.reconnects ?? 0,
     problems: tally.problems,
     problemCount: end?.summary.problemCount ?? tally.problemCount,
+    sockets: end?.summary.sockets ?? NO_SOCKETS,
     removed: end?.committed.removed ?? [],
     verify: end?.verify.state ?? "none",
     durationMs: deps.clock.now() - startedAtMs,
@@ -248,8 +249,15 @@ async function admittedSession(
         started = startSession(deps, plan, tally, { link, admitted, lookAgain }, signal);
       },
     },
-    // Data goes over this connection when there are no streams.
-    { signal, dscp: entry.parallels === 0 ? entry.dscp : undefined },
+    {
+      signal,
+      // Data goes over this connection when there are no streams.
+      dscp: entry.parallels === 0 ? entry.dscp : undefined,
+      pingFacts: () => {
+        const { entries, rawBytes } = started?.producer.progress() ?? {};
+        return { entries, rawBytes };
+      },
+    },
   );
   const running = must(started, "session that was admitted");
   const { session } = running;

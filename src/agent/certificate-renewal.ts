@@ -6,7 +6,7 @@
 import type { Clock, Timer } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import type { EventSink } from "#observe/events.ts";
+import type { EventSink, ObservedEvent } from "#observe/events.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import { type CertificateLife, renewalDueMs } from "#pki/renewal.ts";
 
@@ -99,10 +99,7 @@ export class CertificateRenewal {
 
   #notOffered(): void {
     this.#unoffered = true;
-    const text = "the server does not renew certificates";
-    const hint =
-      "Set tls.ca_key in its server.yaml, or renew by hand: nbackup-server pki renew NAME where the CA's key is, then bring both files here.";
-    this.#failed(new Failure("E_RENEWAL", text, { hint }));
+    this.#failed(notOffered());
   }
 
   async #renew(): Promise<void> {
@@ -114,11 +111,7 @@ export class CertificateRenewal {
       // Never again: the key is in use.
       this.#pending = undefined;
       this.#told.clear();
-      const notAfter = isoSeconds(renewed.notAfterMs);
-      this.#options.events.emit({
-        ...{ kind: "certificate.renewed", level: "info", fields: { notAfter } },
-        message: `this agent has a new certificate, valid until ${notAfter}`,
-      });
+      this.#options.events.emit(certificateRenewed(renewed));
       this.#lookAgain(LOOK_MS);
     } catch (error) {
       this.#failed(toFailure(error));
@@ -168,4 +161,19 @@ export class CertificateRenewal {
     this.#timer?.cancel();
     this.#timer = this.#options.clock.after(Math.min(LOOK_MS, Math.max(1, waitMs)), () => this.look());
   }
+}
+
+/** What a server without the CA's key is not asked. */
+export function notOffered(): Failure {
+  const hint =
+    "Set tls.ca_key in its server.yaml, or renew by hand: nbackup-server pki renew NAME where the CA's key is, then bring both files here.";
+  return new Failure("E_RENEWAL", "the server does not renew certificates", { hint });
+}
+
+export function certificateRenewed({ notAfterMs }: CertificateLife): ObservedEvent {
+  const notAfter = isoSeconds(notAfterMs);
+  return {
+    ...{ kind: "certificate.renewed", level: "info", fields: { notAfter } },
+    message: `this agent has a new certificate, valid until ${notAfter}`,
+  };
 }

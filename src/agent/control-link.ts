@@ -10,6 +10,7 @@ import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import type { ControlChannelConfig } from "#config/types.ts";
 import type { ControlView } from "#observe/views.ts";
+import type { Succession } from "#pki/succession.ts";
 import { failureFromFields, wireText } from "#wire/failure.ts";
 import { DISOWN_TEXT_CHARS_MAX } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
@@ -36,6 +37,8 @@ export interface ControlLinkOptions {
   readonly run: (backup: string) => RunVerdict;
   /** The server said whether it renews certificates, for the first time on this connection or anew. */
   readonly renews?: () => void;
+  /** The server tells of new CAs. */
+  readonly successors?: (successions: readonly Succession[]) => void;
 }
 
 /** A connection that stood so long was a good one: the next break begins with the shortest wait. */
@@ -167,6 +170,7 @@ export class ControlLink {
       pong: ({ server }) => {
         const before = this.renews;
         this.#server = server ?? this.#server;
+        if (server?.successors !== undefined) this.#options.successors?.(server.successors.map(copied));
         if (this.renews !== before) this.#options.renews?.();
       },
       closed: (failure) =>
@@ -275,4 +279,9 @@ export class ControlLink {
     this.#tellTimer?.cancel();
     this.#tellTimer = undefined;
   }
+}
+
+/** What was decoded lies in the connection's buffer. */
+function copied({ certificate, signature }: Succession): Succession {
+  return { certificate: Uint8Array.from(certificate), signature: Uint8Array.from(signature) };
 }

@@ -265,9 +265,13 @@ export class AgentDaemon {
 
   #ended(result: BackupResult): void {
     const { log, events } = this.#options;
-    const { backup, storage, session, problems, problemCount, failure } = result;
+    const { backup, storage, session, problems, problemCount, sockets, failure } = result;
     for (const { path, reason, errno } of problems.slice(0, PROBLEMS_LOGGED_MAX)) {
       log.warn("a source file is not in the archive as it is", { backup, path: pathText(path), reason, errno });
+    }
+    if (sockets.count > 0) {
+      const named = sockets.paths.map(pathText);
+      log.info("sockets are not in the archive: no tar holds one", { backup, count: sockets.count, sockets: named });
     }
     const duration = formatDuration(result.durationMs);
     const fields = { backup, storage, session, durationMs: Math.round(result.durationMs), problemCount };

@@ -3,6 +3,7 @@
  * is remembered of it, and who is told. The same for the daemon and for `--once`.
  */
 import { changedSources, type SourceFacts } from "#archive/source-facts.ts";
+import { NO_SOCKETS } from "#base/chunk.ts";
 import type { Clock, Timer } from "#base/clock.ts";
 import { type Failure, toFailure } from "#base/errors.ts";
 import type { BackupEntryConfig } from "#config/types.ts";
@@ -157,6 +158,6 @@ function cancelledResult(entry: BackupEntryConfig, failure: Failure, durationMs:
     ...{ backup: entry.name, storage: entry.storage, result: "failed", durationMs, failure },
     ...{ session: undefined, archive: undefined, sha256: undefined },
     ...{ entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0, reconnects: 0 },
-    ...{ problems: [], problemCount: 0, removed: [], verify: "none" },
+    ...{ problems: [], problemCount: 0, sockets: NO_SOCKETS, removed: [], verify: "none" },
   };
 }

@@ -5,6 +5,7 @@ import type { Compression, Problem } from "#base/chunk.ts";
 import type { ErrorCode } from "#base/catalogue.ts";
 import type { IoClass } from "#config/types.ts";
 import type { SharedMemory } from "./pipeline-slabs.ts";
+import type { ReadFindings } from "./producer.ts";
 
 /** How urgent a thread is for the processor and the disk. */
 export interface ThreadPriority {
@@ -27,7 +28,7 @@ export interface ReaderStart {
 export type FromReader =
   | { readonly type: "chunk"; readonly slab: number; readonly chunk: RawChunk }
   | { readonly type: "problems"; readonly problems: readonly Problem[] }
-  | { readonly type: "end"; readonly problemCount: number }
+  | { readonly type: "end"; readonly findings: ReadFindings }
   /** The last message, as `end` and `failed` are: the run was stopped, and everything is closed. */
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string; readonly hint: string };

@@ -61,7 +61,7 @@ function readAll(start: ReaderStart, post: Post, wall: () => number, source: Fil
     for (let slab = control.take(); slab !== undefined; slab = control.take()) {
       const chunk = reader.next(must(slabs[slab], "a slab"));
       problems.flush();
-      if (chunk === undefined) return { type: "end", problemCount: problems.count };
+      if (chunk === undefined) return { type: "end", findings: problems.findings() };
       post({ type: "chunk", slab, chunk });
       uncollected += chunk.kind === "index" ? 0 : chunk.entries;
       if (uncollected < ENTRIES_PER_COLLECTION) continue;

@@ -16,7 +16,7 @@ import type { FromCompress, FromReader, ThreadPriority, ToCompress } from "./pip
 import { makeSharedMemory, SlabControl, type SharedMemory, slabBytes, slabCount } from "./pipeline-slabs.ts";
 import { type SpawnWorker, type Thread, Threads } from "./pipeline-threads.ts";
 import { ProducedFiles } from "./produced-files.ts";
-import type { Producer, ProducerSink, ReadProgress } from "./producer.ts";
+import type { Producer, ProducerSink, ReadFindings, ReadProgress } from "./producer.ts";
 
 /** One chunk in work and one waiting for it: a thread never waits for the main thread between two. */
 const CHUNKS_PER_WORKER_MAX = 2;
@@ -67,8 +67,8 @@ export class Pipeline implements Producer {
   readonly #loads: number[];
   #entries = 0;
   #rawBytes = 0;
-  /** Of the end message. */
-  #problemCount: number | undefined;
+  /** What the end message says of what was read. */
+  #findings: ReadFindings | undefined;
   #advancing = false;
   #advanceAgain = false;
   #over = false;
@@ -140,7 +140,7 @@ export class Pipeline implements Producer {
     } else if (message.type === "problems") {
       sink.problems(message.problems);
     } else if (message.type === "end") {
-      this.#problemCount = message.problemCount;
+      this.#findings = message.findings;
       this.#waitFor(this.#files.end());
       this.#advance();
     } else if (message.type === "failed") {
@@ -226,8 +226,8 @@ export class Pipeline implements Producer {
   }
 
   #endWhenDone(): void {
-    if (this.#problemCount === undefined || this.#waiting.length > 0 || this.#inWork.length > 0) return;
-    const summary = { entries: this.#entries, rawBytes: this.#rawBytes, problemCount: this.#problemCount };
+    if (this.#findings === undefined || this.#waiting.length > 0 || this.#inWork.length > 0) return;
+    const summary = { entries: this.#entries, rawBytes: this.#rawBytes, ...this.#findings };
     void this.stop();
     must(this.#sink, "a sink").end(summary);
   }

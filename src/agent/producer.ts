@@ -2,15 +2,21 @@
  * Where chunks come from, as the backup run sees it. The real one (pipeline.ts) runs a reader thread and a pool of
  * compress threads; the simulator runs the same reader and codec in its one thread.
  */
-import type { Problem, SealedChunk } from "#base/chunk.ts";
+import type { Problem, SealedChunk, SocketsLeftOut, UnreadPaths } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 
-/** Totals of a finished read. */
-export interface ReadSummary {
-  readonly entries: number;
-  readonly rawBytes: number;
+/** What the archive of a finished read does not have, or not as it was. */
+export interface ReadFindings {
   /** All problems, also those whose names were not kept. */
   readonly problemCount: number;
+  readonly sockets: SocketsLeftOut;
+  readonly unread: UnreadPaths;
+}
+
+/** Totals of a finished read. */
+export interface ReadSummary extends ReadFindings {
+  readonly entries: number;
+  readonly rawBytes: number;
 }
 
 export interface ReadProgress {

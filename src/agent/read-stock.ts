@@ -45,10 +45,10 @@ export class ReadStock implements ArchiveStock {
   #row({ bytes, sha256, name, ...row }: ListedRow): ArchiveRow {
     const timeMs = timeOfArchive(name);
     if (timeMs === undefined) throw new Failure("E_PROTOCOL", `the server lists ${JSON.stringify(name)} as an archive`);
-    const { storage, backup, hasIndex, entries, rawBytes, durationMs, problems, damage } = row;
+    const { storage, backup, hasIndex, entries, rawBytes, durationMs, problems, unread, damage } = row;
     return {
       ...{ storage, agent: this.#agent, backup, name, timeMs, archiveBytes: bytes },
-      ...{ entries, rawBytes, durationMs, problems, hasIndex, damage },
+      ...{ entries, rawBytes, durationMs, problems, unread, hasIndex, damage },
       sha256: sha256 === undefined ? undefined : Buffer.from(sha256).toString("hex"),
     };
   }

@@ -1,5 +1,5 @@
 /** The result of one run of one backup entry, as reports, hooks and exit codes need it. */
-import type { Problem } from "#base/chunk.ts";
+import type { Problem, SocketsLeftOut } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import type { VerifyEnd } from "./session-progress.ts";
 
@@ -22,6 +22,8 @@ export interface BackupResult {
   readonly problems: readonly Problem[];
   /** All of them. */
   readonly problemCount: number;
+  /** None unless committed. */
+  readonly sockets: SocketsLeftOut;
   /** Archives that rotation removed. */
   readonly removed: readonly string[];
   /** Of the verification after the commit; `none` also when nothing was committed. */

@@ -272,6 +272,7 @@ export class AgentSession {
       entries: summary.entries,
       rawBytes: summary.rawBytes,
       problems: summary.problemCount,
+      ...(summary.unread === undefined ? {} : { unread: [...summary.unread] }),
     };
   }
 

@@ -20,8 +20,8 @@ import { DirectoryMarks, type WalkRules } from "./walk-rules.ts";
  */
 export const PATH_BYTES_MAX = 64 * KiB;
 
-/** Tells of a source path that is not archived as it is. `path` is only valid during the call. */
-export type Report = (path: Uint8Array, reason: ProblemReason, errno?: string) => void;
+/** Tells of a source path that is not archived as it is; of a socket, that it is one. `path` is only valid during the call. */
+export type Report = (path: Uint8Array, reason: ProblemReason | "socket", errno?: string) => void;
 
 /** Something to archive. Valid, with its views, until the next call of `next`. */
 export interface ScanEntry {

@@ -52,7 +52,7 @@ function canonical(path: string): Uint8Array {
 
 /**
  * The roots that are there. Throws Failure E_SOURCE_MISSING for one that is missing or unreadable (missing and optional
- * ones are passed over), E_SOURCE_LINK for one that is a symbolic link: it would be all that is saved.
+ * ones are passed over) or a socket, E_SOURCE_LINK for one that is a symbolic link: it would be all that is saved.
  */
 export function checkSources(source: FileSource, roots: readonly SourceRoot[]): SourceRoot[] {
   try {
@@ -67,6 +67,7 @@ function checkSource(source: FileSource, root: SourceRoot): boolean {
   const stat = lstatRoot(source, root);
   if (stat === undefined) return false;
   if (stat.type === "symlink") throw linkFailure(source, root);
+  if (stat.type === "socket") throw socketFailure(root);
   try {
     if (stat.type === "directory") peek(source, root.path);
     else if (stat.type === "file") source.open(root.path).close();
@@ -101,6 +102,11 @@ function missing(path: Uint8Array, what: string, error: unknown): unknown {
 function linkFailure(source: FileSource, root: SourceRoot): Failure {
   const target = pathText(source.readlink(root.path));
   return new Failure("E_SOURCE_LINK", `source ${pathText(root.path)} is a symbolic link to ${target}`);
+}
+
+function socketFailure({ path }: SourceRoot): Failure {
+  const hint = "Name files and directories: the program that listens on a socket makes it anew.";
+  return new Failure("E_SOURCE_MISSING", `source ${pathText(path)} is a socket, which no archive can hold`, { hint });
 }
 
 /** Thrown by `peek` to end a listing after the first name. */

@@ -48,7 +48,7 @@ export interface Problem {
 }
 
 /**
- * `vanished`, `unreadable`, `type-changed`, `socket`, `unsupported`: not in the archive. `shrank`: padded with zeros. `grew`: cut at
+ * `vanished`, `unreadable`, `type-changed`, `unsupported`: not in the archive. `shrank`: padded with zeros. `grew`: cut at
  * the announced size. `read-error`: the rest padded with zeros. `links-forgotten`: a hard link stored as a file.
  * `xattrs-unreadable`, `xattrs-too-large`: stored without some or all of its extended attributes and access control lists.
  */
@@ -56,7 +56,6 @@ export type ProblemReason =
   | "vanished"
   | "unreadable"
   | "type-changed"
-  | "socket"
   | "unsupported"
   | "shrank"
   | "grew"
@@ -64,3 +63,22 @@ export type ProblemReason =
   | "links-forgotten"
   | "xattrs-unreadable"
   | "xattrs-too-large";
+
+/**
+ * Paths at and below which the archive may lack what was there, raw bytes: all of them. Undefined where nobody knows all: there were too
+ * many, or something went while it was looked at, and may lie under another name.
+ */
+export type UnreadPaths = readonly Uint8Array[] | undefined;
+
+/** Kept for each archive, and told with each row of a list: enough for a few places that never can be read. */
+export const UNREAD_PATHS_MAX = 20;
+export const UNREAD_BYTES_MAX = 2048;
+
+/** Unix sockets of the sources: no tar holds one, and the program that listens makes its own anew. Said, and no problem. */
+export interface SocketsLeftOut {
+  readonly count: number;
+  /** The first ones: absolute paths in raw bytes. */
+  readonly paths: readonly Uint8Array[];
+}
+
+export const NO_SOCKETS: SocketsLeftOut = { count: 0, paths: [] };

@@ -1,4 +1,4 @@
-/** "Did you mean": the known word nearest to what a person typed. For names of keys, options and commands, never for data. */
+/** "Did you mean": the known word nearest to what a person typed. For hints; nothing is ever done with it. */
 
 const WORD_LENGTH_MAX = 64;
 

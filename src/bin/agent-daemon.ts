@@ -3,6 +3,7 @@
  * configuration again, and stops it.
  */
 import { agentFacts } from "#agent/agent-facts.ts";
+import { AuthorityNews } from "#agent/authority-news.ts";
 import { CertificateRenewal } from "#agent/certificate-renewal.ts";
 import { ControlLink } from "#agent/control-link.ts";
 import { CertificateWatch } from "#observe/certificate-watch.ts";
@@ -93,6 +94,7 @@ class Service {
   readonly #notifications: ReturnType<typeof entryRunDeps>["notifier"];
   readonly #channel: ControlLink;
   readonly #renewal: CertificateRenewal;
+  readonly #authorities: AuthorityNews;
   #identity: Identity;
   #control: ReturnType<typeof serveControl>;
   /** The start, then reloads, one after another. */
@@ -143,6 +145,15 @@ class Service {
       () => this.#daemon.config,
       () => this.#identity,
     );
+    this.#authorities = new AuthorityNews({
+      ...{ clock: systemClock, events, enabled: () => this.#daemon.config.tls.renew },
+      known: disk.known,
+      trust: (successions) => {
+        const names = disk.trust(successions);
+        if (names.length > 0) this.#trusts();
+        return names;
+      },
+    });
     this.#renewal = new CertificateRenewal({
       ...{ clock: systemClock, log, events, channel: this.#channel, makeRequest: disk.makeRequest },
       enabled: () => this.#daemon.config.tls.renew,
@@ -209,10 +220,19 @@ class Service {
           machine.look(agent.stateDir),
           this.#daemon.entriesNow(CONTROL_ENTRIES_MAX),
         ]);
-        return agentFacts(facts, uptimeMs, entries, backups.length);
+        const { trusted: successors } = this.#authorities;
+        return {
+          ...agentFacts(facts, uptimeMs, entries, backups.length),
+          ...(successors === undefined ? {} : { successors }),
+        };
       },
       run: (backup) => this.#daemon.request(backup),
       renews: () => this.#renewal.look(),
+      successors: (successions) => {
+        // What the new CA has issued can be used now.
+        if (this.#authorities.heard(successions)) this.#renewal.again();
+        this.#channel.changed();
+      },
     });
   }
 
@@ -223,6 +243,12 @@ class Service {
     this.#watchCertificates();
     this.#channel.use(this.#daemon.config.controlChannel, true);
     return identity;
+  }
+
+  /** Connections made from now on go by the CA file as it is now; the pair stays. */
+  #trusts(): void {
+    this.#identity = this.#runtime.identityOf(this.#daemon.config);
+    this.#watchCertificates();
   }
 
   #changed(): void {
@@ -251,6 +277,7 @@ class Service {
       this.#channel.use(config.controlChannel, moved);
       // One that was refused for the old certificate may be let in with this one.
       if (exchanged) this.#channel.nudge();
+      this.#authorities.again();
       this.#renewal.again();
       log.info("configuration and certificates were read again", { file: config.configFile });
       if (restartKeys.length > 0) log.warn("some changes wait for a restart", { keys: restartKeys });

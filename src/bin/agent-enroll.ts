@@ -7,6 +7,7 @@ import { formatDuration } from "#base/units.ts";
 import type { EnrollRequest } from "#cli/enroll-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import { DEFAULT_AGENT_CONFIG_FILE } from "#config/defaults.ts";
+import { UNKNOWN_STORAGE } from "#config/made-agent.ts";
 import type { Address } from "#config/types.ts";
 import { formatAddress } from "#net/address.ts";
 import type { Connection } from "#net/connection.ts";
@@ -16,7 +17,7 @@ import { type Identity, loadIdentity } from "#pki/identity.ts";
 import { parsePem } from "#pki/pem.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import { makeRequest } from "#pki/request.ts";
-import { ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
+import { ALPN_PROTOCOL, ENROLL_ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import type { Message } from "#wire/messages.ts";
 import { enrolledYaml } from "./enroll-config.ts";
 import { CERT_FILE, EnrollFiles } from "./enroll-files.ts";
@@ -30,9 +31,11 @@ export interface EnrollRun {
   readonly stderr: (text: string) => void;
   /** Reads the configuration that was written; throws what is wrong with it. */
   readonly check: (configFile: string) => Identity;
+  /** Where the agent of that configuration connects to. Throws the same. */
+  readonly serverOf: (configFile: string) => Address;
 }
 
-/** The whole conversation again when it breaks: a lost answer costs nothing. */
+/** Each conversation as a whole again when it breaks: a lost answer costs nothing. */
 const ATTEMPTS = 3;
 
 /** Clocks of two machines differ a little; more is said, because certificates and schedules go by them. */
@@ -44,9 +47,9 @@ const OTHER_CA = new Set([
   ...["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_SIGNATURE_FAILURE"],
 ]);
 
-/** Closed because the token is used, most likely; a server that is down looks the same, and may not have heard the confirmation. */
+/** What the server says no more: whether it had heard that the certificate is on the disk here before the token ended. */
 const CLOSED_NOTE =
-  "note: nobody listens on the enrolment port, as after its last token; this machine has its certificate already. If the token was made with --replace, see on the server that events has enroll.done\n";
+  "note: nobody listens on the enrolment port, as after the last token was used or has ended; this machine has its certificate already. If the token was made with --replace, see on the server that nbackup-server events has enroll.done for it: without that the older certificates are still good, and a new token with --replace, used here with --force, ends them.\n";
 
 /** The exit status. Rejects with Failure E_ENROLL_…, E_USAGE, E_WRITE, and what connecting fails with. */
 export async function runEnroll(run: EnrollRun): Promise<number> {
@@ -57,20 +60,33 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
   const files = new EnrollFiles(place, token.secret);
   files.prepare();
   const wasInstalled = files.installed();
+  let answer: Message<"certificate"> | undefined;
   try {
-    const caPem = await fetchAuthority(await dial(request.server, undefined), token, systemClock);
-    await conversations(run, { token, caPem, files, configFile });
+    const caPem = await repeated(run, async () =>
+      fetchAuthority(await dial(request.server, undefined), token, systemClock),
+    );
+    answer = await repeated(run, () => converse(run, { token, caPem, files, configFile }));
   } catch (error) {
     const failure = toFailure(error);
     // It had confirmed, and crashed or lost the answer: everything is in its place. After the last token the port is closed, too.
     const closed = failure.code === "E_CONNECT" && errnoName(toFailure(failure.cause).cause) === "ECONNREFUSED";
     if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && !closed)) throw error;
+    if (closed && !(await speaksToAgents(run.serverOf(configFile)))) throw unconfirmed(failure);
     if (closed) run.stderr(CLOSED_NOTE);
   }
   const identity = run.check(configFile);
   files.done();
+  if (answer?.storages.length === 0) run.stderr(noStorageText(identity.commonName, configFile));
   run.stdout(doneText(request, identity, path.join(place.dir, CERT_FILE)));
   return EXIT.done;
+}
+
+/** The files stay as the same command needs them to go on. */
+function unconfirmed(cause: Failure): Failure {
+  return new Failure("E_CONNECT", `${cause.message}, and the port for agents does not answer either`, {
+    hint: "This machine has its certificate and all files already, but the server seems to be down and may not have heard so: run the same command again when it is up, within the token's hour. Until then a token that was made with --replace has not ended the older certificates.",
+    cause,
+  });
 }
 
 interface Enrolling {
@@ -81,21 +97,29 @@ interface Enrolling {
   readonly configFile: string;
 }
 
-async function conversations(run: EnrollRun, enrolling: Enrolling): Promise<void> {
+/** Again when the connection broke or nobody answered, and not when something was said. */
+async function repeated<T>(run: EnrollRun, converse: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await converse(run, enrolling);
-      return;
+      return await converse();
     } catch (error) {
       const failure = toFailure(error);
-      const again = failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
-      if (!again || attempt === ATTEMPTS) throw failure;
+      if (!isCut(failure) || attempt === ATTEMPTS) throw failure;
       run.stderr(`${failure.message}; once more\n`);
     }
   }
 }
 
-async function converse(run: EnrollRun, { token, caPem, files, configFile }: Enrolling): Promise<void> {
+/** In the handshake a cut is a failure to connect. */
+function isCut(failure: Failure): boolean {
+  if (failure.code === "E_CONNECT") return errnoName(toFailure(failure.cause).cause) === "ECONNRESET";
+  return failure.code === "E_DISCONNECTED" || failure.code === "E_TIMEOUT";
+}
+
+async function converse(
+  run: EnrollRun,
+  { token, caPem, files, configFile }: Enrolling,
+): Promise<Message<"certificate">> {
   const { request, software } = run;
   const client = new EnrollClient(await dial(request.server, caPem), systemClock);
   try {
@@ -115,6 +139,7 @@ async function converse(run: EnrollRun, { token, caPem, files, configFile }: Enr
       files.install({ keyPem, certPem: answer.certificate, caPem: answer.authorities, yaml }, systemRandom);
     }
     await client.installed(identity.fingerprint);
+    return answer;
   } finally {
     client.end();
   }
@@ -133,8 +158,30 @@ async function dial(address: Address, caPem: string | undefined): Promise<Connec
   try {
     return await dialer.dial();
   } catch (error) {
-    throw dialFailure(toFailure(error), address);
+    const failure = toFailure(error);
+    const isOtherPort = failure.code === "E_TLS" && (await speaksToAgents(address));
+    throw isOtherPort ? otherPort(address, failure) : dialFailure(failure, address);
   }
+}
+
+/** The port that enrolled agents connect to is there, as anybody can see without a certificate; nothing is said to it. */
+async function speaksToAgents(address: Address): Promise<boolean> {
+  const options = { address, identity: () => ({ caPem: "" }), unverified: true, clock: systemClock };
+  try {
+    const connection = await new TlsDialer({ ...options, protocol: ALPN_PROTOCOL, timeoutMs: HELLO_TIMEOUT_MS }).dial();
+    connection.attach({ data: () => undefined, drain: () => undefined, closed: () => undefined });
+    connection.destroy();
+    return true;
+  } catch {
+    return false; // What is wrong with it was found already.
+  }
+}
+
+function otherPort(address: Address, cause: Failure): Failure {
+  return new Failure("E_TLS", `${formatAddress(address)} is the port for agents that are enrolled already`, {
+    hint: "Enrolment has a port of its own, that of server.enroll_listen, usually 9846: write HOST:PORT as nbackup-server pki enroll-token printed it.",
+    cause,
+  });
 }
 
 function dialFailure(failure: Failure, address: Address): Failure {
@@ -184,6 +231,14 @@ function tellClocks({ stderr }: EnrollRun, { wallMs }: Message<"granted">): void
   if (Math.abs(differenceMs) < CLOCK_DIFFERENCE_MS) return;
   const how = differenceMs > 0 ? "ahead of" : "behind";
   stderr(`warning: this machine's clock is ${formatDuration(Math.abs(differenceMs))} ${how} the server's\n`);
+}
+
+function noStorageText(agent: string, configFile: string): string {
+  return [
+    `warning: the server has no storage that ${agent} may use, so that every backup will be refused (E_STORAGE_DENIED, E_STORAGE_UNKNOWN).`,
+    `HINT: On the server let allow_agents of a storage take ${agent} and reload it (systemctl reload nbackup-server); then put the storage's name in the place of ${UNKNOWN_STORAGE} in ${configFile}.`,
+    "",
+  ].join("\n");
 }
 
 function doneText({ configFile }: EnrollRequest, identity: Identity, certPath: string): string {

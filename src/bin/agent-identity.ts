@@ -2,8 +2,12 @@
 import { Failure, toFailure } from "#base/errors.ts";
 import type { AgentConfig } from "#config/types.ts";
 import { type AgentPairFiles, checkReplaceable, finishRenewal, installRenewed } from "#pki/agent-pair.ts";
+import { trustSuccessors } from "#pki/authority-file.ts";
+import { displayName } from "#pki/certificate.ts";
 import { type Identity, loadIdentity } from "#pki/identity.ts";
+import { readCertificates } from "#pki/pem-file.ts";
 import { makeRequest, newAgentKey } from "#pki/request.ts";
+import { isKnown, type Succession } from "#pki/succession.ts";
 import { systemClock, systemRandom } from "./system.ts";
 
 /** As they lie there. Throws Failure E_CERTIFICATE, E_IDENTITY. */
@@ -40,6 +44,15 @@ export function renewalDisk(config: () => AgentConfig, identity: () => Identity)
     makeRequest: (): { readonly keyPem: string; readonly requestDer: Uint8Array } => {
       const keyPem = newAgentKey();
       return { keyPem, requestDer: makeRequest(config().agent.name, keyPem) };
+    },
+    /** The names of the CAs that are trusted in addition from now on, once they are on the disk. */
+    trust: (successions: readonly Succession[]): readonly string[] => {
+      const added = trustSuccessors(filesOf(config()), successions, systemClock.wall());
+      return added.map(({ certificate }) => displayName(certificate));
+    },
+    known: (successions: readonly Succession[]): number => {
+      const trusted = readCertificates(config().tls.caCertFile);
+      return successions.filter((one) => isKnown(one, trusted)).length;
     },
     install: (certPem: string, keyPem: string): Identity =>
       installRenewed(filesOf(config()), { certPem, keyPem }, identity(), systemClock.wall(), systemRandom),

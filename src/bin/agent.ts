@@ -37,6 +37,7 @@ import { runArchives } from "./archive-commands.ts";
 import { checkConfig } from "./check-config.ts";
 import { askControl } from "./control.ts";
 import { OnceDisplay } from "./once-display.ts";
+import { renewAfterOnce } from "./once-renewal.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
 import { entriesDirectory, hasStateDir, linuxStateDisk } from "./state-disk.ts";
 import { systemClock } from "./system.ts";
@@ -96,6 +97,7 @@ async function main(argv: readonly string[]): Promise<number> {
           stdout: (text) => void process.stdout.write(text),
           stderr: (text) => void process.stderr.write(text),
           check: (file) => identityOf(load(file).config),
+          serverOf: (file) => load(file).config.server,
         });
       case "health":
         return await health(command);
@@ -170,6 +172,7 @@ async function once(command: Extract<AgentCommand, { command: "once" }>): Promis
       process.stdout.write(command.json ? onceJson(result) : onceText(result));
     },
   });
+  await renewAfterOnce({ config, identity, log, software: SOFTWARE, signal: stop });
   await settled(systemClock, sessionLogs.close(), LINGER_MS);
   // The interruption may have come too late for the entry that was running, and still kept the next ones from it.
   const kept = results.length < entries.length ? [EXIT.interrupted] : [];

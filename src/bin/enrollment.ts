@@ -5,7 +5,7 @@ import type { Logger } from "#base/log.ts";
 import type { ServerConfig } from "#config/types.ts";
 import type { HostPort } from "#net/address.ts";
 import type { Connection, Listener } from "#net/connection.ts";
-import { listenTls } from "#net/listen.ts";
+import { listenTls, type TlsListener } from "#net/listen.ts";
 import type { EventSink } from "#observe/events.ts";
 import type { Identity } from "#pki/identity.ts";
 import { parsePem } from "#pki/pem.ts";
@@ -40,6 +40,8 @@ export class EnrollSide {
   readonly #enrollment: Enrollment;
   #identity: Identity;
   #issuer: EnrollSettings["issuer"];
+  /** While the port is open. */
+  #listener: TlsListener | undefined;
 
   private constructor(options: EnrollSideOptions, tokens: EnrollTokens, settings: EnrollSettings) {
     const { log, events, register, revocations } = options;
@@ -64,13 +66,21 @@ export class EnrollSide {
 
   #listen(address: HostPort, accept: (connection: Connection) => void): Listener {
     try {
-      return listenTls({
+      const listener = listenTls({
         ...{ address, accept, log: this.#options.log, clock: systemClock, identity: this.#identity },
         protocol: ENROLL_ALPN_PROTOCOL,
         peers: "anybody",
         handshakesMax: HANDSHAKES_MAX,
         handshakeTimeoutMs: HELLO_TIMEOUT_MS,
       });
+      this.#listener = listener;
+      return {
+        port: listener.port,
+        stop: () => {
+          this.#listener = undefined;
+          listener.stop();
+        },
+      };
     } catch (error) {
       throw portFailure(error);
     }
@@ -81,9 +91,15 @@ export class EnrollSide {
     return answerEnroll(this.#enrollment, request);
   }
 
-  /** The port is opened anew with these. Never rejects. */
+  /** Handshakes from now on are made with this identity; the port is opened anew only where it is another. Never rejects. */
   async reload(config: ServerConfig, identity: Identity): Promise<void> {
     this.#identity = identity;
+    try {
+      this.#listener?.use(identity);
+    } catch (error) {
+      const { code, message } = toFailure(error);
+      this.#options.log.error("the enrolment port goes on with the old certificate", { code, reason: message });
+    }
     const settings = await settingsOf(config, this.#identity, this.#options);
     this.#issuer = settings.issuer;
     this.#enrollment.use(settings);

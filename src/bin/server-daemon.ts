@@ -34,6 +34,7 @@ import type { StorageOptions, StorageRules } from "#store/storage-options.ts";
 import { ALPN_PROTOCOL, HELLO_TIMEOUT_MS } from "#wire/limits.ts";
 import { serveControl } from "./control.ts";
 import { EnrollSide } from "./enrollment.ts";
+import { successionsOf } from "./successions.ts";
 import { backgroundVerifier } from "./findings.ts";
 import { machineLoad } from "./machine-facts.ts";
 import { openSessionLogs } from "./session-log-disk.ts";
@@ -84,6 +85,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const { log } = sessionLogs;
   let { logging } = config;
   let used = identity;
+  let successions = successionsOf(config, log);
   const disk = new LinuxDisk({ privileged, spawnThread });
   const { stateDir } = config.server;
   const lock = await lockStateDir(disk, stateDir);
@@ -118,6 +120,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
     revocations,
     register,
     issuer: () => enrollment?.issuer,
+    successions: () => successions,
     machineLoad,
     certificateNotAfterMs: () => used.notAfterMs,
   });
@@ -165,6 +168,7 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
         ({ logging } = next.config);
         sessionLogs.use(logging.sessionLogDir);
         revocations.use(revoked);
+        successions = successionsOf(next.config, log);
         // Who may look first: storages may have to be waited for.
         await web.reload(next, page);
         await server.reload(next.config);

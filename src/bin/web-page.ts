@@ -14,8 +14,6 @@ interface Bundled {
   readonly path: string;
   readonly contentType: string;
   readonly body: Uint8Array;
-  /** Its name has a hash of its content: all but the page itself. */
-  readonly isImmutable: boolean;
 }
 
 export type PageFiles = (path: string) => PageFile | undefined;
@@ -27,9 +25,10 @@ export async function loadPage(): Promise<PageFiles> {
   return (path) => files.get(path) ?? (VIEW.test(path) ? files.get("/") : undefined);
 }
 
-function pageFile({ body, contentType, isImmutable }: Bundled): PageFile {
+function pageFile({ path, body, contentType }: Bundled): PageFile {
+  if (path === "/") return { contentType, html: new TextDecoder().decode(body) };
   const gzip = gzipSync(body, { level: 9 });
-  return { body, contentType, gzip: gzip.length < body.length ? gzip : undefined, isImmutable };
+  return { body, contentType, gzip: gzip.length < body.length ? gzip : undefined };
 }
 
 async function embedded(files: NonNullable<typeof page.files>): Promise<readonly Bundled[]> {
@@ -38,7 +37,6 @@ async function embedded(files: NonNullable<typeof page.files>): Promise<readonly
       path: loader === "html" ? "/" : path.slice(path.lastIndexOf("/")),
       contentType: headers["content-type"],
       body: await Bun.file(path).bytes(),
-      isImmutable: loader !== "html",
     })),
   );
 }
@@ -50,7 +48,6 @@ async function bundle(index: string): Promise<readonly Bundled[]> {
       path: output.type.startsWith("text/html") ? "/" : output.path.replace(/^\.?\/?/, "/"),
       contentType: output.type,
       body: new Uint8Array(await output.arrayBuffer()),
-      isImmutable: !output.type.startsWith("text/html"),
     })),
   );
 }

@@ -7,6 +7,7 @@ import { RecordStore } from "#observe/record-store.ts";
 import { type ActiveSnapshot, parseActiveSnapshot } from "#observe/session-points.ts";
 import { SessionSeries } from "#observe/session-series.ts";
 import { parseStorageSample, type StorageSample, StorageScans } from "#observe/storage-scans.ts";
+import { ARCHIVES_LISTED_MAX } from "#server/limits.ts";
 import type { Server } from "#server/server.ts";
 import { systemClock } from "./system.ts";
 import { loadPage, type PageFiles } from "./web-page.ts";
@@ -50,6 +51,7 @@ export class WebWatch {
     });
     this.scans = new StorageScans({
       ...{ clock: systemClock, samples, intervalMs: webUi.storageScanIntervalMs, storages, changed },
+      archivesMax: ARCHIVES_LISTED_MAX,
       list: async (storage) => (await server()?.library.listAll(storage)) ?? [],
       view: (storage) =>
         server()

@@ -32,6 +32,8 @@ import { WebKeys } from "./web-keys.ts";
 import { WebWatch } from "./web-watch.ts";
 
 const DAY_MS = 86_400_000;
+/** Of the time for an answer, what a search may take. */
+const SEARCH_PART = 0.8;
 
 /** What the page goes by; a reload brings another one. */
 export interface WebSettings {
@@ -226,9 +228,12 @@ export class WebSide {
     if (server === undefined || watch === undefined) return undefined;
     const registry = new Metrics();
     const model = this.#model(server, watch, registry);
+    // An answer that is not made until then nobody gets any more.
+    const searchMsMax = (): number => this.#settings.config.webUi.writeTimeoutMs * SEARCH_PART;
+    const desk = new ArchiveDesk({ library: server.library, clock: systemClock, searchMsMax });
     const app = new WebApp({
       ...{ model, rules, page: watch.page, emit: (event) => recorder.emit(event) },
-      browser: archiveBrowser(new ArchiveDesk(server.library), spawnBackground),
+      browser: archiveBrowser(desk, spawnBackground),
     });
     watchPage({
       ...{ registry, model, backups: () => app.backups(), streamCount: () => app.stream.clientCount },

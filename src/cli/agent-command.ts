@@ -60,7 +60,7 @@ export const AGENT_PROGRAM: ProgramSpec = {
         { name: "progress", what: "Show progress on standard error: a bar on a terminal, lines otherwise." },
         {
           name: "json",
-          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, skipped[], durationMs and verify.",
+          what: "Print one JSON object per entry on standard output: backup, storage, session, result, archive, sha256, entries, rawBytes, archiveBytes, resentBytes, skipped[], sockets[] (the first), socketCount, durationMs and verify.",
         },
       ],
       positionals: [],

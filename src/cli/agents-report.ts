@@ -6,7 +6,7 @@ import { textTable } from "./text-table.ts";
 import { timeText } from "./time-text.ts";
 
 export function agentsText(agents: readonly AgentView[], nowWallMs: number): string {
-  if (agents.length === 0) return "no agent has been seen yet\n";
+  if (agents.length === 0) return "no agent has enrolled or has been seen yet\n";
   const rows = agents.map((agent) => [
     ...[agent.agent, stateText(agent, nowWallMs), agent.address ?? "-", safeText(agent.software ?? "-")],
     ...[rttText(agent), runningText(agent.backups), nextText(agent), lastText(agent.backups)],
@@ -18,9 +18,10 @@ export function agentsText(agents: readonly AgentView[], nowWallMs: number): str
   );
 }
 
-function stateText({ connected, lost, sinceWallMs }: AgentView, nowWallMs: number): string {
-  const ago = sinceWallMs === null ? "" : formatDuration(Math.max(0, nowWallMs - sinceWallMs));
-  if (connected) return `connected ${ago}`;
+function stateText({ connected, lost, sinceWallMs, newCa }: AgentView, nowWallMs: number): string {
+  if (sinceWallMs === null) return "enrolled, not seen yet";
+  const ago = formatDuration(Math.max(0, nowWallMs - sinceWallMs));
+  if (connected) return `connected ${ago}${newCa === "missing" ? ", without the new CA" : ""}`;
   return `${lost ? "lost" : "away"}, seen ${ago} ago`;
 }
 

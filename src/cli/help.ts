@@ -14,7 +14,8 @@ export function helpText(program: ProgramSpec, command: CommandSpec | undefined)
 function programHelp(program: ProgramSpec): string[] {
   const own = program.commands.find(({ name }) => name === "");
   const rows = program.commands.map((command): Row => [usageLine(program, command), command.what]);
-  const options = [...(own?.options ?? []), HELP_OPTION, VERSION_OPTION];
+  const help = { ...HELP_OPTION, what: `${HELP_OPTION.what} help COMMAND does it for a command.` };
+  const options = [...(own?.options ?? []), help, VERSION_OPTION];
   return [
     ...wrap(`${program.name}: ${program.what}`, COLUMNS_MAX),
     "",

@@ -1,5 +1,5 @@
 /** How `--once` reports the run of one backup entry: a few lines for people, one JSON object for programs, an exit status. */
-import type { Problem, ProblemReason } from "#base/chunk.ts";
+import type { Problem, ProblemReason, SocketsLeftOut } from "#base/chunk.ts";
 import type { Failure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { formatDuration, formatSize } from "#base/units.ts";
@@ -26,6 +26,7 @@ export interface OnceReport {
   readonly problems: readonly Problem[];
   /** All of them. */
   readonly problemCount: number;
+  readonly sockets: SocketsLeftOut;
   /** What is known of the verification after the commit. */
   readonly verify: "none" | "pending" | "ok" | "damaged" | "unknown";
   readonly durationMs: number;
@@ -35,6 +36,7 @@ export interface OnceReport {
 
 /** Names printed for people; the JSON object has all that were kept. */
 const PRINTED_NAMES_MAX = 100;
+const PRINTED_SOCKETS_MAX = 3;
 
 export function onceExit(report: OnceReport): number {
   if (report.failure !== undefined) return report.failure.exitCode;
@@ -60,6 +62,8 @@ export function onceJson(report: OnceReport): string {
       reason,
       ...(errno === undefined ? {} : { errno }),
     })),
+    sockets: report.sockets.paths.map(pathText),
+    socketCount: report.sockets.count,
     durationMs: Math.round(report.durationMs),
     verify: report.verify,
   };
@@ -89,9 +93,18 @@ export function onceText(report: OnceReport): string {
     `  sha256   ${report.sha256 ?? ""}`,
     `  read     ${grouped(report.entries)} entries, ${formatSize(report.rawBytes)}, ${formatSize(report.rawBytes / seconds)}/s`,
     `  stored   ${formatSize(report.archiveBytes)}${ratio}${resent}`,
+    ...socketLines(report.sockets),
     ...VERIFY_LINES[report.verify],
     "",
   ].join("\n");
+}
+
+/** Named beside what was stored, and not among the warnings: nothing is wrong with them. */
+function socketLines({ count, paths }: SocketsLeftOut): readonly string[] {
+  if (count === 0) return [];
+  const named = paths.slice(0, PRINTED_SOCKETS_MAX).map(pathText).join(", ");
+  const more = count > PRINTED_SOCKETS_MAX ? " and more" : "";
+  return [`  not in   ${count === 1 ? "1 socket" : `${grouped(count)} sockets`}, which no tar holds: ${named}${more}`];
 }
 
 /** For standard error: why the run failed, and the names of what is not in the archive as it should be. */
@@ -112,7 +125,6 @@ const REASONS: Readonly<Record<ProblemReason, string>> = {
   vanished: "vanished before it was read; not in the archive",
   unreadable: "could not be read; not in the archive",
   "type-changed": "became something else while it was looked at; not in the archive",
-  socket: "is a socket; not in the archive",
   unsupported: "is of a kind that tar does not know; not in the archive",
   shrank: "became shorter while it was read; filled up with zeros",
   grew: "became longer while it was read; cut at the size it had",

@@ -32,6 +32,9 @@ export function parseArguments(program: ProgramSpec, argv: readonly string[]): P
   const at = commandIndex(program, argv);
   const name = at === undefined ? "" : (argv[at] ?? "");
   const command = commandNamed(program, name);
+  if (at !== undefined && command === undefined && name === HELP_OPTION.name) {
+    return parseArguments(program, asHelpOption(argv.toSpliced(at, 1)));
+  }
   if (command === undefined) throw unknownCommand(program, name);
   if (at !== undefined && command.passThrough === true) {
     const before = readArguments(program, command, argv.slice(0, at));
@@ -39,6 +42,12 @@ export function parseArguments(program: ProgramSpec, argv: readonly string[]): P
   }
   const rest = at === undefined ? argv : argv.toSpliced(at, 1);
   return readArguments(program, command, rest);
+}
+
+/** `help COMMAND` is `COMMAND --help`, and `help` by itself is `--help`. */
+function asHelpOption(argv: readonly string[]): readonly string[] {
+  const option = `--${HELP_OPTION.name}`;
+  return argv.includes(option) || argv.includes("-h") ? argv : [...argv, option];
 }
 
 /** The first argument that is neither an option nor an option's value. */
@@ -136,7 +145,7 @@ function checkPositionals(program: ProgramSpec, command: CommandSpec, positional
 function unknownCommand(program: ProgramSpec, name: string): Failure {
   const names = program.commands.map((command) => command.name).filter((candidate) => candidate !== "");
   if (name === "") return usage(`${program.name} wants a command`, `The commands are ${names.join(", ")}.`);
-  const meant = nearest(name, names);
+  const meant = nearest(name, [...names, HELP_OPTION.name]);
   const hint =
     meant === undefined
       ? `The commands are ${names.join(", ")}; see ${program.name} --help.`

@@ -51,7 +51,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       },
       {
         name: "delete",
-        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose. Refused if the backup could not read everything, and together with --strip-components.",
+        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose or could not read. Refused if the backup does not know all that it missed, and together with --strip-components.",
       },
       { name: "strip-components", value: "N", what: "Leave the first N directories of each name out." },
       { name: "no-owner", what: "Let everything belong to who runs this." },
@@ -76,7 +76,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       ...(side === "server" ? ["An archive's file may be of another program: .tar.gz, .tar.zst or .tar."] : []),
       TIME_DETAIL,
       "Damaged parts are named and passed over. Run again with --overwrite if-changed it goes on where it was interrupted. Run as root it restores owners, devices and all attributes. What the archive says cannot lead out of the directory.",
-      "Exits with 3 when something could not be restored as it was (it was named).",
+      "Exits with 3 when something could not be restored as it was, or some of the paths are not in the archive (they were named); with 1 when none of them is.",
     ],
   };
 }

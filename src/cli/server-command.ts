@@ -78,7 +78,7 @@ const ASK_COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "agents",
-    what: "List the agents: those that are connected, with what they run, and those that were seen before.",
+    what: "List the agents: those that are connected, with what they run, those that were seen before, and those that have only enrolled.",
     options: [CONFIG, jsonOption("Print one JSON object per agent.")],
     positionals: [],
     details: [BY_SOCKET, "An agent is connected while its daemon runs with daemon.control_channel.enabled."],

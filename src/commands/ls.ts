@@ -2,15 +2,13 @@
 import type { Batches, IndexReader } from "#archive/index-reader.ts";
 import { indexPath } from "#archive/index-path.ts";
 import { entriesBelow, findPath, listDirectory, type ListedName } from "#archive/index-queries.ts";
-import { Failure } from "#base/errors.ts";
-import { pathText } from "#base/path-text.ts";
-import { safeText } from "#base/safe-text.ts";
 import { EXIT } from "#cli/exit-codes.ts";
 import type { LsRequest } from "#cli/ls-command.ts";
 import { LsLines, lsJson } from "#cli/ls-report.ts";
 import { ArchiveIndex, askIndexes } from "./archive-index.ts";
 import { findArchive } from "./archive-target.ts";
 import type { CommandContext } from "./command-context.ts";
+import { pathsUnknown } from "./unknown-paths.ts";
 import { writeLines } from "./write-lines.ts";
 
 const TOP = new Uint8Array(0);
@@ -26,7 +24,9 @@ export async function runLs(request: LsRequest, context: CommandContext): Promis
     const line = (item: ListedName): string =>
       (request.recursive || path.length === 0 || found.what === "file" ? paths : names).line(item);
     await writeLines(batches, request.json ? lsJson : line, context);
-    if (found.what === undefined) throw notThere(request.path ?? "", path, target.name);
+    if (found.what === undefined) {
+      throw await pathsUnknown([{ text: request.path ?? "", bytes: path }], target.name, opened.reader);
+    }
     return opened.damageCount > 0 ? EXIT.partial : EXIT.done;
   } finally {
     await opened.close();
@@ -57,13 +57,4 @@ async function* listing(index: IndexReader, path: Uint8Array, recursive: boolean
     found.what = "directory";
     yield batch;
   }
-}
-
-function notThere(asked: string, path: Uint8Array, archive: string): Failure {
-  const parent = path.subarray(0, Math.max(0, path.lastIndexOf(0x2f)));
-  const hint =
-    parent.length === 0
-      ? "Names in an archive are the absolute paths of the source without the slash in front; ls without a path shows the top."
-      : `Look what is in ${pathText(parent)}.`;
-  return new Failure("E_PATH_UNKNOWN", `${safeText(asked)} is not in ${safeText(archive)}`, { hint });
 }

@@ -1,8 +1,17 @@
 /** restore: from a request to a tree on the disk, or a tar on standard output, a report and an exit status. */
 import { mkdirSync } from "node:fs";
+import type { IndexReader } from "#archive/index-reader.ts";
+import { must } from "#base/assert.ts";
 import { errnoName, Failure } from "#base/errors.ts";
 import type { RestoreRequest } from "#cli/restore-command.ts";
-import { type RestoreReport, restoreExit, restoreJson, restoreProblemsText, restoreText } from "#cli/restore-report.ts";
+import {
+  damagesText,
+  type RestoreReport,
+  restoreExit,
+  restoreJson,
+  restoreProblemsText,
+  restoreText,
+} from "#cli/restore-report.ts";
 import { deletionRules } from "#restore/deletion.ts";
 import { planFor } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
@@ -11,9 +20,12 @@ import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
 import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
 import { findArchive } from "./archive-target.ts";
 import { type CommandContext, STDOUT_FD } from "./command-context.ts";
+import { type AskedPath, pathsNotIn, pathsUnknown } from "./unknown-paths.ts";
 
 /** A filesystem's clock may stand a little behind this one. */
 const CLOCK_SLACK_S = 2;
+/** Of an archive that was named by its file. */
+const NO_RECORD = { problems: undefined };
 
 export async function runRestore(request: RestoreRequest, context: CommandContext): Promise<number> {
   const { clock, stdout, stderr } = context;
@@ -22,8 +34,10 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
   try {
     const startedMs = clock.now();
     const paths = request.paths.map((path) => context.argumentBytes(path));
+    const asked = request.paths.map((text, i) => ({ text, bytes: must(paths[i], "its bytes") }));
     const plan = await planFor(indexed, paths);
-    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row?.problems) : undefined;
+    if (await hasNone(plan.index, asked)) throw await pathsUnknown(asked, target.name, plan.index);
+    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row ?? NO_RECORD) : undefined;
     if (request.to !== undefined && !request.dryRun) makeTarget(request.to);
     const job: TarJob =
       request.to === undefined
@@ -34,12 +48,34 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
     );
     stderr.write(indexFaultText(target, result.indexFault));
     const report = reportOf(target.name, request, result, clock.now() - startedMs);
+    if (foundNone(report, asked)) {
+      stderr.write(damagesText(report.damages, report.damageCount));
+      const where = report.damageCount > 0 ? `what can be read of ${target.name}` : target.name;
+      throw await pathsUnknown(asked, where, undefined);
+    }
     stderr.write(restoreProblemsText(report));
     if (request.to !== undefined) await stdout.write(request.json ? restoreJson(report) : restoreText(report));
     return restoreExit(report);
   } finally {
     await indexed.close();
   }
+}
+
+/** By the index, before anything is done. One that turns out to be damaged does not tell: the archive will. */
+async function hasNone(index: IndexReader | undefined, asked: readonly AskedPath[]): Promise<boolean> {
+  if (index === undefined || asked.length === 0) return false;
+  try {
+    return (await pathsNotIn(index, asked)).length === asked.length;
+  } catch (error) {
+    if (error instanceof Failure && error.code === "E_INDEX_DAMAGED") return false;
+    throw error;
+  }
+}
+
+/** By the archive, where no index told. What lay in a damaged part of it goes by another reason. */
+function foundNone({ problems, interrupted }: RestoreReport, asked: readonly AskedPath[]): boolean {
+  if (asked.length === 0 || interrupted) return false;
+  return problems.filter(({ reason }) => reason === "not-in-archive").length === asked.length;
 }
 
 function restoreJob(

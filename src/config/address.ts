@@ -50,6 +50,15 @@ export function isIpOrBlock(text: string): boolean {
   return /^(?:0|[1-9]\d{0,2})$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128);
 }
 
+/** IPv4 as IPv6, however its zeros are written. */
+const MAPPED = /^(?:::(?:0{1,4}:){0,4}|(?:0{1,4}:){5})ffff:/i;
+
+/** A block of IPv4 written as IPv6 with the bits of IPv4: `::ffff:10.0.0.0/8` is all addresses that there are. */
+export function isWideMapped(text: string): boolean {
+  const [ip = "", prefix] = text.split("/");
+  return prefix !== undefined && Number(prefix) < 96 && MAPPED.test(ip);
+}
+
 function isV4(text: string): boolean {
   const parts = text.split(".");
   return parts.length === 4 && parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);

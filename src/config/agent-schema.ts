@@ -119,7 +119,7 @@ const shape = {
       renew: setting(
         flag(),
         true,
-        "The daemon asks the server for a new certificate, with a new key, when a third of the old one's life is left, over the control channel, and replaces both files. Where another program keeps them, set it to false.",
+        "The daemon, or without one a run of --once, asks the server for a new certificate, with a new key, when a third of the old one's life is left, over the control channel, and replaces both files. Where another program keeps them, set it to false.",
         "A certificate that runs out ends all backups.",
       ),
     }),

@@ -20,8 +20,15 @@ export interface EffectiveRow {
 const HIDDEN = "[hidden]";
 /** The name says that the value opens something. Paths of files that hold secrets are no secrets. */
 const SECRET_KEY = /(?:password|passphrase|secret|token|access_?key|secret_?key|credentials?)$/i;
-/** A user and password in an address. */
-const SECRET_URL = /^([a-z][a-z0-9+.-]*:\/\/)[^/@\s]+@/i;
+/** A user and password in an address; either may hold what ends it, so all to the last @ goes. */
+const SECRET_URL = /([a-z][a-z0-9+.-]*:\/\/)\S*@/gi;
+/**
+ * Of sections that the schema takes as they are, members whose text is shown: what such a section calls its secrets nobody can list, what it
+ * calls these one can.
+ */
+const OPEN_KEY = /^(?:name|provider|type|endpoint|url|region|bucket|prefix|mode|storage_?class)$/i;
+/** An open text that may hold a secret all the same: a user, or what a query says. */
+const SECRET_MARK = /[@?=]/;
 /** Rows of one answer. */
 const ROWS_MAX = 5_000;
 
@@ -77,16 +84,25 @@ function plain(held: unknown): EffectiveRow["value"] {
 /** Sections deeper than any key of ours go no further. */
 const DEPTH_MAX = 8;
 
-/** What the schema takes as it is may hold anything, so it is looked through. */
+/** What a key of ours holds is shown; a section of which the schema knows no key may hold anything. */
 function withoutSecrets(held: unknown, depth: number): unknown {
   if (typeof held === "string") return held.replace(SECRET_URL, `$1${HIDDEN}@`);
-  if (typeof held !== "object" || held === null) return held;
+  if (Array.isArray(held)) return held.map((item: unknown) => withoutSecrets(item, depth));
+  return typeof held === "object" && held !== null ? membersOf(held, depth) : held;
+}
+
+function membersOf(section: object, depth: number): unknown {
   if (depth >= DEPTH_MAX) return HIDDEN;
-  if (Array.isArray(held)) return held.map((item: unknown) => withoutSecrets(item, depth + 1));
-  const members = entriesOf(held).map(([key, item]) => {
-    return [key, SECRET_KEY.test(key) && item !== null ? HIDDEN : withoutSecrets(item, depth + 1)];
-  });
+  const members = entriesOf(section).map(([key, item]) => [key, memberValue(key, item, depth + 1)]);
   return Object.fromEntries(members);
+}
+
+function memberValue(key: string, held: unknown, depth: number): unknown {
+  if (held === null || typeof held === "boolean") return held;
+  if (SECRET_KEY.test(key)) return HIDDEN;
+  if (Array.isArray(held)) return held.map((item: unknown) => memberValue(key, item, depth));
+  if (typeof held === "object") return membersOf(held, depth);
+  return OPEN_KEY.test(key) && !SECRET_MARK.test(String(held)) ? held : HIDDEN;
 }
 
 function entriesOf(held: unknown): [string, unknown][] {

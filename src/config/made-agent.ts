@@ -9,7 +9,7 @@ export interface MadeAgent {
   readonly caCert: string;
   readonly clientCert: string;
   readonly clientKey: string;
-  /** Of the server, those that this agent may use; the first is taken. */
+  /** Of the server, those that this agent may use; the first is taken. None: the file says what is to be done. */
   readonly storages: readonly string[];
   /** Absolute; `optional` ones may be missing. */
   readonly sources: readonly { readonly path: string; readonly optional: boolean }[];
@@ -18,9 +18,11 @@ export interface MadeAgent {
   readonly checkCommand: string;
 }
 
+/** Where no name is known the most usual one stands in the file: a key must be there. */
+export const UNKNOWN_STORAGE = "main";
+
 export function agentYaml(made: MadeAgent): string {
   const { storages, sources, exclude } = made;
-  const others = storages.slice(1);
   const lines = [
     "# Configuration of nbackup-agent, made by nbackup-agent enroll. Every key and its default: docs/configuration.md.",
     `# After a change: ${made.checkCommand}`,
@@ -39,10 +41,8 @@ export function agentYaml(made: MadeAgent): string {
     "",
     "backups:",
     "  - name: system",
-    ...(others.length === 0
-      ? ["    # A storage of the server."]
-      : [`    # A storage of the server, which has also ${others.join(", ")}.`]),
-    `    storage: ${text(storages[0] ?? "main")}`,
+    ...storageComment(made).map((line) => `    # ${line}`),
+    `    storage: ${text(storages[0] ?? UNKNOWN_STORAGE)}`,
     "    # When the daemon runs it: minute, hour, day of the month, month, day of the week, in local time.",
     '    schedule: "0 2 * * *"',
     "    # Up to so much later, so that many agents do not all come at once.",
@@ -75,4 +75,17 @@ export function agentYaml(made: MadeAgent): string {
     "",
   ];
   return lines.join("\n");
+}
+
+function storageComment({ storages, name }: MadeAgent): readonly string[] {
+  if (storages.length === 0) {
+    return [
+      "A storage of the server. When this file was made it had none that this agent may use: on the server let",
+      `allow_agents of one take ${name} and reload it, then put its name here.`,
+    ];
+  }
+  const others = storages.slice(1);
+  return [
+    others.length === 0 ? "A storage of the server." : `A storage of the server, which has also ${others.join(", ")}.`,
+  ];
 }

@@ -1,6 +1,6 @@
 /** Values that only server.yaml has: listening addresses, IP blocks, reserves, globs of agent names. */
 import { parseSize } from "#base/units.ts";
-import { isIpOrBlock, parseListenAddress } from "./address.ts";
+import { isIpOrBlock, isWideMapped, parseListenAddress } from "./address.ts";
 import { Refusal, type Schema, value } from "./parts.ts";
 import type { Address, ReserveConfig } from "./types.ts";
 
@@ -15,9 +15,11 @@ export function listenAddress(example: string): Schema<Address> {
 }
 
 export function ipOrBlock(): Schema<string> {
-  return value("an IP address or a CIDR block, for instance 192.0.2.0/24 or 2001:db8::/32", (input) =>
-    typeof input === "string" && isIpOrBlock(input) ? input : new Refusal(),
-  );
+  return value("an IP address or a CIDR block, for instance 192.0.2.0/24 or 2001:db8::/32", (input) => {
+    if (typeof input !== "string" || !isIpOrBlock(input)) return new Refusal();
+    if (!isWideMapped(input)) return input;
+    return new Refusal({ hint: "Write the block as IPv4: 10.0.0.0/8 and not ::ffff:10.0.0.0/8, which is everybody." });
+  });
 }
 
 /** As it stands in a Host header, without a port. */

@@ -137,7 +137,7 @@ export interface AgentConfig {
     readonly caCertFile: string;
     readonly clientCertFile: string;
     readonly clientKeyFile: string;
-    /** The daemon renews its certificate over the control channel. */
+    /** The certificate is renewed over the control channel, by the daemon or a run of --once. */
     readonly renew: boolean;
   };
   /** At least one; names are unique. */

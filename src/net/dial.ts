@@ -10,7 +10,7 @@ import { formatAddress, type HostPort } from "./address.ts";
 import type { Connection, Dialer, DialMarks } from "./connection.ts";
 import { socketDescriptor, tuneSocket } from "./socket-options.ts";
 import { TlsConnection } from "./tls-connection.ts";
-import { connectFailure, tlsFailure } from "./tls-failure.ts";
+import { connectFailure, OTHER_PROTOCOL_HINT, tlsFailure } from "./tls-failure.ts";
 import { TLS_VERSION_NAME, tlsOptions, type TlsTrust } from "./tls-options.ts";
 
 export interface TlsDialerOptions {
@@ -131,7 +131,7 @@ class Attempt {
     }
     if (socket.alpnProtocol !== protocol) {
       return new Failure("E_TLS", `${this.#server} speaks TLS but not ${protocol}`, {
-        hint: "Check server.address: something else than nbackup-server listens there.",
+        hint: OTHER_PROTOCOL_HINT,
       });
     }
     return undefined;
@@ -157,7 +157,7 @@ class Attempt {
   #connectFailure(error: unknown): Failure {
     const errno = errnoName(error);
     if (errno !== undefined && !errno.startsWith("ERR_")) {
-      return connectFailure(error, this.#server, this.#options.address.host);
+      return connectFailure(error, this.#server, this.#options.address);
     }
     // Not the network: an identity that TLS does not take.
     const text = error instanceof Error ? error.message : String(error);

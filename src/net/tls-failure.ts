@@ -3,6 +3,7 @@
  * unknown code is passed on as it is.
  */
 import { errnoName, Failure, type FailureOptions } from "#base/errors.ts";
+import type { HostPort } from "./address.ts";
 
 interface Reason {
   /** What was found, after "the certificate of …". */
@@ -14,6 +15,14 @@ const OTHER_CA: Reason = {
   found: "was issued by a CA that tls.ca_cert does not hold",
   hint: "Put the CA that issued it into tls.ca_cert, or issue both sides' certificates with the same CA.",
 };
+
+/** `server.enroll_listen` and `server.listen` where nothing else was set: people mistake one for the other. */
+const ENROLL_PORT = 9846;
+const PORTS_HINT =
+  "Agents connect to the port of server.listen, usually 9847; that of server.enroll_listen, usually 9846, is only for nbackup-agent enroll.";
+
+/** Something speaks TLS where another protocol was meant. */
+export const OTHER_PROTOCOL_HINT = `Check server.address: something else listens there. ${PORTS_HINT}`;
 
 /** Verification errors of a certificate, by OpenSSL's names. */
 const CERTIFICATE_REASONS: ReadonlyMap<string, Reason> = new Map([
@@ -71,7 +80,9 @@ export function tlsFailure(error: unknown, peer: string, host: string | undefine
     });
   }
   for (const [part, meaning] of HANDSHAKE_REASONS) {
-    if (text.includes(part)) return new Failure("E_TLS", `no TLS connection to ${peer}: ${meaning} (${part})`, options);
+    if (!text.includes(part)) continue;
+    const hint = part === "NO_APPLICATION_PROTOCOL" ? { hint: OTHER_PROTOCOL_HINT } : {};
+    return new Failure("E_TLS", `no TLS connection to ${peer}: ${meaning} (${part})`, { ...options, ...hint });
   }
   if (code !== "EPROTO" && /^E[A-Z0-9]+$/.test(code)) return brokenFailure(code, peer, options);
   return new Failure("E_TLS", `no TLS connection to ${peer}: ${text}`, options);
@@ -95,14 +106,16 @@ const BROKEN: ReadonlyMap<string, string> = new Map([
   ["ENETUNREACH", "no route"],
 ]);
 
-/** No connection could be made to `server` (`192.0.2.7:9847`). */
-export function connectFailure(error: unknown, server: string, host: string): Failure {
+/** No connection could be made to `server` (`the server 192.0.2.7:9847`), which is `address`. */
+export function connectFailure(error: unknown, server: string, { host, port }: HostPort): Failure {
   const errno = errnoName(error) ?? "unknown error";
   const options = { cause: error };
   const known = CONNECT_REASONS.get(errno);
   if (known === undefined) return new Failure("E_CONNECT", `cannot connect to ${server}: ${errno}`, options);
   const message = `cannot connect to ${server}: ${known.found(host)} (${errno})`;
-  return new Failure("E_CONNECT", message, { ...options, hint: known.hint });
+  // Mostly nobody listens on it.
+  const hint = port === ENROLL_PORT ? `${known.hint} ${PORTS_HINT}` : known.hint;
+  return new Failure("E_CONNECT", message, { ...options, hint });
 }
 
 const UNREACHABLE = {

@@ -37,7 +37,7 @@ export interface AgentView {
   readonly connected: boolean;
   /** It was away for longer than control_lost_grace_period while a session of it ran. */
   readonly lost: boolean;
-  /** When it was connected, or was last seen. */
+  /** When it was connected, or was last seen; null: never, it has only enrolled. */
   readonly sinceWallMs: number | null;
   readonly address: string | null;
   /** `nbackup-agent 0.1.0` */
@@ -51,6 +51,8 @@ export interface AgentView {
   readonly residentBytes: number | null;
   readonly load: number | null;
   readonly freeBytes: number | null;
+  /** Whether it trusts the new CAs that it was told of; missing where there are none, or it is not connected. */
+  readonly newCa?: "trusted" | "missing" | undefined;
   readonly backupCount: number;
   readonly backups: readonly AgentBackupView[];
 }

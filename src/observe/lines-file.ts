@@ -22,6 +22,8 @@ export interface LinesDisk {
   open(path: string, access: "read-write"): Promise<LinesDiskFile>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** `identity`: the same for two names of one file only. */
+  lstat(path: string): Promise<{ readonly identity: string }>;
   syncDirectory(path: string): Promise<void>;
 }
 
@@ -47,6 +49,8 @@ export interface LinesFileOptions {
 export class LinesFile {
   readonly #options: LinesFileOptions;
   #file: LinesDiskFile;
+  /** Of what has the name. */
+  #identity: string | undefined;
   /** Bytes of whole lines. */
   #length = 0;
   #lines = 0;
@@ -75,6 +79,7 @@ export class LinesFile {
       await unlinkIfThere(disk, newPath(path));
       const lines = new LinesFile(options, file);
       await lines.#load(onLine);
+      lines.#identity = await identityOf(disk, path);
       return lines;
     } catch (error) {
       await file.close();
@@ -97,6 +102,7 @@ export class LinesFile {
    * of them counts, and they may be given again. One call at a time.
    */
   async append(lines: readonly Uint8Array[]): Promise<void> {
+    await this.#checkName();
     if (this.#nameUnsynced) await this.#syncName();
     await this.#checkLength();
     if (this.#lines + lines.length > this.#options.linesMax) await this.#replace(lines);
@@ -105,6 +111,20 @@ export class LinesFile {
 
   async close(): Promise<void> {
     await this.#file.close();
+  }
+
+  /** Somebody took the file away, or put another one in its place: what is written into the old one nobody reads again. */
+  async #checkName(): Promise<void> {
+    const { disk, path } = this.#options;
+    if ((await identityOf(disk, path)) === this.#identity) return;
+    const file = await openOrMake(disk, path);
+    const [old, length] = [this.#file, this.#length];
+    this.#file = file;
+    this.#nameUnsynced = true;
+    await old.close();
+    await this.#load(() => undefined);
+    this.#identity = await identityOf(disk, path);
+    if (this.#length < length) this.#options.onCut?.(length - this.#length);
   }
 
   /** Written where it was, a batch would stand behind a hole; and lines that are gone can be copied nowhere. */
@@ -159,6 +179,8 @@ export class LinesFile {
     this.#tail = false;
     this.#nameUnsynced = true;
     await old.close();
+    // Who cannot tell opens it again before the next batch: these lines count.
+    this.#identity = await identityOf(disk, path).catch(() => undefined);
     // A crash here leaves one file or the other. The old one lacks the batch only, because nothing follows before this.
     await this.#syncName();
   }
@@ -230,6 +252,16 @@ async function openOrMake(disk: LinesDisk, path: string): Promise<LinesDiskFile>
   } catch (error) {
     if (errnoName(error) !== "ENOENT") throw error;
     return await disk.create(path, MODE);
+  }
+}
+
+/** Undefined: nothing has the name. */
+async function identityOf(disk: LinesDisk, path: string): Promise<string | undefined> {
+  try {
+    return (await disk.lstat(path)).identity;
+  } catch (error) {
+    if (errnoName(error) !== "ENOENT") throw error;
+    return undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import { type Clock, sleep, type Timer } from "#base/clock.ts";
 import { errnoName } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { MiB } from "#base/units.ts";
+import type { ObservedEvent } from "./events.ts";
 import { LINE_BYTES_MAX, type LinesDisk, LinesFile } from "./lines-file.ts";
 import { RecentRecords } from "./recent-records.ts";
 
@@ -33,6 +34,8 @@ export interface RecordStoreOptions<T> {
   readonly log: Logger;
   /** A line's value as a record; undefined when it is none. */
   readonly parse: (value: unknown) => T | undefined;
+  /** Hears that the disk refuses, and that it takes records again, instead of the log. Must not throw. */
+  readonly tell?: (event: ObservedEvent) => void;
 }
 
 export class RecordStore<T> {
@@ -191,7 +194,7 @@ export class RecordStore<T> {
     this.#failing = false;
     const droppedLines = this.#droppedLines - this.#toldDroppedLines;
     this.#toldDroppedLines = this.#droppedLines;
-    this.#options.log.info("records are written again", { file: this.#options.path, droppedLines });
+    this.#tell("records.recovered", "info", "records are written again", { droppedLines });
   }
 
   /** Said once until the disk takes something again. */
@@ -199,7 +202,14 @@ export class RecordStore<T> {
     if (this.#failing) return;
     this.#failing = true;
     const reason = errnoName(error) ?? String(error);
-    this.#options.log.error("records cannot be written and wait in memory", { file: this.#options.path, reason });
+    this.#tell("records.failed", "error", "records cannot be written and wait in memory", { reason });
+  }
+
+  #tell(kind: string, level: "info" | "error", message: string, more: Readonly<Record<string, unknown>>): void {
+    const { log, path, tell } = this.#options;
+    const fields = { file: path, ...more };
+    if (tell === undefined) log[level](message, fields);
+    else tell({ kind, level, message, fields, repeatKey: path });
   }
 }
 

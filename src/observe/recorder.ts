@@ -82,11 +82,19 @@ export class Recorder implements EventSink {
   /** Reads what was kept before. Never rejects: what cannot be read is said in the log. */
   static async open(options: RecorderOptions): Promise<Recorder> {
     const { disk, clock, log } = options;
+    let recorder: Recorder | undefined;
+    const early: ObservedEvent[] = [];
+    const tell = (event: ObservedEvent): void => {
+      if (recorder === undefined) early.push(event);
+      else recorder.emit(event);
+    };
     const [events, history] = await Promise.all([
-      RecordStore.open({ ...options.events, disk, clock, log, parse: parseEventRecord }),
-      RecordStore.open({ ...options.history, disk, clock, log, parse: parseSessionRecord }),
+      RecordStore.open({ ...options.events, disk, clock, log, tell, parse: parseEventRecord }),
+      RecordStore.open({ ...options.history, disk, clock, log, tell, parse: parseSessionRecord }),
     ]);
-    return new Recorder(options, events, history);
+    recorder = new Recorder(options, events, history);
+    for (const event of early) recorder.emit(event);
+    return recorder;
   }
 
   /** One at a time; undefined: nobody any more. */

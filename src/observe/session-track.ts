@@ -26,16 +26,14 @@ interface Sample {
   readonly nowMs: number;
   readonly bytes: number;
   readonly writtenBytes: number;
-  readonly rawBytes: number;
 }
 
 export interface TrackRates {
   readonly receivedRate: number;
   readonly writtenRate: number;
-  readonly rawRate: number;
 }
 
-const NO_RATES: TrackRates = { receivedRate: 0, writtenRate: 0, rawRate: 0 };
+const NO_RATES: TrackRates = { receivedRate: 0, writtenRate: 0 };
 
 export class SessionTrack {
   readonly facts: TrackFacts;
@@ -96,7 +94,7 @@ export class SessionTrack {
 
   sample({ view, windowBytes, durableBytes, slots }: LiveView, nowMs: number, wallMs: number): void {
     const { bytes, backlogBytes, rawBytes } = view;
-    const now: Sample = { nowMs, bytes, writtenBytes: bytes - backlogBytes, rawBytes };
+    const now: Sample = { nowMs, bytes, writtenBytes: bytes - backlogBytes };
     this.#recent.push(now);
     if (this.#recent.length > RECENT_MAX) this.#recent.shift();
     this.windowBytes = windowBytes;
@@ -185,6 +183,5 @@ function ratesBetween(from: Sample | undefined, to: Sample | undefined): TrackRa
   return {
     receivedRate: per(to.bytes - from.bytes),
     writtenRate: per(to.writtenBytes - from.writtenBytes),
-    rawRate: per(to.rawBytes - from.rawBytes),
   };
 }

@@ -56,8 +56,9 @@ export interface StorageScan {
 export interface StorageScansOptions {
   readonly clock: Clock;
   readonly storages: () => readonly string[];
-  /** All archives of a storage. */
+  /** All archives of a storage, or the first so many. */
   readonly list: (storage: string) => Promise<readonly ScannedArchive[]>;
+  readonly archivesMax: number;
   readonly view: (storage: string) => StorageView | undefined;
   readonly samples: Pick<RecordStore<StorageSample>, "add" | "newest">;
   readonly intervalMs: number;
@@ -118,7 +119,13 @@ export class StorageScans {
 
   /** Every storage was looked at, or could not be. */
   get complete(): boolean {
-    return this.#options.storages().every((name) => this.#scans.has(name) || this.#failures.has(name));
+    return !this.#options.storages().some((name) => this.isAwaited(name));
+  }
+
+  /** What it holds is not known yet: its first look is still to come. */
+  isAwaited(storage: string): boolean {
+    const isKnown = this.#scans.has(storage) || this.#failures.has(storage);
+    return !isKnown && this.#options.storages().includes(storage);
   }
 
   /** Undefined before the first look. */
@@ -130,6 +137,12 @@ export class StorageScans {
 
   failureOf(storage: string): string | undefined {
     return this.#failures.get(storage);
+  }
+
+  /** What is not among its archives is not there: the last look saw all of it. */
+  isWhole(storage: string): boolean {
+    if (!this.#scans.has(storage) || this.#failures.has(storage)) return false;
+    return (this.#archives.get(storage)?.size ?? 0) < this.#options.archivesMax;
   }
 
   archivesOf(storage: string): readonly ScannedArchive[] {

@@ -48,7 +48,8 @@ export function authorityProblem(certificate: Certificate): string | undefined {
   return undefined;
 }
 
-function isSelfSigned(one: FileCertificate): boolean {
+/** By its own name and its own key. */
+export function isSelfSigned(one: FileCertificate): boolean {
   return one.certificate.subjectHex === one.certificate.issuerHex && verifies(one, one);
 }
 

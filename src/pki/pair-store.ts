@@ -202,11 +202,29 @@ function orGone<T>(action: () => T): T | undefined {
 
 /** Puts a copy in the place of a file that may lie on another filesystem. Doing it again does no harm. */
 function copyOver(source: string, target: string): void {
-  const made = `${target}.nbackup-new`;
   const { mode } = fs.statSync(source);
+  putOver(target, { content: fs.readFileSync(source, "utf8"), mode: mode & 0o7777 });
+}
+
+/**
+ * Puts a file in the place of one that is there, with its owner and mode; after a crash it is the old one or the new one. `check` looks at
+ * the new one where it was made; when it throws nothing has happened. Throws Failure E_WRITE.
+ */
+export function replaceFile(target: string, content: string, check: (made: string) => void): void {
+  writing(path.dirname(target), () => putOver(target, { content, mode: fs.statSync(target).mode & 0o7777 }, check));
+}
+
+function putOver(target: string, file: Omit<NewFile, "name">, check?: (made: string) => void): void {
+  const made = `${target}.nbackup-new`;
   // A crash leaves the old file, and a new one that is made again here.
   fs.rmSync(made, { force: true });
-  makeFile(made, { content: fs.readFileSync(source, "utf8"), mode: mode & 0o7777 }, target);
+  try {
+    makeFile(made, file, target);
+    check?.(made);
+  } catch (error) {
+    fs.rmSync(made, { force: true });
+    throw error;
+  }
   fs.renameSync(made, target);
   syncDirectory(path.dirname(target));
 }

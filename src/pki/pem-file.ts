@@ -102,13 +102,18 @@ function labelsOf(blocks: readonly PemBlock[]): string {
   return printable(labels.join(", "));
 }
 
+/** A certificate that came another way. Throws MalformedDer, and what the library throws for what is none. */
+export function fileCertificate(der: Uint8Array): FileCertificate {
+  const x509 = new X509Certificate(Buffer.from(der));
+  // The library reads the first element and passes over what follows, so compare.
+  if (x509.raw.length !== der.length) throw new MalformedDer("bytes follow it");
+  return { certificate: parseCertificate(x509.raw), x509, pem: encodePem("CERTIFICATE", der) };
+}
+
 function readCertificate(filePath: string, block: PemBlock, index: number): FileCertificate {
   const which = `certificate ${index + 1} of the file`;
   try {
-    const x509 = new X509Certificate(Buffer.from(block.der));
-    // The library reads the first element and passes over what follows, so compare.
-    if (x509.raw.length !== block.der.length) throw new MalformedDer("bytes follow it");
-    return { certificate: parseCertificate(x509.raw), x509, pem: encodePem("CERTIFICATE", block.der) };
+    return fileCertificate(block.der);
   } catch (error) {
     const detail = error instanceof MalformedDer ? `: ${error.message}` : "";
     throw fileFailure(filePath, `${which} is damaged${detail}`, undefined, error);

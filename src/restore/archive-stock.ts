@@ -22,6 +22,8 @@ export interface ArchiveRow {
   readonly durationMs: number | undefined;
   /** Entries that could not be read as they were. */
   readonly problems: number | undefined;
+  /** Paths of the source at and below which the archive may lack what was there, raw bytes. Undefined: nobody knows all of them. */
+  readonly unread?: readonly Uint8Array[] | undefined;
   /** 64 hex digits, as stored beside the archive. */
   readonly sha256: string | undefined;
   readonly hasIndex: boolean;
@@ -34,7 +36,7 @@ export interface ArchiveFilter {
   readonly storage?: string | undefined;
   readonly agent?: string | undefined;
   readonly backup?: string | undefined;
-  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems. Without it they may be undefined. */
+  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems, unread. Without it they may be undefined. */
   readonly facts?: boolean;
 }
 
@@ -68,6 +70,8 @@ export interface ArchiveStock {
   openIndex(row: ArchiveRow): Promise<ArchiveAccess | undefined>;
   /** Agents that have archives there, of a stock on this machine. Rejects as `list` does. */
   agents?(storage: string): Promise<readonly string[]>;
+  /** The same rows with what is recorded of their commits: less work than `facts`, for who asks of few. Rejects as `list` does. */
+  recorded?(storage: string, rows: readonly ArchiveRow[], inTurn?: InTurn): Promise<readonly ArchiveRow[]>;
   /** The archive's file, of a stock on this machine. */
   fileOf?(row: ArchiveRow): string;
   close(): Promise<void>;

@@ -2,6 +2,7 @@
 import { equalBytes, SLASH } from "#archive/bytes.ts";
 import { Excludes } from "#archive/exclude.ts";
 import { nameStart } from "./safe-path.ts";
+import { isAtOrBelow } from "./selection.ts";
 
 /** Plain values, to be posted to a thread. Paths are those of entries. */
 export interface DeletionRules {
@@ -12,6 +13,8 @@ export interface DeletionRules {
   readonly oneFileSystem: boolean;
   /** Directories of another filesystem than the one above them, of which the archive has nothing but themselves. */
   readonly mountPoints: readonly Uint8Array[];
+  /** What the backup could not read: the archive may lack what was there or below it. */
+  readonly unread: readonly Uint8Array[];
 }
 
 /** A directory that was restored, and could be cleared of what the archive does not have in it. */
@@ -36,6 +39,7 @@ export class Deletion {
 
   /** Whether something at this path, which the archive does not have, may go. */
   mayDelete(path: Uint8Array): boolean {
+    if (this.#rules.unread.some((unread) => isAtOrBelow(unread, path))) return false;
     const absolute = new Uint8Array(path.length + 1);
     absolute[0] = SLASH;
     absolute.set(path, 1);

@@ -5,6 +5,7 @@
  */
 import { equalBytes } from "#archive/bytes.ts";
 import type { IndexEntry, IndexHeader } from "#archive/index-format.ts";
+import { indexPath } from "#archive/index-path.ts";
 import { entriesBelow, findPath, liesBelow } from "#archive/index-queries.ts";
 import type { IndexReader } from "#archive/index-reader.ts";
 import { CACHE_TAG } from "#archive/walk-rules.ts";
@@ -18,14 +19,22 @@ import { Selection } from "./selection.ts";
 /** More than this are no mount points. */
 const MOUNT_POINTS_MAX = 10_000;
 
+/** What the commit record says of how the backup went. */
+export interface BackupRecord {
+  /** How many paths it could not take as they were; undefined: there is no record. */
+  readonly problems: number | undefined;
+  /** Where it could not read, if all of that is known. */
+  readonly unread?: readonly Uint8Array[] | undefined;
+}
+
 /**
- * For the job that `plan` is for, and its paths. `problems`: how many paths the backup could not take as they were, from its commit record.
+ * For the job that `plan` is for, and its paths.
  * Throws Failure E_USAGE, which says why nothing may be deleted.
  */
 export async function deletionRules(
   plan: JobPlan,
   paths: readonly Uint8Array[],
-  problems: number | undefined,
+  { problems, unread }: BackupRecord,
 ): Promise<DeletionRules> {
   const { index, trust } = plan;
   if (trust.fault !== undefined) throw refusal(`the index of the archive cannot be believed (${trust.fault.message})`);
@@ -35,7 +44,7 @@ export async function deletionRules(
   const { sources } = index.header;
   const incomplete = [sources, exclude, oneFileSystem, excludeCaches, excludeIfPresent].includes(undefined);
   if (incomplete || !index.totals.sorted) throw refusal("the index of the archive does not say what was backed up");
-  checkSawAll(problems, index.totals.changed);
+  if (unread === undefined) checkSawAll(problems, index.totals.changed);
   const sourcePaths = sourcesOf(index.header);
   const names = (excludeIfPresent ?? []).map((name) => Buffer.from(name));
   return {
@@ -43,6 +52,7 @@ export async function deletionRules(
     exclude: exclude ?? [],
     marks: excludeCaches === true ? [...names, CACHE_TAG] : names,
     oneFileSystem: oneFileSystem === true,
+    unread: (unread ?? []).map(indexPath),
     mountPoints: await believed(() => mountPointsBelow(index, new Selection(paths), sourcePaths)),
   };
 }

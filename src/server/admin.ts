@@ -78,7 +78,13 @@ const request = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("events"), limit: rows }),
   z.strictObject({ command: z.literal("abort"), session: z.string() }),
   z.strictObject({ command: z.literal("agents") }),
-  z.strictObject({ command: z.literal("revoke"), agent: name, atMs: z.int().check(z.minimum(0)) }),
+  z.strictObject({
+    command: z.literal("revoke"),
+    agent: name,
+    atMs: z.int().check(z.minimum(0)),
+    /** SHA-256 of those that begin later. */
+    certificates: z.optional(z.array(z.string().check(z.regex(/^[0-9a-f]{64}$/))).check(z.maxLength(100))),
+  }),
   z.strictObject({ command: z.literal("run"), agent: name, backup: name }),
   z.strictObject({
     command: z.literal("prune"),
@@ -115,6 +121,8 @@ export interface AdminOptions {
   readonly orders: Orchestration;
   readonly control: Pick<ControlHub, "agents" | "run">;
   readonly revoke: RevocationGuard["revoke"];
+  /** Agents that have a certificate and were never seen. */
+  readonly unseen: () => readonly string[];
 }
 
 /** What only the process around the server knows. */
@@ -177,7 +185,7 @@ export class Admin {
         return started;
       }
       case "revoke":
-        return await this.#options.revoke(wanted.agent, wanted.atMs);
+        return await this.#options.revoke(wanted.agent, wanted.atMs, wanted.certificates);
       case "prune":
         return await this.#prune(wanted);
       case "verified":
@@ -193,7 +201,7 @@ export class Admin {
     return { ...this.#options.overview.status(), pid, configuration: reading, lostRecords };
   }
 
-  /** Connected ones, those seen since the start, and those that the history knows. */
+  /** Connected ones, those seen since the start, those that the history knows, and those that have only enrolled. */
   #agents({ history }: AdminSurroundings): AgentView[] {
     const views = this.#options.control.agents();
     const names = new Set(views.map(({ agent }) => agent));
@@ -202,6 +210,7 @@ export class Admin {
       names.add(agent);
       views.push(absentAgent(agent, endWallMs));
     }
+    for (const agent of this.#options.unseen()) if (!names.has(agent)) views.push(absentAgent(agent, null));
     return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
 

@@ -29,8 +29,8 @@ export function agentView(agent: string, known: KnownAgent, lost: boolean, conne
   };
 }
 
-/** Of an agent that only the history knows. */
-export function absentAgent(agent: string, lastSeenWallMs: number): AgentView {
+/** Of an agent that only the history knows; null: it has a certificate and was never seen. */
+export function absentAgent(agent: string, lastSeenWallMs: number | null): AgentView {
   return {
     ...{ agent, connected: false, lost: false, sinceWallMs: lastSeenWallMs, address: null, software: null },
     ...{ rttMs: null, rttDeviationMs: null, uptimeMs: null, cpuPercent: null, machineCpuPercent: null },

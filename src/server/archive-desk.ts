@@ -5,8 +5,9 @@
  */
 import type { IndexEntry } from "#archive/index-format.ts";
 import { comparePaths } from "#archive/bytes.ts";
-import { findPattern, listDirectory } from "#archive/index-queries.ts";
+import { findPath, findPattern, listDirectory } from "#archive/index-queries.ts";
 import { type Batches, IndexReader } from "#archive/index-reader.ts";
+import type { Clock } from "#base/clock.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
@@ -70,11 +71,20 @@ export interface DeskFind {
   readonly failures: readonly string[];
 }
 
-export class ArchiveDesk {
-  readonly #library: ReadLibrary;
+export interface ArchiveDeskOptions {
+  readonly library: Pick<ReadLibrary, "openOf">;
+  readonly clock: Clock;
+  /** A search that takes longer is given up: whoever asked gets no answer any more, and others wait for its place. */
+  readonly searchMsMax: () => number;
+}
 
-  constructor(library: ReadLibrary) {
-    this.#library = library;
+export class ArchiveDesk {
+  readonly #library: Pick<ReadLibrary, "openOf">;
+  readonly #options: ArchiveDeskOptions;
+
+  constructor(options: ArchiveDeskOptions) {
+    this.#library = options.library;
+    this.#options = options;
   }
 
   /** Archive and index, for who reads a file. Rejects as the library does. */
@@ -104,6 +114,10 @@ export class ArchiveDesk {
           throw new Failure("E_LIMIT", `${pathText(path)} has more than ${TREE_SKIPPED_MAX} names`);
         }
       }
+      // One that is there and empty is an entry of its own.
+      if (rows.length + skipped === 0 && key !== null && (await findPath(index, path))?.type !== "directory") {
+        throw new Failure("E_PATH_UNKNOWN", `${pathText(path)} is no directory of the archive`);
+      }
       const next = more ? (rows.at(-1)?.key ?? null) : null;
       return { path: key === null ? null : pathText(path), key, rows, next };
     });
@@ -118,11 +132,12 @@ export class ArchiveDesk {
       failures.push(`${left} older archives were not searched: nbackup-server find searches them all`);
     }
     const opened: { readonly finds: ArchiveFinds<ArchivePlace>; readonly lent: LentArchive }[] = [];
+    const untilMs = this.#options.clock.now() + this.#options.searchMsMax();
     try {
       for (const place of newest.reverse()) {
-        const found = await this.#searched(place, pattern).catch((error: unknown) => {
+        const found = await this.#searched(place, pattern, untilMs).catch((error: unknown) => {
           const { code, message } = toFailure(error);
-          if (code === "E_USAGE") throw error;
+          if (code === "E_USAGE" || code === "E_LIMIT") throw error;
           failures.push(`${place.archive}: ${message}`);
         });
         if (found !== undefined) opened.push(found);
@@ -137,16 +152,27 @@ export class ArchiveDesk {
   async #searched(
     place: ArchivePlace,
     pattern: string,
+    untilMs: number,
   ): Promise<{ finds: ArchiveFinds<ArchivePlace>; lent: LentArchive }> {
     const lent = await this.#openIndex(place);
     try {
-      const index = await IndexReader.open(indexSource(indexAccess(lent)));
+      const index = await IndexReader.open(indexSource(this.#inTime(indexAccess(lent), untilMs)));
       if (!index.totals.sorted) throw new Failure("E_INDEX_UNSORTED", "its index is in no order");
       return { finds: { archive: place, entries: findPattern(index, pattern) }, lent };
     } catch (error) {
       await lent.close();
       throw error;
     }
+  }
+
+  /** The same bytes, but none after that time. */
+  #inTime(access: ArchiveAccess, untilMs: number): ArchiveAccess {
+    const { clock } = this.#options;
+    return {
+      size: access.size,
+      read: (into, offset) => (clock.now() < untilMs ? access.read(into, offset) : Promise.reject(tooLong())),
+      close: () => access.close(),
+    };
   }
 
   async #withIndex<T>(place: ArchivePlace, work: (index: IndexReader) => Promise<T>): Promise<T> {
@@ -161,6 +187,12 @@ export class ArchiveDesk {
   #openIndex({ storage, agent, backup, archive: name }: ArchivePlace): Promise<LentArchive> {
     return this.#library.openOf(agent, { storage, backup, name, indexOnly: true });
   }
+}
+
+function tooLong(): Failure {
+  return new Failure("E_LIMIT", "the search takes too long for the page", {
+    hint: "Name a directory, as in /etc/**/hosts, or use nbackup-server find.",
+  });
 }
 
 /** An archive that was lent, as who reads archives wants it. The lender closes it. */

@@ -6,7 +6,6 @@
 import { z } from "zod";
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
-import { isRevoked } from "#pki/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { StateFile } from "#store/state-file.ts";
 import type { Revocations } from "./revocations.ts";
@@ -17,15 +16,20 @@ const certificate = z.object({
   serial: z.string(),
   notBeforeMs: z.number(),
   notAfterMs: z.number(),
+  /** Whether a Hello of it was accepted; missing in files of before this was kept. */
+  seen: z.boolean().optional(),
 });
 const schema = z.object({ agents: z.record(z.string(), z.array(certificate)) });
 
-export type RegisteredCertificate = Readonly<z.infer<typeof certificate>>;
+type Kept = Readonly<z.infer<typeof certificate>>;
+export type RegisteredCertificate = Omit<Kept, "seen">;
 
 /** Certificates remembered of one agent: those that end last. */
 const CERTIFICATES_OF_AGENT_MAX = 4;
 /** Agents remembered; the ones heard of first are forgotten first. More than the largest installation meant here has. */
 const AGENTS_MAX = 20_000;
+/** An ended certificate is nobody's hindrance; for so long `known` tells a name that was in use from a mistyped one. */
+const ENDED_KEPT_MS = 30 * 86_400_000;
 
 export interface CertificateRegisterOptions {
   readonly disk: Disk;
@@ -38,15 +42,11 @@ export interface CertificateRegisterOptions {
 export class CertificateRegister {
   readonly #options: CertificateRegisterOptions;
   readonly #file: StateFile;
-  readonly #agents: Map<string, readonly RegisteredCertificate[]>;
+  readonly #agents: Map<string, readonly Kept[]>;
   /** A write waits for its turn: it will have what is new by then. */
   #writing: Promise<void> | undefined;
 
-  private constructor(
-    options: CertificateRegisterOptions,
-    file: StateFile,
-    agents: Map<string, readonly RegisteredCertificate[]>,
-  ) {
+  private constructor(options: CertificateRegisterOptions, file: StateFile, agents: Map<string, readonly Kept[]>) {
     this.#options = options;
     this.#file = file;
     this.#agents = agents;
@@ -72,20 +72,36 @@ export class CertificateRegister {
     return this.#livingOf(agent).sort((a, b) => b.notAfterMs - a.notAfterMs)[0];
   }
 
-  /** A certificate of that name was seen or issued, alive or not. */
+  /** Agents that were given a certificate which is alive, and of which no Hello has come. */
+  unseen(): string[] {
+    const isUnseen = (agent: string): boolean => {
+      const living = this.#livingOf(agent);
+      return living.length > 0 && living.every(({ seen }) => seen === false);
+    };
+    return [...this.#agents.keys()].filter(isUnseen);
+  }
+
+  /** Certificates of the agent that begin after a time, wall milliseconds: SHA-256 of each, hex. */
+  beginningAfter(agent: string, atMs: number): string[] {
+    const known = this.#agents.get(agent) ?? [];
+    return known.filter(({ notBeforeMs }) => notBeforeMs > atMs).map(({ fingerprint }) => fingerprint);
+  }
+
+  /** A certificate of that name was seen or issued which is alive or has not ended long ago. */
   known(agent: string): boolean {
     return this.#agents.has(agent);
   }
 
   /** This server has issued it. Resolves when the disk knows it; rejects with what that throws. */
   async issued(agent: string, issued: RegisteredCertificate): Promise<void> {
-    if (this.#add(agent, issued)) await this.#write();
+    if (this.#add(agent, { ...issued, seen: false })) await this.#write();
   }
 
   /** A Hello of this certificate was accepted. A disk that does not take it is said in the log. */
   seen(agent: string, { fingerprint, serial, notBeforeMs, notAfterMs }: RegisteredCertificate): void {
-    if (this.#agents.get(agent)?.some((known) => known.fingerprint === fingerprint) === true) return;
-    if (!this.#add(agent, { fingerprint, serial, notBeforeMs, notAfterMs })) return;
+    const known = this.#agents.get(agent)?.find((one) => one.fingerprint === fingerprint);
+    if (known !== undefined && known.seen !== false) return;
+    if (!this.#add(agent, { fingerprint, serial, notBeforeMs, notAfterMs, seen: true })) return;
     this.#write().catch((error: unknown) => {
       const { log } = this.#options;
       log.warn("the register of certificates could not be written", { file: this.#file.name, error: String(error) });
@@ -93,22 +109,32 @@ export class CertificateRegister {
   }
 
   /** False when it ends before so many others of that name that it is not kept. */
-  #add(agent: string, added: RegisteredCertificate): boolean {
+  #add(agent: string, added: Kept): boolean {
     const others = this.#livingOf(agent).filter(({ fingerprint }) => fingerprint !== added.fingerprint);
     const kept = [...others, added].sort((a, b) => b.notAfterMs - a.notAfterMs).slice(0, CERTIFICATES_OF_AGENT_MAX);
     if (!kept.includes(added)) return false;
     this.#agents.delete(agent);
     this.#agents.set(agent, kept);
+    this.#forgetEnded();
     const [oldest] = this.#agents.keys();
     if (this.#agents.size > AGENTS_MAX && oldest !== undefined) this.#agents.delete(oldest);
     return true;
   }
 
-  #livingOf(agent: string): RegisteredCertificate[] {
+  #forgetEnded(): void {
+    const sinceMs = this.#options.clock.wall() - ENDED_KEPT_MS;
+    for (const [agent, certificates] of this.#agents) {
+      const kept = certificates.filter(({ notAfterMs }) => notAfterMs >= sinceMs);
+      if (kept.length === 0) this.#agents.delete(agent);
+      else if (kept.length < certificates.length) this.#agents.set(agent, kept);
+    }
+  }
+
+  #livingOf(agent: string): Kept[] {
     const nowMs = this.#options.clock.wall();
-    const revokedMs = this.#options.revocations.beforeMs(agent);
+    const { revocations } = this.#options;
     const known = this.#agents.get(agent) ?? [];
-    return known.filter((one) => one.notAfterMs >= nowMs && !isRevoked(one, revokedMs));
+    return known.filter((one) => one.notAfterMs >= nowMs && !revocations.isRevoked(agent, one));
   }
 
   /** Several that come at once are written together. */

@@ -10,6 +10,7 @@ import type { EventSink } from "#observe/events.ts";
 import type { AgentView } from "#observe/agent-views.ts";
 import { HEARTBEAT_MS, KEEPALIVES_SILENT_MAX, SILENCE_MAX_MS } from "#wire/limits.ts";
 import type { AnyMessage, Message } from "#wire/messages.ts";
+import type { Succession } from "#pki/succession.ts";
 import { agentView, type KnownAgent } from "./agent-view.ts";
 import { ControlRuns } from "./control-runs.ts";
 import { BUSY_RETRY_MS, CONTROL_CONNECTIONS_MAX, KNOWN_AGENTS_MAX, LIMIT_RETRY_MS } from "./limits.ts";
@@ -27,6 +28,8 @@ export interface ControlHubOptions {
   /** Whether a session of the agent runs. */
   readonly hasSession: (agent: string) => boolean;
   readonly renewals: Pick<RenewalDesk, "receive">;
+  /** CAs that have followed that of the agents, asked each time: another list after a reload. */
+  readonly successions: () => readonly Succession[];
   /** Asked each time: a reload may change it. */
   readonly lostGraceMs: () => number;
 }
@@ -38,10 +41,14 @@ export interface ControlClaim {
   readonly keepaliveMs: number | undefined;
 }
 
+const NOTHING_TOLD: readonly Succession[] = [];
+
 interface Connected extends KnownAgent {
   readonly link: Link;
   readonly rtt: MovingAverage;
   readonly runs: ControlRuns;
+  /** The list that this connection was told. */
+  toldSuccessions: readonly Succession[];
 }
 
 export class ControlHub {
@@ -86,7 +93,10 @@ export class ControlHub {
 
   /** Connected agents and those seen since the start, by name. */
   agents(): AgentView[] {
-    const views = [...this.#connected].map(([agent, known]) => agentView(agent, known, this.#lost.has(agent), true));
+    const views = [...this.#connected].map(([agent, known]) => {
+      const newCa = standingOf(known);
+      return { ...agentView(agent, known, this.#lost.has(agent), true), ...(newCa === undefined ? {} : { newCa }) };
+    });
     for (const [agent, known] of this.#away) views.push(agentView(agent, known, this.#lost.has(agent), false));
     return views.sort((a, b) => (a.agent < b.agent ? -1 : 1));
   }
@@ -128,7 +138,8 @@ export class ControlHub {
     const { clock, events } = this.#options;
     const connected: Connected = {
       ...{ link, software, address: link.remoteAddress, sinceWallMs: clock.wall(), facts: undefined },
-      ...{ rtt: new MovingAverage(), runs: new ControlRuns(clock, agent, (run) => link.send("run", run)) },
+      ...{ rtt: new MovingAverage(), toldSuccessions: NOTHING_TOLD },
+      ...{ runs: new ControlRuns(clock, agent, (run) => link.send("run", run)) },
     };
     link.hand(this.#ownerOf(agent, connected), "server/control", `agent ${agent}, control connection`);
     link.pace(keepaliveMs, Math.max(SILENCE_MAX_MS, KEEPALIVES_SILENT_MAX * keepaliveMs));
@@ -164,9 +175,17 @@ export class ControlHub {
       beat: () => link.ping(),
       drained: () => undefined,
       gone: (failure) => this.#gone(agent, link, failure?.message ?? "the connection was closed"),
-      pongFacts: () => ({ server: this.#options.facts(agent) }),
+      pongFacts: () => ({ server: { ...this.#options.facts(agent), ...this.#newsFor(connected) } }),
       answered: (rttMs) => rtt.add(rttMs),
     };
+  }
+
+  /** Once on each connection, and again when there are others. */
+  #newsFor(connected: Connected): Pick<ServerFacts, "successors"> {
+    const successions = this.#options.successions();
+    if (connected.toldSuccessions === successions) return {};
+    connected.toldSuccessions = successions;
+    return successions.length === 0 ? {} : { successors: [...successions] };
   }
 
   /** `reason`: undefined when the agent said goodbye. */
@@ -211,6 +230,11 @@ export class ControlHub {
     };
     this.#graces.set(agent, clock.after(lostGraceMs(), look));
   }
+}
+
+function standingOf({ toldSuccessions, facts }: Connected): AgentView["newCa"] {
+  if (toldSuccessions.length === 0) return undefined;
+  return (facts?.successors ?? 0) >= toldSuccessions.length ? "trusted" : "missing";
 }
 
 function busy(agent: string): Failure {

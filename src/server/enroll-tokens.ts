@@ -58,7 +58,7 @@ export interface EnrollTokensOptions {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly revocations: Pick<Revocations, "beforeMs">;
+  readonly revocations: Pick<Revocations, "beforeMs" | "isRevoked">;
 }
 
 export class EnrollTokens {
@@ -168,7 +168,8 @@ export class EnrollTokens {
   /** What was given out before its agent was revoked is no way back in: the token, or the certificate that it has got. */
   #isRevoked({ agent, madeWallMs, issued: given }: TokenRecord): boolean {
     // Revocations know whole seconds.
-    const notBeforeMs = given?.notBeforeMs ?? Math.floor(madeWallMs / 1000) * 1000;
+    if (given !== undefined) return this.#revocations.isRevoked(agent, given);
+    const notBeforeMs = Math.floor(madeWallMs / 1000) * 1000;
     return isRevoked({ notBeforeMs }, this.#revocations.beforeMs(agent));
   }
 

@@ -48,7 +48,7 @@ export interface EnrollmentOptions {
   readonly log: Logger;
   readonly events: EventSink;
   readonly tokens: EnrollTokens;
-  readonly register: Pick<CertificateRegister, "live" | "issued">;
+  readonly register: Pick<CertificateRegister, "live" | "issued" | "beginningAfter">;
   readonly revocations: Pick<Revocations, "beforeMs" | "add">;
   readonly settings: EnrollSettings;
   /** Throws Failure E_LISTEN. */
@@ -95,10 +95,11 @@ export class Enrollment implements EnrollOffice {
     this.#settle();
   }
 
-  /** A reload: what is under way goes on, what begins goes by these. */
+  /** A reload: what is under way goes on, what begins goes by these. The port stays open where it is the same. */
   use(settings: EnrollSettings): void {
+    const isMoved = formatAddress(settings.address) !== formatAddress(this.#settings.address);
     this.#settings = settings;
-    this.#close();
+    if (isMoved) this.#close();
     this.#settle();
   }
 
@@ -159,14 +160,18 @@ export class Enrollment implements EnrollOffice {
   }
 
   async installed(token: TokenRecord, fingerprint: Uint8Array, remote: string): Promise<void> {
-    const { tokens, revocations, events } = this.#options;
+    const { tokens, register, revocations, events } = this.#options;
     const { issued } = tokens.current(token);
     if (issued === undefined || issued.fingerprint !== Buffer.from(fingerprint).toString("hex")) {
       throw new Failure("E_PROTOCOL", "another certificate than the one that was sent is said to be installed");
     }
     try {
       // A crash behind this leaves a good token, whose owner says once more that it has the certificate.
-      if (issued.revokesMs !== undefined) await revocations.add(token.agent, issued.revokesMs);
+      if (issued.revokesMs !== undefined) {
+        const later = register.beginningAfter(token.agent, issued.revokesMs);
+        const others = later.filter((one) => one !== issued.fingerprint);
+        await revocations.add(token.agent, issued.revokesMs, others);
+      }
       await tokens.used(token);
     } catch (error) {
       throw stateFailure(error);

@@ -10,7 +10,7 @@ import { encodeBytesHeader, encodeMessage } from "#wire/encode.ts";
 import { failureFields, wireText } from "#wire/failure.ts";
 import {
   ARCHIVE_DAMAGE_CHARS_MAX,
-  ARCHIVE_ROWS_MAX,
+  ARCHIVE_ROWS_SENT,
   BYTES_PAYLOAD_BYTES_MAX,
   FRAME_HEADER_BYTES,
   READ_IDLE_MS,
@@ -131,8 +131,8 @@ export class ReadConnection implements LinkOwner {
         await this.#send("archives", { request, rows: [], failure: failureFields(told.failure), last: false });
         continue;
       }
-      for (let at = 0; at < told.rows.length; at += ARCHIVE_ROWS_MAX) {
-        const rows = told.rows.slice(at, at + ARCHIVE_ROWS_MAX).map(wireRow);
+      for (let at = 0; at < told.rows.length; at += ARCHIVE_ROWS_SENT) {
+        const rows = told.rows.slice(at, at + ARCHIVE_ROWS_SENT).map(wireRow);
         await this.#send("archives", { request, rows, last: false });
       }
     }
@@ -229,6 +229,7 @@ function wireRow(row: ArchiveRow): Message<"archives">["rows"][number] {
   const { storage, backup, name, archiveBytes: bytes, hasIndex, entries, rawBytes, durationMs, problems } = row;
   return {
     ...{ storage, backup, name, bytes, hasIndex, entries, rawBytes, durationMs, problems },
+    ...(row.unread === undefined ? {} : { unread: [...row.unread] }),
     sha256: row.sha256 === undefined ? undefined : Uint8Array.from(Buffer.from(row.sha256, "hex")),
     damage: row.damage === undefined ? undefined : wireText(row.damage, ARCHIVE_DAMAGE_CHARS_MAX),
   };

@@ -8,7 +8,7 @@ import { Failure, toFailure } from "#base/errors.ts";
 import { isName, NAME_RULE } from "#base/names.ts";
 import type { StorageConfig } from "#config/types.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
-import type { ArchiveRow, ArchiveStock, OpenedArchive } from "#restore/archive-stock.ts";
+import type { ArchiveRow, ArchiveStock, InTurn, OpenedArchive } from "#restore/archive-stock.ts";
 import { archiveTimeMs } from "#store/archive-names.ts";
 import { agentAllowed } from "./agent-globs.ts";
 import { ARCHIVES_LISTED_MAX, READ_DISK_MS } from "./limits.ts";
@@ -77,20 +77,26 @@ export class ReadLibrary {
     return await this.#open(shelf, agent, wish);
   }
 
-  /** All archives of a storage, for the administrator: one agent's after another, each in its turn. Rejects with Failure. */
+  /**
+   * All archives of a storage, for the administrator: one agent's after another, each in its turn. Of each entry's newest one with what was
+   * recorded of it. Rejects with Failure.
+   */
   async listAll(storage: string): Promise<readonly ArchiveRow[]> {
     const shelf = await this.#shelf(storage, ADMINISTRATOR);
     const { stock } = shelf;
     const rows: ArchiveRow[] = [];
+    const inTurn: InTurn = (work, late) =>
+      shelf.listings.run(() => shelf.turns.run(() => this.#soon(shelf, work, late)));
     const agents = await shelf.turns.run(() => this.#soon(shelf, async () => (await stock.agents?.(storage)) ?? []));
     for (const agent of agents) {
-      const listed = await stock.list({ storage, agent, facts: false }, (work, late) =>
-        shelf.listings.run(() => shelf.turns.run(() => this.#soon(shelf, work, late))),
-      );
+      const listed = await stock.list({ storage, agent, facts: false }, inTurn);
       if (listed.failures[0] !== undefined) throw listed.failures[0];
       rows.push(...listed.rows.slice(0, Math.max(0, ARCHIVES_LISTED_MAX - rows.length)));
     }
-    return rows;
+    const newest = newestOfEntries(rows);
+    const recorded = (await stock.recorded?.(storage, newest, inTurn)) ?? newest;
+    const told = new Map(newest.map((row, at) => [row, recorded[at] ?? row]));
+    return rows.map((row) => told.get(row) ?? row);
   }
 
   /** For the administrator. Rejects as `open` does. */
@@ -176,6 +182,16 @@ export class ReadLibrary {
 
 function denied(storage: string): Failure {
   return new Failure("E_RESTORE_DENIED", `storage ${storage} refuses its agents to read: only the server restores`);
+}
+
+/** Rows come the newest first within a backup entry. */
+function newestOfEntries(rows: readonly ArchiveRow[]): readonly ArchiveRow[] {
+  const newest = new Map<string, ArchiveRow>();
+  for (const row of rows) {
+    const entry = `${row.agent}/${row.backup}`;
+    if (!newest.has(entry)) newest.set(entry, row);
+  }
+  return [...newest.values()];
 }
 
 /** What of an archive was opened. */

@@ -9,7 +9,6 @@ import type { EventSink } from "#observe/events.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { isoSeconds } from "#pki/purpose.ts";
 import { renewalAllowedMs } from "#pki/renewal.ts";
-import { isRevoked } from "#pki/revocations.ts";
 import { failureFields } from "#wire/failure.ts";
 import type { Message } from "#wire/messages.ts";
 import type { CertificateRegister } from "./certificate-register.ts";
@@ -85,7 +84,7 @@ export class RenewalDesk {
     const peer = link.peer();
     const digest = createHash("sha256").update(requestDer).digest("hex");
     const last = this.#remembered(agent);
-    if (last?.request === digest && !isRevoked(last.issued, revocations.beforeMs(agent))) return last.issued;
+    if (last?.request === digest && !revocations.isRevoked(agent, last.issued)) return last.issued;
     if (last !== undefined && clock.now() - last.atMs < RENEWAL_PAUSE_MS) throw tooOften(agent);
     const issuer = this.#options.issuer();
     if (issuer === undefined) throw new Failure("E_RENEWAL", "this server has no key of the CA", { hint: NO_KEY_HINT });

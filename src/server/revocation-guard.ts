@@ -48,11 +48,11 @@ export class RevocationGuard {
   }
 
   /** Revokes and ends at once. Resolves when the disk knows it; rejects with what that throws, and then it counts until a restart. */
-  async revoke(agent: string, atMs: number): Promise<RevokedView> {
+  async revoke(agent: string, atMs: number, certificates: readonly string[] = []): Promise<RevokedView> {
     const { revocations, linksOf, known } = this.#options;
     const before = linksOf(agent);
     this.#endedSessions = 0;
-    const added = revocations.add(agent, atMs);
+    const added = revocations.add(agent, atMs, certificates);
     const sessions = this.#endedSessions;
     const connections = before.filter((link) => link.over).length;
     await added;

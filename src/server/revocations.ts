@@ -9,14 +9,22 @@ import { Failure } from "#base/errors.ts";
 import { isName } from "#base/names.ts";
 import type { PeerIdentity } from "#pki/peer-identity.ts";
 import { isoSeconds } from "#pki/purpose.ts";
-import { isRevoked, type RevokedAgents } from "#pki/revocations.ts";
+import { certificateKey, isCertificateKey, isRevoked, type RevokedAgents } from "#pki/revocations.ts";
 import type { Disk } from "#store/disk.ts";
 import { StateFile } from "#store/state-file.ts";
 import { REVOKED_RETRY_MS } from "./limits.ts";
 
 /** Nothing is kept. */
 const forget = (_told: RevokedAgents): Promise<void> => Promise.resolve();
-const schema = z.object({ revoked: z.record(z.string().refine(isName), z.number().min(0)) });
+const schema = z.object({
+  revoked: z.record(
+    z.string().refine((key) => isName(key) || isCertificateKey(key)),
+    z.number().min(0),
+  ),
+});
+
+/** A certificate as far as a revocation looks at it. */
+export type RevocableCertificate = Pick<PeerIdentity, "notBeforeMs" | "fingerprint">;
 
 export class Revocations {
   /** What was told, and must be kept. */
@@ -54,22 +62,35 @@ export class Revocations {
   /** Throws Failure E_REVOKED. */
   check(peer: PeerIdentity): void {
     const beforeMs = this.beforeMs(peer.commonName);
-    if (beforeMs !== undefined && isRevoked(peer, beforeMs)) throw revokedFailure(peer.commonName, beforeMs);
+    if (this.isRevoked(peer.commonName, peer)) throw revokedFailure(peer.commonName, beforeMs ?? peer.notBeforeMs);
   }
 
-  /** It counts at once, and for good when this resolves. Rejects with what the disk throws. An earlier time changes nothing. */
-  async add(agent: string, atMs: number): Promise<void> {
-    const isNew = atMs > (this.beforeMs(agent) ?? -1);
+  /** It was made before the agent was revoked, as its time says or as was known then. */
+  isRevoked(agent: string, certificate: RevocableCertificate): boolean {
+    const key = certificateKey(certificate.fingerprint);
+    return isRevoked(certificate, this.beforeMs(agent)) || this.#told.has(key) || this.#besideCa.has(key);
+  }
+
+  /**
+   * It counts at once, and for good when this resolves. Rejects with what the disk throws. An earlier time changes nothing. `certificates`:
+   * those that begin later and are revoked all the same, SHA-256 in hex.
+   */
+  async add(agent: string, atMs: number, certificates: readonly string[] = []): Promise<void> {
+    const keys = certificates.map(certificateKey).filter((key) => !this.#told.has(key));
+    const isNew = atMs > (this.beforeMs(agent) ?? -1) || keys.length > 0;
     this.#told.set(agent, Math.max(atMs, this.#told.get(agent) ?? 0));
+    for (const key of keys) this.#told.set(key, atMs);
     if (isNew) this.#tell([agent]);
     await this.#keep(this.#told);
   }
 
   /** The list beside the CA was read again. */
   use(besideCa: RevokedAgents): void {
-    const before = new Map([...besideCa.keys()].map((agent) => [agent, this.beforeMs(agent)]));
+    // A certificate that is named stands in a line of its agent.
+    const agents = [...besideCa.keys()].filter((key) => !isCertificateKey(key));
+    const before = new Map(agents.map((agent) => [agent, this.beforeMs(agent)]));
     this.#besideCa = besideCa;
-    this.#tell([...besideCa.keys()].filter((agent) => this.beforeMs(agent) !== before.get(agent)));
+    this.#tell(agents.filter((agent) => this.beforeMs(agent) !== before.get(agent)));
   }
 
   /** Called with those who have just been revoked. */

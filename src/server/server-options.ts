@@ -7,6 +7,7 @@ import type { EventSink } from "#observe/events.ts";
 import type { ArchiveStock } from "#restore/archive-stock.ts";
 import type { Storage } from "#store/storage.ts";
 import type { CertificateRegister } from "./certificate-register.ts";
+import type { ControlHubOptions } from "./control-hub.ts";
 import type { FinishingHost } from "./finishing.ts";
 import type { MaintenanceMemory } from "./maintenance.ts";
 import type { RenewalDeskOptions } from "./renewal-desk.ts";
@@ -51,9 +52,11 @@ export interface ServerOptions {
   /** Who is revoked; nobody at the start unless told. */
   readonly revocations?: Revocations;
   /** Is told of each certificate that was let in. */
-  readonly register?: Pick<CertificateRegister, "seen" | "issued" | "known">;
+  readonly register?: Pick<CertificateRegister, "seen" | "issued" | "known" | "unseen">;
   /** Who signs the certificates of agents, asked each time; nobody unless told. */
   readonly issuer?: RenewalDeskOptions["issuer"];
+  /** CAs that have followed that of the agents, asked each time; none unless told. */
+  readonly successions?: ControlHubOptions["successions"];
   /** The one that the storages are opened with, if there is one; it counts in memory_limit. */
   readonly chunkBuffer?: ChunkBufferView;
 }

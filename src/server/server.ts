@@ -152,11 +152,11 @@ export class Server {
     this.#reads = new ReadDesk({
       ...{ clock, events, storages, metrics: this.#metrics, openStock: options.openStock },
     });
-    const { issuer = () => undefined, register } = options;
+    const { issuer = () => undefined, register, successions = () => [] } = options;
     const renewals = new RenewalDesk({ clock, events, revocations, issuer, register });
     this.#renewals = renewals;
     this.#control = new ControlHub({
-      ...{ clock, events, renewals, facts: (agent) => this.#factsFor(agent) },
+      ...{ clock, events, renewals, successions, facts: (agent) => this.#factsFor(agent) },
       hasSession: (agent) => [...this.#house.registry.sessions()].some(({ plan }) => plan.agent === agent),
       lostGraceMs: () => this.#config.controlLostGracePeriodMs ?? CONTROL_LOST_GRACE_MS,
     });
@@ -198,7 +198,8 @@ export class Server {
     this.#metrics.watch(this.#overview);
     this.admin = new Admin({
       ...{ overview: this.#overview, registry: this.#house.registry, storages: this.#storages },
-      revoke: (agent, atMs) => guard.revoke(agent, atMs),
+      unseen: () => options.register?.unseen() ?? [],
+      revoke: (agent, atMs, certificates) => guard.revoke(agent, atMs, certificates),
       ...{ metrics: this.#metrics, events, verifier: this.#verifier, control: this.#control },
       orders: new Orchestration({
         ...{ clock, registry: this.#house.registry, maintenance: this.#maintenance, desk: this.#desk },

@@ -162,7 +162,7 @@ export class Session implements Occupant {
     this.earlierWallMs = this.plan.startWallMs;
     this.#startedAtMs -= Math.max(0, this.#host.clock.wall() - this.plan.startWallMs);
     this.#store = left.adopt(this.storeEvents());
-    this.#totals.bytes = this.#store.receivedBytes;
+    Object.assign(this.#totals, { chunks: this.#store.receivedChunks, bytes: this.#store.receivedBytes });
     this.#become("recover");
     this.#emit("session.recovered", "a session of an earlier start of the server goes on", {
       durableBytes: this.#store.receivedBytes,

@@ -69,6 +69,21 @@ export class StorageStock implements ArchiveStock {
     return [...agents].sort();
   }
 
+  async recorded(name: string, rows: readonly ArchiveRow[], inTurn?: InTurn): Promise<readonly ArchiveRow[]> {
+    const disk = inTurn === undefined ? this.#disk : new PacedDisk(this.#disk, inTurn);
+    const found: ArchiveRow[] = [];
+    for (const storage of this.#selected(name)) {
+      try {
+        const root = await StorageRoot.look(disk, storage.baseDir);
+        const known = await readCommitFacts(root, new Set(rows.map(archiveOf)));
+        found.push(...rows.map((one) => ({ ...one, ...recordedFacts(one, known.get(archiveOf(one))) })));
+      } catch (error) {
+        throw storageFailure(storage, error);
+      }
+    }
+    return found;
+  }
+
   async open(row: ArchiveRow): Promise<OpenedArchive> {
     const archive = await this.#openFile(row, row.name);
     if (archive === undefined) throw gone(row);
@@ -195,6 +210,22 @@ async function rowsOf(
   return rows;
 }
 
+function archiveOf({ agent, backup, name }: ArchiveRow): string {
+  return `${agent}/${backup}/${name}`;
+}
+
+type Recorded = Pick<ArchiveRow, "entries" | "rawBytes" | "durationMs" | "problems" | "unread">;
+
+/** Undefined where a file of another size took its place: what was recorded is not of it. */
+function recordedFacts(
+  { archiveBytes, timeMs }: Pick<ArchiveRow, "archiveBytes" | "timeMs">,
+  known: CommitFacts | undefined,
+): Recorded | undefined {
+  if (known?.archiveBytes !== archiveBytes) return undefined;
+  const { entries, rawBytes, problems, unread, committedWallMs } = known;
+  return { entries, rawBytes, problems, unread, durationMs: Math.max(0, committedWallMs - timeMs) };
+}
+
 interface Found {
   readonly entry: Entry;
   readonly archive: ListedArchive;
@@ -206,16 +237,16 @@ async function row(root: StorageRoot, storage: string, { entry, archive, known, 
   const { agent, backup } = entry;
   const { index, checksum } = companions(archive.archive);
   const hasIndex = (await root.stat(index))?.type === "file";
-  // A file of another size took its place: what was recorded is not of it.
-  const recorded = known?.archiveBytes === archive.bytes ? known : undefined;
+  const recorded = recordedFacts({ archiveBytes: archive.bytes, timeMs: archive.timeMs }, known);
   const totals = facts === true && recorded === undefined && hasIndex ? await indexTotals(root, index) : undefined;
   return {
     ...{ storage, agent, backup, name: archive.archive.slice(`${agent}/${backup}/`.length) },
     ...{ timeMs: archive.timeMs, archiveBytes: archive.bytes, hasIndex },
     entries: recorded?.entries ?? totals?.entries,
     rawBytes: recorded?.rawBytes ?? totals?.rawBytes,
-    durationMs: recorded === undefined ? undefined : Math.max(0, recorded.committedWallMs - archive.timeMs),
+    durationMs: recorded?.durationMs,
     problems: recorded?.problems,
+    unread: recorded?.unread,
     sha256: await storedSum(root, checksum),
     damage: archive.marked ? await readDamage(root.disk, root.path(archive.archive), archive) : undefined,
   };

@@ -12,6 +12,7 @@ export interface CommitFacts {
   readonly entries: number;
   readonly rawBytes: number;
   readonly problems: number;
+  readonly unread: readonly Uint8Array[] | undefined;
   readonly committedWallMs: number;
   /** Of the archive; a file of another size is not the one that was committed. */
   readonly archiveBytes: number;
@@ -46,7 +47,8 @@ export async function readCommitFacts(
 
 function factsOf({ committedWallMs, intent }: Extract<CommitLine, { readonly type: "commit" }>): CommitFacts {
   const { entries, rawBytes, problems, files } = intent;
-  return { entries, rawBytes, problems, committedWallMs, archiveBytes: files[0]?.bytes ?? 0 };
+  const unread = intent.unread?.map((path) => Uint8Array.from(Buffer.from(path, "base64")));
+  return { entries, rawBytes, problems, unread, committedWallMs, archiveBytes: files[0]?.bytes ?? 0 };
 }
 
 /** Undefined where there is none, and for who may not read it: the directory is the server's own. */

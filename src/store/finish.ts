@@ -67,6 +67,7 @@ export async function finishSession(
     entries: proof.entries,
     rawBytes: proof.rawBytes,
     problems: proof.problems,
+    ...(proof.unread === undefined ? {} : { unread: proof.unread.map((path) => Buffer.from(path).toString("base64")) }),
     ...(holdRotation === true ? { holdRotation } : {}),
   };
   return { intent, record: encodeDocument("intent", intent) };

@@ -51,6 +51,8 @@ const intentSchema = z
     entries: count,
     rawBytes: count,
     problems: count,
+    /** Paths at and below which the archive may lack what was there, base64; without it nobody knows all of them. */
+    unread: z.array(z.base64().min(1)).optional(),
     /** No older archive is removed for this one. */
     holdRotation: z.boolean().optional(),
   })

@@ -166,6 +166,10 @@ export class SessionStore {
     return this.#files[0].ledger.durableBytes + this.#files[1].ledger.durableBytes;
   }
 
+  get receivedChunks(): number {
+    return this.#files[0].ledger.receivedChunks + this.#files[1].ledger.receivedChunks;
+  }
+
   /** Bytes received and right, of both files; for progress. */
   get receivedBytes(): number {
     return this.#files[0].ledger.receivedBytes + this.#files[1].ledger.receivedBytes;

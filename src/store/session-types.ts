@@ -115,6 +115,8 @@ export interface SessionProof {
   readonly entries: number;
   readonly rawBytes: number;
   readonly problems: number;
+  /** Paths at and below which the archive may lack what was there, raw bytes; undefined: nobody knows all of them. */
+  readonly unread?: readonly Uint8Array[] | undefined;
 }
 
 export type FinishPhase = "hashing" | "assembling" | "committing" | "rotating";

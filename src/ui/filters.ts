@@ -1,5 +1,5 @@
 /** Filters of the lists: from the page's URL, to a request, and applied to what comes live. Pure. */
-import type { BackupRow, BackupState } from "#web/api-archives.ts";
+import type { BackupStanding, BackupState } from "#web/api-archives.ts";
 import type { ApiEnd, ApiEvent } from "#web/api-types.ts";
 
 /** Texts of a URL's query, without empty ones. */
@@ -58,11 +58,11 @@ export function freshOnly(fresh: readonly ApiEvent[], rows: readonly ApiEvent[])
 }
 
 /** Rows of the overview that a state and a text leave. */
-export function backupsLeft(
-  rows: readonly BackupRow[],
+export function backupsLeft<T extends BackupStanding>(
+  rows: readonly T[],
   state: BackupState | undefined,
   text: string | undefined,
-): readonly BackupRow[] {
+): readonly T[] {
   const words = (text ?? "")
     .toLowerCase()
     .split(/\s+/)

@@ -21,7 +21,7 @@ function rememberedLanguage(): Language {
 
 export const language = signal<Language>(rememberedLanguage());
 
-/** Decides how numbers and dates look; of the browser's own variety of the language, if it has one. */
+/** Decides how a time in full looks: the browser's own variety of the language, if it has one. */
 const locale = computed(() => {
   const base = language.value;
   const own = navigator.languages.find((name) => name.toLowerCase().startsWith(`${base}-`));
@@ -34,11 +34,14 @@ export function t(key: TextKey, values?: Readonly<Record<string, string | number
   return fill(TEXTS[language.value][key], values);
 }
 
-const plurals = computed(() => new Intl.PluralRules(language.value));
+/** Of what is counted in whole numbers: in Portuguese nothing is one thing too. */
+function isOne(count: number): boolean {
+  return count === 1 || (count === 0 && language.value === "pt");
+}
 
 /** `1 late`, `2 late`: the text for a number, which it may have as `{n}`. */
 export function tn(key: PluralKey, count: number, values?: Readonly<Record<string, string>>): string {
-  const form = plurals.value.select(count) === "one" ? "one" : "other";
+  const form = isOne(count) ? "one" : "other";
   return fill(TEXTS[language.value][`${key}.${form}`], { n: format.value.count(count), ...values });
 }
 

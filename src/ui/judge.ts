@@ -2,7 +2,7 @@
  * What a state means to who reads it: the sentence at the top, why an entry is late, when a disk is full, how bad each is. Pure. Whether
  * an entry is late or failing is the server's judgement; here it is put into words and order.
  */
-import type { BackupRow, BackupState, StorageRow } from "#web/api-archives.ts";
+import type { BackupStanding, BackupState, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd, CertificateRow } from "#web/api-types.ts";
 import type { TextKey } from "./texts-en.ts";
 
@@ -24,19 +24,35 @@ export function stateTone(state: BackupState): Tone {
 }
 
 /** The worst first; of those that succeed the damaged. */
-export function stateRank(row: Pick<BackupRow, "state" | "damagedCount">): number {
+export function stateRank(row: Pick<BackupStanding, "state" | "damagedCount">): number {
   return STATE_ORDER.indexOf(row.state) - (isDamaged(row) ? 0.5 : 0);
 }
 
 /** A backup whose runs succeed and that has an archive which was found damaged is not fine either. */
-export function isDamaged(row: Pick<BackupRow, "state" | "damagedCount">): boolean {
+export function isDamaged(row: Pick<BackupStanding, "state" | "damagedCount">): boolean {
   return row.state === "ok" && row.damagedCount > 0;
 }
 
-/** What the headline names: the states that want a look, and damage between them. */
-const HEAD_ORDER = ["failing", "never", "late", "damaged", "unknown"] as const;
+type FirstRun = Pick<BackupStanding, "state" | "lastEndWallMs" | "nextWallMs" | "running">;
+
+/** Nothing of it ever ran to an end, and its first run goes on or is still to come: it did nothing wrong, and is no backup yet. */
+function isAwaited(row: FirstRun, nowWallMs: number): boolean {
+  if (row.state !== "never" || row.lastEndWallMs !== null) return false;
+  return row.running !== null || nextInMs(row, nowWallMs) !== null;
+}
+
+export function rowTone(row: FirstRun, nowWallMs: number): Tone {
+  return isAwaited(row, nowWallMs) ? "warn" : stateTone(row.state);
+}
+
+/** What the headline names: the states that want a look, and damage and first runs between them. */
+const HEAD_ORDER = ["failing", "never", "late", "damaged", "awaited", "unknown"] as const;
 
 type HeadState = (typeof HEAD_ORDER)[number];
+
+function headTone(state: HeadState): Tone {
+  return state === "damaged" || state === "awaited" ? "warn" : stateTone(state);
+}
 
 export interface Headline {
   readonly tone: Tone;
@@ -47,20 +63,22 @@ export interface Headline {
   readonly total: number;
 }
 
-/** The answer to the question with which people come. */
+/** The answer to the question with which people come. Who is in no part is fine. */
 export function headline(
   counts: Readonly<Record<BackupState, number>>,
-  rows: readonly Pick<BackupRow, "state" | "damagedCount">[] = [],
+  rows: readonly (FirstRun & Pick<BackupStanding, "damagedCount">)[],
+  nowWallMs: number,
 ): Headline {
   const damaged = rows.filter(isDamaged).length;
-  const all = HEAD_ORDER.map((state) => ({ state, count: state === "damaged" ? damaged : counts[state] }));
-  const parts = all.filter(({ count }) => count > 0);
+  const awaited = rows.filter((row) => isAwaited(row, nowWallMs)).length;
+  const heads: Readonly<Record<HeadState, number>> = { ...counts, never: counts.never - awaited, damaged, awaited };
+  const parts = HEAD_ORDER.map((state) => ({ state, count: heads[state] })).filter(({ count }) => count > 0);
   const total = STATE_ORDER.reduce((sum, state) => sum + counts[state], 0);
   const fine = counts.ok - damaged;
   if (total === 0) return { tone: "none", kind: "none", parts: [], fine, total };
   const worst = parts[0];
   if (worst === undefined) return { tone: "ok", kind: "all", parts: [], fine, total };
-  return { tone: worst.state === "damaged" ? "warn" : stateTone(worst.state), kind: "some", parts, fine, total };
+  return { tone: headTone(worst.state), kind: "some", parts, fine, total };
 }
 
 /** Beside the backups themselves: what will keep the next ones from succeeding, or the last ones from being whole. */
@@ -80,7 +98,7 @@ const CERTIFICATE_DAYS_BAD = 7;
 
 export function concerns(
   answer: {
-    readonly backups: readonly Pick<BackupRow, "state" | "lastWarnings">[];
+    readonly backups: readonly Pick<BackupStanding, "state" | "lastWarnings">[];
     readonly storages: readonly StorageRow[];
     readonly certificates: readonly CertificateRow[];
   },
@@ -108,9 +126,14 @@ export function concerns(
 }
 
 /** How old the last success is, in runs: 1 is as old as it should get. Null where nobody knows how often it runs. */
-export function scheduleRatio(row: BackupRow, nowWallMs: number): number | null {
+export function scheduleRatio(row: BackupStanding, nowWallMs: number): number | null {
   if (row.lastSuccessWallMs === null || row.everyMs === null || row.everyMs <= 0) return null;
   return Math.max(0, nowWallMs - row.lastSuccessWallMs) / row.everyMs;
+}
+
+/** What its agent tells of its schedule: milliseconds until the next run. Null where nobody says, or the time went by. */
+export function nextInMs({ nextWallMs }: Pick<BackupStanding, "nextWallMs">, nowWallMs: number): number | null {
+  return nextWallMs === null || nextWallMs <= nowWallMs ? null : nextWallMs - nowWallMs;
 }
 
 type ReasonKey = Exclude<Extract<TextKey, `reason.${string}`>, `${string}.${"one" | "other"}`> | CountedReason;
@@ -118,8 +141,8 @@ type ReasonKey = Exclude<Extract<TextKey, `reason.${string}`>, `${string}.${"one
 type CountedReason = "reason.damaged" | "reason.warned";
 
 /** Why a state is no better, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
-export function reasonText(row: BackupRow): ReasonKey | undefined {
-  if (row.state === "failing") return "reason.failing";
+export function reasonText(row: BackupStanding): ReasonKey | undefined {
+  if (row.state === "failing") return row.lastOutcome === "committed" ? "reason.gone" : "reason.failing";
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
   if (row.state === "late") return "reason.late";
   if (row.state === "unknown") return "reason.unknown";

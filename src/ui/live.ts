@@ -7,6 +7,7 @@ import type {
   ApiEnd,
   ApiEvent,
   ApiWaiting,
+  FirstView,
   LiveSession,
   ServerNumbers,
   StreamMessage,
@@ -107,10 +108,21 @@ function takeTick(tick: StreamTick): void {
   lastTraffic.value = { wallMs: tick.nowWallMs, receivedRate, writtenRate, sessions: sessionCount };
 }
 
+/** What the server had told when the page was made. */
+let known: Pick<FirstView, "boot" | "revision"> | null = null;
+
+/** Before the stream speaks: the clock, and from where on the stream has to have told everything. */
+export function takeFirst(first: FirstView): void {
+  known = first;
+  software.value = first.access.software;
+  setClock(first.nowWallMs);
+}
+
 function takeHello(data: Extract<StreamMessage, { type: "hello" }>["data"]): void {
   setClock(data.nowWallMs);
-  // The first answers may be older than this stream, so a list is asked again after every gap, not only after a restart.
-  if (boot.value !== null) epoch.value += 1;
+  // After every gap, not only after a restart, a list is asked again: what happened in it no message tells.
+  const isFirst = boot.value === null;
+  if (!isFirst || (known !== null && (known.boot !== data.boot || known.revision !== data.revision))) epoch.value += 1;
   boot.value = data.boot;
   software.value = data.software;
   connection.value = "live";

@@ -1,8 +1,17 @@
 /** States of this product as marks: of a backup entry, of an ended session, of a storage; and the names that link to them. */
-import type { BackupRow, StorageRow } from "#web/api-archives.ts";
+import type { BackupStanding, StorageRow } from "#web/api-archives.ts";
 import type { ApiEnd } from "#web/api-types.ts";
 import { format, t, tn, word } from "./i18n.ts";
-import { endTone, forecastView, isDamaged, reasonText, scheduleRatio, stateTone, storageTone } from "./judge.ts";
+import {
+  endTone,
+  forecastView,
+  isDamaged,
+  nextInMs,
+  reasonText,
+  rowTone,
+  scheduleRatio,
+  storageTone,
+} from "./judge.ts";
 import { now } from "./live.ts";
 import { Badge } from "./parts.tsx";
 import { pathOf } from "./routes.ts";
@@ -11,11 +20,11 @@ import { roughDuration } from "./format.ts";
 /** Of a span of days an axis, and whoever foretells, shows the day alone. */
 const DAYS_MS = 30 * 86_400_000;
 
-export function StateBadge({ row }: { row: BackupRow }) {
+export function StateBadge({ row }: { row: BackupStanding }) {
   if (row.running !== null) {
     return (
       <a class="plain" href={pathOf({ view: "session", session: row.running })}>
-        <Badge tone={row.state === "ok" || row.state === "unknown" ? "busy" : stateTone(row.state)}>
+        <Badge tone={row.state === "ok" || row.state === "unknown" ? "busy" : rowTone(row, now.value)}>
           {row.state === "ok" || row.state === "unknown"
             ? t("state.running")
             : `${t(`state.${row.state}`)} · ${t("state.running")}`}
@@ -23,7 +32,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
       </a>
     );
   }
-  const tone = isDamaged(row) || (row.state === "ok" && (row.lastWarnings ?? 0) > 0) ? "warn" : stateTone(row.state);
+  const tone = isDamaged(row) || (row.state === "ok" && (row.lastWarnings ?? 0) > 0) ? "warn" : rowTone(row, now.value);
   return (
     <Badge tone={tone} title={row.reason === "" ? undefined : row.reason}>
       {isDamaged(row) ? t("badge.damaged") : t(`state.${row.state}`)}
@@ -32,7 +41,7 @@ export function StateBadge({ row }: { row: BackupRow }) {
 }
 
 /** Why a row is not ok, in the page's language. */
-export function Reason({ row }: { row: BackupRow }) {
+export function Reason({ row }: { row: BackupStanding }) {
   const key = reasonText(row);
   if (key === undefined) return null;
   const f = format.value;
@@ -48,7 +57,7 @@ export function Reason({ row }: { row: BackupRow }) {
 }
 
 /** The state, and beside it why it is no better. */
-export function StateAndReason({ row }: { row: BackupRow }) {
+export function StateAndReason({ row }: { row: BackupStanding }) {
   return (
     <span class="state">
       <StateBadge row={row} />{" "}
@@ -58,11 +67,11 @@ export function StateAndReason({ row }: { row: BackupRow }) {
 }
 
 /** As it stands there. */
-export function backupSort({ agent, backup }: Pick<BackupRow, "agent" | "backup">): string {
+export function backupSort({ agent, backup }: Pick<BackupStanding, "agent" | "backup">): string {
   return `${agent} / ${backup}`;
 }
 
-export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" | "backup"> }) {
+export function BackupName({ row }: { row: Pick<BackupStanding, "storage" | "agent" | "backup"> }) {
   const { storage, agent, backup } = row;
   return (
     <a class="name" href={pathOf({ view: "backup", storage, agent, backup })} title={`${agent} / ${backup}`}>
@@ -74,9 +83,9 @@ export function BackupName({ row }: { row: Pick<BackupRow, "storage" | "agent" |
 }
 
 /** How old the last success is, against how old it should get. */
-export function ScheduleAge({ row }: { row: BackupRow }) {
+export function ScheduleAge({ row }: { row: BackupStanding }) {
   const ratio = scheduleRatio(row, now.value);
-  if (row.everyMs === null) return <span class="muted">{t("every.unknown")}</span>;
+  if (row.everyMs === null) return <NextAlone row={row} />;
   const every = roughDuration(row.everyMs, format.value.language);
   // How bad that is, is the server's judgement: it knows what a run may take.
   const tone = row.state === "late" ? "warn" : row.state === "failing" || row.state === "never" ? "bad" : "ok";
@@ -88,6 +97,14 @@ export function ScheduleAge({ row }: { row: BackupRow }) {
       <span>{t("every", { every: row.everyFrom === "habit" ? `~${every}` : every })}</span>
     </span>
   );
+}
+
+/** Of a backup that ran too few times to tell how often it does. */
+function NextAlone({ row }: { row: BackupStanding }) {
+  const inMs = nextInMs(row, now.value);
+  if (inMs === null) return <span class="muted">{t("every.unknown")}</span>;
+  const text = t("every.next", { in: roughDuration(inMs, format.value.language) });
+  return <span title={t("every.nextHint")}>{text}</span>;
 }
 
 export function EndBadge({ end }: { end: ApiEnd }) {

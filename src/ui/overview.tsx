@@ -1,6 +1,6 @@
 /** The answer first: is everything backed up, and if not, what is wrong. Then the entries, traffic, disks and what happened last. */
 import { useMemo, useState } from "preact/hooks";
-import type { BackupRow, BackupState } from "#web/api-archives.ts";
+import type { BackupSummary, BackupState } from "#web/api-archives.ts";
 import type { OverviewAnswer } from "#web/api-types.ts";
 import { backupsLeft } from "./filters.ts";
 import { Search } from "./fields.tsx";
@@ -50,7 +50,7 @@ function Concerns({ answer }: { answer: OverviewAnswer }) {
 }
 
 function Answer({ answer }: { answer: OverviewAnswer }) {
-  const head = headline(answer.counts, answer.backups);
+  const head = headline(answer.counts, answer.backups, now.value);
   const text = head.kind === "none" ? t("head.none") : head.kind === "all" ? tn("head.all", head.total) : undefined;
   return (
     <div class={`answer ${head.tone}`} role="status">
@@ -58,9 +58,7 @@ function Answer({ answer }: { answer: OverviewAnswer }) {
       <div>
         <h1 tabIndex={-1}>{text ?? head.parts.map(({ state, count }) => tn(`head.${state}`, count)).join(", ")}</h1>
         <p class="muted">
-          {head.kind === "some"
-            ? t("head.rest", { n: format.value.count(head.fine), total: format.value.count(head.total) })
-            : null}
+          {head.kind === "some" && head.fine > 0 ? tn("head.rest", head.fine) : null}
           {head.kind === "none" ? t("head.noneHint") : null}
           {answer.scanning ? ` ${t("head.scanning")}` : null}
         </p>
@@ -110,7 +108,7 @@ function Numbers({ first }: { first: OverviewAnswer }) {
   );
 }
 
-export function backupColumns(): readonly Column<BackupRow>[] {
+export function backupColumns(): readonly Column<BackupSummary>[] {
   return [
     {
       key: "name",
@@ -165,7 +163,7 @@ export function backupColumns(): readonly Column<BackupRow>[] {
       width: "5rem",
       drop: 4,
       narrow: "none",
-      cell: (row) => <Spark values={row.sizes.map((size) => size.bytes)} area />,
+      cell: (row) => <Spark values={row.trend} area />,
     },
     {
       key: "next",

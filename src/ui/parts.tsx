@@ -1,5 +1,5 @@
 /** Small parts that every view uses: marks, times, bars, sparklines, and the states of something that is not there. */
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, TargetedPointerEvent } from "preact";
 import type { ApiFailure } from "./api.ts";
 import type { Tone } from "./judge.ts";
 import { UNKNOWN } from "./format.ts";
@@ -40,8 +40,11 @@ export function When({
   if (wallMs === null) return <span class="muted">{UNKNOWN}</span>;
   const f = format.value;
   const age = f.age(now.value - wallMs);
+  const tellAll = ({ currentTarget }: TargetedPointerEvent<HTMLTimeElement>): void => {
+    currentTarget.title = f.fullTime(wallMs);
+  };
   return (
-    <time dateTime={new Date(wallMs).toISOString()} title={f.fullTime(wallMs)}>
+    <time dateTime={new Date(wallMs).toISOString()} onPointerEnter={tellAll}>
       {ageOnly ? null : <span class="clock">{seconds ? f.moment(wallMs, now.value) : f.time(wallMs, now.value)} </span>}
       <span class={ageOnly ? "" : "muted"}>{age}</span>
     </time>

@@ -28,6 +28,14 @@ function keep(url: string, value: unknown): void {
   if (kept.size > KEPT_MAX && oldest.done !== true) kept.delete(oldest.value);
 }
 
+/** Answers that came with the page: the first who asks has them at once, and does not ask. */
+const fresh = new Set<string>();
+
+export function takeAnswer(url: string, value: unknown): void {
+  keep(url, value);
+  fresh.add(url);
+}
+
 /** After a logout nothing may be shown from before. */
 export function forgetAnswers(): void {
   kept.clear();
@@ -46,7 +54,7 @@ class Asked<T> implements Resource<T> {
     this.#url = url;
     this.value = signal((kept.get(url) as T | undefined) ?? null);
     // Not when it is shown: that is a frame later, and the answer is what everybody waits for.
-    this.refresh();
+    if (!fresh.delete(url)) this.refresh();
   }
 
   /** A function of its own, for it is handed to buttons. */

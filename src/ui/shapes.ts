@@ -80,6 +80,12 @@ export function columns<T>(
   return [points.map((point) => wallMs(point) / 1000), ...readers.map((read) => points.map(read))];
 }
 
+/** Milliseconds from the first to the last of such columns. */
+export function spanOf(data: readonly (readonly (number | null)[])[]): number {
+  const times = data[0] ?? [];
+  return ((times.at(-1) ?? 0) - (times[0] ?? 0)) * 1000;
+}
+
 /** Adds a live point; the same one again changes nothing, and of too many every second of the older half goes. */
 export function withPoint(series: readonly ApiPoint[], point: ApiPoint, pointsMax: number): readonly ApiPoint[] {
   const last = series.at(-1);

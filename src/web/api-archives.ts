@@ -20,7 +20,7 @@ interface UncountedPage<T> extends Omit<Page<T>, "total"> {
 
 /**
  * How one backup entry of one agent stands. `late`: nothing newer than its schedule, or its habit, lets expect; `failing`: its last run
- * failed and no later one succeeded; `never`: nothing of it ever succeeded; `unknown`: too few runs to tell what is late.
+ * failed and no later one succeeded, or none of its archives is there any more; `never`: nothing of it ever succeeded; `unknown`: too few runs to tell what is late.
  */
 export type BackupState = "ok" | "late" | "failing" | "never" | "unknown";
 
@@ -30,8 +30,8 @@ export interface SizePoint {
   readonly bytes: number;
 }
 
-/** One agent × backup entry × storage. */
-export interface BackupRow {
+/** How one agent × backup entry × storage stands. */
+export interface BackupStanding {
   readonly agent: string;
   readonly backup: string;
   readonly storage: string;
@@ -40,17 +40,12 @@ export interface BackupRow {
   readonly reason: string;
   /** The end of the last committed session; null: never. */
   readonly lastSuccessWallMs: number | null;
-  readonly lastArchive: string | null;
   readonly lastBytes: number | null;
-  readonly lastRawBytes: number | null;
-  readonly lastEntries: number | null;
-  readonly lastDurationMs: number | null;
   /** Source files that the last archive does not have as they were. */
   readonly lastWarnings: number | null;
-  /** The last end of any kind; its session links to the detail. */
+  /** The last end of any kind. */
   readonly lastOutcome: Outcome | null;
   readonly lastEndWallMs: number | null;
-  readonly lastSession: string | null;
   /** What time passes between two runs, and how that is known. */
   readonly everyMs: number | null;
   readonly everyFrom: "agent" | "habit" | null;
@@ -58,9 +53,25 @@ export interface BackupRow {
   readonly nextWallMs: number | null;
   /** Of the session that runs now. */
   readonly running: string | null;
+  readonly damagedCount: number;
+}
+
+/** What lists of a thousand entries are made of. */
+export interface BackupSummary extends BackupStanding {
+  /** Sizes of the newest archives, oldest first, at most 12, in hundredths of the largest of them. */
+  readonly trend: readonly number[];
+}
+
+/** With what its archives are. */
+export interface BackupRow extends BackupStanding {
+  readonly lastArchive: string | null;
+  readonly lastRawBytes: number | null;
+  readonly lastEntries: number | null;
+  readonly lastDurationMs: number | null;
+  /** The session of the last end: its id links to the detail. */
+  readonly lastSession: string | null;
   readonly archiveCount: number;
   readonly archiveBytes: number;
-  readonly damagedCount: number;
   /** Of the archives that are there, oldest first, at most 60. */
   readonly sizes: readonly SizePoint[];
 }

@@ -13,7 +13,7 @@ import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { ActiveSnapshot, PhaseSpan, SeriesPoint } from "#observe/session-points.ts";
 import type { TrafficPoint as TrafficSample } from "#observe/session-series.ts";
 import type { ServerStatus, SessionView, WaitingView } from "#observe/views.ts";
-import type { ArchiveSummary, BackupRow, BackupState, Page, StorageRow } from "./api-archives.ts";
+import type { ArchiveSummary, BackupState, BackupSummary, Page, StorageRow } from "./api-archives.ts";
 import type { Metric } from "#observe/metrics.ts";
 
 /** Every answer that is no success: the status is that of HTTP. */
@@ -43,6 +43,17 @@ export interface AccessAnswer {
   /** Archives may be browsed and files downloaded: `allow_download` and a password. */
   readonly download: boolean;
   readonly software: string;
+}
+
+/** In the page itself, as the text of its `template#first`: what it would ask for before it can draw anything. */
+export interface FirstView {
+  readonly boot: string;
+  /** As in StreamHello: when that has another one, something happened in between. */
+  readonly revision: number;
+  readonly nowWallMs: number;
+  readonly access: AccessAnswer;
+  /** Null for other views, and for who has not logged in. */
+  readonly overview: OverviewAnswer | null;
 }
 
 /** `POST /api/v1/login`, answered with 204 and a cookie, 401, or 429 with Retry-After. `POST /api/v1/logout` has no body. */
@@ -101,7 +112,7 @@ export interface OverviewAnswer {
   readonly server: ServerNumbers;
   readonly counts: Readonly<Record<BackupState, number>>;
   /** The worst first, then by agent, backup, storage. */
-  readonly backups: readonly BackupRow[];
+  readonly backups: readonly BackupSummary[];
   /** Storages have not been looked at since the start: rows know only the history. */
   readonly scanning: boolean;
   /** The last hour, a point every 10 s, oldest first. */
@@ -241,7 +252,7 @@ export interface AgentRow {
   readonly waitingCount: number;
   readonly archiveCount: number;
   readonly archiveBytes: number;
-  readonly backups: readonly BackupRow[];
+  readonly backups: readonly BackupSummary[];
 }
 
 /** `GET /api/v1/agents?agent=&state=&limit=&after=`: by name; all of them unless `limit` is told. */
@@ -308,6 +319,8 @@ export type StreamMessage =
 export interface StreamHello {
   readonly boot: string;
   readonly software: string;
+  /** Goes up with everything that the stream tells or would tell. */
+  readonly revision: number;
   readonly nowWallMs: number;
 }
 

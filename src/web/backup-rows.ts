@@ -18,7 +18,7 @@ const TOLERANCE_MS_MIN = HOUR_MS;
 /** What has no habit yet and ran within a day is well. */
 const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
-/** Tries that never came to anything, of an entry that nobody names any more: a name that was misspelt is not failing for ever. */
+/** Ends of an entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever. */
 const FORGET_MS = 14 * DAY_MS;
 
 export interface BackupFacts {
@@ -33,6 +33,8 @@ export interface BackupFacts {
     readonly backup: string;
     readonly storage: string;
   }[];
+  /** Whether what is not among the archives is not in the storage. */
+  readonly isWhole: (storage: string) => boolean;
 }
 
 interface Gathered {
@@ -85,8 +87,8 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
     }
   }
   for (const entry of gathered.values()) if (telling.has(entry.agent)) entry.isConfigured ??= false;
-  const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts.nowWallMs));
-  const rows = present.map((entry) => rowOf(entry, facts.nowWallMs));
+  const present = [...gathered.values()].filter((entry) => !isForgotten(entry, facts));
+  const rows = present.map((entry) => rowOf(entry, facts));
   return rows.sort(
     (a, b) =>
       WORST[a.state] - WORST[b.state] ||
@@ -106,33 +108,41 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
   return !(outcome === "refused" && (code === "E_BUSY" || code === "E_SHUTDOWN"));
 }
 
-/** Nothing of it is there or ever was, and nobody means it any more. */
-function isForgotten({ archives, ends, running, isConfigured }: Gathered, nowWallMs: number): boolean {
+/** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
+function isForgotten(
+  { storage, archives, ends, running, isConfigured }: Gathered,
+  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
+): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
-  if (ends.some(({ outcome }) => outcome === "committed")) return false;
+  if (ends.some(({ outcome }) => outcome === "committed") && !isWhole(storage)) return false;
   return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
 }
 
 function rowOf(
   { agent, backup, storage, archives, ends, nextWallMs, running, isConfigured }: Gathered,
-  nowWallMs: number,
+  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
   const newest = sorted.at(-1);
   const [lastEnd] = ends;
   const success = ends.find(({ outcome }) => outcome === "committed");
+  const forgotten = forgottenOf(sorted, ends, nowWallMs);
   // An archive that is there is a success, also when nobody remembers its session.
-  const fromArchive = newest === undefined ? null : newest.timeMs + (newest.durationMs ?? 0);
+  const shown = forgotten ?? (success === undefined ? newest : undefined);
+  const fromArchive = shown === undefined ? null : shown.timeMs + (shown.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
   const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
+  const failure = failureOf(lastEnd, forgotten);
+  // Rotation leaves the newest ones.
+  const isGone = success !== undefined && newest === undefined && isWhole(storage);
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
-      : judge({ lastEnd, lastSuccessWallMs, everyMs, nowWallMs });
+      : judge({ failure, isGone, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
-    lastBytes: newest?.archiveBytes ?? success?.archiveBytes ?? null,
+    lastBytes: newest?.archiveBytes ?? (isGone ? null : (success?.archiveBytes ?? null)),
     lastRawBytes: success?.rawBytes ?? newest?.rawBytes ?? null,
     lastEntries: success?.entries ?? newest?.entries ?? null,
     lastDurationMs: success?.durationMs ?? newest?.durationMs ?? null,
@@ -151,20 +161,48 @@ interface Judged {
   readonly reason: string;
 }
 
+/**
+ * The last end if it is a failure that no success came after. Ends are in the order in which they came, whatever the clock said then: only of an
+ * archive whose end nobody remembers its time has to tell.
+ */
+function failureOf(
+  lastEnd: SessionRecord | undefined,
+  forgotten: ScannedArchive | undefined,
+): SessionRecord | undefined {
+  if (lastEnd === undefined || lastEnd.outcome === "committed") return undefined;
+  return forgotten !== undefined && forgotten.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
+}
+
+/**
+ * The newest archive whose end nobody remembers. One from the future tells no time: the clock went ahead when it was made, or since then, because
+ * an archive is named after all before it.
+ */
+function forgottenOf(
+  archives: readonly ScannedArchive[],
+  ends: readonly SessionRecord[],
+  nowWallMs: number,
+): ScannedArchive | undefined {
+  const remembered = new Set(ends.map(({ archive }) => archive?.slice(archive.lastIndexOf("/") + 1)));
+  return archives.findLast(({ name, timeMs }) => timeMs <= nowWallMs && !remembered.has(name));
+}
+
 function judge(facts: {
-  readonly lastEnd: SessionRecord | undefined;
+  readonly failure: SessionRecord | undefined;
+  /** It succeeded, and none of its archives is there. */
+  readonly isGone: boolean;
   readonly lastSuccessWallMs: number | null;
   readonly everyMs: number | null;
   readonly nowWallMs: number;
 }): Judged {
-  const { lastEnd, lastSuccessWallMs, everyMs, nowWallMs } = facts;
-  const failed = lastEnd !== undefined && lastEnd.outcome !== "committed";
-  if (failed && lastEnd.endWallMs > (lastSuccessWallMs ?? 0)) {
-    const why = lastEnd.code === null ? lastEnd.message : `${lastEnd.code}: ${lastEnd.message}`;
+  const { failure, isGone, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  if (failure !== undefined) {
+    const why = failure.code === null ? failure.message : `${failure.code}: ${failure.message}`;
     return { state: "failing", reason: `the last run failed: ${why}` };
   }
+  if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
   const ageMs = nowWallMs - lastSuccessWallMs;
+  if (ageMs < -TOLERANCE_MS_MIN) return { state: "unknown", reason: "by the clock its last success is still to come" };
   if (everyMs === null) {
     if (ageMs <= NEW_MS) return { state: "ok", reason: "" };
     return { state: "unknown", reason: "it ran too few times to tell when the next run is due" };

@@ -22,7 +22,10 @@ export function watchPage({ registry, model, backups, streamCount, residentBytes
   registry.gauge(
     "nbackup_last_success_timestamp_seconds",
     "When a backup last succeeded, with or without warnings; 0: never",
-    perBackup(({ lastSuccessWallMs }) => (lastSuccessWallMs ?? 0) / 1000),
+    // After a start an archive may show of what the history no longer knows that it succeeded.
+    perBackup(({ lastSuccessWallMs, storage }) => {
+      return lastSuccessWallMs === null && model.scans.isAwaited(storage) ? null : (lastSuccessWallMs ?? 0) / 1000;
+    }),
   );
   registry.gauge(
     "nbackup_last_warnings",

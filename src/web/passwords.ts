@@ -28,6 +28,8 @@ const LOGINS_MAX = 1_000;
 const LOGIN_IDLE_MS = 12 * HOUR_MS;
 const LOGIN_AGE_MS = 7 * 24 * HOUR_MS;
 const TOKEN_BYTES = 32;
+/** Cookies of one request that are looked at. */
+const TOKENS_MAX = 8;
 const COOKIE = "nbackup_login";
 
 /** Whether it is the password. Rejects when that cannot be told. */
@@ -87,8 +89,7 @@ export class Passwords {
 
   /** The value of Set-Cookie that takes the cookie away. */
   logout(cookies: string | undefined): string {
-    const token = tokenIn(cookies);
-    if (token !== undefined) this.#logins.delete(hashOf(token));
+    for (const token of tokensIn(cookies)) this.#logins.delete(hashOf(token));
     return `${COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict${this.#options.secure ? "; Secure" : ""}`;
   }
 
@@ -118,14 +119,14 @@ export class Passwords {
   }
 
   #login(cookies: string | undefined): Login | undefined {
-    const token = tokenIn(cookies);
-    if (token === undefined) return undefined;
-    const hash = hashOf(token);
-    const login = this.#logins.get(hash);
     const nowMs = this.#options.clock.now();
-    if (login === undefined) return undefined;
-    if (nowMs - login.usedMs <= LOGIN_IDLE_MS && nowMs - login.sinceMs <= LOGIN_AGE_MS) return login;
-    this.#logins.delete(hash);
+    for (const token of tokensIn(cookies)) {
+      const hash = hashOf(token);
+      const login = this.#logins.get(hash);
+      if (login === undefined) continue;
+      if (nowMs - login.usedMs <= LOGIN_IDLE_MS && nowMs - login.sinceMs <= LOGIN_AGE_MS) return login;
+      this.#logins.delete(hash);
+    }
     return undefined;
   }
 
@@ -196,12 +197,15 @@ function hashOf(token: string): string {
   return createHash("sha256").update(token).digest("hex");
 }
 
-function tokenIn(cookies: string | undefined): string | undefined {
+/** All of our name: whatever else serves on this host, on another port, can set one of a longer path, which then stands before ours. */
+function tokensIn(cookies: string | undefined): readonly string[] {
+  const tokens: string[] = [];
   for (const cookie of cookies?.split(";") ?? []) {
     const [name, value] = cookie.trim().split("=");
-    if (name === COOKIE && value !== undefined && value.length < 100) return value;
+    if (name === COOKIE && value !== undefined && value.length < 100) tokens.push(value);
+    if (tokens.length === TOKENS_MAX) break;
   }
-  return undefined;
+  return tokens;
 }
 
 /** The user's name may be anything: there is one password. */

@@ -30,7 +30,10 @@ export interface ReadModel {
   readonly history: Records<SessionRecord>;
   readonly snapshots: Records<ActiveSnapshot>;
   readonly series: Pick<SessionSeries, "of" | "rates" | "traffic">;
-  readonly scans: Pick<StorageScans, "archives" | "archivesOf" | "scanOf" | "failureOf" | "samplesOf" | "complete">;
+  readonly scans: Pick<
+    StorageScans,
+    "archives" | "archivesOf" | "isAwaited" | "isWhole" | "scanOf" | "failureOf" | "samplesOf" | "complete"
+  >;
   certificates(): readonly CertificateRow[];
   config(): ConfigAnswer;
   metrics(): readonly Metric[];

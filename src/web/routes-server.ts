@@ -5,6 +5,7 @@ import type { StorageView } from "#observe/views.ts";
 import type { BackupRow, BackupState, StorageRow, StorageScanView, StoragesAnswer } from "./api-archives.ts";
 import type { AgentRow, AgentsAnswer, HealthAnswer, OverviewAnswer, ServerNumbers } from "./api-types.ts";
 import { backupRows, worstOf } from "./backup-rows.ts";
+import { backupSummary } from "./backup-summary.ts";
 import { badRequest } from "./http.ts";
 import { checkKnown, listOf, nameFilter, pageOfList } from "./paging.ts";
 import type { ReadModel, RunningServer } from "./read-model.ts";
@@ -36,6 +37,7 @@ export class ServerRoutes {
         history: history.newest(Number.MAX_SAFE_INTEGER),
         agents: this.#model.agents(),
         running: this.#model.live().map(({ view }) => view),
+        isWhole: (storage) => scans.isWhole(storage),
       });
       this.#rows = { atMs: nowMs, rows };
     }
@@ -70,9 +72,9 @@ export class ServerRoutes {
     for (const { state } of backups) counts[state] += 1;
     return {
       ...{ nowWallMs: clock.wall(), software: status.software, boot: status.boot },
-      ...{ server: serverNumbers(status, this.#model), counts, backups, scanning: !scans.complete },
+      ...{ server: serverNumbers(status, this.#model), counts, scanning: !scans.complete },
       ...{ traffic: series.traffic, storages: this.#storages(status), events: this.#recentEvents() },
-      certificates: this.#model.certificates(),
+      ...{ backups: backups.map(backupSummary), certificates: this.#model.certificates() },
     };
   }
 
@@ -113,7 +115,7 @@ export class ServerRoutes {
         waitingCount: waiting.filter((one) => one.agent === agent).length,
         archiveCount: own.reduce((sum, { archiveCount }) => sum + archiveCount, 0),
         archiveBytes: own.reduce((sum, { archiveBytes }) => sum + archiveBytes, 0),
-        backups: own,
+        backups: own.map(backupSummary),
       };
     });
   }

@@ -35,6 +35,7 @@ export class LiveStream {
   readonly #changed = new Set<Changed>();
   readonly #encoder = new TextEncoder();
   #looks = 0;
+  #revision = 0;
   #eventsLeft = EVENTS_PER_LOOK;
 
   constructor(model: ReadModel) {
@@ -43,6 +44,11 @@ export class LiveStream {
 
   get clientCount(): number {
     return this.#clients.size;
+  }
+
+  /** Goes up with every event, end and change, whether or not somebody listens: what was answered at another one may lack something. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** Throws Refused when there are too many. `isStill`: whether it may go on, asked every second. */
@@ -80,17 +86,20 @@ export class LiveStream {
 
   /** An event was recorded. */
   event(record: EventRecord): void {
+    this.#revision += 1;
     if (this.#eventsLeft <= 0) return;
     this.#eventsLeft -= 1;
     this.#tellAll({ type: "event", data: record });
   }
 
   ended(record: SessionRecord): void {
+    this.#revision += 1;
     this.#tellAll({ type: "ended", data: record });
   }
 
   /** Told with the next tick, however often it changes. */
   changed(route: Changed): void {
+    this.#revision += 1;
     this.#changed.add(route);
   }
 
@@ -120,7 +129,8 @@ export class LiveStream {
   #greet(client: Client): void {
     const { boot, software } = this.#model.status();
     this.#send(client, this.#encoder.encode(`retry: ${RETRY_MS}\n`));
-    this.#send(client, this.#text({ type: "hello", data: { boot, software, nowWallMs: this.#model.clock.wall() } }));
+    const nowWallMs = this.#model.clock.wall();
+    this.#send(client, this.#text({ type: "hello", data: { boot, software, nowWallMs, revision: this.#revision } }));
     this.#send(client, this.#text(this.#tick()));
   }
 

@@ -3,7 +3,7 @@
  * shows comes from the read model, the page's own files from whoever embeds them.
  */
 import type { BackupRow } from "./api-archives.ts";
-import type { AccessAnswer, LoginRequest, MetricsAnswer } from "./api-types.ts";
+import type { AccessAnswer, FirstView, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { compressed, takesGzip } from "./compression.ts";
@@ -16,21 +16,22 @@ import { ArchiveRoutes } from "./routes-archives.ts";
 import { ServerRoutes } from "./routes-server.ts";
 import { activeHistoryRoute, eventsRoute, historyRoute, sessionRoute, sessionsRoute } from "./routes-sessions.ts";
 import { LiveStream } from "./stream.ts";
+import { withFirstView } from "./first-view.ts";
 
 const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 
 /** Routes that are one thing: a filter there is a slip. */
 const UNFILTERED = new Set(["overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`));
 
-/** A file of the page. */
-export interface PageFile {
-  readonly body: Uint8Array;
-  readonly contentType: string;
-  /** The same, smaller, for those who take it; undefined where that would not be smaller. */
-  readonly gzip: Uint8Array | undefined;
-  /** Its name changes with its content: a browser may keep it. */
-  readonly isImmutable: boolean;
-}
+/** A file of the page. The page itself is text, for its first answers stand in it; the name of others changes with their content. */
+export type PageFile =
+  | { readonly contentType: string; readonly html: string }
+  | {
+      readonly contentType: string;
+      readonly body: Uint8Array;
+      /** The same, smaller, for those who take it; undefined where that would not be smaller. */
+      readonly gzip: Uint8Array | undefined;
+    };
 
 /** Who may ask what; a reload may bring others. */
 export interface WebRules {
@@ -119,7 +120,7 @@ export class WebApp {
       case "/api/v1/archives/file":
         return await this.#archives.file(request, admitted.address);
       default:
-        return path.startsWith("/api/") ? await this.#api(request, admitted) : this.#page(request);
+        return path.startsWith("/api/") ? await this.#api(request, admitted) : this.#page(request, admitted);
     }
   }
 
@@ -185,15 +186,28 @@ export class WebApp {
     return empty(204, { "set-cookie": passwords.logout(request.header("cookie")) });
   }
 
-  #page(request: WebRequest): WebAnswer {
+  #page(request: WebRequest, { trusted }: Admitted): WebAnswer {
     const file = this.#options.page(request.path);
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
-    const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
+    if ("html" in file) {
+      // Neither kept by a browser nor shown by its way back: who has logged out sees nothing of before.
+      const headers = { "content-type": file.contentType, "cache-control": "no-store" };
+      return { status: 200, headers, body: withFirstView(file.html, this.#firstView(request.path, trusted)) };
+    }
+    const cache = "public, max-age=31536000, immutable";
     const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
-    const isSmall = file.gzip !== undefined && takesGzip(request);
-    return isSmall && file.gzip !== undefined
+    return file.gzip !== undefined && takesGzip(request)
       ? { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: file.gzip }
       : { status: 200, headers, body: file.body };
+  }
+
+  #firstView(path: string, trusted: boolean): FirstView {
+    const { clock, status } = this.#options.model;
+    return {
+      ...{ boot: status().boot, revision: this.stream.revision, nowWallMs: clock.wall() },
+      access: this.#accessAnswer(trusted),
+      overview: trusted && path === "/" ? this.#server.overview() : null,
+    };
   }
 }
 

@@ -8,6 +8,7 @@ import { Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { secured } from "./access.ts";
 
 const BODY_BYTES_MAX = 65_536;
+const NO_URL = { pathname: "", search: "", searchParams: new URLSearchParams() } as const;
 /** Bun counts whole seconds, and no more of them. */
 const SECONDS_MAX = 255;
 
@@ -77,8 +78,8 @@ async function answered(request: Request, peer: string, options: WebServerOption
 }
 
 function requestOf(request: Request, peer: string, { clock, timeouts }: WebServerOptions): WebRequest {
-  if (!URL.canParse(request.url)) throw new Refused(400, "bad-request", "the address is none");
-  const url = new URL(request.url);
+  // With a Host that is none there is no address, and no path of ours; who asks is looked at before that all the same.
+  const url = URL.canParse(request.url) ? new URL(request.url) : NO_URL;
   return {
     ...{ method: request.method, path: url.pathname, query: url.searchParams, target: `${url.pathname}${url.search}` },
     ...{ peer, signal: request.signal },
@@ -129,18 +130,22 @@ export function guarded(
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let timer: ReturnType<Clock["after"]> | undefined;
+  /** The client went away: nothing is wrong, and nobody takes what is still read. */
+  let gone = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller): Promise<void> {
         timer?.cancel();
         try {
           const { done, value } = await reader.read();
+          if (gone) return;
           if (done) {
             controller.close();
             return;
           }
           controller.enqueue(value);
         } catch (error) {
+          if (gone) return;
           brokeOff(error);
           // Without a reason, which Bun would write to the standard error.
           controller.error();
@@ -154,6 +159,7 @@ export function guarded(
         });
       },
       async cancel(reason): Promise<void> {
+        gone = true;
         timer?.cancel();
         await reader.cancel(reason);
       },

@@ -7,9 +7,12 @@ import {
   DISOWN_TEXT_CHARS_MAX,
   HEALTH_STORAGES_MAX,
   REQUEST_BYTES_MAX,
+  SUCCESSOR_BYTES_MAX,
+  SUCCESSOR_SIGNATURE_BYTES_MAX,
+  SUCCESSORS_MAX,
   WORD_CHARS_MAX,
 } from "./limits.ts";
-import { failureFields, name, u32, u8, uint, uuid } from "./message-fields.ts";
+import { bytes, failureFields, name, u32, u8, uint, uuid } from "./message-fields.ts";
 
 const word = z.string().max(WORD_CHARS_MAX);
 
@@ -59,6 +62,8 @@ export const agentFacts = z.object({
   loadHundredths: uint.optional(),
   /** Free on the disk of state_dir. */
   freeBytes: uint.optional(),
+  /** How many of the new CAs that this connection was told of it trusts; missing before it was told of any. */
+  successors: uint.optional(),
   /** As the agent measures it on this connection. */
   rttUs: uint.optional(),
   rttDeviationUs: uint.optional(),
@@ -79,6 +84,11 @@ export const serverFacts = z.object({
   maintenance: z.boolean().optional(),
   /** It renews certificates: Renew may be sent. */
   renews: z.boolean().optional(),
+  /** CAs that have followed the agents' one, the oldest first, each with what that one has signed: PROTOCOL.md "Control". */
+  successors: z
+    .array(z.object({ certificate: bytes(SUCCESSOR_BYTES_MAX), signature: bytes(SUCCESSOR_SIGNATURE_BYTES_MAX) }))
+    .max(SUCCESSORS_MAX)
+    .optional(),
 });
 
 /** Begin a run of this backup entry now. */
@@ -96,10 +106,7 @@ const runAnswer = z.object({
 const renew = z.object({
   request: u32,
   /** PKCS#10, DER: the new key, under the name of the connection's certificate. */
-  certificateRequest: z.custom<Uint8Array>(
-    (b) => b instanceof Uint8Array && b.length >= 1 && b.length <= REQUEST_BYTES_MAX,
-    "not a certificate request",
-  ),
+  certificateRequest: bytes(REQUEST_BYTES_MAX),
 });
 
 const renewAnswer = z

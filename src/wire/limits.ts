@@ -47,7 +47,7 @@ export const PAYLOAD_BYTES_MAX = {
   disown: 4 * KiB,
   /** CONTROL_ENTRIES_MAX entries, on a control connection; elsewhere PING_BYTES_MAX. */
   ping: 64 * KiB,
-  /** HEALTH_STORAGES_MAX storages, on a control connection; elsewhere PING_BYTES_MAX. */
+  /** HEALTH_STORAGES_MAX storages and SUCCESSORS_MAX CAs, on a control connection; elsewhere PING_BYTES_MAX. */
   pong: 24 * KiB,
   goodbye: SMALL_PAYLOAD_BYTES_MAX,
   /** HEALTH_STORAGES_MAX storages. */
@@ -123,6 +123,8 @@ export const ENROLL_INSTALL_MS = 60_000;
 
 /** Archives in one Archives message, and what is said of the damage of each. */
 export const ARCHIVE_ROWS_MAX = 64;
+/** As many as a server puts into one: with what was not read of each they fill three quarters of the payload. */
+export const ARCHIVE_ROWS_SENT = 16;
 export const ARCHIVE_DAMAGE_CHARS_MAX = 120;
 /** One Read: few requests fill a long line, and one takes not so long that a heartbeat waits for it. */
 export const READ_BYTES_MAX = MiB;
@@ -137,6 +139,12 @@ export const READ_IDLE_MS = 600_000;
 
 /** Backup entries in one Ping of a control connection: those that run, then those that are next. */
 export const CONTROL_ENTRIES_MAX = 64;
+/** New CAs in one Pong of a control connection: years lie between two. */
+export const SUCCESSORS_MAX = 4;
+/** DER of one; with RSA 4096 it has 1.4 kB. */
+export const SUCCESSOR_BYTES_MAX = 2 * KiB;
+/** Of an old CA with RSA 4096. */
+export const SUCCESSOR_SIGNATURE_BYTES_MAX = 512;
 /** A short word in a message: a phase, a mode. */
 export const WORD_CHARS_MAX = 32;
 /** `daemon.control_channel.keepalive_interval` as Hello says it: between these. */

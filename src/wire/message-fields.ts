@@ -10,6 +10,13 @@ export const text = z.string().max(MESSAGE_TEXT_CHARS_MAX);
 export const name = z.string().refine(isName, "not a name");
 export const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 
+/** At least one. */
+export const bytes = (bytesMax: number): z.ZodCustom<Uint8Array, Uint8Array> =>
+  z.custom<Uint8Array>(
+    (b) => b instanceof Uint8Array && b.length >= 1 && b.length <= bytesMax,
+    `not 1 to ${bytesMax} bytes`,
+  );
+
 /** Refused, Ended, Failed and what Archives says of a storage. */
 export const failureFields = {
   code: text,

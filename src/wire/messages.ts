@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { TRAIL_PREFIX_BYTES, TRAIL_PREFIXES_MAX } from "#base/root-trail.ts";
+import { UNREAD_BYTES_MAX, UNREAD_PATHS_MAX } from "#base/chunk.ts";
 import { agentFacts, CONTROL_MESSAGES, serverFacts } from "./control-messages.ts";
 import { ENROLL_MESSAGES } from "./enroll-messages.ts";
 import {
@@ -24,6 +25,12 @@ import {
 } from "./limits.ts";
 import { failureFields, name, text, u32, u8, uint, uuid } from "./message-fields.ts";
 
+/** Paths at and below which an archive may lack what was there: all of them, where it is told. */
+const unread = z
+  .array(z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length > 0, "not a path"))
+  .max(UNREAD_PATHS_MAX)
+  .refine((paths) => paths.reduce((sum, { length }) => sum + length, 0) <= UNREAD_BYTES_MAX, "too many bytes")
+  .optional();
 const digest = z.custom<Uint8Array>((b) => b instanceof Uint8Array && b.length === 32, "not 32 bytes");
 const fileNumber = z.union([z.literal(0), z.literal(1)]);
 const slot = u8.max(SLOTS_MAX - 1);
@@ -127,6 +134,7 @@ const finish = z.object({
   entries: uint,
   rawBytes: uint,
   problems: uint,
+  unread,
 });
 
 const phase = z.object({
@@ -210,7 +218,7 @@ const list = z.object({
   /** All unless told. */
   storage: name.optional(),
   backup: name.optional(),
-  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems. */
+  /** Also what takes looking up, archive by archive: entries, rawBytes, durationMs, problems, unread. */
   facts: z.boolean(),
 });
 
@@ -231,6 +239,7 @@ const archives = z.object({
         rawBytes: uint.optional(),
         durationMs: uint.optional(),
         problems: uint.optional(),
+        unread,
         sha256: digest.optional(),
         /** What a verification found wrong with it. */
         damage: z.string().max(ARCHIVE_DAMAGE_CHARS_MAX).optional(),

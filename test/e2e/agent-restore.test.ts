@@ -52,17 +52,21 @@ beforeAll(async () => {
   memory = makeTempDir(memoryDir());
   source = path.join(memory, "source");
   ({ noAttributes } = makeWholeTree(source));
-  fs.rmSync(path.join(source, "special/socket"));
-  tool("touch", ["-d", "@1234567890", path.join(source, "special")]);
+  const old = (): Buffer => tool("touch", ["-d", "@1234567890", path.join(source, "special")]);
+  old();
   big = path.join(memory, "big");
-  sourceTree = describeTree(source);
-  if (noAttributes === undefined) sourceAttributes = describeAttributes(source);
   fs.mkdirSync(big);
   for (let n = 0; n < BIG_FILES; n += 1) fs.writeFileSync(path.join(big, `${n}`), randomBytes(BIG_BYTES));
   port = freePort();
   server = await site.startServer({ ...settings, port });
   const end = await site.once({ port, backups: backups(), resume: { chunk_size: "256kb" } });
-  expect(end.stderr).toBe("");
+  expect([end.stderr, end.exitCode]).toEqual(["", 0]);
+  expect(end.reports[0]).toMatchObject({ sockets: [path.join(source, "special/socket")], socketCount: 1 });
+  // No archive has it; all else is as it was.
+  fs.rmSync(path.join(source, "special/socket"));
+  old();
+  sourceTree = describeTree(source);
+  if (noAttributes === undefined) sourceAttributes = describeAttributes(source);
   config = await site.agentConfig({ port, backups: backups() });
 }, TIMEOUT_MS);
 afterAll(async () => {
@@ -115,6 +119,20 @@ describe("nbackup-agent", () => {
     expect(exitCode).toBe(0);
     expect(jsonLines(stdout)[0]).toMatchObject({ result: "done", problemCount: 0, damagedCount: 0 });
     expectSameTree(target);
+  });
+
+  test("deletes what was not there: a socket of the source is no reason to refuse it, one at the target stays", async () => {
+    const target = path.join(memory, "whole");
+    const special = path.join(target + source, "special");
+    fs.writeFileSync(path.join(special, "new"), "not in the archive");
+    const listening = Bun.listen({ unix: path.join(special, "socket"), socket: { data: () => undefined } });
+    const args = ["--backup", "tree", "--to", target, "--overwrite", "if-changed", "--delete", "--json"];
+    const { stdout, stderr, exitCode } = await agent(["restore", "latest", ...args]);
+    const left = fs.readdirSync(special);
+    listening.stop(true);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(jsonLines(stdout)[0]).toMatchObject({ deleted: 1, problemCount: 0 });
+    expect([left.includes("new"), left.includes("socket")]).toEqual([false, true]);
   });
 
   test("finds, lists, prints and compares files, and verifies the archive", async () => {

@@ -10,7 +10,7 @@ import { patternBytes } from "#test/support/tree.ts";
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
 const FIELDS =
-  "backup storage session result archive sha256 entries rawBytes archiveBytes resentBytes skipped durationMs verify";
+  "backup storage session result archive sha256 entries rawBytes archiveBytes resentBytes skipped sockets socketCount durationMs verify";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Escape sequences and carriage returns have no place outside a terminal. */
 const TERMINAL_CODES = /[\r\u001b]/;
@@ -87,6 +87,8 @@ describe("--once --json", () => {
       resentBytes: 0,
       verify: "none",
       skipped: [],
+      sockets: [],
+      socketCount: 0,
       durationMs: failed?.durationMs ?? -1,
     });
     expect(done?.result).toBe("committed");

@@ -1,8 +1,10 @@
 /** An enrolment whose connection breaks after any number of bytes, or whose machines are killed: the same command goes on. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fs from "node:fs";
+import type { RunResult } from "#scripts/lib/run.ts";
 import { FaultProxy } from "#test/support/fault-proxy.ts";
 import { FirstHour } from "#test/support/first-hour.ts";
+import type { ProxiedConnection } from "#test/support/proxied-connection.ts";
 import { WatchedProcess } from "#test/support/watched-process.ts";
 
 let hour: FirstHour;
@@ -51,6 +53,28 @@ test("wherever the connection breaks, the command ends well or says so, and goes
   }
   expect([...codes].sort()).toEqual(expect.arrayContaining(["E_CONNECT", "done"]));
 }, 120_000);
+
+test("a question for the CA that is cut, in the handshake or behind it, is asked again by the same command", async () => {
+  for (const bytes of [300, 1_500]) {
+    const name = `asked-${bytes}`;
+    const { token } = await hour.token(name);
+    let connections = 0;
+    const proxy = new FaultProxy({
+      targetPort: hour.enrollPort,
+      onOpen: (connection) => {
+        connections += 1;
+        if (connections === 1) connection.cutAfter(bytes);
+      },
+    });
+    try {
+      const { exitCode, stderr } = await hour.enroll(name, token, { where: `127.0.0.1:${proxy.port}` });
+      expect([name, exitCode, stderr.split("; once more\n").length]).toEqual([name, 0, 2]);
+      expect(connections).toBe(3);
+    } finally {
+      proxy.stop();
+    }
+  }
+}, 60_000);
 
 test("a server that is killed while a machine enrols starts again, and gives the same certificate", async () => {
   const { token } = await hour.token("killed");
@@ -103,8 +127,45 @@ test("a machine that is killed while it enrols goes on with the same token", asy
       const again = await hour.enroll(name, token);
       expect([name, again.exitCode]).toEqual([name, 0]);
       // Killed behind its last word to the server: the token is used, and the port closed.
-      expect(again.stderr).toMatch(/^(note: nobody listens on the enrolment port.*\n)?$/);
+      expect(again.stderr).toMatch(/^(note: nobody listens on the enrolment port.*events has enroll.done.*\n)?$/);
     }
     expect([name, fs.readdirSync(hour.at(name)).sort()]).toEqual([name, ENROLLED]);
   }
+}, 60_000);
+
+test("a machine whose last word was lost says that the server is down, and completes --replace when it is up again", async () => {
+  // How many bytes an enrolment sends in all: the last word is among the last hundred.
+  let whole = 0;
+  const through = async (name: string, token: string, cutAfter?: number): Promise<RunResult> => {
+    const seen: ProxiedConnection[] = [];
+    const proxy = new FaultProxy({
+      targetPort: hour.enrollPort,
+      onOpen: (connection) => {
+        seen.push(connection);
+        if (cutAfter !== undefined && seen.length > 1) connection.cutAfter(cutAfter);
+      },
+    });
+    try {
+      return await hour.enroll(name, token, { where: `127.0.0.1:${proxy.port}` });
+    } finally {
+      whole = seen.at(-1)?.bytesUp ?? 0;
+      proxy.stop();
+    }
+  };
+  expect((await through("before", (await hour.token("twice")).token)).exitCode).toBe(0);
+  const { token } = await hour.token("twice", "--replace");
+  const lost = await through("after", token, whole - 80);
+  expect([lost.exitCode, fs.existsSync(hour.agentConfig("after"))]).toEqual([1, true]);
+  await hour.killServer();
+  const down = await hour.enroll("after", token);
+  expect([down.exitCode, down.stderr]).toEqual([
+    1,
+    expect.stringMatching(/^E_CONNECT: .*the port for agents does not answer either\nHINT: .*run the same command/),
+  ]);
+  await hour.startServer();
+  expect((await hour.agent("before", "--once")).exitCode).toBe(0);
+  const done = await hour.enroll("after", token);
+  expect([done.exitCode, done.stderr]).toEqual([0, ""]);
+  expect((await hour.agent("before", "--once")).stderr).toContain("E_REVOKED");
+  expect((await hour.agent("after", "--once")).exitCode).toBe(0);
 }, 60_000);

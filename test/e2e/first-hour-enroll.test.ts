@@ -81,10 +81,13 @@ test("a machine enrols with the command that enroll-token prints, and its first 
   expect(enrolled.stdout).toStartWith("This machine is enrolled as web-01.\n");
   expect(fs.readdirSync(hour.at("web")).sort()).toEqual(["agent-key.pem", "agent.pem", "agent.yaml", "ca.pem"]);
   expect(mode(hour.at("web", "agent-key.pem"))).toBe("600");
+  const listed = await hour.server("agents");
+  expect(listed.stdout).toMatch(/^web-01 +enrolled, not seen yet /m);
   const checked = await hour.agent("web", "check-config");
   expect([checked.exitCode, checked.stderr]).toEqual([0, ""]);
   const backup = await hour.agent("web", "--once");
   expect([backup.exitCode, backup.stderr]).toEqual([0, ""]);
+  expect((await hour.server("agents")).stdout).toMatch(/^web-01 +away, seen /m);
   expect(hour.archives().filter((file) => /^web-01\/system\/.*\.tar\.gz$/.test(file))).toHaveLength(1);
 }, 60_000);
 
@@ -129,6 +132,36 @@ test("with --replace the new machine backs up and the old one's certificate is r
   expect((await hour.agent("web-new", "--once")).exitCode).toBe(0);
 }, 60_000);
 
+test("a reload keeps the port open, and a new certificate of the server counts on it at once", async () => {
+  const { token } = await hour.token("reload-01");
+  const closings = (): number => server.output.split("the enrolment port is closed").length;
+  const before = closings();
+  for (const round of [1, 2]) {
+    server.kill("SIGHUP");
+    await server.printed(new RegExp(`(?:"event":"server.reloaded"[^]*){${round}}`));
+    if (round === 2) break;
+    const renewed = await hour.run([
+      ...[hour.executables.server, "pki", "renew", "server"],
+      ...["--dir", hour.at("server", "pki")],
+    ]);
+    expect(renewed.exitCode).toBe(0);
+  }
+  expect(closings()).toBe(before);
+  const presented = await hour.run([
+    "openssl",
+    "s_client",
+    "-connect",
+    `127.0.0.1:${hour.enrollPort}`,
+    "-alpn",
+    "nbackup-enroll/1",
+  ]);
+  const shown = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(presented.stdout)?.[0] ?? "";
+  const lies = new X509Certificate(fs.readFileSync(hour.at("server", "pki", "server.pem")));
+  expect(new X509Certificate(shown).serialNumber).toBe(lies.serialNumber);
+  const enrolled = await hour.enroll("reload", token);
+  expect([enrolled.exitCode, enrolled.stderr]).toEqual([0, ""]);
+}, 60_000);
+
 test("a token may come on standard input, wrapped", async () => {
   const { token } = await hour.token("pipe-01");
   const command = [
@@ -157,6 +190,23 @@ test("a machine with a server beside it shares no file with it, and does not bac
   expect(yaml).toContain("- path: /etc\n");
   const cert = new X509Certificate(fs.readFileSync(hour.at("server", "agent.pem")));
   expect(cert.subject).toBe("CN=both");
+}, 60_000);
+
+test("a machine that may use no storage is told so, and what to do, here and in its configuration", async () => {
+  const yaml = fs.readFileSync(hour.serverConfig, "utf8");
+  fs.writeFileSync(hour.serverConfig, yaml.replace(/^( +)base_dir:.*$/m, '$&\n$1allow_agents: ["web-*"]'));
+  const reloads = server.output.split('"event":"server.reloaded"').length;
+  server.kill("SIGHUP");
+  await server.printed(new RegExp(`(?:"event":"server.reloaded"[\\s\\S]*){${reloads}}`));
+  const enrolled = await hour.enroll("lone", (await hour.token("lone")).token);
+  expect(enrolled.exitCode).toBe(0);
+  expect(enrolled.stderr).toStartWith("warning: the server has no storage that lone may use");
+  expect(enrolled.stderr).toContain("HINT: On the server let allow_agents of a storage take lone");
+  expect(fs.readFileSync(hour.agentConfig("lone"), "utf8")).toContain("# allow_agents of one take lone and reload it");
+  expect((await hour.agent("lone", "check-config")).exitCode).toBe(0);
+  const backup = await hour.agent("lone", "--once");
+  expect([backup.exitCode, backup.stderr]).toEqual([1, expect.stringContaining("E_STORAGE_DENIED")]);
+  fs.writeFileSync(hour.serverConfig, yaml);
 }, 60_000);
 
 test("its events tell of tokens, certificates and refusals", async () => {

@@ -64,6 +64,24 @@ function standBetween(authority: Uint8Array): Between {
   return { listener, heard };
 }
 
+test("the port for agents is told from that of enrolment, and the other way round", async () => {
+  const { token } = await hour.token("mixed");
+  const enrolled = await hour.enroll("mixed", token, { where: `127.0.0.1:${hour.port}` });
+  expect(first(enrolled)).toEqual([
+    1,
+    `E_TLS: 127.0.0.1:${hour.port} is the port for agents that are enrolled already`,
+  ]);
+  expect(enrolled.stderr).toContain("server.enroll_listen, usually 9846");
+  expect((await hour.enroll("mixed", token)).exitCode).toBe(0);
+  await hour.token("other");
+  const config = hour.agentConfig("mixed");
+  const yaml = fs.readFileSync(config, "utf8");
+  fs.writeFileSync(config, yaml.replace(`127.0.0.1:${hour.port}`, `127.0.0.1:${hour.enrollPort}`));
+  const backup = await hour.agent("mixed", "--once");
+  expect(backup.stderr).toContain("it does not speak the protocol of nbackup");
+  expect(backup.stderr).toContain("usually 9846, is only for nbackup-agent enroll");
+}, 60_000);
+
 test("who stands between with a CA of his own is found out, and hears nothing but the first question", async () => {
   const { token } = await hour.token("web-01");
   const { listener, heard } = standBetween(new X509Certificate(fs.readFileSync(evil.caPath)).raw);

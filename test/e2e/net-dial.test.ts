@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import net from "node:net";
 import { Failure } from "#base/errors.ts";
 import type { TlsDialer, TlsDialerOptions } from "#net/dial.ts";
+import { connectFailure } from "#net/tls-failure.ts";
 import type { TlsIdentity } from "#net/tls-options.ts";
 import { dialerTo, makeNetPki, NetEnd, type NetPki, NetServer } from "#test/support/net-kit.ts";
 
@@ -154,6 +155,8 @@ describe("the network", () => {
       true,
       "Check that nbackup-server runs, and the host and port in server.address.",
     ]);
+    const closed = connectFailure({ code: "ECONNREFUSED" }, "the server", { host: "backup.example.org", port: 9846 });
+    expect(closed.hint).toContain("usually 9846, is only for nbackup-agent enroll");
   });
 
   test("nobody listens on an IPv6 address: written in brackets", async () => {
@@ -210,6 +213,7 @@ describe("the network", () => {
     expect(text(await refusal(other.dialer(pki.agent)))).toBe(
       "E_TLS: no TLS connection to the server 127.0.0.1:PORT: it does not speak the protocol of nbackup (NO_APPLICATION_PROTOCOL)",
     );
+    expect((await refusal(other.dialer(pki.agent))).hint).toContain("usually 9846, is only for nbackup-agent enroll");
     const { caPem, certPem, keyPem } = pki.server;
     const plain = Bun.listen({
       hostname: "127.0.0.1",

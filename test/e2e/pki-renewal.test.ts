@@ -2,18 +2,22 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
 import type { AgentStatus } from "#observe/views.ts";
+import { readCertificates } from "#pki/pem-file.ts";
 import type { DemoPair } from "#test/support/pki.ts";
 import { serverCommand } from "#test/support/server-command.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
@@ -28,6 +32,7 @@ let site: Site;
 let server: ServerProcess;
 let serverConfig: string;
 let made = 0;
+const NOBODY = 65_534;
 
 beforeAll(async () => {
   site = await Site.make();
@@ -139,6 +144,38 @@ describe("a certificate that is due", () => {
     await agent.stop();
   });
 
+  test("is renewed by a run of --once, unless a daemon runs that does it", async () => {
+    const pair = await lay();
+    const ran = await site.once(settings(pair));
+    expect([ran.exitCode, ran.reports.length]).toEqual([0, 1]);
+    expect(ran.stderr).not.toContain("renew");
+    expect(daysLeft(pair)).toBeGreaterThan(80);
+    expect(server.events("certificate.renewed").filter((event) => event["agent"] === pair.name)).toHaveLength(1);
+    const left = { ...settings(await lay()), tls: { renew: false } };
+    const { agent } = await start(left);
+    const beside = await site.once({ ...left, tls: {} });
+    expect(beside.exitCode).toBe(0);
+    expect(server.events("certificate.renewed").filter((event) => event["agent"] === left.name)).toEqual([]);
+    expect(server.output).not.toContain("another control connection of agent");
+    await agent.stop();
+  });
+
+  test("is renewed by a run of --once of a user who may not look into the state directory", async () => {
+    if (process.getuid?.() !== 0 || Bun.which("setpriv") === null) return;
+    const pair = await lay();
+    for (const one of [path.dirname(pair.certPath), pair.certPath, pair.keyPath]) chownSync(one, NOBODY, NOBODY);
+    const common = { ...settings(pair), caPath: site.at(pair.name, "ca.pem") };
+    copyFileSync(site.pki.caPath, common.caPath);
+    mkdirSync(common.stateDir ?? "", { mode: 0o700 });
+    for (const one of [site.directory, site.at(pair.name)]) chmodSync(one, 0o755);
+    const config = await site.agentConfig(common);
+    const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+    const once = [...asNobody, site.executables.agent, "--config", config, "--once", "--json"];
+    const ran = await new WatchedProcess(once, { cwd: "/" }).end();
+    expect([ran.exitCode, ran.stderr.split("\n").length]).toEqual([0, 2]);
+    expect(daysLeft(pair)).toBeGreaterThan(80);
+  });
+
   test("is renewed where certificate and key lie in two directories", async () => {
     const pair = await lay("certs", "private");
     const { agent } = await start(settings(pair));
@@ -191,6 +228,9 @@ describe("a server without the CA's key", () => {
     await server.stop();
     server = await site.startServer({ port });
     const pair = await lay();
+    const once = await site.once(settings(pair));
+    expect([once.exitCode, once.reports.length]).toEqual([0, 1]);
+    expect(once.stderr).toContain("the server does not renew certificates");
     const { agent } = await start(settings(pair));
     await agent.printed(/"event":"certificate.renewal-failed".*|"code":"E_RENEWAL"/);
     await run(agent, pair);
@@ -216,6 +256,8 @@ describe("a change of the CA", () => {
     copyFileSync(site.pki.caPath, caPath);
     const renewedCa = await command(site.executables.server, "pki", "renew", "ca", "--dir", pki);
     expect(renewedCa.exitCode).toBe(0);
+    // As when nobody could vouch for it.
+    rmSync(path.join(pki, "ca-successors.jsonl"));
     server.kill("SIGHUP");
     await server.printed(/"event":"server.reloaded"[\s\S]*"event":"server.reloaded"/);
     const { agent } = await start({ ...settings(pair), caPath });
@@ -230,5 +272,39 @@ describe("a change of the CA", () => {
     expect(server.events("certificate.renewed").filter((event) => event["agent"] === pair.name)).toHaveLength(1);
     expect(certificateOf(pair).verify(new X509Certificate(readFileSync(caPath)).publicKey)).toBe(true);
     await agent.stop();
+  });
+
+  test("reaches an agent that is connected by itself, which trusts both, renews with the new one, and goes on when the server has only that", async () => {
+    const pki = site.at("pki");
+    const pair = await lay();
+    const caPath = site.at(pair.name, "ca.pem");
+    copyFileSync(site.pki.caPath, caPath);
+    const before = readCertificates(caPath).length;
+    const { agent } = await start({ ...settings(pair), caPath });
+    await isBack(agent);
+    for (const name of ["ca", "server"]) {
+      const made = await command(site.executables.server, "pki", "renew", name, "--dir", pki);
+      expect([name, made.exitCode]).toEqual([name, 0]);
+      if (name === "server") break;
+      server.kill("SIGHUP");
+      // Told with the next keep-alive of the connection that stands.
+      await agent.printed(/"event":"certificate.authority-added"/);
+      expect(readCertificates(caPath)).toHaveLength(before + 1);
+      // The server hears that, soon.
+      const listed = async (): Promise<unknown> => {
+        const { objects } = await serverCommand(site, serverConfig, ["agents", "--json"]);
+        return objects.find((row) => row["agent"] === pair.name)?.["newCa"];
+      };
+      while ((await listed()) !== "trusted") await Bun.sleep(50);
+    }
+    const agentsServer = new X509Certificate(readFileSync(site.pki.server.certPath));
+    expect(agentsServer.verify(new X509Certificate(readFileSync(site.pki.caPath)).publicKey)).toBe(true);
+    server.kill("SIGHUP");
+    await server.printed(/(?:"event":"server.reloaded"[\s\S]*){4}/);
+    // Its connections are made anew with the server's new certificate.
+    await run(agent, pair);
+    await agent.stop();
+    const again = await start({ ...settings(pair), caPath });
+    await again.agent.stop();
   });
 });

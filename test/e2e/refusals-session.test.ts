@@ -1,6 +1,15 @@
 /** Backups that a server, a certificate, the network or the source does not allow: one sentence, one code, nothing left. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { freePort } from "#scripts/lib/background.ts";
 import { mustRun } from "#scripts/lib/run.ts";
@@ -211,6 +220,20 @@ describe("files that may not be read", () => {
     expect(names).toContain("open");
     expect(names).not.toContain("closed");
     expect(names).not.toContain("inside");
+  });
+
+  test.skipIf(!isRoot)("keep --delete from nothing but themselves and what is below them", async () => {
+    const config = await site.agentConfig({ port: server.port, backups: [entry({ name: "nobody" })] });
+    const target = site.at("nobody-restored");
+    const at = (name: string): string => path.join(target, site.at("mixed"), name);
+    const restore = [site.executables.agent, "restore", "latest", "--backup", "nobody", "--to", target];
+    await mustRun([...restore, "--config", config]);
+    for (const name of ["closed", "closed directory/inside", "new", "closed directory 2"])
+      writeFileSync(at(name), name);
+    const said = await mustRun([...restore, "--delete", "--json", "--config", config]);
+    expect(JSON.parse(said)).toMatchObject({ deleted: 2, problemCount: 0 });
+    const left = readdirSync(at("."), { recursive: true }).map(String).sort();
+    expect(left).toEqual(["closed", "closed directory", "closed directory/inside", "open"]);
   });
 });
 

@@ -144,6 +144,8 @@ describe("a backup", () => {
     expect(overview.counts.failing).toBe(1);
     expect(overview.backups[0]?.reason).toContain("E_STORAGE_DENIED");
     expect(overview.events[0]?.level).toBe("warn");
+    // Whether there is an archive of it nobody knows before.
+    while ((await page.json<OverviewAnswer>("/api/v1/overview")).scanning) await Bun.sleep(50);
     const text = await (await page.get("/metrics")).text();
     const labels = `{agent="web-1",backup="all",storage="${STORAGE}"}`;
     expect(text).toContain(`nbackup_last_success_timestamp_seconds${labels} 0\n`);

@@ -68,6 +68,20 @@ const kitOf = (options: ConstructorParameters<typeof PageKit>[0] = {}): PageKit 
   new PageKit({ ...options, access: { allowOrigins: ["127.0.0.1"] } });
 
 describe("a client", () => {
+  test("whose address may not look hears that before anything of its request, also with a Host that is none", async () => {
+    const statusOf = async (host: string): Promise<string> =>
+      (await send(`GET /api/v1/events HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`).closed).slice(9, 12);
+    const kit = new PageKit();
+    serve(kit);
+    for (const host of ["127.0.0.1", "a b", "127.0.0.1:99999", "[::1", ""]) expect(await statusOf(host)).toBe("403");
+    expect(kit.refused).toHaveLength(5);
+    web?.stop();
+    serve(kitOf({ password: true }));
+    expect([await statusOf("a b"), await statusOf("127.0.0.1:99999"), await statusOf("127.0.0.1")]).toEqual([
+      ...["403", "404", "401"],
+    ]);
+  });
+
   test("that never ends its request's head is closed, however it trickles", async () => {
     serve(kitOf());
     const silent = send("GET / HTTP/1.1\r\nHost: 127");

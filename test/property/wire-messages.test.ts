@@ -49,6 +49,19 @@ test("keys that this version does not know are ignored", () => {
   );
 });
 
+test("paths that were not read are few, short, and none is empty", () => {
+  const finish = (unread: readonly number[]): (() => unknown) => {
+    const file = { file: 0, chunks: 1, bytes: 1, sha256: new Uint8Array(32), root: new Uint8Array(32) };
+    const body = { files: [{ ...file, trail: new Uint8Array(8) }], entries: 1, rawBytes: 1, problems: 1 };
+    const payload = encode({ ...body, unread: unread.map((length) => new Uint8Array(length)) });
+    return () => decodeMessage("finish", payload);
+  };
+  expect(finish([])).not.toThrow();
+  expect(finish([2048])).not.toThrow();
+  expect(finish(Array<number>(20).fill(100))).not.toThrow();
+  for (const wrong of [[0], [2049], [1024, 1025], Array<number>(21).fill(1)]) expect(finish(wrong)).toThrow("unread");
+});
+
 test("the key __proto__ is refused wherever it stands", () => {
   const key = Buffer.from("__proto__");
   const map = Buffer.concat([

@@ -1,7 +1,7 @@
 /** Agent and server together: what becomes of the chunks when they are damaged, limited, or belong to the index. */
 import { expect, test } from "bun:test";
 import { crc32 } from "node:zlib";
-import type { FileNumber } from "#base/chunk.ts";
+import { type FileNumber, NO_SOCKETS } from "#base/chunk.ts";
 import { KiB, MiB } from "#base/units.ts";
 import { runBackup } from "#agent/backup-run.ts";
 import type { Producer, ProducerSink } from "#agent/producer.ts";
@@ -115,7 +115,8 @@ class IndexingProducer implements Producer {
     const digest = new Uint8Array(new Bun.CryptoHasher("sha256").update(stored).digest());
     const kind = file === 1 ? "index" : done === this.#count - 2 ? "end" : "entries";
     sink.chunk({ file, sequence, kind, rawLength: stored.length, stored, crc: crc32(stored), digest });
-    if (done + 1 === this.#count) sink.end({ entries: 1, rawBytes: 1, problemCount: 0 });
+    if (done + 1 === this.#count)
+      sink.end({ entries: 1, rawBytes: 1, problemCount: 0, sockets: NO_SOCKETS, unread: [] });
     else this.#later();
   }
 }

@@ -3,7 +3,7 @@
  * disk in memory, chunks made up by a producer that counts how often it was started. No threads, no files, no TLS.
  */
 import { crc32 } from "node:zlib";
-import type { ChunkKind, Problem, SealedChunk } from "#base/chunk.ts";
+import { type ChunkKind, NO_SOCKETS, type Problem, type SealedChunk, type SocketsLeftOut } from "#base/chunk.ts";
 import type { Timer } from "#base/clock.ts";
 import { Failure } from "#base/errors.ts";
 import type { LogFields, Logger } from "#base/log.ts";
@@ -92,6 +92,7 @@ export class MadeUpProducer implements Producer {
   /** Simulated time between two chunks. */
   everyMs: number;
   readonly #problems: readonly Problem[];
+  sockets: SocketsLeftOut = NO_SOCKETS;
   #sink: ProducerSink | undefined;
   #next = 0;
   #timer: Timer | undefined;
@@ -158,7 +159,10 @@ export class MadeUpProducer implements Producer {
     this.#next += 1;
     sink.chunk(chunk);
     if (!last) this.#later();
-    else sink.end({ entries: this.#next, rawBytes: this.#next, problemCount: this.#problems.length });
+    else {
+      const [done, problemCount] = [this.#next, this.#problems.length];
+      sink.end({ entries: done, rawBytes: done, problemCount, sockets: this.sockets, unread: undefined });
+    }
   }
 }
 

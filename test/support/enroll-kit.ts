@@ -90,6 +90,8 @@ export class EnrollWorld {
   accept: ((connection: Connection) => void) | undefined;
   /** What the next open fails with. */
   listenFailure: Failure | undefined;
+  /** How often the port was opened. */
+  opened = 0;
   #ports = 40_000;
 
   private constructor(disk: MemoryDisk, pki: DemoPki) {
@@ -168,6 +170,7 @@ export class EnrollWorld {
       listen: (address, accept) => {
         if (this.listenFailure !== undefined) throw this.listenFailure;
         this.accept = accept;
+        this.opened += 1;
         return {
           port: address.port,
           stop: () => {

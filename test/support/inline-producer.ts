@@ -118,7 +118,7 @@ export class InlineProducer implements Producer {
     else if (this.#parts.length > 0) this.#schedule();
     else {
       void this.stop();
-      sink.end({ entries: this.#entries, rawBytes: this.#rawBytes, problemCount: this.#problems.count });
+      sink.end({ entries: this.#entries, rawBytes: this.#rawBytes, ...this.#problems.findings() });
     }
   }
 

@@ -1,4 +1,5 @@
 /** Answers of the API for tests of the page: made by formulas, so that the same test sees the same, and of any size. */
+import { backupSummary } from "#web/backup-summary.ts";
 import type { ApiEnd, ApiEvent, AgentRow, ConfigAnswer, OverviewAnswer, TrafficPoint } from "#web/api-types.ts";
 import type { ArchiveSummary, BackupRow, BackupState, StorageRow, TreeEntry } from "#web/api-archives.ts";
 
@@ -270,7 +271,7 @@ export function agentRow(n: number, nowWallMs: number): AgentRow {
             ],
           },
     ...{ addresses: [`192.0.2.${n % 250}`], running: row.running === null ? [] : [row.running], waitingCount: 0 },
-    ...{ archiveCount: row.archiveCount, archiveBytes: row.archiveBytes, backups: [row] },
+    ...{ archiveCount: row.archiveCount, archiveBytes: row.archiveBytes, backups: [backupSummary(row)] },
   };
 }
 

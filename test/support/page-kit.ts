@@ -70,7 +70,7 @@ export class PageKit {
     const { clock, events, history, snapshots, samples } = this;
     this.series = new SessionSeries({ clock, snapshots, snapshotIntervalMs: 60_000, live: () => this.live });
     this.scans = new StorageScans({
-      ...{ clock, samples, intervalMs: 3_600_000, changed: () => undefined },
+      ...{ clock, samples, intervalMs: 3_600_000, archivesMax: 100, changed: () => undefined },
       storages: () => this.status.storages.map(({ name }) => name),
       list: (storage) => Promise.resolve(this.archives.filter((row) => row.storage === storage)),
       view: (storage) => this.status.storages.find(({ name }) => name === storage),

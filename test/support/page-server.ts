@@ -2,6 +2,7 @@
  * A server of the page for tests: the real files with the real headers of access.ts, answers from page-fixtures.ts, and a live stream that
  * says what the test says. Stopped and started again on the same port it is a server that was restarted.
  */
+import { backupSummary } from "#web/backup-summary.ts";
 import type {
   AccessAnswer,
   AgentsAnswer,
@@ -154,7 +155,12 @@ export class PageServer {
         this.#streams.add(controller);
         const hello: StreamMessage = {
           type: "hello",
-          data: { boot: make.uuid(this.#boot), software: "nbackup-server 0.1.0", nowWallMs: this.nowWallMs },
+          data: {
+            boot: make.uuid(this.#boot),
+            software: "nbackup-server 0.1.0",
+            nowWallMs: this.nowWallMs,
+            revision: 0,
+          },
         };
         for (const { type, data } of [hello, this.#tick()]) {
           controller.enqueue(new TextEncoder().encode(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`));
@@ -183,19 +189,16 @@ export class PageServer {
     return await this.#api(request, url);
   }
 
+  /** Without first answers in the page, so that it asks for them. */
   #file(request: Request, path: string): Response {
     const file = this.#files(path);
     const { headers } = secured({ status: 200, headers: {}, body: null });
     if (file === undefined) return new Response(null, { status: 404, headers });
-    const cache = file.isImmutable ? "public, max-age=31536000, immutable" : "no-cache";
+    const kept = { ...headers, "content-type": file.contentType, "cache-control": "no-cache" };
+    if ("html" in file) return new Response(file.html, { headers: kept });
     const packed = file.gzip !== undefined && request.headers.get("accept-encoding")?.includes("gzip") === true;
     return new Response(new Uint8Array(packed ? (file.gzip ?? file.body) : file.body), {
-      headers: {
-        ...headers,
-        "content-type": file.contentType,
-        "cache-control": cache,
-        ...(packed ? { "content-encoding": "gzip" } : {}),
-      },
+      headers: { ...kept, ...(packed ? { "content-encoding": "gzip" } : {}) },
     });
   }
 
@@ -291,7 +294,7 @@ export class PageServer {
       ...{ nowWallMs, software: "nbackup-server 0.1.0", boot: make.uuid(this.#boot), server: this.#numbers() },
       ...{
         counts: make.counts(backups),
-        backups,
+        backups: backups.map(backupSummary),
         scanning: false,
         traffic: hasAny ? make.trafficPoints(nowWallMs) : [],
       },

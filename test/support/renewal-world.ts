@@ -132,6 +132,7 @@ export class RenewalWorld {
   async serve(seed = 7): Promise<ServerWorld> {
     const register = {
       seen: () => undefined,
+      unseen: () => [],
       known: () => true,
       issued: (_agent: string, { serial, fingerprint, notBeforeMs, notAfterMs }: Certificate) => {
         this.registered.push({ serial, fingerprint, notBeforeMs, notAfterMs });

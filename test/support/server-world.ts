@@ -57,6 +57,7 @@ export interface WorldOptions {
   readonly revocations?: Revocations;
   readonly register?: NonNullable<ServerOptions["register"]>;
   readonly issuer?: NonNullable<ServerOptions["issuer"]>;
+  readonly successions?: NonNullable<ServerOptions["successions"]>;
 }
 
 /** A connection of the script, and how to break it. */
@@ -132,6 +133,7 @@ export class ServerWorld {
       streamStats: () => options.streamStats ?? false,
       ...(options.register === undefined ? {} : { register: options.register }),
       ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
+      ...(options.successions === undefined ? {} : { successions: options.successions }),
       ...(options.revocations === undefined ? {} : { revocations: options.revocations }),
       ...(options.certificateNotAfterMs === undefined ? {} : { certificateNotAfterMs: options.certificateNotAfterMs }),
     });

@@ -64,6 +64,8 @@ export interface OnceJson {
   readonly resentBytes: number;
   readonly verify: "none" | "pending" | "ok" | "damaged" | "unknown";
   readonly skipped: readonly { readonly path: string; readonly reason: string; readonly errno?: string }[];
+  readonly sockets: readonly string[];
+  readonly socketCount: number;
   readonly durationMs: number;
 }
 

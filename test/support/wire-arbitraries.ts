@@ -13,6 +13,8 @@ const uint = fc.oneof(fc.nat(1000), fc.maxSafeNat());
 const text = fc.oneof(fc.string({ maxLength: 40 }), fc.string({ unit: "grapheme", maxLength: 300 }));
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
 const id = fc.uuid();
+/** At most 20 paths of 2 KiB together. */
+const unread = fc.array(fc.uint8Array({ minLength: 1, maxLength: 100 }), { maxLength: 20 });
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
 /** Of a few chunks, or as long as it may be. */
 const trail = fc.oneof(
@@ -40,7 +42,7 @@ const entryFacts = fc.record({
 const agentFacts = fc.record({
   ...{ uptimeMs: uint, cpuPermille: optional(uint), machineCpuPermille: optional(uint) },
   ...{ residentBytes: optional(uint), loadHundredths: optional(uint), freeBytes: optional(uint) },
-  ...{ rttUs: optional(uint), rttDeviationUs: optional(uint) },
+  ...{ successors: optional(uint), rttUs: optional(uint), rttDeviationUs: optional(uint) },
   backups: fc.array(entryFacts, { maxLength: 3 }),
   backupCount: uint,
 });
@@ -52,6 +54,15 @@ const serverFacts = fc.record({
   storageCount: uint,
   maintenance: optional(fc.boolean()),
   renews: optional(fc.boolean()),
+  successors: optional(
+    fc.array(
+      fc.record({
+        certificate: fc.uint8Array({ minLength: 1, maxLength: 2048 }),
+        signature: fc.uint8Array({ minLength: 1, maxLength: 512 }),
+      }),
+      { maxLength: 4 },
+    ),
+  ),
 });
 
 export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } = {
@@ -110,6 +121,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
     entries: uint,
     rawBytes: uint,
     problems: uint,
+    unread: optional(unread),
   }),
   verified: fc.record({
     session: id,
@@ -171,6 +183,7 @@ export const anyBody: { readonly [T in MessageType]: fc.Arbitrary<Message<T>> } 
       fc.record({
         ...{ storage: name, backup: name, name: fc.string({ maxLength: 64 }), bytes: uint, hasIndex: fc.boolean() },
         ...{ entries: optional(uint), rawBytes: optional(uint), durationMs: optional(uint), problems: optional(uint) },
+        unread: optional(unread),
         ...{ sha256: optional(digest), damage: optional(fc.string({ maxLength: 120 })) },
       }),
       { maxLength: 5 },

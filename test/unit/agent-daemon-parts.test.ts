@@ -13,6 +13,7 @@ import {
 import { reloadedConfig } from "#agent/reload.ts";
 import type { BackupResult } from "#agent/result.ts";
 import { changedSources, mountOf, parseMounts, type SourceFacts } from "#archive/source-facts.ts";
+import { NO_SOCKETS } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
 import { localZone } from "#bin/local-zone.ts";
 import type { ObservedEvent } from "#observe/events.ts";
@@ -50,7 +51,16 @@ describe("a run that did not come to its end", () => {
   const trigger = { kind: "schedule", dueMs: 1000 } as const;
   const result = (failure: Failure | undefined): BackupResult => ({
     ...{ backup: "home", storage: "main", session: undefined, archive: undefined, sha256: undefined, failure },
-    ...{ entries: 0, rawBytes: 0, archiveBytes: 0, resentBytes: 0, reconnects: 0, problems: [], problemCount: 0 },
+    ...{
+      entries: 0,
+      rawBytes: 0,
+      archiveBytes: 0,
+      resentBytes: 0,
+      reconnects: 0,
+      problems: [],
+      problemCount: 0,
+      sockets: NO_SOCKETS,
+    },
     ...{ removed: [], verify: "none", durationMs: 5, result: failure === undefined ? "committed" : "failed" },
   });
   const cutOff = (state: EntryState): number | undefined => recalled(state, "0 2 * * *").cutOff?.dueMs;

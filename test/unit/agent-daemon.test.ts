@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { Bandwidth } from "#agent/bandwidth.ts";
 import { bandwidthRule } from "#agent/bandwidth-timetable.ts";
 import { AgentDaemon, type DaemonSetup } from "#agent/daemon.ts";
+import { NO_SOCKETS } from "#base/chunk.ts";
 import type { AgentConfig } from "#config/types.ts";
 import type { ObservedEvent } from "#observe/events.ts";
 import { agentParts, agentPlan, MadeUpProducer } from "#test/support/agent-world.ts";
@@ -34,10 +35,14 @@ interface World {
 }
 
 /** `everyMs`: between two chunks of a backup. */
-function worldOf(at: string, script?: Script, everyMs = 1): World {
+function worldOf(at: string, script?: Script, everyMs = 1, sockets = NO_SOCKETS): World {
   const clock = new SimClock(Date.parse(at));
   const server = new ScriptServer(clock, script);
-  const { deps, logged } = agentParts(clock, server, () => new MadeUpProducer(clock, [100, 200, 300], everyMs));
+  const { deps, logged } = agentParts(clock, server, () => {
+    const producer = new MadeUpProducer(clock, [100, 200, 300], everyMs);
+    producer.sockets = sockets;
+    return producer;
+  });
   const around = new EntryWorld(deps);
   const { events } = around;
   const start = async (config: AgentConfig): Promise<AgentDaemon> => {
@@ -107,6 +112,19 @@ test("a month with a server that is away for days, reloads and restarts has ever
   // Nothing is left that could happen: no timer, no run.
   await clock.advance(HOUR_MS);
   expect(clock.pendingCount).toBe(0);
+});
+
+test("sockets of the sources are one line of the log, and no problem of the run", async () => {
+  const sockets = { count: 7, paths: [Buffer.from("/run/a"), Buffer.from("/run/b")] };
+  const { start, clock, logged, events } = worldOf("2026-02-02T00:30:00Z", undefined, 1, sockets);
+  const daemon = await start(configOf("0 2 * * *"));
+  await clock.advance(HOUR_MS);
+  const lines = logged.filter((line) => line.includes("socket"));
+  expect(lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
+    'info sockets are not in the archive: no tar holds one {"backup":"home","count":7,"sockets":["/run/a","/run/b"]}',
+  ]);
+  expect(events.find(({ kind }) => kind === "run.committed")?.fields["problemCount"]).toBe(0);
+  await clock.until(daemon.stop(), HOUR_MS);
 });
 
 test("status says what runs and how far it is, what is next and what was", async () => {

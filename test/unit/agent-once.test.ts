@@ -60,6 +60,20 @@ test("a run by hand has lines of figures in the log too, and those of its stream
   expect(clock.pendingCount).toBe(0);
 });
 
+test("the server hears how far the run is on the very connection that asked for the session", async () => {
+  const clock = new SimClock();
+  const server = new ScriptServer(clock);
+  const { deps } = agentParts(clock, server, () => new MadeUpProducer(clock, [9, 9], 70_000));
+  const events = { streamStats: false, stage: () => undefined, finished: () => undefined };
+  await clock.until(runOnce(new EntryWorld(deps).deps, [agentPlan()], new AbortController().signal, events), 3_600_000);
+  const told = server.links
+    .filter(({ isSession }) => isSession)
+    .flatMap(({ received }) => received.flatMap((what) => (what.type === "ping" ? [what.body.entries] : [])));
+  expect(new Set(told)).toEqual(new Set([0, 1]));
+  await clock.advance(60_000);
+  expect(clock.pendingCount).toBe(0);
+});
+
 test("entries run in order, and one that fails does not keep the next from running", async () => {
   const { results, finished } = await ran(["a", "b", "c"], {
     script: (link, arrived, server) => {

@@ -70,6 +70,13 @@ describe("the check before a session", () => {
       "E_SOURCE_LINK: source /www is a symbolic link to /data/w\\x1bw",
     );
   });
+  test("fails for a source that is a socket, because nothing at all would be saved", () => {
+    const source = new MemorySource();
+    source.special("/run/s", { type: "socket" });
+    expect(codeOf(() => checkSources(source, roots("/run/s")))).toBe(
+      "E_SOURCE_MISSING: source /run/s is a socket, which no archive can hold",
+    );
+  });
   test("lists no more of a directory than it must, and leaves no file open", () => {
     const source = new MemorySource();
     for (let i = 0; i < 10; i += 1) source.file(`/d/${i}`, "");

@@ -67,6 +67,14 @@ describe("the command line of nbackup-agent", () => {
     ["--version", { command: "print", text: "nbackup-agent 1.2.3\n" }],
     ["--help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
     ["check-config --help", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
+    ["help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
+    ["help help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
+    ["help --help", { command: "print", text: helpText(AGENT_PROGRAM, undefined) }],
+    ["help check-config", { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) }],
+    [
+      "--config a.yaml help check-config x",
+      { command: "print", text: helpText(AGENT_PROGRAM, AGENT_PROGRAM.commands[1]) },
+    ],
   ];
   for (const [line, command] of cases) {
     if (command !== undefined) test(`reads: ${line}`, () => expect(agent(line)).toEqual(command));
@@ -79,6 +87,8 @@ describe("the command line of nbackup-agent", () => {
     ["--once -p", "unknown option -p", "See nbackup-agent --help."],
     ["check-config --once", "nbackup-agent check-config does not take --once", "--once goes with nbackup-agent."],
     ["chek-config", "unknown command chek-config", "Did you mean check-config?"],
+    ["help chek-config", "unknown command chek-config", "Did you mean check-config?"],
+    ["hlep", "unknown command hlep", "Did you mean help?"],
     [
       "now",
       "unknown command now",
@@ -125,6 +135,8 @@ describe("the command line of nbackup-server", () => {
     ["--version", { command: "print", text: "nbackup-server 1.2.3\n" }],
     ["pki", { command: "pki", args: [] }],
     ["pki --help", { command: "pki", args: ["--help"] }],
+    ["help pki", { command: "pki", args: ["--help"] }],
+    ["help pki agent", { command: "pki", args: ["agent", "--help"] }],
     [
       "pki agent web-01 --dir D --days=3 -- x",
       { command: "pki", args: ["agent", "web-01", "--dir", "D", "--days=3", "--", "x"] },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { NO_SOCKETS } from "#base/chunk.ts";
 import { Failure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import { checkJson, checkText } from "#cli/check-report.ts";
@@ -21,6 +22,7 @@ const COMMITTED: OnceReport = {
   resentBytes: 0,
   problems: [],
   problemCount: 0,
+  sockets: NO_SOCKETS,
   verify: "none",
   durationMs: 100_000.6,
   failure: undefined,
@@ -57,6 +59,8 @@ describe("--once --json", () => {
       "archiveBytes",
       "resentBytes",
       "skipped",
+      "sockets",
+      "socketCount",
       "durationMs",
       "verify",
     ]);
@@ -99,6 +103,15 @@ describe("the summary of --once", () => {
         "",
       ].join("\n"),
     );
+  });
+  test("counts sockets and names the first, which no tar holds; they are no warning, and the exit status is 0", () => {
+    const sockets = { count: 1200, paths: ["/a", "/b", "/c", "/d"].map((path) => bytes(path)) };
+    const report = { ...COMMITTED, sockets };
+    expect(onceText(report)).toContain("  not in   1,200 sockets, which no tar holds: /a, /b, /c and more\n");
+    expect(onceText({ ...COMMITTED, sockets: { count: 1, paths: [bytes("/a")] } })).toContain("  not in   1 socket, ");
+    expect(onceText(COMMITTED)).not.toContain("socket");
+    expect([problemsText(report), onceExit(report)]).toEqual(["", 0]);
+    expect(JSON.parse(onceJson(report))).toMatchObject({ sockets: ["/a", "/b", "/c", "/d"], socketCount: 1200 });
   });
   test("of a failed run says so, and why on standard error with a hint", () => {
     expect(onceText(FAILED)).toBe("home → main: failed after 1m 40s\n");

@@ -38,4 +38,22 @@ describe("the effective configuration", () => {
     const text = JSON.stringify(rows);
     for (const secret of ["hush", "me:pw"]) expect(text).not.toContain(secret);
   });
+
+  test("shows of sections that it does not know only what is known to be none", () => {
+    const bucket = {
+      ...{ name: "off-site", endpoint: "https://s3.example.org", region: "eu-1", versioned: true },
+      ...{ url: "s3://AKID:se/cr@et1@host/x", query: "https://h/x?sig=secret2", accessKeyId: "secret3" },
+      ...{ private_key: "secret4", passwd: "secret5", pin: 123_456, apikey: ["secret6"] },
+      ...{ headers: { Authorization: "Bearer secret7", "X-Key": "secret8" }, env: ["AWS_KEY=secret9"] },
+    };
+    const rows = rowsOf({ storages: { main: { base_dir: "ftp://me:a@b/c@host/d", buckets: [bucket] } } });
+    const text = JSON.stringify([...rows.values()]);
+    for (const secret of ["secret", "AKID", "cr@et1", "123456", "me:a", "b/c@"]) expect(text).not.toContain(secret);
+    expect(rows.get("storages.main.base_dir")?.value).toBe("ftp://[hidden]@host/d");
+    const shown = rows.get("storages.main.buckets")?.value;
+    expect(JSON.parse(String(Array.isArray(shown) ? shown[0] : shown))).toMatchObject({
+      ...{ name: "off-site", endpoint: "https://s3.example.org", region: "eu-1", versioned: true, pin: "[hidden]" },
+      headers: { Authorization: "[hidden]" },
+    });
+  });
 });

@@ -4,7 +4,7 @@ import { cronProblem } from "#base/cron.ts";
 import { DEFAULT_GZIP_LEVEL, DEFAULT_NICE, DEFAULT_ZST_LEVEL, niceLevel } from "#config/defaults.ts";
 import { isWithin } from "#config/places.ts";
 import { durationText, sizeText } from "#config/values.ts";
-import { agentOf, agentYaml, failureOf, serverOf, serverYaml } from "#test/support/config-fixtures.ts";
+import { agentOf, agentYaml, failureOf, problemLines, serverOf, serverYaml } from "#test/support/config-fixtures.ts";
 
 describe("addresses", () => {
   const good: readonly [string, string, number][] = [
@@ -80,6 +80,14 @@ describe("IP addresses and blocks", () => {
     "1.2.3.4/8/8",
   ];
   for (const text of bad) test(`${JSON.stringify(text)} is none`, () => expect(isIpOrBlock(text)).toBe(false));
+
+  test("of IPv4 as IPv6 has at least 96 bits: with fewer it is everybody", () => {
+    const allowing = (block: string): string => serverYaml(`web_ui: {enabled: true, allow_origins: ["${block}"]}`);
+    for (const block of ["::ffff:10.0.0.0/104", "::ffff:a00:0/96", "::/0"])
+      expect(serverOf(allowing(block)).config.webUi.allowOrigins).toEqual([block]);
+    for (const block of ["::ffff:10.0.0.0/8", "0:0:0:0:0:FFFF:a00:0/24", "::0:ffff:10.0.0.0/95"])
+      expect(problemLines(failureOf(() => serverOf(allowing(block))).problems)).toContain("web_ui.allow_origins[0]");
+  });
 });
 
 describe("schedules", () => {

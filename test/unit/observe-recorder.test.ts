@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Recorder } from "#observe/recorder.ts";
 import { OUTCOMES, parseEventRecord, parseSessionRecord } from "#observe/records.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
+import { diskError } from "#test/support/memory-file.ts";
 import { memoryLogger } from "#test/support/memory-logger.ts";
 import { endedEvent, refusedEvent, sessionEnd } from "#test/support/session-end.ts";
 import { SimClock } from "#test/support/sim-clock.ts";
@@ -45,6 +46,33 @@ describe("the recorder", () => {
     expect([...k.disk.tree("/state").keys()]).toEqual(["events.jsonl", "history.jsonl"]);
     await k.clock.until(again.close(), 10_000);
     expect(k.clock.pendingCount).toBe(0);
+  });
+
+  test("tells among the events that a disk refuses records, at the start too, and that it takes them again", async () => {
+    const k = await kit();
+    k.disk.hook = ({ call, path }) => {
+      if (call === "write" && path.endsWith("history.jsonl")) throw diskError("ENOSPC");
+    };
+    k.recorder.emit(endedEvent({}));
+    await k.clock.advance(2_000);
+    k.disk.hook = () => undefined;
+    await k.clock.advance(30_000);
+    const told = (recorder: Recorder): readonly unknown[] =>
+      recorder.events.newest(9).map(({ kind, fields }) => [kind, fields["file"], fields["reason"]]);
+    const file = "/state/history.jsonl";
+    const both = [
+      ["records.recovered", file, undefined],
+      ["records.failed", file, "ENOSPC"],
+    ];
+    expect(told(k.recorder).slice(0, 2)).toEqual(both);
+    await k.clock.until(k.recorder.close(), 10_000);
+    k.disk.hook = ({ call, path }) => {
+      if (call === "open" && path === file) throw diskError("EIO");
+    };
+    const again = await reopened(k);
+    expect(told(again)[0]).toEqual(["records.failed", file, "EIO"]);
+    k.disk.hook = () => undefined;
+    await k.clock.until(again.close(), 10_000);
   });
 
   test("tells the first of repeated refusals at once and then one a minute with how many more there were", async () => {

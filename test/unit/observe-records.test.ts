@@ -268,6 +268,34 @@ for (const [how, length, left] of [
   });
 }
 
+for (const [how, left] of [
+  ["away", []],
+  ["away and puts another one there", ['{"n":9}']],
+] as const) {
+  test(`a file that somebody takes ${how} is made or gone on with, and it is said`, async () => {
+    const k = await kit();
+    const store = await k.open({ linesMax: 4 });
+    for (let n = 1; n <= 3; n += 1) store.add({ n });
+    await k.clock.advance(1_000);
+    await k.disk.unlink(PATH);
+    if (left.length > 0) {
+      const other = await k.disk.create(PATH, 0o600);
+      await other.write(Buffer.from('{"n":9}\n'), 0);
+      await other.close();
+    }
+    store.add({ n: 4 });
+    await k.clock.advance(1_000);
+    expect(linesOf(k)).toEqual([...left, '{"n":4}']);
+    expect(k.log.lines).toMatchObject([{ level: "warn", fields: { file: PATH, missingBytes: 24 - 8 * left.length } }]);
+    expect(store.newest(9).map(({ n }) => n)).toEqual([4, 3, 2, 1]);
+    for (let n = 5; n <= 9; n += 1) store.add({ n });
+    await k.clock.advance(1_000);
+    expect(linesOf(k)).toHaveLength(4);
+    expect([store.failing, store.droppedLines, k.log.lines.length]).toEqual([false, 0, 1]);
+    await close(k, store);
+  });
+}
+
 test("records that are long take no more memory than many short ones, and the file has them all", async () => {
   const k = await kit();
   const store = await k.open({ linesMax: 5_000 });

@@ -149,10 +149,30 @@ describe("the looks at storages", () => {
     const changes: number[] = [];
     const scans = new StorageScans({
       ...{ clock, list, samples: new MemoryRecords(), intervalMs: 60_000, changed: () => void changes.push(1) },
-      ...{ storages: () => names, view: (name) => storageView({ name }) },
+      ...{ storages: () => names, view: (name) => storageView({ name }), archivesMax: 3 },
     });
     return { scans, clock, changes: () => changes.length };
   }
+
+  test("say that a storage was seen whole only after a look that came to an end and was not cut off", async () => {
+    let count = 2;
+    const { scans } = scansOf((storage) => {
+      if (count === 0) return Promise.reject(new Error("no disk"));
+      const rows = Array.from({ length: count }, (_, n) => scannedArchive({ storage, name: `${n}` }));
+      return Promise.resolve(rows);
+    });
+    expect(scans.isWhole("main")).toBe(false);
+    for (const [held, isWhole] of [
+      [2, true],
+      [3, false],
+      [1, true],
+      [0, false],
+    ] as const) {
+      count = held;
+      await scans.scanAll();
+      expect([held, scans.isWhole("main")]).toEqual([held, isWhole]);
+    }
+  });
 
   test("go on by themselves, and one storage that fails keeps what was known of it and does not stop the others", async () => {
     let looks = 0;

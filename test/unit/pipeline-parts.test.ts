@@ -2,11 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { PATH_BYTES_MAX } from "#archive/scan.ts";
 import { CHUNK_BYTES_MAX, DEFAULT_CHUNK_BYTES } from "#base/chunk-size.ts";
-import type { Problem } from "#base/chunk.ts";
+import { type Problem, UNREAD_BYTES_MAX, UNREAD_PATHS_MAX } from "#base/chunk.ts";
 import { MiB } from "#base/units.ts";
 import { affinityCount, automaticWorkers, quotaCores, WORKERS_AUTOMATIC_MAX } from "#agent/pipeline-cores.ts";
 import { ioPriorityNumber } from "#agent/pipeline-priority.ts";
-import { PROBLEMS_KEPT_MAX, ProblemBatches } from "#agent/pipeline-problems.ts";
+import { PROBLEMS_KEPT_MAX, ProblemBatches, SOCKETS_KEPT_MAX } from "#agent/pipeline-problems.ts";
 import { makeSharedMemory, SlabControl, slabBytes, slabCount } from "#agent/pipeline-slabs.ts";
 import { storedBytesMax } from "#compress/codec.ts";
 
@@ -84,6 +84,46 @@ describe("problems", () => {
     problems.flush();
     expect([kept, problems.count]).toEqual([PROBLEMS_KEPT_MAX, PROBLEMS_KEPT_MAX + 500]);
     expect(longest).toBeLessThanOrEqual(256);
+  });
+  test("are not the sockets, which are counted by themselves and take no names away", () => {
+    const posted: Problem[] = [];
+    const problems = new ProblemBatches((batch) => posted.push(...batch));
+    const path = Buffer.from("/a");
+    for (let i = 0; i < SOCKETS_KEPT_MAX + 5; i += 1) problems.add(path, "socket");
+    path.fill(0x62);
+    problems.add(Buffer.from("/gone"), "vanished");
+    problems.flush();
+    expect([problems.count, posted.map(({ reason }) => reason)]).toEqual([1, ["vanished"]]);
+    const { count, paths } = problems.findings().sockets;
+    expect([count, paths.length]).toEqual([SOCKETS_KEPT_MAX + 5, SOCKETS_KEPT_MAX]);
+    expect(Buffer.from(paths[0] ?? []).toString()).toBe("/a");
+  });
+});
+
+describe("the paths that were not read", () => {
+  const unreadOf = (...problems: readonly (readonly [string, Problem["reason"]])[]): readonly string[] | undefined => {
+    const batches = new ProblemBatches(() => undefined);
+    for (const [path, reason] of problems) batches.add(Buffer.from(path), reason);
+    return batches.findings().unread?.map((path) => Buffer.from(path).toString());
+  };
+  test("are those that lie where they were; what is in the archive in another form is none", () => {
+    expect(unreadOf()).toEqual([]);
+    expect(unreadOf(["/a", "unreadable"], ["/b", "grew"], ["/c", "xattrs-too-large"], ["/d", "unsupported"])).toEqual([
+      "/a",
+      "/d",
+    ]);
+  });
+  test("are not told when something went meanwhile, which may lie under another name", () => {
+    for (const reason of ["vanished", "type-changed"] as const) {
+      expect(unreadOf(["/a", "unreadable"], ["/b", reason], ["/c", "unreadable"])).toBeUndefined();
+    }
+  });
+  test("are told all or not at all", () => {
+    const paths = Array.from({ length: UNREAD_PATHS_MAX }, (_, i) => [`/${i}`, "unreadable"] as const);
+    expect(unreadOf(...paths)).toHaveLength(UNREAD_PATHS_MAX);
+    expect(unreadOf(...paths, ["/more", "unreadable"])).toBeUndefined();
+    expect(unreadOf(["/".padEnd(UNREAD_BYTES_MAX, "x"), "unreadable"])).toHaveLength(1);
+    expect(unreadOf(["/".padEnd(UNREAD_BYTES_MAX, "x"), "unreadable"], ["/", "unreadable"])).toBeUndefined();
   });
 });
 

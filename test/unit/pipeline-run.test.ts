@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { LinuxSource } from "#archive/linux-source.ts";
+import { NO_SOCKETS } from "#base/chunk.ts";
 import { errnoName } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { KiB, MiB } from "#base/units.ts";
@@ -72,7 +73,7 @@ describe("the pipeline", () => {
       );
     }
     const entries = chunks.reduce((total, chunk) => total + chunk.entries, 0);
-    expect(sink.summary).toEqual({ entries, rawBytes: tar.length, problemCount: 0 });
+    expect(sink.summary).toEqual({ entries, rawBytes: tar.length, problemCount: 0, sockets: NO_SOCKETS, unread: [] });
   });
   test("goes on when poked, as far as there is room, and asks for little more than its slabs hold", async () => {
     const sink = new KeepingSink();
@@ -103,15 +104,16 @@ describe("the pipeline", () => {
     expect(sink.summary?.rawBytes).toBeGreaterThan(7 * MiB);
     await pipeline.stop();
   });
-  test("leaves out what is excluded and reports what it could not read", async () => {
+  test("leaves out what is excluded, and sockets, which it names beside the problems", async () => {
     const special = path.join(dir, "special");
     fs.mkdirSync(special);
     const socket = Bun.listen({ unix: path.join(special, "socket"), socket: { data: () => undefined } });
     const sink = await runToEnd(makePipeline([special], { exclude: ["*.none"] }));
     socket.stop(true);
     removeTree(special);
-    expect(sink.problemList.map((p) => `${pathText(p.path)} ${p.reason}`)).toEqual([`${special}/socket socket`]);
-    expect(sink.summary).toMatchObject({ entries: 1, problemCount: 1 });
+    expect(sink.problemList).toEqual([]);
+    expect(sink.summary).toMatchObject({ entries: 1, problemCount: 0, sockets: { count: 1 } });
+    expect(sink.summary?.sockets.paths.map(pathText)).toEqual([`${special}/socket`]);
   });
   test("fails with the code of a source that is gone, or of a pattern that cannot be", async () => {
     const gone = await runToEnd(makePipeline([path.join(dir, "no such")]));

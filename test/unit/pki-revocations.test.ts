@@ -4,7 +4,14 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { toFailure } from "#base/errors.ts";
-import { appendRevocation, isRevoked, readRevocations, revocationsPath, revocationTime } from "#pki/revocations.ts";
+import {
+  appendRevocation,
+  certificateKey,
+  isRevoked,
+  readRevocations,
+  revocationsPath,
+  revocationTime,
+} from "#pki/revocations.ts";
 import { leafValidity } from "#pki/validity.ts";
 
 const NOW_MS = Date.UTC(2026, 1, 12, 2, 0, 0, 450);
@@ -73,6 +80,24 @@ describe("the list of revocations", () => {
     }
   });
 
+  test("names certificates beside an agent's time, and does without such a line wherever a crash tore it", () => {
+    const file = path.join(dir, "named.jsonl");
+    const [one, other] = ["ab".repeat(32), "cd".repeat(32)];
+    appendRevocation(file, { agent: "web-01", atMs: 5 * SECOND_MS, certificates: [one, other] });
+    const named = [
+      ["web-01", 5 * SECOND_MS],
+      ...[one, other].map((fingerprint) => [certificateKey(fingerprint), 5 * SECOND_MS]),
+    ];
+    expect([...readRevocations(file)] as unknown[]).toEqual(named);
+    const line = fs.readFileSync(file, "utf8").trim();
+    for (let length = 0; length < line.length - 1; length += 1) {
+      // A line that ends with the time is whole.
+      const whole = line.slice(0, length).endsWith('Z"');
+      expect([...readRevocations(fileOf(line.slice(0, length))).keys()]).toEqual(whole ? ["web-01"] : []);
+    }
+    expect(failureOf(() => readRevocations(fileOf(line.replace(one, "xy"))))).toContain("line 1 is not a revocation");
+  });
+
   test("is refused as a whole when a line means nothing, because nobody would know who is revoked", () => {
     const whole = '{"agent":"a","revoked":"2026-02-12T00:00:00Z"}';
     for (const line of [
@@ -88,6 +113,15 @@ describe("the list of revocations", () => {
       );
     }
     expect(failureOf(() => readRevocations(dir))).toMatch(/^E_CERTIFICATE: .*cannot be read: EISDIR/);
+  });
+
+  test("takes no line more than it can be read with", () => {
+    const file = fileOf(`{"agent":"a","revoked":"2026-02-12T00:00:00Z"}\n${" ".repeat(16 * 1024 * 1024 - 110)}\n`);
+    const before = fs.statSync(file).size;
+    expect(failureOf(() => appendRevocation(file, { agent: "web-01", atMs: 0 }))).toBe("none");
+    expect(failureOf(() => appendRevocation(file, { agent: "web-02", atMs: 0 }))).toMatch(/^E_WRITE: .*would have/);
+    expect(fs.statSync(file).size).toBeLessThan(before + 60);
+    expect(readRevocations(file).has("web-01")).toBe(true);
   });
 
   test("says what is wrong when it cannot be written", () => {

@@ -7,6 +7,7 @@ import path from "node:path";
 import { Failure } from "#base/errors.ts";
 import { loadIdentity } from "#pki/identity.ts";
 import { readCertificates } from "#pki/pem-file.ts";
+import { readSuccessions, vouchedSuccessors } from "#pki/succession.ts";
 import { isRevoked, readRevocations, type Revocation } from "#pki/revocations.ts";
 import type { PkiServer, RevokedNow } from "#pki-tools/revoke.ts";
 import { NOW_MS, PkiDirectory, pki } from "#test/support/pki-commands.ts";
@@ -34,6 +35,7 @@ interface ServerOptions {
   readonly caDir?: string;
   readonly answer?: () => Promise<RevokedNow>;
   readonly revokedMs?: number;
+  readonly later?: readonly string[];
 }
 
 /** A server that goes by the list in the directory; what it was told is in `told`. */
@@ -42,6 +44,7 @@ function serverOf(options: ServerOptions = {}): { server: PkiServer; told: Revoc
   const server: PkiServer = {
     caDir: options.caDir ?? d.dir,
     revokedMs: () => Promise.resolve(options.revokedMs),
+    beginningAfter: () => Promise.resolve(options.later ?? []),
     revoke: (revocation) => {
       told.push(revocation);
       return options.answer?.() ?? Promise.resolve({ sessions: 2, connections: 1, known: true });
@@ -66,8 +69,26 @@ describe("pki revoke", () => {
         "",
       ].join("\n"),
     );
-    expect(told).toEqual([{ agent: "web-01", atMs: NOW_SECOND_MS }]);
+    expect(told).toEqual([{ agent: "web-01", atMs: NOW_SECOND_MS, certificates: [] }]);
+    expect(fs.readFileSync(d.at("revoked.jsonl"), "utf8")).toBe(`{"agent":"web-01","revoked":"${NOW_TEXT}"}\n`);
     expect([...listed()]).toEqual([["web-01", NOW_SECOND_MS]]);
+  });
+
+  test("names what was made while a clock was ahead, by the directory and the server, and a certificate made now is good", async () => {
+    const ahead = NOW_MS + 400 * DAY_MS;
+    await pki(["agent", "web-01", "--dir", d.dir], ahead);
+    const early = d.certificate("web-01.pem");
+    const { server, told } = serverOf({ later: ["ab".repeat(32)] });
+    expect((await pki(["revoke", "web-01"], NOW_MS, { server })).exit).toBe(0);
+    expect(told[0]?.certificates).toEqual([early.fingerprint, "ab".repeat(32)]);
+    const shown = async (): Promise<unknown> => {
+      const { out } = await pki(["show", d.at("web-01.pem"), "--json"], ahead + DAY_MS);
+      return (JSON.parse(out.split("\n")[0] ?? "") as { revoked: unknown }).revoked;
+    };
+    expect(await shown()).toBe(NOW_TEXT);
+    await d.good("agent", "web-01", "--force");
+    expect(d.certificate("web-01.pem").notBeforeMs).toBe(NOW_SECOND_MS + SECOND_MS);
+    expect(await shown()).toBeNull();
   });
 
   test("works while no server runs, and where there is none, and says which", async () => {
@@ -214,6 +235,10 @@ describe("pki renew", () => {
     await d.good("agent", "old");
     await good("renew", "ca");
     const [first, second] = readCertificates(d.at("ca.pem"));
+    // The old one has vouched for it, which is all that an agent needs.
+    const vouched = vouchedSuccessors(readSuccessions(d.at("ca-successors.jsonl")), second ? [second] : [], LATER_MS);
+    expect(vouched.map(({ pem }) => pem)).toEqual([first?.pem ?? ""]);
+    expect(d.mode("ca-successors.jsonl")).toBe("644");
     expect(readCertificates(d.at("ca.pem"))).toHaveLength(2);
     const key = createPrivateKey(fs.readFileSync(d.at("ca-key.pem")));
     expect([first?.x509.checkPrivateKey(key), second?.x509.checkPrivateKey(key)]).toEqual([true, false]);
@@ -228,6 +253,7 @@ describe("pki renew", () => {
     // Those that have ended need nobody's trust.
     const { exit } = await pki(["renew", "ca", "--dir", d.dir], NOW_MS + 3700 * DAY_MS);
     expect([exit, readCertificates(d.at("ca.pem")).length]).toEqual([0, 2]);
+    expect(readSuccessions(d.at("ca-successors.jsonl"))).toHaveLength(2);
   });
 
   test("refuses what is not there, is another's, or is not for that", async () => {

@@ -44,6 +44,7 @@ function makeArchive(header: Partial<IndexHeader> = {}, options: Parameters<type
 interface Run {
   readonly paths?: readonly string[];
   readonly problems?: number | undefined;
+  readonly unread?: readonly string[];
   readonly change?: IndexChange;
   readonly dryRun?: boolean;
 }
@@ -59,7 +60,10 @@ async function restore(
   const index = await rewriteIndex(made.bytes, change);
   const wanted = paths.map((one) => Buffer.from(one));
   const plan = await planFor(await openIndexed(access, new MemoryAccess(index)), wanted);
-  const deleteExcept = await deletionRules(plan, wanted, problems);
+  const deleteExcept = await deletionRules(plan, wanted, {
+    problems,
+    unread: options.unread?.map((one) => Buffer.from(one)),
+  });
   const job = restoreJob(target, { paths: wanted, deleteExcept, dryRun });
   const { report } = await runInline(access, job, plan);
   expect(report.problems).toEqual([]);
@@ -127,13 +131,24 @@ describe("what the backup would have left out stays:", () => {
     write(restored(), "new");
     expect((await restore(made)).left).toEqual([".nobackup", ...WHOLE]);
   });
-  test("sockets, which no backup has", async () => {
+  test("sockets, which no backup has, and the directories that they are in", async () => {
     const made = makeArchive();
-    write(restored(), "a/new");
-    const server = Bun.listen({ unix: path.join(restored(), "a/s"), socket: { data: () => undefined } });
+    write(restored(), "a/new", "run/new", "run/deep/");
+    const listen = (name: string): { stop(now: boolean): void } =>
+      Bun.listen({ unix: path.join(restored(), name), socket: { data: () => undefined } });
+    const servers = [listen("a/s"), listen("run/deep/s")];
     const { left } = await restore(made);
-    server.stop(true);
-    expect(left).toEqual([...WHOLE, "a/s"].sort());
+    for (const server of servers) server.stop(true);
+    expect(left).toEqual([...WHOLE, "a/s", "run", "run/deep", "run/deep/s"].sort());
+  });
+  test("what the backup could not read, and all below it; the rest goes", async () => {
+    const made = makeArchive();
+    const extra = ["a/closed", "a/closed2", "b/dir/deep/file", "b/dir2/file", "c/other"];
+    write(restored(), ...extra);
+    const unread = ["a/closed", "b/dir/deep"].map((name) => path.join(source, name));
+    const { left, deleted } = await restore(made, { problems: 2, unread });
+    expect(left).toEqual([...WHOLE, "a/closed", "b/dir", "b/dir/deep", "b/dir/deep/file"].sort());
+    expect(deleted).toBe(5);
   });
   test("in what was a mount point, of which the archive has nothing", async () => {
     const made = makeArchive({ oneFileSystem: true });
@@ -172,7 +187,7 @@ describe("nothing may be deleted", () => {
     const access = new MemoryAccess(made.stored);
     const index = change === undefined ? undefined : new MemoryAccess(await rewriteIndex(made.bytes, change));
     const plan = await planFor(await openIndexed(access, index), []);
-    return await refusalOf(deletionRules(plan, [], 0));
+    return await refusalOf(deletionRules(plan, [], { problems: 0 }));
   };
   test("without an index, with a rebuilt one, with one that does not know, with one that is not believed", async () => {
     const made = makeArchive();

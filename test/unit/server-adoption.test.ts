@@ -93,6 +93,9 @@ describe("while a session of an earlier start waits for its agent", () => {
     link.send("finish", finishOf(CHUNKS), 2);
     await w.wait(link.expect("committed"));
     expect(w.eventsOf("session.ended")).toEqual([]);
+    // All of it counts, whichever start took it.
+    const bytes = CHUNKS.reduce((sum, { stored }) => sum + stored.length, 0);
+    expect(w.eventsOf("session.committed")).toMatchObject([{ end: { chunks: CHUNKS.length, bytes } }]);
   });
 
   test("another run hears when the place will be free at the latest, and has it then", async () => {

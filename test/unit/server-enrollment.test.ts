@@ -200,6 +200,19 @@ describe("a name", () => {
     expect(w.register.live("web-01")?.fingerprint).toBe(fingerprintOf(answer));
   });
 
+  test("whose certificate was made while the server's clock was ahead has it revoked by --replace all the same", async () => {
+    const w = await start();
+    w.clock.aheadMs = 400 * 24 * HOUR_MS;
+    const early = await w.enroll((await w.enrollment.makeToken("web-01", false)).token);
+    w.clock.aheadMs = 0;
+    const now = await w.enroll((await w.enrollment.makeToken("web-01", true)).token);
+    const verdictOn = (answer: typeof early): boolean => {
+      const notBeforeMs = Date.parse(new X509Certificate(answer.certificate).validFrom);
+      return w.revocations.isRevoked("web-01", { notBeforeMs, fingerprint: fingerprintOf(answer) });
+    };
+    expect([verdictOn(early), verdictOn(now)]).toEqual([true, false]);
+  });
+
   test("that came alive after its token was made is refused its certificate", async () => {
     const w = await start();
     const { token } = await w.enrollment.makeToken("web-01", false);
@@ -259,6 +272,20 @@ describe("a server", () => {
     w.enrollment.use({ ...w.settings, address: { host: "::", port: 9999 } });
     expect(w.enrollment.port).toBe(9999);
     await w.enroll(token);
+    expect(w.enrollment.port).toBeUndefined();
+  });
+
+  test("keeps its port open through a reload that does not move it, and closes nobody's connection", async () => {
+    const w = await start();
+    const { token } = await w.enrollment.makeToken("web-01", false);
+    const client = w.client();
+    await client.enroll(parseToken(token).secret, "");
+    w.enrollment.use({ ...w.settings, dataPort: 9999 });
+    expect([w.opened, w.enrollment.port]).toEqual([1, CONFIG.port]);
+    expect(JSON.stringify(w.log.lines)).not.toContain("port is closed");
+    const answer = await client.certify(makeRequest("web-01", newAgentKey()));
+    expect(answer.port).toBe(9999);
+    await client.installed(fingerprintOf(answer));
     expect(w.enrollment.port).toBeUndefined();
   });
 

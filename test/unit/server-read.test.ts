@@ -313,3 +313,26 @@ describe("the server", () => {
     await settle();
   });
 });
+
+test("all archives of a storage come with what was recorded of each entry's newest one", async () => {
+  const w = await planted();
+  const older = "2026-02-11T02-00-00-123Z.tar.gz";
+  await w.wait(plant(w.disk, `web-1/home/${older}`, ARCHIVE_BYTES));
+  const uuid = "00000000-0000-4000-8000-00000000000a";
+  const line = (name: string): string => {
+    const archive = `web-1/home/${name}`;
+    const files = [{ file: 0, chunks: 1, bytes: ARCHIVE_BYTES.length, sha256: "ab".repeat(32), root: "cd".repeat(32) }];
+    const names = { session: uuid, agent: "web-1", backup: "home", run: uuid, archive, files };
+    const intent = { ...names, entries: 7, rawBytes: 8, problems: 2 };
+    return `${JSON.stringify({ type: "commit", committedWallMs: Date.UTC(2026, 1, 12, 2, 1), intent })}\n`;
+  };
+  const records = await w.wait(w.disk.open("/srv/backups/.nbackup/commits.jsonl", "read-write"));
+  await w.wait(records.write(Buffer.from(line(older) + line(ARCHIVE)), 0));
+  await w.wait(records.close());
+  const rows = await w.wait(w.server.library.listAll("main"));
+  expect(rows.map(({ agent, name, entries, problems }) => [agent, name, entries, problems])).toEqual([
+    ["web-1", ARCHIVE, 7, 2],
+    ["web-1", older, undefined, undefined],
+    ["web-2", ARCHIVE, undefined, undefined],
+  ]);
+});

@@ -1,6 +1,7 @@
 /** What the server remembers of revocations and of certificates that are alive, on a disk that fails and forgets. */
 import { describe, expect, test } from "bun:test";
 import { toFailure } from "#base/errors.ts";
+import { certificateKey } from "#pki/revocations.ts";
 import { CertificateRegister, type RegisteredCertificate } from "#server/certificate-register.ts";
 import { Revocations } from "#server/revocations.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
@@ -21,6 +22,15 @@ async function stateDisk(): Promise<MemoryDisk> {
 
 function peer(notBeforeMs: number, commonName = "web-01"): Parameters<Revocations["check"]>[0] {
   return { commonName, fingerprint: "00".repeat(32), serial: "01", notBeforeMs, notAfterMs: 4e12 };
+}
+
+function attempt(action: () => void): unknown {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function verdict(revocations: Revocations, notBeforeMs: number): string {
@@ -48,6 +58,20 @@ describe("revocations", () => {
     const revocations = await Revocations.open(disk, STATE_DIR, new Map());
     await revocations.add("web-01", 7000);
     expect((await Revocations.open(disk.reboot(), STATE_DIR, new Map())).beforeMs("web-01")).toBe(7000);
+  });
+
+  test("name certificates that begin later, for good, and leave what is made afterwards alone", async () => {
+    const disk = await stateDisk();
+    const revocations = await Revocations.open(disk, STATE_DIR, new Map([[certificateKey("bb".repeat(32)), 5000]]));
+    await revocations.add("web-01", 7000, ["aa".repeat(32)]);
+    const again = await Revocations.open(disk.reboot(), STATE_DIR, new Map());
+    const later = { ...peer(9000), fingerprint: "aa".repeat(32) };
+    for (const known of [revocations, again]) {
+      expect(toFailure(attempt(() => known.check(later))).code).toBe("E_REVOKED");
+      expect([verdict(known, 8000), verdict(known, 9000)]).toEqual(["let in", "let in"]);
+    }
+    const listed = { ...later, fingerprint: "bb".repeat(32) };
+    expect([revocations.isRevoked("web-01", listed), again.isRevoked("web-01", listed)]).toEqual([true, false]);
   });
 
   test("are told to who watches once each, by a list that was read again too", async () => {
@@ -138,6 +162,53 @@ describe("the register of certificates", () => {
     expect([writes, register.live("web-01")?.fingerprint]).toEqual([0, "5"]);
     await register.issued("web-01", day(6));
     expect([writes, register.live("web-01")?.fingerprint]).toEqual([1, "6"]);
+  });
+
+  test("tells agents that were given a certificate from those whose Hello has come, also after a restart", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register, revocations } = await registerOn(disk, clock);
+    const life = { notAfterMs: clock.wall() + DAY_MS };
+    for (const name of ["came", "new", "gone"]) await register.issued(name, certificate(name, life));
+    register.seen("came", certificate("came", life));
+    register.seen("other", certificate("other", life));
+    await revocations.add("gone", 1000);
+    expect(register.unseen()).toEqual(["new"]);
+    await clock.advance(1);
+    const again = (await registerOn(disk.reboot(), clock)).register;
+    expect(again.unseen()).toEqual(["new"]);
+    again.seen("new", certificate("new", life));
+    expect(again.unseen()).toEqual([]);
+  });
+
+  test("forgets what ended a month ago, of every agent, and nothing that is alive", async () => {
+    const clock = new SimClock();
+    const { register } = await registerOn(await stateDisk(), clock);
+    const ends = (days: number): RegisteredCertificate =>
+      certificate(`${days} ${clock.wall()}`, { notAfterMs: clock.wall() + days * DAY_MS });
+    await register.issued("short", ends(1));
+    await register.issued("both", ends(2));
+    await register.issued("both", ends(400));
+    await clock.advance(31 * DAY_MS);
+    await register.issued("new", ends(1));
+    expect([register.known("short"), register.beginningAfter("both", 0).length]).toEqual([true, 2]);
+    await clock.advance(2 * DAY_MS);
+    await register.issued("new", ends(2));
+    expect([register.known("short"), register.beginningAfter("both", 0).length]).toEqual([false, 1]);
+    expect(register.live("both")).toBeDefined();
+  });
+
+  test("refuses what would make its file too long to be read again, and keeps what the disk has", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const { register } = await registerOn(disk, clock);
+    const life = { notAfterMs: clock.wall() + DAY_MS };
+    await register.issued("first", certificate("a", life));
+    const huge = register.issued("huge", certificate("b".repeat(17 * 1024 * 1024), life)).catch(toFailure);
+    expect(String(await huge)).toMatch(
+      /^E_STATE_DIR: .*certificates.json would have 35\d{6} bytes, more than the limit/,
+    );
+    expect((await registerOn(disk.reboot(), clock)).register.live("first")?.fingerprint).toBe("a");
   });
 
   test("is there again after a loss of power, and begins anew when it cannot be read", async () => {

@@ -56,7 +56,7 @@ function record(archive: string, bytes: number): string {
   const file = { file: 0, chunks: 3, bytes, sha256: "ab".repeat(32), root: "cd".repeat(32) };
   const intent = {
     ...{ session: SESSION_A, agent, backup, run: RUN, archive, files: [file] },
-    ...{ entries: 42, rawBytes: 4242, problems: 2 },
+    ...{ entries: 42, rawBytes: 4242, problems: 2, unread: [Buffer.from("/a\xff", "latin1").toString("base64")] },
   };
   return `${JSON.stringify({ type: "commit", committedWallMs: TIME_MS + 61_000, intent })}\n`;
 }
@@ -99,10 +99,25 @@ describe("the archives of a storage", () => {
     expect(row).toEqual({
       ...{ storage: "main", agent: "web-1", backup: "etc", name: `${NAME}.tar.gz`, timeMs: TIME_MS },
       ...{ archiveBytes: tree.stored.length, entries: 42, rawBytes: 4242, durationMs: 61_000, problems: 2 },
+      unread: [Uint8Array.from(Buffer.from("/a\xff", "latin1"))],
       ...{ sha256: "12".repeat(32), hasIndex: false, damage: undefined },
     });
     put(".nbackup/commits.jsonl", record(archive, tree.stored.length + 1));
     expect((await stock().list({ facts: true })).rows[0]).toMatchObject({ entries: undefined, problems: undefined });
+  });
+  test("that are asked of have what their records say, and the others stay as they are", async () => {
+    const archive = `web-1/etc/${NAME}.tar.gz`;
+    put(archive);
+    put(`web-1/home/${NAME}.tar.gz`);
+    put(".nbackup/commits.jsonl", record(archive, tree.stored.length));
+    const { rows } = await stock().list({ facts: false });
+    expect(await stock().recorded("main", rows)).toEqual([
+      {
+        ...{ ...(rows[0] ?? expect.unreachable()), entries: 42, rawBytes: 4242, durationMs: 61_000, problems: 2 },
+        unread: [new Uint8Array([47, 97, 255])],
+      },
+      rows[1] ?? expect.unreachable(),
+    ]);
   });
   test("have what their index says, where there is no record", async () => {
     put(`web-1/etc/${NAME}.tar.gz`);

@@ -1,11 +1,11 @@
-import { describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Format, makeFormat, roughDuration } from "#ui/format.ts";
 import { fill } from "#ui/texts-fill.ts";
 import { EN } from "#ui/texts-en.ts";
 import { PT } from "#ui/texts-pt.ts";
 
-const en = makeFormat("en", "en-GB", "UTC");
-const pt = makeFormat("pt", "pt-BR", "America/Sao_Paulo");
+const en = makeFormat("en", "en-GB");
+const pt = makeFormat("pt", "pt-BR");
 const NOW = Date.UTC(2026, 1, 12, 14, 30, 0);
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -74,24 +74,64 @@ describe("numbers of the page", () => {
   });
 });
 
+/** The viewer's zone is that of the process. */
+function inZone(zone: string, tests: () => void): void {
+  describe(zone, () => {
+    const before = process.env["TZ"];
+    beforeAll(() => {
+      process.env["TZ"] = zone;
+    });
+    afterAll(() => {
+      process.env["TZ"] = before ?? "UTC";
+    });
+    tests();
+  });
+}
+
 describe("times of the page", () => {
-  test("are in the viewer's zone and leave out what is clear", () => {
-    expect(en.time(NOW - HOUR, NOW)).toBe("13:30");
-    expect(pt.time(NOW - HOUR, NOW)).toBe("10:30");
-    expect(en.time(NOW - 3 * DAY, NOW)).toBe("09 Feb, 14:30");
-    expect(en.time(NOW - 300 * DAY, NOW)).toBe("18 Apr 2025");
-    expect(pt.time(NOW - 3 * DAY, NOW)).toBe("09 fev, 11:30");
-    expect(pt.time(NOW - 300 * DAY, NOW)).toBe("18 abr 2025");
-    expect([en.moment(NOW, NOW), en.moment(NOW - 3 * DAY, NOW)]).toEqual(["14:30:00", "09 Feb, 14:30:00"]);
+  inZone("UTC", () => {
+    test("leave out what is clear", () => {
+      expect(en.time(NOW - HOUR, NOW)).toBe("13:30");
+      expect(en.time(NOW - 3 * DAY, NOW)).toBe("09 Feb, 14:30");
+      expect(en.time(NOW - 300 * DAY, NOW)).toBe("18 Apr 2025");
+      expect([en.moment(NOW, NOW), en.moment(NOW - 3 * DAY, NOW)]).toEqual(["14:30:00", "09 Feb, 14:30:00"]);
+    });
+    test("the same day of another month or year is not today", () => {
+      expect(en.time(Date.UTC(2026, 0, 12, 14, 30), NOW)).toBe("12 Jan, 14:30");
+      expect(en.time(Date.UTC(2025, 1, 12, 14, 30), NOW)).toBe("12 Feb 2025");
+      expect(en.time(Date.UTC(2026, 1, 12, 0, 0), NOW)).toBe("00:00");
+    });
+    test("on an axis are as exact as its span", () => {
+      const spans = [10 * 60_000, DAY, 30 * DAY, 500 * DAY];
+      expect(spans.map((span) => en.tick(NOW, span))).toEqual(["14:30:00", "14:30", "12 Feb", "12 Feb 2026"]);
+    });
+    test("in full name the zone", () => {
+      expect(en.fullTime(NOW)).toMatch(/Thursday.*12 February 2026.*14:30:00 UTC/);
+    });
   });
-  test("today is the viewer's day, not the server's", () => {
-    const justBefore = Date.UTC(2026, 1, 13, 1, 0, 0);
-    expect(pt.time(justBefore - HOUR, justBefore)).toBe("21:00");
-    expect(en.time(justBefore - 2 * HOUR, justBefore)).toBe("12 Feb, 23:00");
+
+  inZone("America/Sao_Paulo", () => {
+    test("are in the viewer's zone, and today is the viewer's day", () => {
+      expect(pt.time(NOW - HOUR, NOW)).toBe("10:30");
+      expect(pt.time(NOW - 3 * DAY, NOW)).toBe("09 fev, 11:30");
+      expect(pt.time(NOW - 300 * DAY, NOW)).toBe("18 abr 2025");
+      const justBefore = Date.UTC(2026, 1, 13, 1, 0, 0);
+      expect(pt.time(justBefore - HOUR, justBefore)).toBe("21:00");
+      expect(en.time(justBefore - 23 * HOUR, justBefore)).toBe("11 Feb, 23:00");
+    });
+    test("in full name the zone", () => {
+      expect(pt.fullTime(NOW)).toMatch(/11:30:00.*(BRT|GMT-3)/);
+    });
   });
-  test("in full they name the zone", () => {
-    expect(en.fullTime(NOW)).toContain("UTC");
-    expect(pt.fullTime(NOW)).toMatch(/BRT|GMT-3/);
+
+  test("months are those of Intl in both languages", () => {
+    const months = (language: "en" | "pt", locale: string): string[] =>
+      Array.from({ length: 12 }, (_, month) => {
+        const wallMs = Date.UTC(2026, month, 15, 12);
+        const short = new Intl.DateTimeFormat(locale, { month: "short" }).format(wallMs).replace(".", "").slice(0, 3);
+        return makeFormat(language, locale).tick(wallMs, 30 * DAY) === `15 ${short}` ? "" : short;
+      });
+    expect([...months("en", "en-US"), ...months("pt", "pt-BR")].filter((month) => month !== "")).toEqual([]);
   });
 });
 

@@ -1,7 +1,18 @@
 import { describe, expect, test } from "bun:test";
 import { backupsLeft, freshOnly, fromOfPeriod, outcomesOf, parseQuery, queryText } from "#ui/filters.ts";
-import { concerns, endTone, forecastView, headline, OUTCOMES, reasonText, scheduleRatio } from "#ui/judge.ts";
+import {
+  concerns,
+  endTone,
+  forecastView,
+  headline,
+  nextInMs,
+  OUTCOMES,
+  reasonText,
+  rowTone,
+  scheduleRatio,
+} from "#ui/judge.ts";
 import { parsePath, pathOf, type Route, titleOf, topView } from "#ui/routes.ts";
+import type { BackupRow } from "#web/api-archives.ts";
 import { apiEnd, apiEvent, backupRow, backupRows, DAY_MS, GB, storageRow } from "#test/support/page-fixtures.ts";
 
 const NOW = Date.UTC(2026, 1, 12, 14, 30, 0);
@@ -9,18 +20,37 @@ const NONE = { ok: 0, late: 0, failing: 0, never: 0, unknown: 0 };
 
 describe("the answer at the top", () => {
   test("is that all is well only when nothing is late, failing, without a success or unknown", () => {
-    expect(headline({ ...NONE, ok: 7 })).toMatchObject({ kind: "all", tone: "ok", total: 7 });
+    expect(headline({ ...NONE, ok: 7 }, [], NOW)).toMatchObject({ kind: "all", tone: "ok", total: 7 });
     for (const state of ["late", "failing", "never", "unknown"] as const) {
-      expect(headline({ ...NONE, ok: 7, [state]: 1 })).toMatchObject({ kind: "some", parts: [{ state, count: 1 }] });
+      expect(headline({ ...NONE, ok: 7, [state]: 1 }, [], NOW)).toMatchObject({
+        kind: "some",
+        parts: [{ state, count: 1 }],
+      });
     }
   });
   test("names the worst first and is as bad as that", () => {
-    const head = headline({ ok: 3, late: 2, failing: 1, never: 0, unknown: 4 });
+    const head = headline({ ok: 3, late: 2, failing: 1, never: 0, unknown: 4 }, [], NOW);
     expect(head.tone).toBe("bad");
     expect(head.parts.map(({ state }) => state)).toEqual(["failing", "late", "unknown"]);
   });
+  test("says of a new entry, whose first run goes on or is to come, that it has not run, not that it never succeeded", () => {
+    const fresh = { ...backupRow(0, NOW), state: "never", lastEndWallMs: null, damagedCount: 0 } as const;
+    const said = (row: Partial<BackupRow>): unknown => {
+      const { parts, tone, fine } = headline({ ...NONE, ok: 1, never: 1 }, [{ ...fresh, ...row }], NOW);
+      return [tone, parts, fine];
+    };
+    const awaited = ["warn", [{ state: "awaited", count: 1 }], 1];
+    expect(said({ nextWallMs: NOW + 1, running: null })).toEqual(awaited);
+    expect(said({ nextWallMs: null, running: "0a" })).toEqual(awaited);
+    expect(rowTone({ ...fresh, nextWallMs: NOW + 1, running: null }, NOW)).toBe("warn");
+    const never = ["bad", [{ state: "never", count: 1 }], 1];
+    // Its time went by without a run; nobody knows of one; one ended without success.
+    expect(said({ nextWallMs: NOW - 1, running: null })).toEqual(never);
+    expect(said({ nextWallMs: null, running: null })).toEqual(never);
+    expect(said({ nextWallMs: NOW + 1, running: null, lastEndWallMs: NOW - 1 })).toEqual(never);
+  });
   test("does not say that all is well when there is nothing", () => {
-    expect(headline(NONE)).toMatchObject({ kind: "none", tone: "none" });
+    expect(headline(NONE, [], NOW)).toMatchObject({ kind: "none", tone: "none" });
   });
 });
 
@@ -30,10 +60,14 @@ describe("beside the answer", () => {
   const kinds = (answer: Partial<Parameters<typeof concerns>[0]>): string[] =>
     concerns({ ...nothing, ...answer }, NOW).map(({ kind, tone, name, count }) => `${kind} ${tone} ${name} ${count}`);
   test("an archive found damaged keeps a backup from being fine, and the headline from saying so", () => {
-    const rows = [{ state: "ok", damagedCount: 2 } as const, { state: "failing", damagedCount: 1 } as const];
-    const head = headline({ ...NONE, ok: 4 }, rows.slice(0, 1));
+    const row = backupRow(0, NOW);
+    const rows = [
+      { ...row, state: "ok", damagedCount: 2 } as const,
+      { ...row, state: "failing", damagedCount: 1 } as const,
+    ];
+    const head = headline({ ...NONE, ok: 4 }, rows.slice(0, 1), NOW);
     expect(head).toMatchObject({ kind: "some", tone: "warn", fine: 3, parts: [{ state: "damaged", count: 1 }] });
-    expect(headline({ ...NONE, ok: 4, failing: 1 }, rows).parts.map(({ state }) => state)).toEqual([
+    expect(headline({ ...NONE, ok: 4, failing: 1 }, rows, NOW).parts.map(({ state }) => state)).toEqual([
       "failing",
       "damaged",
     ]);
@@ -74,11 +108,16 @@ describe("a backup entry", () => {
     expect(scheduleRatio({ ...row, lastSuccessWallMs: null }, NOW)).toBeNull();
     expect(scheduleRatio({ ...row, lastSuccessWallMs: NOW + 1 }, NOW)).toBe(0);
   });
+  test("of which too few runs are known has the next one that its agent tells, until that time went by", () => {
+    expect(nextInMs({ nextWallMs: NOW + 5 }, NOW)).toBe(5);
+    expect([nextInMs({ nextWallMs: NOW }, NOW), nextInMs({ nextWallMs: null }, NOW)]).toEqual([null, null]);
+  });
   test("says why it is not well, and nothing when it is", () => {
     expect(reasonText({ ...row, state: "ok", damagedCount: 0 })).toBeUndefined();
     expect(reasonText({ ...row, state: "ok", damagedCount: 1 })).toBe("reason.damaged");
     expect(reasonText({ ...row, state: "never", lastEndWallMs: null })).toBe("reason.neverRan");
-    expect(reasonText({ ...row, state: "failing" })).toBe("reason.failing");
+    expect(reasonText({ ...row, state: "failing", lastOutcome: "failed" })).toBe("reason.failing");
+    expect(reasonText({ ...row, state: "failing", lastOutcome: "committed" })).toBe("reason.gone");
   });
 });
 

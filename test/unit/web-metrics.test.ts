@@ -2,13 +2,20 @@
 import { describe, expect, test } from "bun:test";
 import { inProject } from "#scripts/lib/project.ts";
 import { ServerMetrics } from "#server/server-metrics.ts";
-import { liveView, PageKit, scannedArchive, storageView } from "#test/support/page-kit.ts";
+import { endRecord, liveView, PageKit, scannedArchive, storageView } from "#test/support/page-kit.ts";
 import { watchPage } from "#web/page-metrics.ts";
 
 /** Made where the sockets are. */
 const OF_THE_DAEMON = "nbackup_strangers_refused_total";
 
-async function metrics(kit = new PageKit()): Promise<ReturnType<ServerMetrics["registry"]["snapshot"]>> {
+type Snapshot = ReturnType<ServerMetrics["registry"]["snapshot"]>;
+
+async function metrics(kit = new PageKit()): Promise<Snapshot> {
+  await kit.scans.scanAll();
+  return metricsNow(kit);
+}
+
+function metricsNow(kit: PageKit): Snapshot {
   const own = new ServerMetrics();
   const storage = storageView();
   own.watch({
@@ -19,7 +26,6 @@ async function metrics(kit = new PageKit()): Promise<ReturnType<ServerMetrics["r
   });
   own.registry.counted(OF_THE_DAEMON, "", () => 0);
   own.watchAgents({ connectedCount: 0 });
-  await kit.scans.scanAll();
   const { model, app } = kit;
   watchPage({
     registry: own.registry,
@@ -90,5 +96,26 @@ describe("the metrics", () => {
     expect(valuesOf("nbackup_window_used_bytes")).toEqual([[{}, 400]]);
     expect(valuesOf("nbackup_rtt_seconds")).toEqual([[{ agent: "db-1" }, 0.008]]);
     expect(valuesOf("nbackup_storage_archives")).toEqual([[{ storage: "main" }, 1]]);
+  });
+
+  test("say of no backup that it never succeeded before its storage was looked at", async () => {
+    const kit = new PageKit();
+    kit.archives = [scannedArchive({ durationMs: 5000 })];
+    const failed = { outcome: "failed", code: "E_DISK", archive: null, endWallMs: kit.clock.wall() } as const;
+    for (const backup of ["home", "new"]) kit.history.add(endRecord({ ...failed, backup }));
+    kit.history.add(endRecord({ ...failed, backup: "lost", storage: "gone" }));
+    const values = (): unknown =>
+      metricsNow(kit)
+        .find(({ name }) => name === "nbackup_last_success_timestamp_seconds")
+        ?.samples.map((sample) => [sample.labels["backup"], "value" in sample && sample.value])
+        .sort();
+    expect(values()).toEqual([["lost", 0]]);
+    await kit.scans.scanAll();
+    kit.app.forget();
+    expect(values()).toEqual([
+      ["home", Date.UTC(2026, 0, 1) / 1000 + 5],
+      ["lost", 0],
+      ["new", 0],
+    ]);
   });
 });

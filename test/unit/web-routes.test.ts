@@ -1,5 +1,6 @@
 /** Every route of the page over values: what it answers, its filters and pages, and what it refuses. */
 import { describe, expect, test } from "bun:test";
+import type { LiveView } from "#observe/live-view.ts";
 import {
   endRecord,
   eventRecord,
@@ -12,14 +13,7 @@ import {
 } from "#test/support/page-kit.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import type { ArchivesAnswer, StoragesAnswer } from "#web/api-archives.ts";
-import type {
-  AgentChannel,
-  AgentsAnswer,
-  HealthAnswer,
-  OverviewAnswer,
-  SessionDetail,
-  SessionsAnswer,
-} from "#web/api-types.ts";
+import type { AgentChannel, AgentsAnswer, HealthAnswer, SessionDetail, SessionsAnswer } from "#web/api-types.ts";
 import type { WebAnswer } from "#web/http.ts";
 
 const HOUR_MS = 3_600_000;
@@ -77,6 +71,29 @@ describe("sessions", () => {
     kit.series.stop();
   });
 
+  test("whose line is slow are as far as what has arrived, not as what the agent has read into its window", async () => {
+    const kit = new PageKit();
+    kit.series.start();
+    // Read: 94 % of the last archive's 2000 bytes, which were 1000 on the disk. Arrived: 20 a second.
+    const slow = (bytes: number, windowBytes: number): LiveView => {
+      const made = liveView(bytes, { lastRawBytes: 2000, windowBytes });
+      return { ...made, view: { ...made.view, rawBytes: 1880, expectedBytes: 1000 } };
+    };
+    for (let second = 0; second <= 5; second += 1) {
+      kit.live = [slow(second * 20, 1000)];
+      await kit.clock.advance(1000);
+    }
+    const { running } = await kit.json<SessionsAnswer>("/api/v1/sessions");
+    expect(running).toMatchObject([{ receivedRate: 20, progress: 0.1, etaMs: 45_000 }]);
+    // So small a window cannot hold the rest: what there is compresses better than the last time.
+    kit.live = [slow(500, 10)];
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions")).running).toMatchObject([{ progress: 0.93 }]);
+    // It compresses worse: no more can have arrived than was read.
+    kit.live = [slow(990, 10)];
+    expect((await kit.json<SessionsAnswer>("/api/v1/sessions")).running).toMatchObject([{ progress: 0.94 }]);
+    kit.series.stop();
+  });
+
   test("that nobody measured have no progress, and in a phase with a measure that one", async () => {
     const kit = new PageKit();
     kit.live = [liveView(100), liveView(1, { phase: "hashing", phaseDone: 25, phaseTotal: 100, lastRawBytes: 9 })];
@@ -117,99 +134,6 @@ function channel(fields: Partial<AgentChannel>): AgentChannel {
     ...fields,
   };
 }
-
-describe("the overview", () => {
-  test("leaves out what nothing ever came of and nobody means any more", async () => {
-    const kit = new PageKit();
-    const refused = { outcome: "refused", code: "E_STORAGE_UNKNOWN", archive: null } as const;
-    await kit.clock.advance(15 * DAY_MS);
-    const nowMs = kit.clock.wall();
-    kit.history.add(endRecord({ ...refused, agent: "old-1", endWallMs: nowMs - 14.5 * DAY_MS }));
-    kit.history.add(endRecord({ ...refused, agent: "new-1", endWallMs: nowMs - HOUR_MS }));
-    kit.history.add(endRecord({ ...refused, storage: "mian", endWallMs: nowMs - HOUR_MS }));
-    kit.archives = [scannedArchive({ backup: "dropped", timeMs: nowMs - 90 * DAY_MS })];
-    await kit.scans.scanAll();
-    const rows = async (): Promise<unknown> => {
-      kit.app.forget();
-      const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
-      return backups.map(({ agent, backup, storage, state }) => [agent, backup, storage, state].join(" "));
-    };
-    const unsaid = ["new-1 home main failing", "web-1 home mian failing", "web-1 dropped main unknown"];
-    expect(await rows()).toEqual(unsaid);
-    // One that has not said anything yet, is gone, or does not say all.
-    for (const fields of [{ backupCount: 0, backups: [] }, { connected: false }, { backupCount: 9 }]) {
-      kit.agents = [channel(fields)];
-      expect(await rows()).toEqual(expect.arrayContaining(unsaid));
-    }
-    kit.agents = [channel({})];
-    expect(await rows()).toEqual(["new-1 home main failing", "web-1 home main never", "web-1 dropped main unknown"]);
-  });
-
-  test("puts what fails first, then what is late, and counts them", async () => {
-    const kit = new PageKit();
-    const nowMs = kit.clock.wall();
-    const archives = (agent: string, newestMs: number): void => {
-      for (let day = 0; day < 5; day += 1) {
-        kit.archives.push(scannedArchive({ agent, name: `${day}.tar.gz`, timeMs: newestMs - day * DAY_MS }));
-      }
-    };
-    archives("ok-1", nowMs - 2 * HOUR_MS);
-    archives("late-1", nowMs - 37 * HOUR_MS);
-    archives("failing-1", nowMs - 30 * HOUR_MS);
-    kit.history.add(
-      endRecord({
-        agent: "failing-1",
-        outcome: "disk-full",
-        code: "E_DISK_FULL",
-        archive: null,
-        endWallMs: nowMs - HOUR_MS,
-      }),
-    );
-    kit.archives.push(scannedArchive({ agent: "new-1", timeMs: nowMs - 100 * HOUR_MS }));
-    await kit.scans.scanAll();
-    kit.events.add(eventRecord({ level: "error", kind: "storage.failed" }));
-    kit.events.add(eventRecord());
-    const overview = await kit.json<OverviewAnswer>("/api/v1/overview");
-    expect(overview.backups.map(({ agent, state }) => [agent, state])).toEqual([
-      ["failing-1", "failing"],
-      ["late-1", "late"],
-      ["new-1", "unknown"],
-      ["ok-1", "ok"],
-    ]);
-    expect(overview.counts).toEqual({ ok: 1, late: 1, failing: 1, never: 0, unknown: 1 });
-    expect(overview.backups[0]?.reason).toContain("E_DISK_FULL");
-    expect(overview.backups[3]).toMatchObject({
-      everyMs: DAY_MS,
-      everyFrom: "habit",
-      archiveCount: 5,
-      archiveBytes: 1500,
-    });
-    expect(overview.backups[3]?.sizes.map(({ wallMs }) => wallMs)).toEqual(
-      [4, 3, 2, 1, 0].map((d) => nowMs - 2 * HOUR_MS - d * DAY_MS),
-    );
-    expect(overview.events.map(({ kind }) => kind)).toEqual(["storage.failed", "session.committed"]);
-    expect(overview.scanning).toBe(false);
-  });
-
-  test("takes a wait, a lost place and a server that stopped for no failure, and a success after a failure for a success", async () => {
-    const kit = new PageKit();
-    const at = kit.clock.wall();
-    kit.history.add(endRecord({ agent: "a", endWallMs: at - 3000, startWallMs: at - 4000 }));
-    kit.history.add(endRecord({ agent: "a", outcome: "refused", code: "E_BUSY", endWallMs: at - 2000, archive: null }));
-    kit.history.add(
-      endRecord({ agent: "a", outcome: "suspended", code: "E_SHUTDOWN", endWallMs: at - 1000, archive: null }),
-    );
-    kit.history.add(endRecord({ agent: "b", outcome: "failed", code: "E_DISK", endWallMs: at - 3000, archive: null }));
-    kit.history.add(endRecord({ agent: "b", endWallMs: at - 2000, startWallMs: at - 2500 }));
-    kit.history.add(endRecord({ agent: "c", outcome: "refused", code: "E_FULL", endWallMs: at - 2000, archive: null }));
-    const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
-    expect(backups.map(({ agent, state }) => [agent, state])).toEqual([
-      ["c", "failing"],
-      ["a", "ok"],
-      ["b", "ok"],
-    ]);
-  });
-});
 
 describe("agents and storages", () => {
   test("show the worst of an agent's entries, what runs, and what its channel says", async () => {

@@ -166,4 +166,22 @@ describe("an answer that is long", () => {
     // Bun writes what it gets here to the standard error.
     expect(end).toBeUndefined();
   });
+
+  test("a client that leaves while bytes are on their way is nothing that broke off, whenever it does", async () => {
+    for (let turns = 0; turns < 12; turns += 1) {
+      const clock = new SimClock();
+      const told: unknown[] = [];
+      const coming = Promise.withResolvers<Uint8Array>();
+      const source = new ReadableStream<Uint8Array>({
+        pull: async (controller) => controller.enqueue(await coming.promise),
+      });
+      const reader = guarded(source, 15_000, { clock, brokeOff: (error) => void told.push(error) }).getReader();
+      const reading = reader.read();
+      coming.resolve(new Uint8Array(10));
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      await Promise.allSettled([reading, reader.cancel()]);
+      await clock.advance(16_000);
+      expect([turns, told, clock.pendingCount]).toEqual([turns, [], 0]);
+    }
+  });
 });
