@@ -4,17 +4,18 @@ import { dark, format, t } from "./i18n.ts";
 import type { ChartProps, Draw, Drawing } from "./plot.ts";
 import { extremes, spanOf } from "./shapes.ts";
 
-/** What draws, once a chart was wanted: no first view waits for it to be read. */
+/** What draws: read after the first view, which does not wait for it, and before a chart comes as part of an update. */
 let loaded: Draw | null = null;
+
+export async function prepareCharts(): Promise<Draw> {
+  loaded ??= (await import("./plot.ts")).draw;
+  return loaded;
+}
 
 function useDraw(): Draw | null {
   const [known, setKnown] = useState(() => loaded);
   useEffect(() => {
-    if (known !== null) return;
-    void import("./plot.ts").then(({ draw }) => {
-      loaded = draw;
-      setKnown(() => draw);
-    });
+    if (known === null) void prepareCharts().then((draw) => setKnown(() => draw));
   }, [known]);
   return known;
 }

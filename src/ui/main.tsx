@@ -2,6 +2,7 @@
 import { render } from "preact";
 import type { FirstView } from "#web/api-types.ts";
 import { access, askAccess } from "./api.ts";
+import { prepareCharts } from "./chart.tsx";
 import { followSystem } from "./i18n.ts";
 import { startRouter } from "./router.ts";
 import { Shell } from "./shell.tsx";
@@ -23,6 +24,9 @@ function takeFirstView(first: FirstView): void {
   if (first.overview !== null) takeAnswer("/api/v1/overview", first.overview);
 }
 
+/** The first view is drawn by then. */
+const CHARTS_AFTER_MS = 300;
+
 const place = document.getElementById("app");
 if (place === null) throw new Error("the page has no place to be drawn in");
 
@@ -33,4 +37,5 @@ const first = firstView();
 if (first === null) await askAccess();
 else takeFirstView(first);
 render(<Shell />, place);
+setTimeout(() => void prepareCharts(), CHARTS_AFTER_MS);
 if (access.value === null || !access.value.passwordNeeded || access.value.loggedIn) startStream();
