@@ -136,6 +136,7 @@ const PLANTED: readonly Planted[] = [
   [checkBans, "src/ui/browser.ts", "const t = Date.now();", undefined],
   [checkImports, "src/ui/a.tsx", 'import { x } from "./b.tsx";', undefined],
   [checkImports, "src/ui/a.ts", 'import { x } from "#web/api-types.ts";', "only `import type`"],
+  [checkImports, "src/ui/a.ts", 'import { x } from "#web/matches.ts";', undefined],
   [checkImports, "src/ui/a.ts", 'import type { X } from "#observe/records.ts";', "may not import #observe/records.ts"],
   [checkBans, "src/ui/a.tsx", "<p dangerouslySetInnerHTML={{ __html: text }} />", "is text"],
   [checkBans, "src/ui/a.ts", "node.innerHTML = text;", "is text"],

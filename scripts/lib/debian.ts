@@ -26,6 +26,9 @@ export const TEST_PACKAGES: readonly DebianPackage[] = [
   { name: "systemd-container", proof: "systemd-nspawn" },
   // Drives the page; a font comes with it, by fontconfig.
   { name: "chromium", proof: "chromium" },
+  // What the manual's examples of the page's API are typed with.
+  { name: "curl", proof: "curl" },
+  { name: "jq", proof: "jq" },
   // Only promtool is called, which is in no package of its own. The daemon beside it listens on 9090, outside the ports that tests get.
   { name: "prometheus", proof: "promtool" },
   ...(process.arch === "x64"

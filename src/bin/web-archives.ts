@@ -24,7 +24,7 @@ const SLASH = 0x2f;
 export function archiveBrowser(desk: ArchiveDesk, spawn: SpawnRestoreThread): ArchiveBrowser {
   return {
     directory: (place, key, page) => desk.directory(place, key, page),
-    find: (places, pattern, limit) => desk.find(places, pattern, limit),
+    find: (places, pattern, page) => desk.find(places, pattern, page),
     file: (query, signal) => download(desk, spawn, query, signal),
   };
 }

@@ -47,8 +47,15 @@ export interface DeskDirectory {
   readonly next: string | null;
 }
 
+/** `after`: the key of the last one of the page before; null: from the first. */
+export interface DeskPage {
+  readonly limit: number;
+  readonly after: string | null;
+}
+
+/** By path. */
 export interface DeskFind {
-  readonly files: readonly {
+  readonly rows: readonly {
     readonly path: string;
     readonly key: string;
     readonly versions: readonly {
@@ -59,7 +66,7 @@ export interface DeskFind {
       readonly entry: DeskEntry;
     }[];
   }[];
-  readonly more: boolean;
+  readonly next: string | null;
   readonly archiveCount: number;
   readonly failures: readonly string[];
 }
@@ -86,11 +93,7 @@ export class ArchiveDesk {
   }
 
   /** A page of a directory. `key` null: the top. Rejects with Failure, E_INDEX_DAMAGED where there is no index among them. */
-  async directory(
-    place: ArchivePlace,
-    key: string | null,
-    { limit, after }: { readonly limit: number; readonly after: string | null },
-  ): Promise<DeskDirectory> {
+  async directory(place: ArchivePlace, key: string | null, { limit, after }: DeskPage): Promise<DeskDirectory> {
     const path = key === null ? new Uint8Array(0) : bytesOfKey(key);
     const behind = after === null ? undefined : bytesOfKey(after);
     return await this.#withIndex(place, async (index) => {
@@ -121,7 +124,7 @@ export class ArchiveDesk {
   }
 
   /** Files that a pattern matches, in the newest of these archives. Of several entries of a path the last counts. Rejects with E_USAGE. */
-  async find(places: readonly ArchivePlace[], pattern: string, limit: number): Promise<DeskFind> {
+  async find(places: readonly ArchivePlace[], pattern: string, page: DeskPage): Promise<DeskFind> {
     const newest = [...places].sort((a, b) => (a.archive < b.archive ? 1 : -1)).slice(0, FIND_ARCHIVES_MAX);
     const failures: string[] = [];
     if (places.length > newest.length) {
@@ -140,7 +143,7 @@ export class ArchiveDesk {
         if (found !== undefined) opened.push(found);
       }
       const finds = opened.map((one) => one.finds);
-      return { ...(await firstFiles(finds, limit)), archiveCount: opened.length, failures };
+      return { ...(await filesOfPage(finds, page)), archiveCount: opened.length, failures };
     } finally {
       for (const { lent } of opened) await lent.close();
     }
@@ -222,15 +225,17 @@ function accessTo(lent: LentArchive, file: 0 | 1): ArchiveAccess {
   };
 }
 
-async function firstFiles(
+async function filesOfPage(
   finds: readonly ArchiveFinds<ArchivePlace>[],
-  limit: number,
-): Promise<Pick<DeskFind, "files" | "more">> {
-  const files: DeskFind["files"][number][] = [];
+  { limit, after }: DeskPage,
+): Promise<Pick<DeskFind, "rows" | "next">> {
+  const behind = after === null ? undefined : bytesOfKey(after);
+  const rows: DeskFind["rows"][number][] = [];
   for await (const batch of fileHistories(finds) satisfies Batches<unknown>) {
     for (const { path, versions } of batch) {
-      if (files.length >= limit) return { files, more: true };
-      files.push({
+      if (behind !== undefined && comparePaths(path, behind) <= 0) continue;
+      if (rows.length >= limit) return { rows, next: rows.at(-1)?.key ?? null };
+      rows.push({
         ...{ path: pathText(path), key: keyOf(path) },
         versions: versions.map(({ file, first, last, archiveCount }) => ({
           ...{ storage: last.storage, first: first.archive, last: last.archive, archiveCount },
@@ -239,7 +244,7 @@ async function firstFiles(
       });
     }
   }
-  return { files, more: false };
+  return { rows, next: null };
 }
 
 const TYPES: Readonly<Record<IndexEntry["type"], DeskEntry["type"]>> = {

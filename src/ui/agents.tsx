@@ -4,11 +4,12 @@ import type { AgentRow, AgentsAnswer } from "#web/api-types.ts";
 import { Search } from "./fields.tsx";
 import { UNKNOWN } from "./format.ts";
 import { format, language, t, tn } from "./i18n.ts";
-import { stateTone } from "./judge.ts";
+import { STATE_ORDER, stateTone } from "./judge.ts";
 import { Asking, Badge, Empty, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query } from "./router.ts";
 import { pathOf } from "./routes.ts";
+import { useSorted } from "./sorting.tsx";
 import { type Column, Table } from "./table.tsx";
 
 export function ChannelBadge({ row }: { row: AgentRow }) {
@@ -16,6 +17,17 @@ export function ChannelBadge({ row }: { row: AgentRow }) {
   if (channel === null) return <Badge tone="none">{t("agent.noChannel")}</Badge>;
   if (channel.connected) return <Badge tone="ok">{t("agent.connected")}</Badge>;
   return <Badge tone={channel.lost ? "bad" : "warn"}>{channel.lost ? t("agent.lost") : t("agent.away")}</Badge>;
+}
+
+/** The worst first. */
+function channelRank({ channel }: AgentRow): number {
+  if (channel === null) return 2;
+  if (channel.connected) return 3;
+  return channel.lost ? 0 : 1;
+}
+
+function version({ channel }: AgentRow): string | null {
+  return channel?.software?.replace("nbackup-agent ", "") ?? null;
 }
 
 function nextRun(row: AgentRow): number | null {
@@ -36,6 +48,7 @@ function agentColumns(): readonly Column<AgentRow>[] {
           <b>{row.agent}</b>
         </a>
       ),
+      sort: (row) => row.agent,
     },
     {
       key: "state",
@@ -43,13 +56,15 @@ function agentColumns(): readonly Column<AgentRow>[] {
       width: "minmax(7.6rem, 0.6fr)",
       narrow: "end",
       cell: (row) => <Badge tone={stateTone(row.state)}>{t(`state.${row.state}`)}</Badge>,
+      sort: (row) => STATE_ORDER.indexOf(row.state),
     },
     {
       key: "channel",
       label: t("agent.channel"),
-      width: "minmax(9.4rem, 0.8fr)",
+      width: "minmax(10.2rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <ChannelBadge row={row} />,
+      sort: channelRank,
     },
     {
       key: "rtt",
@@ -59,6 +74,8 @@ function agentColumns(): readonly Column<AgentRow>[] {
       drop: 5,
       narrow: "none",
       cell: (row) => f.millis(row.channel?.rttMs ?? null),
+      sort: (row) => row.channel?.rttMs ?? null,
+      largestFirst: true,
     },
     {
       key: "cpu",
@@ -68,6 +85,8 @@ function agentColumns(): readonly Column<AgentRow>[] {
       drop: 6,
       narrow: "none",
       cell: (row) => percentText(row.channel?.cpuPercent ?? null),
+      sort: (row) => row.channel?.cpuPercent ?? null,
+      largestFirst: true,
     },
     {
       key: "memory",
@@ -77,31 +96,38 @@ function agentColumns(): readonly Column<AgentRow>[] {
       drop: 7,
       narrow: "none",
       cell: (row) => f.bytes(row.channel?.residentBytes ?? null),
+      sort: (row) => row.channel?.residentBytes ?? null,
+      largestFirst: true,
     },
     {
       key: "archives",
       label: t("archives.bytes"),
-      width: "6.4rem",
+      width: "7.4rem",
       number: true,
       drop: 3,
       narrow: "none",
       cell: (row) => f.bytes(row.archiveBytes),
+      sort: (row) => row.archiveBytes,
+      largestFirst: true,
     },
     {
       key: "seen",
       label: t("agent.seen"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       drop: 2,
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSeenWallMs} />,
+      sort: (row) => row.lastSeenWallMs,
+      largestFirst: true,
     },
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       drop: 4,
       narrow: "none",
       cell: (row) => <When wallMs={nextRun(row)} />,
+      sort: nextRun,
     },
     {
       key: "software",
@@ -109,7 +135,8 @@ function agentColumns(): readonly Column<AgentRow>[] {
       width: "5rem",
       drop: 8,
       narrow: "none",
-      cell: (row) => row.channel?.software?.replace("nbackup-agent ", "") ?? UNKNOWN,
+      cell: (row) => version(row) ?? UNKNOWN,
+      sort: version,
     },
   ];
 }
@@ -123,12 +150,13 @@ export function Agents() {
   const answer = asked.value.value;
   const columns = useMemo(agentColumns, [language.value]);
   const text = query.value["text"]?.toLowerCase();
-  const rows = useMemo(() => {
+  const left = useMemo(() => {
     const all = answer?.rows ?? [];
     return text === undefined
       ? all
       : all.filter((row) => `${row.agent} ${row.addresses.join(" ")}`.toLowerCase().includes(text));
   }, [answer, text]);
+  const { rows, sorting } = useSorted(left, columns);
   return (
     <>
       <Title>{t("nav.agents")}</Title>
@@ -144,7 +172,13 @@ export function Agents() {
               {text === undefined ? t("overview.emptyHint") : undefined}
             </Empty>
           ) : (
-            <Table label={t("nav.agents")} columns={columns} rows={rows} rowKey={(row) => row.agent} />
+            <Table
+              label={t("nav.agents")}
+              columns={columns}
+              rows={rows}
+              rowKey={(row) => row.agent}
+              sorting={sorting}
+            />
           )}
         </Panel>
       )}

@@ -4,10 +4,12 @@ import type { ArchivesAnswer, BackupRow } from "#web/api-archives.ts";
 import { Search } from "./fields.tsx";
 import { backupsLeft } from "./filters.ts";
 import { format, language, t, tn } from "./i18n.ts";
-import { BackupName, StateBadge } from "./marks.tsx";
+import { stateRank } from "./judge.ts";
+import { BackupName, backupSort, StateBadge } from "./marks.tsx";
 import { Asking, Badge, Empty, Panel, Spark, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query } from "./router.ts";
+import { useSorted } from "./sorting.tsx";
 import { type Column, Table } from "./table.tsx";
 
 function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
@@ -19,14 +21,16 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
       width: "minmax(10rem, 1.8fr)",
       narrow: "main",
       cell: (row) => <BackupName row={row} />,
+      sort: backupSort,
     },
     {
       key: "storage",
       label: t("col.storage"),
-      width: "minmax(5rem, 0.7fr)",
+      width: "minmax(7.2rem, 0.7fr)",
       drop: 2,
       narrow: "none",
       cell: (row) => row.storage,
+      sort: (row) => row.storage,
     },
     {
       key: "state",
@@ -34,6 +38,7 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
       width: "minmax(8.6rem, 0.9fr)",
       narrow: "end",
       cell: (row) => <StateBadge row={row} />,
+      sort: stateRank,
     },
     {
       key: "count",
@@ -43,22 +48,28 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
       drop: 4,
       narrow: "none",
       cell: (row) => f.count(row.archiveCount),
+      sort: (row) => row.archiveCount,
+      largestFirst: true,
     },
     {
       key: "bytes",
       label: t("archives.bytes"),
-      width: "6.4rem",
+      width: "7.4rem",
       number: true,
       drop: 1,
       narrow: "line",
       cell: (row) => f.bytes(row.archiveBytes),
+      sort: (row) => row.archiveBytes,
+      largestFirst: true,
     },
     {
       key: "newest",
       label: t("archives.newest"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
+      sort: (row) => row.lastSuccessWallMs,
+      largestFirst: true,
     },
     {
       key: "size",
@@ -68,6 +79,8 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
       drop: 3,
       narrow: "none",
       cell: (row) => f.bytes(row.lastBytes),
+      sort: (row) => row.lastBytes,
+      largestFirst: true,
     },
     {
       key: "trend",
@@ -83,6 +96,8 @@ function listColumns(hasDamage: boolean): readonly Column<BackupRow>[] {
       width: "6rem",
       narrow: "none",
       cell: (row) => (row.damagedCount === 0 ? null : <Badge tone="bad">{f.count(row.damagedCount)}</Badge>),
+      sort: (row) => row.damagedCount,
+      largestFirst: true,
     },
   ];
   return hasDamage ? all : all.filter(({ key }) => key !== "damaged");
@@ -94,7 +109,8 @@ export function Archives() {
   const hasDamage = answer?.backups.some((row) => row.damagedCount > 0) === true;
   const table = useMemo(() => listColumns(hasDamage), [language.value, hasDamage]);
   const text = query.value["text"];
-  const rows = useMemo(() => backupsLeft(answer?.backups ?? [], undefined, text), [answer, text]);
+  const left = useMemo(() => backupsLeft(answer?.backups ?? [], undefined, text), [answer, text]);
+  const { rows, sorting } = useSorted(left, table);
   return (
     <>
       <Title
@@ -123,6 +139,7 @@ export function Archives() {
               columns={table}
               rows={rows}
               rowKey={(row) => `${row.storage}/${row.agent}/${row.backup}`}
+              sorting={sorting}
             />
           )}
         </Panel>

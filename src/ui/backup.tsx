@@ -11,8 +11,22 @@ import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { type ArchivePlace, pathOf } from "./routes.ts";
 import { columns } from "./shapes.ts";
+import { useSorted } from "./sorting.tsx";
 import { type Column, Table } from "./table.tsx";
 import { Trail } from "./trail.tsx";
+
+/** As many as the server gives at once: of most entries these are all, and can be sorted. */
+const PAGE_ROWS = "500";
+const NONE: readonly ArchiveSummary[] = [];
+
+function ArchiveState({ problems }: { problems: number }) {
+  if (problems === 0) return <Badge tone="ok">{t("archive.fine")}</Badge>;
+  return (
+    <Badge tone="warn" title={tn("reason.warned", problems)}>
+      {tn("outcome.warned", problems)}
+    </Badge>
+  );
+}
 
 function archiveColumns(): readonly Column<ArchiveSummary>[] {
   const f = format.value;
@@ -40,6 +54,8 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
             <When wallMs={row.timeWallMs} />
           </a>
         ),
+      sort: (row) => row.timeWallMs,
+      largestFirst: true,
     },
     {
       key: "state",
@@ -48,14 +64,13 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
       narrow: "end",
       cell: (row) =>
         row.damage === null ? (
-          <Badge tone={(row.problems ?? 0) > 0 ? "warn" : "ok"}>
-            {(row.problems ?? 0) > 0 ? tn("outcome.warned", row.problems ?? 0) : t("archive.fine")}
-          </Badge>
+          <ArchiveState problems={row.problems ?? 0} />
         ) : (
           <Badge tone="bad" title={row.damage}>
             {t("badge.damaged")}
           </Badge>
         ),
+      sort: (row) => (row.damage === null ? -(row.problems ?? 0) : Number.MIN_SAFE_INTEGER),
     },
     {
       key: "bytes",
@@ -64,16 +79,20 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
       number: true,
       narrow: "line",
       cell: (row) => f.bytes(row.bytes),
+      sort: (row) => row.bytes,
+      largestFirst: true,
     },
     {
       key: "raw",
-      label: t("session.raw"),
+      label: t("session.rawShort"),
       width: "7.5rem",
       number: true,
       drop: 1,
       named: true,
       narrow: "line",
       cell: (row) => f.bytes(row.rawBytes),
+      sort: (row) => row.rawBytes,
+      largestFirst: true,
     },
     {
       key: "entries",
@@ -84,6 +103,8 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
       named: true,
       narrow: "line",
       cell: (row) => f.count(row.entries),
+      sort: (row) => row.entries,
+      largestFirst: true,
     },
     {
       key: "duration",
@@ -93,6 +114,8 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
       drop: 3,
       narrow: "none",
       cell: (row) => f.duration(row.durationMs),
+      sort: (row) => row.durationMs,
+      largestFirst: true,
     },
     {
       key: "name",
@@ -115,10 +138,12 @@ function archiveColumns(): readonly Column<ArchiveSummary>[] {
 
 export function Backup(place: ArchivePlace) {
   const { storage, agent, backup } = place;
-  const url = `/api/v1/archives${queryText({ storage, agent, backup, limit: "200" })}`;
+  const url = `/api/v1/archives${queryText({ storage, agent, backup, limit: PAGE_ROWS })}`;
   const { value } = useResource<ArchivesAnswer>(url, { routes: ["archives"], everyMs: 60_000 });
   const { rows, total, failure, more, again } = usePages<ArchiveSummary>(url);
   const table = useMemo(archiveColumns, [language.value]);
+  const sorted = useSorted(rows ?? NONE, table);
+  const isWhole = rows !== null && rows.length >= total;
   const row = value.value?.backups.find(
     (one) => one.agent === agent && one.backup === backup && one.storage === storage,
   );
@@ -185,10 +210,11 @@ export function Backup(place: ArchivePlace) {
           <Table
             label={t("nav.archives")}
             columns={table}
-            rows={rows}
+            rows={isWhole ? sorted.rows : rows}
             rowKey={(one) => one.name}
             total={total}
             onEnd={more}
+            sorting={isWhole ? sorted.sorting : undefined}
           />
         )}
       </Panel>

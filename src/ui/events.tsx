@@ -1,16 +1,17 @@
 /** What happened: filtered by the server, paged, with what happens now on top, and saved as JSON. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { ApiEvent, EventsAnswer } from "#web/api-types.ts";
+import { EVENT_NAMES, eventTest } from "#web/matches.ts";
 import { ask } from "./api.ts";
 import { saveText } from "./browser.ts";
 import { EventLinks } from "./event-line.tsx";
 import { MoreFilters, Search, Select } from "./fields.tsx";
-import { eventMatches, freshOnly, fromOfPeriod, queryText } from "./filters.ts";
+import { freshOnly, fromOfPeriod, queryText } from "./filters.ts";
 import { format, language, t } from "./i18n.ts";
 import { periodChoices } from "./history.tsx";
 import { levelTone } from "./judge.ts";
 import { FRESH_MANY, freshEvents, now } from "./live.ts";
-import { usePages } from "./pages.ts";
+import { useExact, usePages } from "./pages.ts";
 import { Badge, Empty, Failed, Loading, Panel, Title, When } from "./parts.tsx";
 import { query } from "./router.ts";
 import { type Column, Table } from "./table.tsx";
@@ -94,7 +95,7 @@ function eventColumns(): readonly Column<ApiEvent>[] {
   ];
 }
 
-/** The agents of events, to complete a name by: a filter finds whole names. */
+/** The agents of events, to complete a name by. */
 function agentsOf(events: readonly ApiEvent[] | null): readonly string[] {
   const names = (events ?? []).map(({ fields }) => fields["agent"]).filter((name) => typeof name === "string");
   return [...new Set(names)].sort().slice(0, AGENTS_MAX);
@@ -140,16 +141,16 @@ async function gather(
   url: string,
 ): Promise<{ readonly events: readonly ApiEvent[]; readonly all: boolean } | undefined> {
   const events: ApiEvent[] = [];
-  let before: string | null = "";
-  while (before !== null && events.length < EXPORT_MAX) {
+  let after: string | null = "";
+  while (after !== null && events.length < EXPORT_MAX) {
     const page: Awaited<ReturnType<typeof ask<EventsAnswer>>> = await ask<EventsAnswer>(
-      `${url.replace(`limit=${PAGE_ROWS}`, `limit=${EXPORT_PAGE}`)}${before === "" ? "" : `&before=${encodeURIComponent(before)}`}`,
+      `${url.replace(`limit=${PAGE_ROWS}`, `limit=${EXPORT_PAGE}`)}${after === "" ? "" : `&after=${encodeURIComponent(after)}`}`,
     );
     if (!page.ok) return undefined;
     events.push(...page.value.rows);
-    before = page.value.next;
+    after = page.value.next;
   }
-  return { events, all: before === null };
+  return { events, all: after === null };
 }
 
 function Export({ url }: { url: string }) {
@@ -184,13 +185,15 @@ export function Events() {
   const { level, kind, agent, session, text, period } = query.value;
   const from = useMemo(() => fromOfPeriod(period, now.peek()), [period]);
   const url = `/api/v1/events${queryText({ limit: PAGE_ROWS, level, kind, agent, session, text, from })}`;
-  const { rows, total, failure, busy, more, again } = usePages<ApiEvent>(url);
+  const paged = usePages<ApiEvent>(url);
+  const { rows, total, failure, busy, more, again } = paged;
   const columns = useMemo(eventColumns, [language.value]);
   const live = freshEvents.value;
-  const fresh = useMemo(() => {
-    const matching = live.filter((event) => eventMatches(event, query.value));
-    return freshOnly(matching, rows ?? []);
-  }, [rows, live, url]);
+  const named = useExact(paged, EVENT_NAMES, live);
+  const fresh = useMemo(
+    () => freshOnly(live.filter(eventTest(query.value, named)), rows ?? []),
+    [rows, live, url, named],
+  );
   const shown = useMemo(() => (rows === null ? null : [...fresh, ...rows]), [rows, fresh]);
   const agents = useMemo(() => agentsOf(shown), [shown]);
   const many = fresh.length >= FRESH_MANY;
@@ -205,9 +208,7 @@ export function Events() {
         {failure === null ? null : <Failed failure={failure} again={again} />}
         {shown === null && failure === null ? <Loading rows={8} /> : null}
         {shown?.length === 0 ? (
-          <Empty title={filtered === undefined ? t("events.empty") : t("filter.nothing")}>
-            {agent === undefined ? undefined : t("filter.wholeName")}
-          </Empty>
+          <Empty title={filtered === undefined ? t("events.empty") : t("filter.nothing")} />
         ) : null}
         {shown === null || shown.length === 0 ? null : (
           <Table

@@ -41,17 +41,6 @@ export function outcomesOf(choice: string | undefined, all: readonly ApiEnd["out
   return choice === "bad" ? all.filter((outcome) => outcome !== "committed").join(",") : choice;
 }
 
-/** Whether a session that has just ended belongs into a list with these filters. */
-export function endMatches(end: ApiEnd, query: Query, all: readonly ApiEnd["outcome"][]): boolean {
-  const outcomes = outcomesOf(query["outcome"], all)?.split(",");
-  return (
-    (query["agent"] === undefined || end.agent === query["agent"]) &&
-    (query["backup"] === undefined || end.backup === query["backup"]) &&
-    (query["storage"] === undefined || end.storage === query["storage"]) &&
-    (outcomes === undefined || outcomes.includes(end.outcome))
-  );
-}
-
 function eventKey({ wallMs, kind, message }: ApiEvent): string {
   return `${wallMs} ${kind} ${message}`;
 }
@@ -66,25 +55,6 @@ export function freshOnly(fresh: readonly ApiEvent[], rows: readonly ApiEvent[])
   if (candidates.length === 0) return candidates;
   const known = new Set(rows.filter(({ wallMs }) => wallMs === newest).map(eventKey));
   return candidates.filter((event) => !known.has(eventKey(event))).reverse();
-}
-
-const LEVELS: readonly ApiEvent["level"][] = ["debug", "info", "warn", "error"];
-
-/** The same judgement as the server's for `GET /api/v1/events`, for events that come live. */
-export function eventMatches(event: ApiEvent, query: Query): boolean {
-  const { level, kind, agent, session, text } = query;
-  const floor = LEVELS.indexOf(level as ApiEvent["level"]);
-  if (floor > LEVELS.indexOf(event.level)) return false;
-  if (kind !== undefined && !kind.split(",").some((one) => kindMatches(event.kind, one))) return false;
-  if (agent !== undefined && event.fields["agent"] !== agent) return false;
-  if (session !== undefined && event.fields["session"] !== session) return false;
-  if (text === undefined) return true;
-  const wanted = text.toLowerCase();
-  return `${event.kind} ${event.message} ${JSON.stringify(event.fields)}`.toLowerCase().includes(wanted);
-}
-
-function kindMatches(kind: string, wanted: string): boolean {
-  return wanted.endsWith(".") ? kind.startsWith(wanted) : kind === wanted;
 }
 
 /** Rows of the overview that a state and a text leave. */

@@ -1,7 +1,7 @@
 /** A file over all archives of a backup entry: which states of it there are, from when to when, and any of them to download. */
 import { useEffect, useState } from "preact/hooks";
 import type { FindAnswer, FoundFile, FoundVersion } from "#web/api-archives.ts";
-import { type ApiFailure, askUnlessOver } from "./api.ts";
+import { type Answer, type ApiFailure, askUnlessOver } from "./api.ts";
 import { queryText } from "./filters.ts";
 import { format, t, tn } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
@@ -16,27 +16,45 @@ import { Download, entryIcon } from "./tree.tsx";
 const FILES_MAX = "100";
 
 interface Found {
+  /** Of all pages so far. */
   readonly answer: FindAnswer | null;
   readonly failure: ApiFailure | null;
   readonly busy: boolean;
 }
 
-function useFind(place: ArchivePlace, pattern: string | undefined, turn: number): Found {
-  const [state, setState] = useState<Found>({ answer: null, failure: null, busy: false });
+const NOTHING: Found = { answer: null, failure: null, busy: false };
+
+/** A page that did not come takes none of those away that did. */
+function joined(before: Found, answer: Answer<FindAnswer>): Found {
+  if (!answer.ok) return { ...before, failure: answer.failure, busy: false };
+  const rows = [...(before.answer?.rows ?? []), ...answer.value.rows];
+  return { answer: { ...answer.value, rows }, failure: null, busy: false };
+}
+
+function useFind(place: ArchivePlace, pattern: string | undefined): Found & { more(): void; again(): void } {
+  const [state, setState] = useState(NOTHING);
+  const [wanted, setWanted] = useState<{ readonly url: string; readonly after: string | null } | null>(null);
+  const [turn, setTurn] = useState(0);
   const { storage, agent, backup } = place;
+  const url = `/api/v1/archives/find${queryText({ storage, agent, backup, pattern, limit: FILES_MAX })}`;
+  // A place in another search is none in this one.
+  const after = wanted?.url === url ? wanted.after : null;
+  useEffect(() => setState(NOTHING), [url]);
   useEffect(() => {
     if (pattern === undefined) return undefined;
     // A search reads many indexes: one that nobody waits for any more is called off.
     const abort = new AbortController();
-    setState({ answer: null, failure: null, busy: true });
-    const url = `/api/v1/archives/find${queryText({ storage, agent, backup, pattern, limit: FILES_MAX })}`;
-    void askUnlessOver<FindAnswer>(url, abort.signal).then((answer) => {
-      if (answer === undefined || abort.signal.aborted) return;
-      setState({ answer: answer.ok ? answer.value : null, failure: answer.ok ? null : answer.failure, busy: false });
+    setState((before) => ({ ...before, failure: null, busy: true }));
+    void askUnlessOver<FindAnswer>(after === null ? url : `${url}&after=${after}`, abort.signal).then((answer) => {
+      if (answer !== undefined && !abort.signal.aborted) setState((before) => joined(before, answer));
     });
     return () => abort.abort();
-  }, [storage, agent, backup, pattern, turn]);
-  return state;
+  }, [url, after, turn]);
+  return {
+    ...state,
+    more: () => setWanted({ url, after: state.answer?.next ?? null }),
+    again: () => setTurn((before) => before + 1),
+  };
 }
 
 /** An archive by its time in the viewer's zone, as every time here; its name is the title. */
@@ -75,11 +93,11 @@ function Version({ file, version }: { file: FoundFile; version: FoundVersion }) 
 }
 
 function Files({ answer }: { answer: FindAnswer }) {
-  if (answer.files.length === 0)
+  if (answer.rows.length === 0)
     return <Empty title={t("find.nothing")}>{tn("find.searched", answer.archiveCount)}</Empty>;
   return (
     <ul class="list found">
-      {answer.files.map((file) => (
+      {answer.rows.map((file) => (
         <li key={file.key}>
           <p class="name entry">
             <Icon name={entryIcon(file.versions[0]?.entry ?? { type: "file" })} /> <b class="mono">{file.path}</b>{" "}
@@ -98,8 +116,7 @@ function Files({ answer }: { answer: FindAnswer }) {
 
 export function Find(place: ArchivePlace) {
   const pattern = query.value["pattern"];
-  const [turn, setTurn] = useState(0);
-  const { answer, failure, busy } = useFind(place, pattern, turn);
+  const { answer, failure, busy, more, again } = useFind(place, pattern);
   return (
     <>
       <Trail place={place} here={t("find.title")} />
@@ -130,11 +147,15 @@ export function Find(place: ArchivePlace) {
       </form>
       <p class="muted note">{t("find.hint")}</p>
       {pattern === undefined ? null : (
-        <Panel title={answer === null ? t("find.searching") : tn("find.found", answer.files.length)}>
-          {busy ? <Loading rows={4} /> : null}
-          {failure === null ? null : <Failed failure={failure} again={() => setTurn(turn + 1)} />}
+        <Panel title={answer === null ? t("find.searching") : tn("find.found", answer.rows.length)}>
           {answer === null ? null : <Files answer={answer} />}
-          {answer?.more === true ? <p class="muted">{t("find.more")}</p> : null}
+          {busy ? <Loading rows={4} /> : null}
+          {failure === null ? null : <Failed failure={failure} again={again} />}
+          {answer?.next == null || busy || failure !== null ? null : (
+            <button type="button" class="more" onClick={more}>
+              {t("find.more")}
+            </button>
+          )}
           {answer?.failures.map((text) => (
             <p key={text} class="tone-warn">
               {text}

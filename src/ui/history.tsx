@@ -1,14 +1,15 @@
 /** Sessions that are over, newest first: filtered by the server, paged while one scrolls, with those that end now on top. */
 import { useEffect, useMemo } from "preact/hooks";
 import type { ApiEnd } from "#web/api-types.ts";
-import { endMatches, fromOfPeriod, outcomesOf, queryText } from "./filters.ts";
+import { END_NAMES, endTest } from "#web/matches.ts";
+import { fromOfPeriod, outcomesOf, queryText } from "./filters.ts";
 import { MoreFilters, Search, Select } from "./fields.tsx";
 import { format, language, t, tn, word } from "./i18n.ts";
 import { OUTCOMES, type Tone } from "./judge.ts";
 import { FRESH_MANY, freshEnds, now } from "./live.ts";
 import { EndBadge } from "./marks.tsx";
 import { Badge, Empty, Failed, Loading, Panel, When } from "./parts.tsx";
-import { usePages } from "./pages.ts";
+import { useExact, usePages } from "./pages.ts";
 import { query } from "./router.ts";
 import { pathOf } from "./routes.ts";
 import { type Column, Table } from "./table.tsx";
@@ -99,7 +100,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "end",
       label: t("col.ended"),
-      width: "minmax(12.6rem, 0.8fr)",
+      width: "minmax(13.4rem, 0.8fr)",
       narrow: "line",
       cell: (end) => <When wallMs={end.endWallMs} />,
     },
@@ -142,7 +143,7 @@ function endColumns(): readonly Column<ApiEnd>[] {
     {
       key: "storage",
       label: t("col.storage"),
-      width: "minmax(4rem, 0.5fr)",
+      width: "minmax(7.8rem, 0.5fr)",
       drop: 4,
       narrow: "none",
       cell: (end) => end.storage,
@@ -219,13 +220,15 @@ export function History() {
   const { agent, backup, storage, outcome, period } = query.value;
   const from = useMemo(() => fromOfPeriod(period, now.peek()), [period]);
   const url = `/api/v1/sessions/history${queryText({ limit: String(PAGE_ROWS), agent, backup, storage, outcome: outcomesOf(outcome, OUTCOMES), from })}`;
-  const { rows, total, failure, busy, more, again } = usePages<ApiEnd>(url);
+  const paged = usePages<ApiEnd>(url);
+  const { rows, total, failure, busy, more, again } = paged;
   const columns = useMemo(endColumns, [language.value]);
   const ends = freshEnds.value;
+  const named = useExact(paged, END_NAMES, ends);
   const shown = useMemo(() => {
-    const fresh = ends.filter((end) => endMatches(end, query.value, OUTCOMES));
-    return rows === null ? null : merged(fresh, rows);
-  }, [rows, ends, url]);
+    const isMeant = endTest({ agent, backup, storage, outcome: outcomesOf(outcome, OUTCOMES) }, named);
+    return rows === null ? null : merged(ends.filter(isMeant), rows);
+  }, [rows, ends, url, named]);
   const newest = rows?.[0]?.endWallMs ?? Number.POSITIVE_INFINITY;
   const many = ends.filter((end) => end.endWallMs > newest).length >= FRESH_MANY;
   useEffect(() => {
@@ -239,9 +242,7 @@ export function History() {
       {shown?.length === 0 ? (
         <Empty
           title={(outcome ?? agent ?? backup ?? storage ?? period) ? t("filter.nothing") : t("sessions.noHistory")}
-        >
-          {agent === undefined ? undefined : t("filter.wholeName")}
-        </Empty>
+        />
       ) : null}
       {shown === null || shown.length === 0 ? null : (
         <Table

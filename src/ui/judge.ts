@@ -23,6 +23,11 @@ export function stateTone(state: BackupState): Tone {
   return STATE_TONES[state];
 }
 
+/** The worst first; of those that succeed the damaged. */
+export function stateRank(row: Pick<BackupStanding, "state" | "damagedCount">): number {
+  return STATE_ORDER.indexOf(row.state) - (isDamaged(row) ? 0.5 : 0);
+}
+
 /** A backup whose runs succeed and that has an archive which was found damaged is not fine either. */
 export function isDamaged(row: Pick<BackupStanding, "state" | "damagedCount">): boolean {
   return row.state === "ok" && row.damagedCount > 0;

@@ -66,6 +66,11 @@ export function StateAndReason({ row }: { row: BackupStanding }) {
   );
 }
 
+/** As it stands there. */
+export function backupSort({ agent, backup }: Pick<BackupStanding, "agent" | "backup">): string {
+  return `${agent} / ${backup}`;
+}
+
 export function BackupName({ row }: { row: Pick<BackupStanding, "storage" | "agent" | "backup"> }) {
   const { storage, agent, backup } = row;
   return (
@@ -104,8 +109,9 @@ function NextAlone({ row }: { row: BackupStanding }) {
 
 export function EndBadge({ end }: { end: ApiEnd }) {
   const warned = end.outcome === "committed" && end.problems > 0;
+  const title = warned ? tn("reason.warned", end.problems) : undefined;
   return (
-    <Badge tone={endTone(end)} title={end.code === null ? undefined : `${end.code}: ${end.message}`}>
+    <Badge tone={endTone(end)} title={end.code === null ? title : `${end.code}: ${end.message}`}>
       {warned ? tn("outcome.warned", end.problems) : word("outcome", end.outcome)}
     </Badge>
   );

@@ -6,13 +6,14 @@ import { backupsLeft } from "./filters.ts";
 import { Search } from "./fields.tsx";
 import { format, language, t, tn } from "./i18n.ts";
 import { Icon } from "./icons.tsx";
-import { type Concern, concerns, headline, STATE_ORDER, stateTone } from "./judge.ts";
+import { type Concern, concerns, headline, STATE_ORDER, stateRank, stateTone } from "./judge.ts";
 import { now, running, server, waiting } from "./live.ts";
-import { BackupName, Reason, ScheduleAge, StateAndReason } from "./marks.tsx";
+import { BackupName, backupSort, Reason, ScheduleAge, StateAndReason } from "./marks.tsx";
 import { RecentEvents, StorageList, Traffic } from "./overview-side.tsx";
 import { Asking, Empty, Panel, Spark, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { query, setQuery } from "./router.ts";
+import { useSorted } from "./sorting.tsx";
 import { type Column, Table } from "./table.tsx";
 
 /** With more entries than this only the worst are shown at first. */
@@ -112,9 +113,10 @@ export function backupColumns(): readonly Column<BackupSummary>[] {
     {
       key: "name",
       label: t("col.backup"),
-      width: "minmax(9rem, 1.6fr)",
+      width: "minmax(10.4rem, 1.6fr)",
       narrow: "main",
       cell: (row) => <BackupName row={row} />,
+      sort: backupSort,
     },
     {
       key: "state",
@@ -122,14 +124,17 @@ export function backupColumns(): readonly Column<BackupSummary>[] {
       width: "minmax(12.8rem, 1.4fr)",
       narrow: "end",
       cell: (row) => <StateAndReason row={row} />,
+      sort: stateRank,
     },
     {
       key: "last",
       label: t("col.lastSuccess"),
-      width: "minmax(12.6rem, 0.7fr)",
+      width: "minmax(13rem, 0.7fr)",
       narrow: "line",
       cell: (row) => <When wallMs={row.lastSuccessWallMs} />,
       known: (row) => row.lastSuccessWallMs !== null,
+      sort: (row) => row.lastSuccessWallMs,
+      largestFirst: true,
     },
     {
       key: "every",
@@ -139,6 +144,7 @@ export function backupColumns(): readonly Column<BackupSummary>[] {
       narrow: "line2",
       cell: (row) => <ScheduleAge row={row} />,
       known: (row) => row.everyMs !== null,
+      sort: (row) => row.everyMs,
     },
     {
       key: "size",
@@ -148,11 +154,13 @@ export function backupColumns(): readonly Column<BackupSummary>[] {
       number: true,
       narrow: "line",
       cell: (row) => format.value.bytes(row.lastBytes),
+      sort: (row) => row.lastBytes,
+      largestFirst: true,
     },
     {
       key: "trend",
       label: t("col.trend"),
-      width: "4.4rem",
+      width: "5rem",
       drop: 4,
       narrow: "none",
       cell: (row) => <Spark values={row.trend} area />,
@@ -160,12 +168,13 @@ export function backupColumns(): readonly Column<BackupSummary>[] {
     {
       key: "next",
       label: t("col.next"),
-      width: "minmax(12.2rem, 0.8fr)",
+      width: "minmax(11.8rem, 0.8fr)",
       drop: 2,
       named: true,
       narrow: "line2",
       cell: (row) => <When wallMs={row.nextWallMs} />,
       known: (row) => row.nextWallMs !== null,
+      sort: (row) => row.nextWallMs,
     },
     {
       key: "reason",
@@ -205,7 +214,8 @@ function Backups({ answer }: { answer: OverviewAnswer }) {
   const text = query.value["text"];
   const left = useMemo(() => backupsLeft(answer.backups, state, text), [answer, state, text]);
   const columns = useMemo(backupColumns, [language.value]);
-  const rows = all || state !== undefined || text !== undefined ? left : left.slice(0, ROWS_AT_FIRST);
+  const sorted = useSorted(left, columns);
+  const rows = all || state !== undefined || text !== undefined ? sorted.rows : sorted.rows.slice(0, ROWS_AT_FIRST);
   return (
     <Panel
       title={t("overview.backups")}
@@ -225,6 +235,7 @@ function Backups({ answer }: { answer: OverviewAnswer }) {
           columns={columns}
           rows={rows}
           rowKey={(row) => `${row.storage}/${row.agent}/${row.backup}`}
+          sorting={sorted.sorting}
         />
       )}
       {rows.length < left.length ? (

@@ -9,6 +9,7 @@ import { ForecastText, StorageBadge } from "./marks.tsx";
 import { Asking, Badge, Bar, Empty, Fact, Meter, Title, When } from "./parts.tsx";
 import { useResource } from "./resource.ts";
 import { columns } from "./shapes.ts";
+import { SortChoice, useSorted } from "./sorting.tsx";
 
 function FreeChart({ storage }: { storage: StorageRow }) {
   const data = useMemo(
@@ -118,16 +119,40 @@ function Card({ storage }: { storage: StorageRow }) {
   );
 }
 
+/** More than these are not seen at a glance. */
+const CARDS_UNSORTED = 3;
+const NONE: readonly StorageRow[] = [];
+
+function cardOrders() {
+  return [
+    { key: "name", label: t("col.storage"), sort: ({ name }: StorageRow) => name },
+    { key: "state", label: t("col.state"), sort: ({ state }: StorageRow) => STATES.indexOf(state) },
+    { key: "free", label: t("storage.free"), sort: ({ freeBytes }: StorageRow) => freeBytes },
+    { key: "full", label: t("storage.full"), sort: ({ forecast }: StorageRow) => forecast?.fullWallMs ?? null },
+    {
+      ...{ key: "archives", label: t("archives.bytes"), largestFirst: true },
+      sort: ({ scan }: StorageRow) => scan?.archiveBytes ?? null,
+    },
+  ];
+}
+
+/** The worst first. */
+const STATES: readonly StorageRow["state"][] = ["failed", "low", "unknown", "ok"];
+
 export function Storages() {
   const asked = useResource<StoragesAnswer>("/api/v1/storages", { routes: ["storages"], everyMs: 15_000 });
   const answer = asked.value.value;
+  const orders = useMemo(cardOrders, [language.value]);
+  const { rows, sorting } = useSorted(answer?.rows ?? NONE, orders);
   return (
     <>
-      <Title>{t("nav.storages")}</Title>
+      <Title aside={rows.length > CARDS_UNSORTED ? <SortChoice columns={orders} sorting={sorting} /> : undefined}>
+        {t("nav.storages")}
+      </Title>
       <Asking asked={asked} rows={6} />
       {answer?.rows.length === 0 ? <Empty title={t("storages.empty")} /> : null}
       <div class="cards wide">
-        {answer?.rows.map((storage) => (
+        {rows.map((storage) => (
           <Card key={storage.name} storage={storage} />
         ))}
       </div>

@@ -1,16 +1,17 @@
 /**
  * A table of any length: only the rows on the screen are in the document, all of one height. Columns that do not fit go, the least needed
- * first; on a narrow screen a row is two or three lines. Sorting and filtering are done before.
+ * first; on a narrow screen a row is two or three lines. Filtering and sorting are done before; the heads only say by what (sorting.tsx).
  */
 import type { ComponentChildren } from "preact";
 import { memo } from "preact/compat";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { UNKNOWN } from "./format.ts";
 import { language } from "./i18n.ts";
+import type { Sortable } from "./order.ts";
 import { columnsThatFit, rangeIsStale, type RowRange, rowsOnScreen } from "./shapes.ts";
+import { ariaSort, Head, SortChoice, type Sorting } from "./sorting.tsx";
 
-export interface Column<T> {
-  readonly key: string;
+export interface Column<T> extends Sortable<T> {
   readonly label: string;
   /** Track of the grid, which begins with what it needs at least: `minmax(10rem, 2fr)`, `5rem`. */
   readonly width: string;
@@ -40,6 +41,8 @@ interface TableProps<T> {
   readonly dense?: boolean;
   /** What is shown is being replaced. */
   readonly busy?: boolean;
+  /** Rows can be sorted by columns, for all of them are there. */
+  readonly sorting?: Sorting | undefined;
 }
 
 /** A table less wide than this has rows of lines instead of columns; of the style sheet's numbers those of heights and gaps. */
@@ -173,10 +176,10 @@ function rowHeight(isNarrow: boolean, dense: boolean, columns: readonly { readon
 }
 
 export function Table<T>(props: TableProps<T>) {
-  const { label, columns, rows, rowKey, total, onEnd, dense = false, busy = false } = props;
-  const table = useRef<HTMLDivElement>(null);
+  const { label, columns, rows, rowKey, total, onEnd, dense = false, busy = false, sorting } = props;
+  const outer = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLDivElement>(null);
-  const { shown, isNarrow } = useLayout(columns, useWidth(table));
+  const { shown, isNarrow } = useLayout(columns, useWidth(outer));
   const rowPx = rowHeight(isNarrow, dense, columns);
   const range = useRange(box, rows.length, rowPx);
   const end = Math.min(range.end, rows.length);
@@ -186,8 +189,10 @@ export function Table<T>(props: TableProps<T>) {
   useEffect(() => {
     if (atEnd) onEnd?.();
   }, [atEnd, rows.length]);
+  // In lines there are no heads to press, and a column without room has none.
+  const hasChoice = isNarrow || (sorting?.order !== undefined && !shown.some(({ key }) => key === sorting.order?.key));
   const kind = `table${dense ? " dense" : ""}${isNarrow ? " narrow" : ""}${busy ? " busy" : ""}`;
-  return (
+  const table = (
     <div
       role="table"
       aria-label={label}
@@ -195,13 +200,18 @@ export function Table<T>(props: TableProps<T>) {
       aria-busy={busy}
       class={kind}
       lang={language.value}
-      ref={table}
+      ref={outer}
     >
       <div role="rowgroup" class="thead">
         <div role="row" class="tr" aria-rowindex={1} style={template === null ? {} : { gridTemplateColumns: template }}>
           {shown.map((column) => (
-            <div key={column.key} role="columnheader" class={cellClass(column)}>
-              {column.label}
+            <div
+              key={column.key}
+              role="columnheader"
+              class={cellClass(column)}
+              aria-sort={ariaSort(column, template === null ? undefined : sorting)}
+            >
+              <Head column={column} sorting={template === null ? undefined : sorting} />
             </div>
           ))}
         </div>
@@ -223,5 +233,12 @@ export function Table<T>(props: TableProps<T>) {
         ))}
       </div>
     </div>
+  );
+  if (sorting === undefined) return table;
+  return (
+    <>
+      {hasChoice ? <SortChoice columns={columns} sorting={sorting} /> : null}
+      {table}
+    </>
   );
 }

@@ -63,7 +63,7 @@ function Flags({ entry }: { entry: TreeEntry }) {
   return (
     <>
       {entry.flags.filter(isTold).map((flag) => (
-        <Badge key={flag} tone="warn">
+        <Badge key={flag} tone="warn" title={t(`flag.${flag}`)}>
           {t(`flag.${flag}`)}
         </Badge>
       ))}
@@ -113,7 +113,7 @@ function treeColumns(place: InArchive): readonly Column<TreeEntry>[] {
     {
       key: "mtime",
       label: t("tree.changed"),
-      width: "minmax(13rem, 0.8fr)",
+      width: "minmax(13.6rem, 0.8fr)",
       drop: 1,
       narrow: "line",
       cell: (entry) => <When wallMs={entry.mtimeWallMs} />,

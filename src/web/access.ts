@@ -51,11 +51,14 @@ export class Access {
     const address = clientAddress(request.peer, request.header("x-forwarded-for"), this.#proxies);
     if (!this.#allowed.has(address)) {
       this.#onRefused(address);
-      throw new Refused(403, "forbidden", "this address may not look: web_ui.allow_origins does not name it");
+      throw new Refused(403, "forbidden", "this address may not look: web_ui.allow_origins does not name it", {
+        page: "address",
+      });
     }
     if (!isHostKnown(request.header("host"), this.#hostNames)) {
       throw new Refused(403, "forbidden", "the server is not known by this name", {
         hint: "Ask by its address, or put the name into web_ui.host_names.",
+        page: "host",
       });
     }
     checkForm(request);

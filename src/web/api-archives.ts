@@ -5,12 +5,17 @@ import type { DiskForecast } from "#observe/forecast.ts";
 import type { Outcome } from "#observe/records.ts";
 import type { StorageView, VerifyingView } from "#observe/views.ts";
 
-/** Newest first. `next` goes into `before` of the next request; null: there is nothing older. */
+/** A part of a list. `next` goes into `after` of the next request, as it is; null: that was all. */
 export interface Page<T> {
   readonly rows: readonly T[];
   readonly next: string | null;
   /** Of all pages with this filter; counts no further than what is kept in memory. */
   readonly total: number;
+}
+
+/** A part of what is read from an archive's index: to count it would mean to read it all. */
+interface UncountedPage<T> extends Omit<Page<T>, "total"> {
+  readonly total: null;
 }
 
 /**
@@ -90,7 +95,7 @@ export interface ArchiveSummary {
   readonly damage: string | null;
 }
 
-/** `GET /api/v1/archives?agent=&backup=&storage=&from=&to=&limit=&before=` */
+/** `GET /api/v1/archives?agent=&backup=&storage=&from=&to=&limit=&after=`: the newest first */
 export interface ArchivesAnswer extends Page<ArchiveSummary> {
   /** Every agent × backup entry × storage that has archives or history. */
   readonly backups: readonly BackupRow[];
@@ -116,14 +121,11 @@ export interface TreeEntry {
 }
 
 /** `GET /api/v1/archives/tree?storage=&agent=&backup=&archive=&key=&limit=&after=`; without `key` the top. Directory order. */
-export interface TreeAnswer {
+export interface TreeAnswer extends UncountedPage<TreeEntry> {
   readonly archive: ArchiveSummary;
   /** Of the directory; null at the top. */
   readonly path: string | null;
   readonly key: string | null;
-  readonly rows: readonly TreeEntry[];
-  /** For `after`; null: that was all. */
-  readonly next: string | null;
 }
 
 /** One state of a file over archives that follow each other. */
@@ -145,11 +147,8 @@ export interface FoundFile {
   readonly versions: readonly FoundVersion[];
 }
 
-/** `GET /api/v1/archives/find?agent=&backup=&storage=&pattern=&limit=`: `agent` and `backup` are required. */
-export interface FindAnswer {
-  readonly files: readonly FoundFile[];
-  /** More match than were asked for. */
-  readonly more: boolean;
+/** `GET /api/v1/archives/find?agent=&backup=&storage=&pattern=&limit=&after=`: `agent` and `backup` are required. By path. */
+export interface FindAnswer extends UncountedPage<FoundFile> {
   readonly archiveCount: number;
   /** Archives that could not be searched, and why. */
   readonly failures: readonly string[];
@@ -189,8 +188,7 @@ export interface StorageScanView {
   readonly failure: string | null;
 }
 
-/** `GET /api/v1/storages` */
-export interface StoragesAnswer {
+/** `GET /api/v1/storages?storage=&limit=&after=`: in the order of the configuration; all of them unless `limit` is told. */
+export interface StoragesAnswer extends Page<StorageRow> {
   readonly nowWallMs: number;
-  readonly rows: readonly StorageRow[];
 }

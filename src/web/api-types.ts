@@ -7,6 +7,7 @@
  * bytes per second; what is not known is null, never 0 and never left out. Every text may come from an agent: it is text, not HTML.
  */
 import type { EffectiveRow } from "#config/effective.ts";
+import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
 import type { LiveSlot } from "#observe/live-view.ts";
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import type { ActiveSnapshot, PhaseSpan, SeriesPoint } from "#observe/session-points.ts";
@@ -147,8 +148,8 @@ export interface LiveSession extends Omit<SessionView, "slots"> {
   readonly slotCount: number;
 }
 
-/** `GET /api/v1/sessions` */
-export interface SessionsAnswer {
+/** `GET /api/v1/sessions?agent=&backup=&storage=&limit=&after=`: what runs, then who waits; all of them unless `limit` is told. */
+export interface SessionsAnswer extends Omit<Page<never>, "rows"> {
   readonly nowWallMs: number;
   readonly running: readonly (LiveSession & {
     /** Received rate, oldest first, one a second for the last minute. */
@@ -208,45 +209,30 @@ export interface HistoryQuery {
   readonly to?: string;
   /** 1 to 500; 50 unless told. */
   readonly limit?: string;
-  readonly before?: string;
+  readonly after?: string;
+}
+
+/** Records by time, the newest first. */
+export interface RecordPage<T> extends Page<T> {
+  /** The filters by name whose text is the whole name of one that is there, and which therefore mean only that one. */
+  readonly exact: readonly string[];
 }
 
 /** `GET /api/v1/sessions/history` */
-export type HistoryAnswer = Page<SessionRecord>;
+export type HistoryAnswer = RecordPage<SessionRecord>;
 
-/** `GET /api/v1/sessions/active-history?session=&agent=&from=&to=&limit=&before=` */
+/** `GET /api/v1/sessions/active-history?session=&agent=&from=&to=&limit=&after=` */
 export type ActiveHistoryAnswer = Page<ActiveSnapshot>;
 
 // ---- agents -------------------------------------------------------------------------------------------------------------
 
 /** What an agent tells on its control channel. Null values: this agent or this version does not say. */
-export interface AgentChannel {
-  readonly agent: string;
-  readonly connected: boolean;
-  /** Its channel is gone for longer than control_lost_grace_period while a session of it ran. */
-  readonly lost: boolean;
-  /** When it was connected, or was last seen. */
-  readonly sinceWallMs: number | null;
-  readonly address: string | null;
-  readonly software: string | null;
-  readonly rttMs: number | null;
-  readonly rttDeviationMs: number | null;
-  readonly uptimeMs: number | null;
-  /** Of one processor. */
-  readonly cpuPercent: number | null;
-  readonly machineCpuPercent: number | null;
-  readonly residentBytes: number | null;
-  readonly load: number | null;
-  readonly freeBytes: number | null;
-  /** How many entries it has; those that are too many to be told are missing below. */
-  readonly backupCount: number;
+export interface AgentChannel extends Omit<AgentView, "backups"> {
+  /** Those that are too many to be told are missing: `backupCount` counts them too. */
   readonly backups: readonly AgentChannelBackup[];
 }
 
-export interface AgentChannelBackup {
-  readonly backup: string;
-  readonly storage: string;
-  readonly activity: "idle" | "waiting" | "running";
+export interface AgentChannelBackup extends Pick<AgentBackupView, "backup" | "storage" | "activity"> {
   readonly session: string | null;
   readonly phase: string | null;
   readonly nextWallMs: number | null;
@@ -269,10 +255,9 @@ export interface AgentRow {
   readonly backups: readonly BackupSummary[];
 }
 
-/** `GET /api/v1/agents` */
-export interface AgentsAnswer {
+/** `GET /api/v1/agents?agent=&state=&limit=&after=`: by name; all of them unless `limit` is told. */
+export interface AgentsAnswer extends Page<AgentRow> {
   readonly nowWallMs: number;
-  readonly rows: readonly AgentRow[];
 }
 
 // ---- events -------------------------------------------------------------------------------------------------------------
@@ -288,11 +273,11 @@ export interface EventsQuery {
   readonly from?: string;
   readonly to?: string;
   readonly limit?: string;
-  readonly before?: string;
+  readonly after?: string;
 }
 
 /** `GET /api/v1/events` */
-export type EventsAnswer = Page<EventRecord>;
+export type EventsAnswer = RecordPage<EventRecord>;
 
 // ---- configuration ------------------------------------------------------------------------------------------------------
 

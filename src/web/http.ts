@@ -1,5 +1,6 @@
 /** A request and an answer as plain values, so that routes know no socket and are tested without one. web-server.ts makes them from real ones. */
 import type { ApiError } from "./api-types.ts";
+import type { RefusalPage } from "./refusal-page.ts";
 
 export interface WebRequest {
   readonly method: string;
@@ -44,18 +45,25 @@ export class Refused extends Error {
   readonly code: string;
   readonly hint: string | null;
   readonly headers: Readonly<Record<string, string>>;
+  /** A person meets it who opens the page (refusal-page.ts). */
+  readonly page: RefusalPage | null;
 
   constructor(
     status: number,
     code: string,
     message: string,
-    options: { readonly hint?: string; readonly headers?: Readonly<Record<string, string>> } = {},
+    options: {
+      readonly hint?: string;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly page?: RefusalPage;
+    } = {},
   ) {
     super(message);
     this.status = status;
     this.code = code;
     this.hint = options.hint ?? null;
     this.headers = options.headers ?? {};
+    this.page = options.page ?? null;
   }
 
   toAnswer(): WebAnswer {

@@ -1,7 +1,7 @@
 /** Filters and pages of what is kept, by the texts of a URL. Throws Refused for what makes no sense, so that a slip is not an empty list. */
-import { globMatches } from "#base/name-glob.ts";
 import type { Page } from "./api-archives.ts";
 import { badRequest } from "./http.ts";
+import { exactNames, type FilterTexts, namesTest, type NameReaders, partsOf } from "./matches.ts";
 import type { Records } from "./read-model.ts";
 
 const LIMIT_DEFAULT = 50;
@@ -31,32 +31,35 @@ export function required(query: URLSearchParams, name: string): string {
 }
 
 export function listOf(query: URLSearchParams, name: string): readonly string[] | undefined {
-  return textOf(query, name)
-    ?.split(",")
-    .filter((part) => part !== "");
+  const text = textOf(query, name);
+  return text === undefined ? undefined : partsOf(text);
 }
 
-/**
- * A filter by name takes a glob of whole names (`web-*`, `db-?`), the name of one that is there, which then means only that one, or else a
- * part of names. Case does not count but for the one that is there.
- */
-export function nameFilter<T>(
+/** The texts of these filters. */
+export function textsOf<Name extends string>(query: URLSearchParams, names: readonly Name[]): FilterTexts<Name> {
+  const texts: { [N in Name]?: string | undefined } = {};
+  for (const name of names) texts[name] = textOf(query, name);
+  return texts;
+}
+
+/** Which filters by name mean one that is there, and only that one (matches.ts). */
+export function exactOf<T, Name extends string>(
   query: URLSearchParams,
-  name: string,
   rows: Records<T> | readonly T[],
-  of: (row: T) => unknown,
+  readers: NameReaders<T, Name>,
+): readonly Name[] {
+  const texts = textsOf(query, Object.keys(readers) as Name[]);
+  return exactNames(texts, readers, (test) => ("newest" in rows ? rows.newest(1, test).length > 0 : rows.some(test)));
+}
+
+/** The filters by name of a query, over these rows. */
+export function nameFilter<T, Name extends string>(
+  query: URLSearchParams,
+  rows: Records<T> | readonly T[],
+  readers: NameReaders<T, Name>,
 ): (row: T) => boolean {
-  const wanted = textOf(query, name);
-  if (wanted === undefined) return () => true;
-  const small = wanted.toLowerCase();
-  const isText = (row: T, test: (text: string) => boolean): boolean => {
-    const text = of(row);
-    return typeof text === "string" && test(text.toLowerCase());
-  };
-  if (/[*?]/.test(small)) return (row) => isText(row, (text) => globMatches(small, text));
-  const isIt = (row: T): boolean => of(row) === wanted;
-  const isThere = "newest" in rows ? rows.newest(1, isIt).length > 0 : rows.some(isIt);
-  return isThere ? isIt : (row) => isText(row, (text) => text.includes(small));
+  const texts = textsOf(query, Object.keys(readers) as Name[]);
+  return namesTest(texts, readers, exactOf(query, rows, readers));
 }
 
 function numberOf(query: URLSearchParams, name: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
@@ -79,21 +82,37 @@ export function spanOf(query: URLSearchParams): (wallMs: number) => boolean {
   return (wallMs) => (from === undefined || wallMs >= from) && (to === undefined || wallMs < to);
 }
 
-/** `before`: the time of the last row of the page before, and how many rows of that very time have been given. */
+/** `after` in a list by time: the time of the last row that was given, and how many rows of that very time have been. */
 interface Cursor {
   readonly wallMs: number;
   readonly given: number;
 }
 
+/** A list by time. */
 export interface PageSource<T> {
   /** As they were recorded, the last one first: where the clock was put back meanwhile that is not the order of their times. */
   newest(limit: number, wanted: (row: T) => boolean): readonly T[];
   timeOf(row: T): number;
 }
 
+/** Of a list of what is there now, in an order of its own: all of it unless `limit` is told. `keyOf` is what tells rows apart. */
+export function pageOfList<T>(rows: readonly T[], query: URLSearchParams, keyOf: (row: T) => string): Page<T> {
+  const limit = textOf(query, "limit") === undefined ? rows.length : limitOf(query);
+  const after = textOf(query, "after");
+  if (after !== undefined && !/^[\w-]+$/.test(after)) throw badRequest("after is no place that an answer named");
+  const key = after === undefined ? undefined : Buffer.from(after, "base64url").toString();
+  // Where the row is gone by now the list begins again: what comes twice can be told by its key, what is left out cannot.
+  const start = key === undefined ? 0 : rows.findIndex((row) => keyOf(row) === key) + 1;
+  const page = rows.slice(start, start + limit);
+  const last = page.at(-1);
+  const isLast = last === undefined || start + page.length >= rows.length;
+  return { rows: page, next: isLast ? null : Buffer.from(keyOf(last)).toString("base64url"), total: rows.length };
+}
+
+/** Of a list by time, the newest first. */
 export function pageOf<T>(source: PageSource<T>, query: URLSearchParams, wanted: (row: T) => boolean): Page<T> {
   const limit = limitOf(query);
-  const cursor = cursorOf(textOf(query, "before"));
+  const cursor = cursorOf(textOf(query, "after"));
   const all = source.newest(ROWS_MAX, wanted).toSorted((a, b) => source.timeOf(b) - source.timeOf(a));
   const start = cursor === undefined ? 0 : startBehind(all, cursor, source);
   const rows = all.slice(start, start + limit);
@@ -126,6 +145,6 @@ function cursorBehind<T>(all: readonly T[], end: number, { timeOf }: PageSource<
 function cursorOf(text: string | undefined): Cursor | undefined {
   if (text === undefined) return undefined;
   const [, wallMs, given] = /^(\d{1,16}(?:\.\d+)?)\.(\d{1,9})$/.exec(text) ?? [];
-  if (wallMs === undefined || given === undefined) throw badRequest("before is no place that an answer named");
+  if (wallMs === undefined || given === undefined) throw badRequest("after is no place that an answer named");
   return { wallMs: Number(wallMs), given: Number(given) };
 }

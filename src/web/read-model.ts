@@ -9,7 +9,7 @@ import type { ActiveSnapshot } from "#observe/session-points.ts";
 import type { SessionSeries } from "#observe/session-series.ts";
 import type { StorageScans } from "#observe/storage-scans.ts";
 import type { ServerStatus, WaitingView } from "#observe/views.ts";
-import type { DownloadQuery, FindAnswer, TreeAnswer } from "./api-archives.ts";
+import type { DownloadQuery, FoundFile, TreeAnswer } from "./api-archives.ts";
 import type { AgentChannel, CertificateRow, ConfigAnswer } from "./api-types.ts";
 
 export type Records<T> = Pick<RecordStore<T>, "newest">;
@@ -56,20 +56,22 @@ export interface Download {
   readonly body: ReadableStream<Uint8Array>;
 }
 
+/** `after`: the key of the last one that was given; null: from the first. */
+export interface PageWanted {
+  readonly limit: number;
+  readonly after: string | null;
+}
+
 /** Looks into archives. All reject with Failure. */
 export interface ArchiveBrowser {
-  directory(
-    place: ArchivePlace,
-    key: string | null,
-    page: { readonly limit: number; readonly after: string | null },
-  ): Promise<Omit<TreeAnswer, "archive">>;
+  directory(place: ArchivePlace, key: string | null, page: PageWanted): Promise<Omit<TreeAnswer, "archive" | "total">>;
   find(
     places: readonly ArchivePlace[],
     pattern: string,
-    limit: number,
+    page: PageWanted,
   ): Promise<{
-    readonly files: readonly Omit<FindAnswer["files"][number], "agent" | "backup">[];
-    readonly more: boolean;
+    readonly rows: readonly Omit<FoundFile, "agent" | "backup">[];
+    readonly next: string | null;
     readonly archiveCount: number;
     readonly failures: readonly string[];
   }>;

@@ -41,7 +41,7 @@ export class ArchiveRoutes {
   }
 
   list(query: URLSearchParams, backups: readonly BackupRow[]): ArchivesAnswer {
-    checkKnown(query, ["agent", "backup", "storage", "from", "to", "limit", "before"]);
+    checkKnown(query, ["agent", "backup", "storage", "from", "to", "limit", "after"]);
     const { scans, history } = this.#options.model;
     const isMeant = filterOf(query);
     const isWithin = spanOf(query);
@@ -82,21 +82,21 @@ export class ArchiveRoutes {
     const page = { limit: limitOf(query, NAMES_MAX), after: textOf(query, "after") ?? null };
     return await this.#look(async () => {
       const found = await this.#options.browser.directory(placeOf(row), textOf(query, "key") ?? null, page);
-      return { archive: archiveSummary(row), ...found };
+      return { archive: archiveSummary(row), ...found, total: null };
     });
   }
 
   async find(query: URLSearchParams): Promise<FindAnswer> {
-    checkKnown(query, ["agent", "backup", "storage", "pattern", "limit"]);
+    checkKnown(query, ["agent", "backup", "storage", "pattern", "limit", "after"]);
     this.#mustBeAllowed();
     const [agent, backup, pattern] = [required(query, "agent"), required(query, "backup"), required(query, "pattern")];
     if (pattern.length > PATTERN_CHARACTERS_MAX) throw new Refused(400, "bad-request", "the pattern is too long");
     const places = this.#options.model.scans.archives().filter(filterOf(query)).map(placeOf);
     if (places.length === 0) throw notFound("there are no such archives");
-    const limit = limitOf(query, FOUND_MAX);
+    const page = { limit: limitOf(query, FOUND_MAX), after: textOf(query, "after") ?? null };
     return await this.#look(async () => {
-      const found = await this.#options.browser.find(places, pattern, limit);
-      return { ...found, files: found.files.map((file) => ({ ...file, agent, backup })) };
+      const found = await this.#options.browser.find(places, pattern, page);
+      return { ...found, rows: found.rows.map((file) => ({ ...file, agent, backup })), total: null };
     });
   }
 

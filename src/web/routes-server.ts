@@ -7,7 +7,7 @@ import type { AgentRow, AgentsAnswer, HealthAnswer, OverviewAnswer, ServerNumber
 import { backupRows, worstOf } from "./backup-rows.ts";
 import { backupSummary } from "./backup-summary.ts";
 import { badRequest } from "./http.ts";
-import { checkKnown, listOf, nameFilter } from "./paging.ts";
+import { checkKnown, listOf, nameFilter, pageOfList } from "./paging.ts";
 import type { ReadModel, RunningServer } from "./read-model.ts";
 
 const STATES: readonly BackupState[] = ["failing", "late", "never", "unknown", "ok"];
@@ -79,16 +79,14 @@ export class ServerRoutes {
   }
 
   agents(query: URLSearchParams): AgentsAnswer {
-    checkKnown(query, ["agent", "state"]);
+    checkKnown(query, ["agent", "state", "limit", "after"]);
     const states = listOf(query, "state");
     const unknown = states?.find((state) => !STATES.some((known) => known === state));
     if (unknown !== undefined) throw badRequest(`state is one of ${STATES.join(", ")}`);
     const rows = this.#agents();
-    const isNamed = nameFilter(query, "agent", rows, ({ agent }) => agent);
-    return {
-      nowWallMs: this.#model.clock.wall(),
-      rows: rows.filter((row) => isNamed(row) && (states === undefined || states.includes(row.state))),
-    };
+    const isNamed = nameFilter(query, rows, { agent: ({ agent }) => agent });
+    const meant = rows.filter((row) => isNamed(row) && (states === undefined || states.includes(row.state)));
+    return { nowWallMs: this.#model.clock.wall(), ...pageOfList(meant, query, ({ agent }) => agent) };
   }
 
   #agents(): readonly AgentRow[] {
@@ -123,12 +121,10 @@ export class ServerRoutes {
   }
 
   storages(query: URLSearchParams): StoragesAnswer {
-    checkKnown(query, ["storage"]);
+    checkKnown(query, ["storage", "limit", "after"]);
     const rows = this.#storages(this.#model.status());
-    return {
-      nowWallMs: this.#model.clock.wall(),
-      rows: rows.filter(nameFilter(query, "storage", rows, ({ name }) => name)),
-    };
+    const meant = rows.filter(nameFilter(query, rows, { storage: ({ name }) => name }));
+    return { nowWallMs: this.#model.clock.wall(), ...pageOfList(meant, query, ({ name }) => name) };
   }
 
   #storages({ storages, verifying }: RunningServer): readonly StorageRow[] {

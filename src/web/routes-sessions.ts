@@ -1,12 +1,12 @@
 /** Routes about sessions: what runs and waits, one in detail, how they ended, and what was told of everything (events). */
 import type { EventRecord, SessionRecord } from "#observe/records.ts";
 import { OUTCOMES } from "#observe/records.ts";
+import type { LiveView } from "#observe/live-view.ts";
+import type { WaitingView } from "#observe/views.ts";
 import type {
   ActiveHistoryAnswer,
   EventsAnswer,
-  EventsQuery,
   HistoryAnswer,
-  HistoryQuery,
   SessionDetail,
   SessionsAnswer,
   StreamSession,
@@ -14,39 +14,48 @@ import type {
 import { archiveSummary } from "./archive-summary.ts";
 import { badRequest, notFound } from "./http.ts";
 import { autoscalerOf, liveSession } from "./live-sessions.ts";
-import { checkKnown, listOf, nameFilter, pageOf, spanOf, textOf } from "./paging.ts";
+import { END_NAMES, type EndFilter, endTest, EVENT_NAMES, type EventFilter, eventTest, LEVELS } from "./matches.ts";
+import { checkKnown, exactOf, listOf, nameFilter, pageOf, pageOfList, spanOf, textOf, textsOf } from "./paging.ts";
 import type { ReadModel } from "./read-model.ts";
 
-const HISTORY_FILTERS: readonly (keyof HistoryQuery)[] = [
-  ...(["agent", "backup", "storage", "outcome", "from", "to", "limit", "before"] as const),
-];
-const EVENT_FILTERS: readonly (keyof EventsQuery)[] = [
-  ...(["level", "kind", "agent", "session", "text", "from", "to", "limit", "before"] as const),
-];
+const PAGE = ["from", "to", "limit", "after"] as const;
+const END_FILTERS: readonly EndFilter[] = ["agent", "backup", "storage", "outcome"];
+const EVENT_FILTERS: readonly EventFilter[] = ["level", "kind", "agent", "session", "text"];
 
 /** Events of one session in its detail. */
 const DETAIL_EVENTS_MAX = 500;
 
 export function sessionsRoute(model: ReadModel, query: URLSearchParams): SessionsAnswer {
-  checkKnown(query, ["agent", "backup", "storage"]);
+  checkKnown(query, ["agent", "backup", "storage", "limit", "after"]);
   const [running, waiting] = [model.live(), model.waiting()];
-  const names = [...running.map(({ view }) => view), ...waiting];
-  const isOfAgent = nameFilter<Names>(query, "agent", names, ({ agent }) => agent);
-  const isOfBackup = nameFilter<Names>(query, "backup", names, ({ backup }) => backup);
-  const isOfStorage = nameFilter<Names>(query, "storage", names, ({ storage }) => storage);
-  const isMeant = (one: Names): boolean => isOfAgent(one) && isOfBackup(one) && isOfStorage(one);
-  const meant = running.filter(({ view }) => isMeant(view));
+  const isMeant = nameFilter(query, [...running.map(({ view }) => view), ...waiting], END_NAMES);
+  const all: readonly Present[] = [
+    ...running.filter(({ view }) => isMeant(view)).map((live) => ({ key: live.view.session, live })),
+    ...waiting.filter(isMeant).map((waits) => ({ key: waitingKey(waits), waits })),
+  ];
+  const { rows, next, total } = pageOfList(all, query, ({ key }) => key);
   return {
     nowWallMs: model.clock.wall(),
-    running: meant.map((live) => ({
-      ...liveSession(live, model.series),
-      sparkline: model.series.of(live.view.session)?.sparkline ?? [],
-    })),
-    waiting: waiting.filter(isMeant),
+    running: rows.flatMap(({ live }) => {
+      if (live === undefined) return [];
+      return [{ ...liveSession(live, model.series), sparkline: model.series.of(live.view.session)?.sparkline ?? [] }];
+    }),
+    waiting: rows.flatMap(({ waits }) => waits ?? []),
+    ...{ next, total },
   };
 }
 
-type Names = Pick<SessionRecord, "agent" | "backup" | "storage">;
+/** What runs, then who waits: one list, of which a page may have both. */
+interface Present {
+  readonly key: string;
+  readonly live?: LiveView;
+  readonly waits?: WaitingView;
+}
+
+/** Positions move while people turn pages. */
+function waitingKey({ agent, backup, storage, remote }: WaitingView): string {
+  return JSON.stringify([agent, backup, storage, remote]);
+}
 
 export function sessionRoute(model: ReadModel, session: string): SessionDetail {
   const live = model.live().find(({ view }) => view.session === session);
@@ -83,30 +92,27 @@ export function sessionUpdate(model: ReadModel, session: string): StreamSession 
 }
 
 export function historyRoute(model: ReadModel, query: URLSearchParams): HistoryAnswer {
-  checkKnown(query, HISTORY_FILTERS);
+  checkKnown(query, [...END_FILTERS, ...PAGE]);
   const { history } = model;
-  const isOfAgent = nameFilter(query, "agent", history, ({ agent }) => agent);
-  const isOfBackup = nameFilter(query, "backup", history, ({ backup }) => backup);
-  const isOfStorage = nameFilter(query, "storage", history, ({ storage }) => storage);
-  const outcomes = listOf(query, "outcome");
-  const unknown = outcomes?.find((outcome) => !OUTCOMES.some((known) => known === outcome));
+  const unknown = listOf(query, "outcome")?.find((outcome) => !OUTCOMES.some((known) => known === outcome));
   if (unknown !== undefined) throw badRequest(`outcome is one of ${OUTCOMES.join(", ")}`);
+  const exact = exactOf(query, history, END_NAMES);
+  const isMeant = endTest(textsOf(query, END_FILTERS), exact);
   const isWithin = spanOf(query);
-  const wanted = (end: SessionRecord): boolean =>
-    isOfAgent(end) &&
-    isOfBackup(end) &&
-    isOfStorage(end) &&
-    (outcomes === undefined || outcomes.includes(end.outcome)) &&
-    isWithin(end.endWallMs);
-  return pageOf({ newest: (limit, test) => history.newest(limit, test), timeOf: timeOfEnd }, query, wanted);
+  const wanted = (end: SessionRecord): boolean => isMeant(end) && isWithin(end.endWallMs);
+  const source = {
+    newest: (limit: number, test: typeof wanted) => history.newest(limit, test),
+    timeOf: ({ endWallMs }: SessionRecord) => endWallMs,
+  };
+  return { ...pageOf(source, query, wanted), exact };
 }
 
 export function activeHistoryRoute(model: ReadModel, query: URLSearchParams): ActiveHistoryAnswer {
-  checkKnown(query, ["session", "agent", "from", "to", "limit", "before"]);
+  checkKnown(query, ["session", "agent", ...PAGE]);
   const session = textOf(query, "session");
   const isWithin = spanOf(query);
   const { snapshots } = model;
-  const isOfAgent = nameFilter(query, "agent", snapshots, ({ agent }) => agent);
+  const isOfAgent = nameFilter(query, snapshots, { agent: ({ agent }) => agent });
   return pageOf(
     { newest: (limit, test) => snapshots.newest(limit, test), timeOf: ({ wallMs }) => wallMs },
     query,
@@ -114,40 +120,18 @@ export function activeHistoryRoute(model: ReadModel, query: URLSearchParams): Ac
   );
 }
 
-const LEVELS: readonly EventRecord["level"][] = ["debug", "info", "warn", "error"];
-
 export function eventsRoute(model: ReadModel, query: URLSearchParams): EventsAnswer {
-  checkKnown(query, EVENT_FILTERS);
+  checkKnown(query, [...EVENT_FILTERS, ...PAGE]);
   const { events } = model;
-  const session = textOf(query, "session");
-  const isOfAgent = nameFilter(query, "agent", events, ({ fields }) => fields["agent"]);
-  const kinds = listOf(query, "kind");
-  const text = textOf(query, "text")?.toLowerCase();
-  const least = levelOf(textOf(query, "level"));
+  const level = textOf(query, "level");
+  if (level !== undefined && !LEVELS.includes(level)) throw badRequest(`level is one of ${LEVELS.join(", ")}`);
+  const exact = exactOf(query, events, EVENT_NAMES);
+  const isMeant = eventTest(textsOf(query, EVENT_FILTERS), exact);
   const isWithin = spanOf(query);
-  const isOfKind = (kind: string): boolean =>
-    kinds === undefined || kinds.some((one) => (one.endsWith(".") ? kind.startsWith(one) : kind === one));
-  const wanted = (event: EventRecord): boolean =>
-    LEVELS.indexOf(event.level) >= least &&
-    isOfKind(event.kind) &&
-    isOfAgent(event) &&
-    (session === undefined || event.fields["session"] === session) &&
-    isWithin(event.wallMs) &&
-    (text === undefined || textIn(event).includes(text));
-  return pageOf({ newest: (limit, test) => events.newest(limit, test), timeOf: ({ wallMs }) => wallMs }, query, wanted);
-}
-
-function levelOf(level: string | undefined): number {
-  if (level === undefined) return 0;
-  const found = LEVELS.indexOf(level as EventRecord["level"]);
-  if (found < 0) throw badRequest(`level is one of ${LEVELS.join(", ")}`);
-  return found;
-}
-
-function textIn({ message, kind, fields }: EventRecord): string {
-  return `${kind} ${message} ${JSON.stringify(fields)}`.toLowerCase();
-}
-
-function timeOfEnd({ endWallMs }: SessionRecord): number {
-  return endWallMs;
+  const wanted = (event: EventRecord): boolean => isMeant(event) && isWithin(event.wallMs);
+  const source = {
+    newest: (limit: number, test: typeof wanted) => events.newest(limit, test),
+    timeOf: ({ wallMs }: EventRecord) => wallMs,
+  };
+  return { ...pageOf(source, query, wanted), exact };
 }

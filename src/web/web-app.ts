@@ -11,6 +11,7 @@ import { checkKnown, textOf } from "./paging.ts";
 import { PASSWORD_BYTES_MAX, type Passwords } from "./passwords.ts";
 import { prometheusText } from "./prometheus.ts";
 import type { ArchiveBrowser, EmitEvent, ReadModel } from "./read-model.ts";
+import { refusalAnswer } from "./refusal-page.ts";
 import { ArchiveRoutes } from "./routes-archives.ts";
 import { ServerRoutes } from "./routes-server.ts";
 import { activeHistoryRoute, eventsRoute, historyRoute, sessionRoute, sessionsRoute } from "./routes-sessions.ts";
@@ -89,7 +90,7 @@ export class WebApp {
       return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      const answer = error.toAnswer();
+      const answer = refusalAnswer(error, request);
       return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
     }
   }

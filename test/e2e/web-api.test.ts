@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { freePort } from "#scripts/lib/background.ts";
 import { inProject } from "#scripts/lib/project.ts";
 import { run } from "#scripts/lib/run.ts";
+import { docPage } from "#test/support/doc-pages.ts";
 import { PageClient } from "#test/support/page-client.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { archivesIn, Site, STORAGE } from "#test/support/site.ts";
@@ -172,6 +173,36 @@ describe("a backup", () => {
   });
 });
 
+describe("scripts", () => {
+  test("of the manual with curl and jq list what is not fine, and every row of every page of a list", async () => {
+    const server = await site.startServer({ webUi: webUi(), storages: { [STORAGE]: { allow_agents: ["nobody"] } } });
+    for (const name of ["one", "two", "three"]) {
+      await site.once({ port: server.port, backups: backups({ name }) });
+    }
+    const scripts = docPage("docs/web-api.md").blocks.filter(({ kind }) => kind === "sh");
+    expect(scripts).toHaveLength(2);
+    const [listed, paged] = await Promise.all(
+      scripts.map(({ lines }) =>
+        // A row a page, so that there are pages.
+        run([
+          "sh",
+          "-ec",
+          lines.join("\n").replace("127.0.0.1:9848", `127.0.0.1:${pagePort}`).replace("limit=500", "limit=1"),
+        ]),
+      ),
+    );
+    expect(listed).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(listed?.stdout.trim().split("\n").toSorted()).toEqual(
+      ["one", "three", "two"].map((name) =>
+        expect.stringMatching(new RegExp(`^failing web-1/${name}: .*E_STORAGE_DENIED`)),
+      ),
+    );
+    expect(paged).toMatchObject({ exitCode: 0, stderr: "" });
+    const rows = (paged?.stdout.trim().split("\n") ?? []).map((line) => line.split("\t"));
+    expect(rows.map(([, backup]) => backup)).toEqual(["three", "two", "one"]);
+  });
+});
+
 async function checkMetrics(page: PageClient): Promise<void> {
   const response = await page.get("/metrics");
   expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
@@ -239,12 +270,19 @@ describe("archives", () => {
     expect([one.rows.length, rest.rows.map(({ name }) => name)]).toEqual([1, ["file"]]);
     const found = await page.json<FindAnswer>("/api/v1/archives/find?agent=web-1&backup=all&pattern=fil*");
     expect(found).toMatchObject({
-      more: false,
-      archiveCount: 1,
-      failures: [],
-      files: [{ versions: [{ archiveCount: 1 }] }],
+      ...{ next: null, total: null, archiveCount: 1, failures: [] },
+      rows: [{ versions: [{ archiveCount: 1 }] }],
     });
-    const big = await page.get(`/api/v1/archives/file?${place}&key=${found.files[0]?.key}`);
+    const all = "/api/v1/archives/find?agent=web-1&backup=all&pattern=*&limit=1";
+    const paths: (string | undefined)[] = [];
+    for (let after: string | null = ""; after !== null;) {
+      const part: FindAnswer = await page.json<FindAnswer>(`${all}&after=${after}`);
+      paths.push(...part.rows.map(({ path }) => path));
+      after = part.next;
+    }
+    expect(paths.filter((path) => path?.startsWith(site.at("source/").slice(1)))).toHaveLength(2);
+    expect(new Set(paths).size).toBe(paths.length);
+    const big = await page.get(`/api/v1/archives/file?${place}&key=${found.rows[0]?.key}`);
     expect(big.status).toBe(200);
     expect(Buffer.from(await big.arrayBuffer()).equals(readFileSync(site.at("source/file")))).toBe(true);
     const small = await page.get(`/api/v1/archives/file?${place}&key=${directory.rows[0]?.key}`);
@@ -267,7 +305,7 @@ describe("archives", () => {
     const basic = { authorization: `Basic ${btoa(`prometheus:${PASSWORD}`)}` };
     expect((await new PageClient(pagePort).get("/metrics", basic)).status).toBe(200);
     // Nothing of it is left open: a second download needs the same descriptors and threads.
-    const again = await page.get(`/api/v1/archives/file?${place}&key=${found.files[0]?.key}`);
+    const again = await page.get(`/api/v1/archives/file?${place}&key=${found.rows[0]?.key}`);
     await again.body?.cancel();
     expect((await (await page.get(`/api/v1/archives/file?${place}&key=${directory.rows[0]?.key}`)).text()).length).toBe(
       11,

@@ -70,7 +70,7 @@ afterEach(() => {
 
 /** A view, and what a person must find on it in English. */
 const VIEWS: readonly (readonly [name: string, path: () => string, shows: RegExp])[] = [
-  ["overview", () => "/", /2 failing, 2 never succeeded.*web-1 \/ refused.*Refused.*web-1 \/ all/s],
+  ["overview", () => "/", /2 failing, 2 have not run yet.*web-1 \/ refused.*Refused.*web-1 \/ all/s],
   ["sessions", () => "/sessions", /1 running session.*1 waiting.*db-1.*nightly.*Aborted/s],
   ["a running session", () => `/sessions/${ids.running}`, /Receiving.*time left.*Streams/s],
   ["a failed session", () => `/sessions/${ids.failed}`, /Aborted.*E_ABORTED.*What happened before it failed/s],

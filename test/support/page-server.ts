@@ -9,13 +9,16 @@ import type {
   ApiEnd,
   ApiEvent,
   OverviewAnswer,
+  RecordPage,
   ServerNumbers,
   SessionsAnswer,
   StreamMessage,
 } from "#web/api-types.ts";
-import type { ArchivesAnswer, FindAnswer, Page, StoragesAnswer, TreeAnswer } from "#web/api-archives.ts";
+import type { ArchivesAnswer, FindAnswer, StoragesAnswer, TreeAnswer } from "#web/api-archives.ts";
 import { loadPage, type PageFiles } from "#bin/web-page.ts";
 import { secured } from "#web/access.ts";
+import { END_NAMES, endTest, EVENT_NAMES, eventTest, exactNames } from "#web/matches.ts";
+import { textsOf } from "#web/paging.ts";
 import * as make from "#test/support/page-fixtures.ts";
 import * as made from "#test/support/page-session-fixtures.ts";
 
@@ -25,6 +28,8 @@ export interface PageWorld {
   readonly history: number;
   readonly running: number;
   readonly slots: number;
+  /** Two unless told. */
+  readonly storages?: readonly string[];
   /** Undefined: no login is asked for. */
   readonly password?: string;
   readonly download?: boolean;
@@ -36,6 +41,8 @@ export interface PageWorld {
 
 export const FULL: PageWorld = { backups: 18, agents: 14, history: 400, running: 6, slots: 12, download: true };
 export const NOTHING: PageWorld = { backups: 0, agents: 0, history: 0, running: 0, slots: 0 };
+
+const STORAGES = ["main", "archive"];
 
 const WAITING = [
   { agent: "build-02", backup: "www", storage: "main", remote: "192.0.2.31:50114", position: 1 },
@@ -246,19 +253,21 @@ export class PageServer {
           ...view,
           sparkline: Array.from({ length: 60 }, (_, k) => Math.round((60 + 40 * make.noise(i * 100 + k)) * 1024 ** 2)),
         }));
-        return { nowWallMs, running, waiting: world.running === 0 ? [] : WAITING } satisfies SessionsAnswer;
+        const waiting = world.running === 0 ? [] : WAITING;
+        const total = running.length + waiting.length;
+        return { nowWallMs, running, waiting, next: null, total } satisfies SessionsAnswer;
       }
       case "/api/v1/sessions/history":
         return this.#history(searchParams);
       case "/api/v1/agents":
         return {
-          nowWallMs,
+          ...{ nowWallMs, next: null, total: world.agents },
           rows: Array.from({ length: world.agents }, (_, n) => make.agentRow(n, nowWallMs)),
         } satisfies AgentsAnswer;
       case "/api/v1/storages":
         return {
-          nowWallMs,
-          rows: ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)),
+          ...{ nowWallMs, next: null, total: (world.storages ?? STORAGES).length },
+          rows: (world.storages ?? STORAGES).map((name) => make.storageRow(name, nowWallMs)),
         } satisfies StoragesAnswer;
       case "/api/v1/events":
         return this.#events(searchParams);
@@ -269,7 +278,7 @@ export class PageServer {
       case "/api/v1/archives/tree":
         return this.#tree(searchParams.get("key"));
       case "/api/v1/archives/find":
-        return this.#find();
+        return this.#find(searchParams.get("pattern") ?? "", searchParams.get("after"));
       default: {
         const n = Number(/^\/api\/v1\/sessions\/.*-0*(\d+)$/.exec(pathname)?.[1] ?? Number.NaN);
         return Number.isNaN(n) ? undefined : made.sessionDetail(n, nowWallMs, world.slots);
@@ -289,32 +298,31 @@ export class PageServer {
         scanning: false,
         traffic: hasAny ? make.trafficPoints(nowWallMs) : [],
       },
-      storages: hasAny ? ["main", "archive"].map((name) => make.storageRow(name, nowWallMs)) : [],
+      storages: hasAny ? STORAGES.map((name) => make.storageRow(name, nowWallMs)) : [],
       events: hasAny ? Array.from({ length: 12 }, (_, n) => make.apiEvent(n, nowWallMs)) : [],
       certificates: hasAny ? [{ name: "server", notAfterWallMs: nowWallMs + 12 * make.DAY_MS, daysLeft: 12 }] : [],
     };
   }
 
-  #paged<T>(query: URLSearchParams, all: readonly T[]): Page<T> {
-    const start = Number(query.get("before") ?? "0");
+  #paged<T>(query: URLSearchParams, all: readonly T[], exact: readonly string[]): RecordPage<T> {
+    const start = Number(query.get("after") ?? "0");
     const limit = Number(query.get("limit") ?? "50");
     const rows = all.slice(start, start + limit);
-    return { rows, next: start + limit < all.length ? String(start + limit) : null, total: all.length };
+    return { rows, next: start + limit < all.length ? String(start + limit) : null, total: all.length, exact };
   }
 
-  #history(query: URLSearchParams): Page<ApiEnd> {
+  #history(query: URLSearchParams): RecordPage<ApiEnd> {
     const all = Array.from({ length: this.#world.history }, (_, n) => make.apiEnd(n, this.nowWallMs));
-    const outcomes = query.get("outcome")?.split(",");
-    const agent = query.get("agent");
-    return this.#paged(
-      query,
-      all.filter((end) => (outcomes?.includes(end.outcome) ?? true) && (agent === null || end.agent === agent)),
-    );
+    const texts = textsOf(query, ["agent", "backup", "storage", "outcome"]);
+    const exact = exactNames(texts, END_NAMES, (test) => all.some(test));
+    return this.#paged(query, all.filter(endTest(texts, exact)), exact);
   }
 
-  #events(query: URLSearchParams): Page<ApiEvent> {
+  #events(query: URLSearchParams): RecordPage<ApiEvent> {
     const all = Array.from({ length: this.#world.history }, (_, n) => make.apiEvent(n, this.nowWallMs));
-    return this.#paged(query, query.get("level") === "error" ? all.filter((event) => event.level === "error") : all);
+    const texts = textsOf(query, ["level", "kind", "agent", "session", "text"]);
+    const exact = exactNames(texts, EVENT_NAMES, (test) => all.some(test));
+    return this.#paged(query, all.filter(eventTest(texts, exact)), exact);
   }
 
   #archives(): ArchivesAnswer {
@@ -334,11 +342,13 @@ export class PageServer {
     const rows = Array.from({ length: key === null ? 40 : 9 }, (_, n) =>
       make.treeEntry(n, this.nowWallMs, path ?? "etc"),
     );
-    return { archive: make.archiveSummary(0, this.nowWallMs), path, key, rows, next: null };
+    return { archive: make.archiveSummary(0, this.nowWallMs), path, key, rows, next: null, total: null };
   }
 
-  #find(): FindAnswer {
-    const files = [4, 7, 9].map((n) => {
+  /** Of `many` there are two pages. */
+  #find(pattern: string, after: string | null): FindAnswer {
+    const found = after === null ? [4, 7, 9] : [11, 12];
+    const files = found.map((n) => {
       const entry = make.treeEntry(n, this.nowWallMs, "etc/nginx");
       const versions = [3, 0].map((k) => ({
         ...{
@@ -351,6 +361,7 @@ export class PageServer {
       }));
       return { path: entry.path, key: entry.key, agent: "web-01", backup: "etc", versions };
     });
-    return { files, more: false, archiveCount: 14, failures: [] };
+    const next = pattern === "many" && after === null ? "bW9yZQ" : null;
+    return { rows: files, next, total: null, archiveCount: 14, failures: [] };
   }
 }

@@ -16,7 +16,7 @@ export type Finding = string;
 interface DomainRule {
   /** Whole domains, or single files of one. */
   readonly imports: readonly string[];
-  /** Domains of which only types may be imported. */
+  /** Domains, or files, of which only types may be imported. */
   readonly typesOnly?: readonly string[];
 }
 
@@ -42,7 +42,10 @@ export const IMPORT_TABLE: Readonly<Record<string, DomainRule>> = {
     typesOnly: ["config"],
   },
   web: { imports: ["base", "observe", "config"], typesOnly: ["config"] },
-  ui: { imports: ["web/api-types.ts", "web/api-archives.ts"], typesOnly: ["web"] },
+  ui: {
+    imports: ["web/api-types.ts", "web/api-archives.ts", "web/matches.ts"],
+    typesOnly: ["web/api-types.ts", "web/api-archives.ts"],
+  },
   cli: {
     imports: ["base", "config", "observe/log.ts", "observe/records.ts", "observe/views.ts", "observe/agent-views.ts"],
   },
@@ -83,7 +86,8 @@ function judgeImport(rule: DomainRule, target: string, line: ImportLine): string
   if (!rule.imports.includes(other) && !rule.imports.includes(target)) {
     return `may not import #${target} (the import table of ARCHITECTURE.md)`;
   }
-  if (rule.typesOnly?.includes(other) === true && !line.typeOnly) return `may only \`import type\` from #${target}`;
+  const isTypes = rule.typesOnly?.includes(other) === true || rule.typesOnly?.includes(target) === true;
+  if (isTypes && !line.typeOnly) return `may only \`import type\` from #${target}`;
   return undefined;
 }
 

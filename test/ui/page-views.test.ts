@@ -1,24 +1,15 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { axe } from "#test/support/axe.ts";
-import { Chromium, NARROW, type OpenedPage, WIDE } from "#test/support/chromium.ts";
+import { NARROW, type OpenedPage, WIDE } from "#test/support/chromium.ts";
 import { archiveName, HOSTILE, uuid } from "#test/support/page-fixtures.ts";
-import { FULL, NOTHING, PageServer } from "#test/support/page-server.ts";
+import { FULL, NOTHING } from "#test/support/page-server.ts";
+import { PageTests } from "#test/support/page-tests.ts";
 import { settled } from "#test/support/page-site.ts";
 
-const browser = new Chromium();
-let server: PageServer;
+const tests = PageTests.begin();
 /** One page for all views of a kind: what differs is what is asked for. */
 let wide: OpenedPage | undefined;
 let narrow: OpenedPage | undefined;
-
-beforeAll(async () => {
-  server = await PageServer.start();
-});
-
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
 
 const ARCHIVE = archiveName(Date.UTC(2026, 1, 12, 2));
 
@@ -41,9 +32,9 @@ const VIEWS: readonly (readonly [name: string, path: string])[] = [
 
 async function judge(opened: OpenedPage, path: string): Promise<void> {
   const { page } = opened;
-  await page.goto(`${server.url}${path}`);
+  await page.goto(`${tests.server.url}${path}`);
   await settled(opened);
-  server.tick(1);
+  tests.server.tick(1);
   expect(await page.evaluate("document.documentElement.scrollWidth <= innerWidth")).toBe(true);
   expect(await page.locator("#app img").count()).toBe(0);
   expect(await page.title()).toMatch(/ · nbackup$/);
@@ -54,14 +45,14 @@ async function judge(opened: OpenedPage, path: string): Promise<void> {
 describe("every view", () => {
   for (const [name, path] of VIEWS) {
     test(`${name}: wide, light, in English; no script of a name runs, and axe finds nothing serious`, async () => {
-      server.world = FULL;
-      wide ??= await browser.open(WIDE);
+      tests.server.world = FULL;
+      wide ??= await tests.browser.open(WIDE);
       await judge(wide, path);
       expect(await wide.page.evaluate("document.documentElement.lang")).toBe("en");
     });
     test(`${name}: 360 px wide, dark, in Portuguese; nothing is wider than the screen`, async () => {
-      server.world = FULL;
-      narrow ??= await browser.open(NARROW);
+      tests.server.world = FULL;
+      narrow ??= await tests.browser.open(NARROW);
       await judge(narrow, path);
       expect(
         await narrow.page.evaluate("document.documentElement.lang + getComputedStyle(document.body).backgroundColor"),
@@ -69,15 +60,13 @@ describe("every view", () => {
     });
   }
   test("runs under its content security policy, which knows no inline script or style", async () => {
-    server.world = FULL;
-    const opened = await browser.open();
+    const opened = await tests.blank();
     for (const path of ["/", `/sessions/${uuid(1)}`, "/storages"]) {
-      const response = await opened.page.goto(`${server.url}${path}`);
+      const response = await opened.page.goto(`${tests.server.url}${path}`);
       expect(response?.headers()["content-security-policy"]).toContain("script-src 'self'; style-src 'self'");
       await settled(opened);
     }
     expect(opened.complaints).toEqual([]);
-    await opened.close();
   });
 });
 
@@ -86,36 +75,27 @@ describe("a server without anything", () => {
     ["/", "/sessions", "/archives", "/agents", "/events"].includes(at),
   )) {
     test(`shows on ${name} what will be there`, async () => {
-      server.world = NOTHING;
-      const opened = await browser.open();
-      await opened.page.goto(`${server.url}${path}`);
+      const opened = await tests.open(path, { world: NOTHING });
       await opened.page.locator(".empty").first().waitFor();
       expect(await opened.page.locator(".failed").count()).toBe(0);
       if (path === "/") expect(await opened.page.locator("h1").textContent()).toBe("No backups yet");
-      await opened.close();
     });
   }
 });
 
 describe("an answer that does not come", () => {
   test("is waited for with a sign of it", async () => {
-    server.world = { ...FULL, silent: ["/api/v1/agents"] };
-    const opened = await browser.open();
-    await opened.page.goto(`${server.url}/agents`);
+    const opened = await tests.open("/agents", { world: { ...FULL, silent: ["/api/v1/agents"] } });
     await opened.page.getByRole("status").filter({ hasText: "Loading" }).waitFor({ state: "attached" });
-    await opened.close();
   });
   test("or is an error is said with code and hint, and asked again when wanted", async () => {
-    server.world = { ...FULL, failing: ["/api/v1/storages"] };
-    const opened = await browser.open();
-    await opened.page.goto(`${server.url}/storages`);
+    const opened = await tests.open("/storages", { world: { ...FULL, failing: ["/api/v1/storages"] } });
     const alert = opened.page.getByRole("alert");
     await alert.waitFor();
     expect(await alert.textContent()).toContain("E_STORAGE_FAILED the disk does not answer");
     expect(await alert.textContent()).toContain("Look at the disk.");
-    server.world = FULL;
+    tests.server.world = FULL;
     await opened.page.getByRole("button", { name: "Try again" }).click();
     await opened.page.getByRole("heading", { name: "main" }).waitFor();
-    await opened.close();
   });
 });

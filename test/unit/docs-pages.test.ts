@@ -33,8 +33,8 @@ const TOOLS = new Set(
 );
 /** Behind a pipe. */
 const RECEIVERS = new Set(["gunzip", "psql", "ssh"]);
-/** Kinds of blocks that nobody types: output and drawings, files of other programs. */
-const OTHER_KINDS = new Set(["text", "ini", "yaml"]);
+/** Kinds of blocks that nobody types: output and drawings, files of other programs; and scripts, which test/e2e/web-api.test.ts runs. */
+const OTHER_KINDS = new Set(["text", "ini", "yaml", "sh"]);
 
 function refusal(words: readonly string[]): string | undefined {
   try {

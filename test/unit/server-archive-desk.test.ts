@@ -59,15 +59,32 @@ describe("a directory on the page", () => {
 describe("a search of the page", () => {
   test("finds what there is", async () => {
     const { desk, left } = deskOf(new SimClock(), 1);
-    const found = await desk.find([PLACE], "*19999", 10);
+    const found = await desk.find([PLACE], "*19999", { limit: 10, after: null });
     expect([found.archiveCount, found.failures, left()]).toEqual([1, [], 0]);
     expect(JSON.stringify(found)).toContain("etc/f019999");
+  });
+
+  test("comes page by page, each file once, in the order of paths", async () => {
+    const { desk, left } = deskOf(new SimClock(), 1);
+    const paths: string[] = [];
+    for (let after: string | null = null, pages = 0; pages < 5; pages += 1) {
+      const { rows, next }: Awaited<ReturnType<typeof desk.find>> = await desk.find([PLACE], "f00000[0-4]", {
+        ...{ limit: 2, after },
+      });
+      paths.push(...rows.map(({ path }) => path));
+      if (next === null) break;
+      after = next;
+    }
+    expect(paths).toEqual([0, 1, 2, 3, 4].map((n) => `etc/f00000${n}`));
+    expect(left()).toBe(0);
   });
 
   test("is given up when nobody would get its answer, and says what to do instead", async () => {
     const clock = new SimClock();
     const { desk, left } = deskOf(clock, 3_000);
-    const failure = await desk.find([PLACE, PLACE], "*nothing*", 10).catch((error: unknown) => error);
+    const failure = await desk
+      .find([PLACE, PLACE], "*nothing*", { limit: 10, after: null })
+      .catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(Failure);
     expect(failure).toMatchObject({ code: "E_LIMIT", hint: expect.stringContaining("nbackup-server find") });
     expect([clock.now() <= 15_000, left()]).toEqual([true, 0]);

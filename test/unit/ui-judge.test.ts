@@ -1,14 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import {
-  backupsLeft,
-  endMatches,
-  eventMatches,
-  freshOnly,
-  fromOfPeriod,
-  outcomesOf,
-  parseQuery,
-  queryText,
-} from "#ui/filters.ts";
+import { backupsLeft, freshOnly, fromOfPeriod, outcomesOf, parseQuery, queryText } from "#ui/filters.ts";
 import {
   concerns,
   endTone,
@@ -173,38 +164,6 @@ describe("filters", () => {
     expect(outcomesOf(undefined, OUTCOMES)).toBeUndefined();
     expect(fromOfPeriod("day", NOW)).toBe(String(NOW - DAY_MS));
     expect(fromOfPeriod("ever", NOW)).toBeUndefined();
-  });
-  test("what comes live is judged as the server judges what it has", () => {
-    const event = { ...apiEvent(1, NOW), fields: { agent: "web-01", code: "E_X" } };
-    expect(event).toMatchObject({ level: "warn", kind: "storage.low" });
-    expect(
-      [
-        {},
-        { level: "info" },
-        { level: "warn" },
-        { kind: "storage." },
-        { agent: "web-01" },
-        { text: "E_x" },
-        { text: "STORAGE.LOW" },
-      ].every((query) => eventMatches(event, query)),
-    ).toBe(true);
-    expect(
-      [
-        { level: "error" },
-        { kind: "session." },
-        { kind: "storage" },
-        { agent: "web" },
-        { session: "1" },
-        { text: "zzz" },
-      ].some((query) => eventMatches(event, query)),
-    ).toBe(false);
-  });
-  test("a session that just ended is shown where its agent and result are asked for", () => {
-    const end = { ...apiEnd(0, NOW), agent: "web-01", outcome: "expired" as const };
-    expect(endMatches(end, { agent: "web-01", outcome: "bad" }, OUTCOMES)).toBe(true);
-    expect(
-      [{ outcome: "good" }, { agent: "web-02" }, { storage: "none" }].some((query) => endMatches(end, query, OUTCOMES)),
-    ).toBe(false);
   });
   test("entries are found by any words of agent, backup and storage", () => {
     const rows = backupRows(40, NOW);

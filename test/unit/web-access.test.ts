@@ -271,3 +271,49 @@ describe("a password", () => {
     expect((await new PageKit().login(PASSWORD)).status).toBe(404);
   });
 });
+
+describe("a refusal before there is a page", () => {
+  const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+  const EVIL = "/<script>\"&'/?q=<img src=x onerror=alert(1)>";
+  const refused = [
+    { peer: "198.51.100.9", host: "192.0.2.1:9848", says: "This address may not look", pt: "não tem acesso" },
+    { peer: "192.0.2.7", host: "evil.example<b>", says: "not known by this name", pt: "não é conhecido" },
+  ] as const;
+
+  for (const { peer, host, says, pt } of refused) {
+    test(`is a page for who opens one ("${says}"), in both languages, without anything of the request, script or style`, async () => {
+      const kit = new PageKit();
+      const headers = { host, accept: BROWSER, "accept-language": "<i>", referer: "<u>" };
+      const answer = await kit.ask(EVIL, { peer, path: EVIL, headers });
+      expect([answer.status, answer.headers["content-type"]]).toEqual([403, "text/html; charset=utf-8"]);
+      expect(answer.headers).toMatchObject({
+        ...{ vary: "accept", "cache-control": "no-store", "x-content-type-options": "nosniff" },
+        "content-security-policy": expect.stringContaining("default-src 'none'"),
+      });
+      const html = String(answer.body);
+      for (const text of [says, pt, '<html lang="en">', 'lang="pt-BR"']) expect(html).toContain(text);
+      const tags = new Set([...html.matchAll(/<(\w+)/g)].map(([, tag]) => tag));
+      expect([...tags].sort()).toEqual(
+        ["body", "code", "div", "h1", "h2", "head", "html", "main", "meta", "p", "title"].sort(),
+      );
+      expect(html).not.toMatch(/style|onerror|evil|198\.51/);
+      const other = await new PageKit().ask("/", { peer, headers: { host, accept: BROWSER } });
+      expect(String(other.body)).toBe(html);
+      const head = await kit.ask("/", { peer, method: "HEAD", headers });
+      expect([head.status, head.body, head.headers["content-type"]]).toEqual([403, null, "text/html; charset=utf-8"]);
+    });
+
+    test(`is JSON for programs ("${says}")`, async () => {
+      for (const accept of [{}, { accept: "*/*" }, { accept: "application/json" }]) {
+        const { status, headers, body } = await new PageKit().ask("/", { peer, headers: { host, ...accept } });
+        expect([status, headers["content-type"]]).toEqual([403, "application/json; charset=utf-8"]);
+        expect(JSON.parse(String(body))).toMatchObject({ error: { code: "forbidden" } });
+      }
+    });
+  }
+
+  test("is JSON of the API's own refusals, whoever asks", async () => {
+    const { headers } = await new PageKit().ask("/api/v1/nothing", { headers: { accept: BROWSER } });
+    expect(headers["content-type"]).toBe("application/json; charset=utf-8");
+  });
+});

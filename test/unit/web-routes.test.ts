@@ -159,7 +159,7 @@ describe("agents and storages", () => {
     expect(await of("state=ok")).toEqual([]);
     for (const slip of [
       "agents?state=bad",
-      "agents?limit=1",
+      "agents?limit=0",
       "overview?agent=x",
       "storages?agent=x",
       "sessions?outcome=x",
