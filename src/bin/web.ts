@@ -93,8 +93,9 @@ export class WebSide {
       emit: (event) => {
         events.emit(event);
         this.#watch?.note(event);
-        if (event.end !== undefined) this.#app?.forget();
-        if (/^(?:session\.(?:admitted|recovered)|agent\.)/.test(event.kind)) this.#app?.stream.changed("agents");
+        const isAgents = /^(?:session\.(?:admitted|recovered)|agent\.)/.test(event.kind);
+        if (event.end !== undefined || isAgents) this.#app?.forget();
+        if (isAgents) this.#app?.stream.changed("agents");
         if (event.kind.startsWith("storage.")) this.#app?.stream.changed("storages");
       },
     };

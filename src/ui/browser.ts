@@ -5,26 +5,13 @@ export function browserNow(): number {
   return Date.now();
 }
 
-/** What was kept under a name; null also where the browser keeps nothing for pages. */
-export function remembered(name: string): string | null {
-  try {
-    return localStorage.getItem(`nbackup.${name}`);
-  } catch (error) {
-    if (error instanceof DOMException) return null;
-    throw error;
-  }
-}
+const YEAR_S = 365 * 86_400;
 
-/** Keeps a choice for the next visit; a browser that refuses forgets it, and the page works all the same. */
-export function remember(name: string, value: string | null): boolean {
-  try {
-    if (value === null) localStorage.removeItem(`nbackup.${name}`);
-    else localStorage.setItem(`nbackup.${name}`, value);
-    return true;
-  } catch (error) {
-    if (error instanceof DOMException) return false;
-    throw error;
-  }
+/** Keeps a choice for the next visit, null forgets it. A cookie, which comes back with the page (first.ts): a browser that refuses forgets. */
+export function remember(name: "language" | "theme", value: string | null): void {
+  const kept = value === null ? "=; Max-Age=0" : `=${value}; Max-Age=${YEAR_S}`;
+  // biome-ignore lint/suspicious/noDocumentCookie: not every browser has the Cookie Store, and none has it over plain HTTP.
+  document.cookie = `nbackup_${name}${kept}; Path=/; SameSite=Lax`;
 }
 
 /** Saves text as a file of the viewer. */

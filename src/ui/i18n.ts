@@ -1,6 +1,7 @@
 /** The page's language and theme: by the browser or the system until somebody chooses. Texts are in texts-en.ts and texts-pt.ts. */
 import { computed, effect, signal } from "@preact/signals";
-import { remember, remembered } from "./browser.ts";
+import { remember } from "./browser.ts";
+import { first } from "./first.ts";
 import { type Language, makeFormat } from "./format.ts";
 import { EN, type PluralKey, type TextKey } from "./texts-en.ts";
 import { PT } from "./texts-pt.ts";
@@ -15,7 +16,7 @@ function browserLanguage(): Language {
 }
 
 function rememberedLanguage(): Language {
-  const kept = remembered("language");
+  const kept = first?.chosen.language;
   return kept === "en" || kept === "pt" ? kept : browserLanguage();
 }
 
@@ -59,7 +60,7 @@ export function chooseLanguage(next: Language): void {
 export type Theme = "system" | "light" | "dark";
 
 function rememberedTheme(): Theme {
-  const kept = remembered("theme");
+  const kept = first?.chosen.theme;
   return kept === "light" || kept === "dark" ? kept : "system";
 }
 

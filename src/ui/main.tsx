@@ -3,6 +3,7 @@ import { render } from "preact";
 import type { FirstView } from "#web/api-types.ts";
 import { access, askAccess } from "./api.ts";
 import { prepareCharts } from "./chart.tsx";
+import { first } from "./first.ts";
 import { followSystem } from "./i18n.ts";
 import { startRouter } from "./router.ts";
 import { Shell } from "./shell.tsx";
@@ -10,18 +11,10 @@ import { takeFirst } from "./live.ts";
 import { takeAnswer } from "./resource.ts";
 import { startClock, startStream } from "./stream.ts";
 
-/** What the server wrote into the page, taken out of it: it is old soon. Null where there is nothing, as in a page that something else serves. */
-function firstView(): FirstView | null {
-  const inert = document.querySelector<HTMLTemplateElement>("template#first");
-  inert?.remove();
-  const text = inert?.content.textContent ?? "";
-  return text === "" ? null : JSON.parse(text);
-}
-
-function takeFirstView(first: FirstView): void {
-  access.value = first.access;
-  takeFirst(first);
-  if (first.overview !== null) takeAnswer("/api/v1/overview", first.overview);
+function takeFirstView(view: FirstView): void {
+  access.value = view.access;
+  takeFirst(view);
+  if (view.overview !== null) takeAnswer("/api/v1/overview", view.overview);
 }
 
 /** The first view is drawn by then. */
@@ -33,9 +26,9 @@ if (place === null) throw new Error("the page has no place to be drawn in");
 followSystem();
 startRouter();
 startClock();
-const first = firstView();
-if (first === null) await askAccess();
-else takeFirstView(first);
+if (first !== null) takeFirstView(first);
+// A link on another site's page brings no cookie of ours with it: who seems not logged in may be.
+if (first === null || (first.access.passwordNeeded && !first.access.loggedIn)) await askAccess();
 render(<Shell />, place);
 setTimeout(() => void prepareCharts(), CHARTS_AFTER_MS);
 if (access.value === null || !access.value.passwordNeeded || access.value.loggedIn) startStream();

@@ -88,12 +88,13 @@ export function useExact<T, Name extends string>(
   const texts: FilterTexts<string> = query.value;
   const came = exactNames(texts, readers, (test) => live.some(test)).filter((name) => !exact.includes(name));
   const text = [...exact, ...came].join(" ");
+  const wanted = `${text} ${came.map((name) => texts[name]).join(" ")}`;
   const asked = useRef("");
   useEffect(() => {
-    if (busy || came.length === 0 || asked.current === text) return;
-    asked.current = text;
+    if (busy || came.length === 0 || asked.current === wanted) return;
+    asked.current = wanted;
     again();
-  }, [text, busy]);
+  }, [wanted, busy]);
   return useMemo(() => [...exact, ...came], [text]);
 }
 

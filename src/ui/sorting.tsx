@@ -9,6 +9,9 @@ import { query, setQuery } from "./router.ts";
 /** web-2 comes before web-10. */
 const collator = computed(() => new Intl.Collator(language.value, { numeric: true }));
 
+/** Made when something is sorted, and not with the first view: it would be the page's first Intl object, which takes its time. */
+const compareTexts = (a: string, b: string): number => collator.value.compare(a, b);
+
 export interface Sorting {
   /** Undefined: as the rows came. */
   readonly order: Order | undefined;
@@ -21,8 +24,8 @@ export function useSorted<T>(
 ): { readonly rows: readonly T[]; readonly sorting: Sorting } {
   const text = query.value["sort"];
   const sorting = useMemo(() => ({ order: orderOf(text, columns) }), [text, columns]);
-  const { compare } = collator.value;
-  const sorted = useMemo(() => ordered(rows, columns, sorting.order, compare), [rows, columns, sorting, compare]);
+  const spoken = language.value;
+  const sorted = useMemo(() => ordered(rows, columns, sorting.order, compareTexts), [rows, columns, sorting, spoken]);
   return { rows: sorted, sorting };
 }
 

@@ -48,10 +48,12 @@ export interface AccessAnswer {
 /** In the page itself, as the text of its `template#first`: what it would ask for before it can draw anything. */
 export interface FirstView {
   readonly boot: string;
-  /** As in StreamHello: when that has another one, something happened in between. */
+  /** As in StreamHello: when that has another one, something happened in between. -1 for who has not logged in. */
   readonly revision: number;
   readonly nowWallMs: number;
   readonly access: AccessAnswer;
+  /** What somebody has chosen here before, of CHOICES in first-view.ts. */
+  readonly chosen: { readonly language: string | null; readonly theme: string | null };
   /** Null for other views, and for who has not logged in. */
   readonly overview: OverviewAnswer | null;
 }

@@ -7,6 +7,16 @@ import type { FirstView } from "./api-types.ts";
 /** What the page's own file has for them. */
 const PLACE = '<template id="first"></template>';
 
+/** Cookies of the page itself, for a year: a browser's other stores keep the first view waiting. They mean nothing to the server. */
+const CHOICES = { language: ["en", "pt"], theme: ["light", "dark"] } as const;
+
+export function chosenBy(cookies: string | undefined): FirstView["chosen"] {
+  const told = new Set((cookies ?? "").split(";").map((cookie) => cookie.trim()));
+  const of = (name: keyof typeof CHOICES): string | null =>
+    CHOICES[name].find((value) => told.has(`nbackup_${name}=${value}`)) ?? null;
+  return { language: of("language"), theme: of("theme") };
+}
+
 /** Throws when the page has no place for them. */
 export function withFirstView(html: string, first: FirstView): string {
   const at = html.indexOf(PLACE);

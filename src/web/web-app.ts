@@ -16,7 +16,7 @@ import { ArchiveRoutes } from "./routes-archives.ts";
 import { ServerRoutes } from "./routes-server.ts";
 import { activeHistoryRoute, eventsRoute, historyRoute, sessionRoute, sessionsRoute } from "./routes-sessions.ts";
 import { LiveStream } from "./stream.ts";
-import { withFirstView } from "./first-view.ts";
+import { chosenBy, withFirstView } from "./first-view.ts";
 
 const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 
@@ -192,7 +192,7 @@ export class WebApp {
     if ("html" in file) {
       // Neither kept by a browser nor shown by its way back: who has logged out sees nothing of before.
       const headers = { "content-type": file.contentType, "cache-control": "no-store" };
-      return { status: 200, headers, body: withFirstView(file.html, this.#firstView(request.path, trusted)) };
+      return { status: 200, headers, body: withFirstView(file.html, this.#firstView(request, trusted)) };
     }
     const cache = "public, max-age=31536000, immutable";
     const headers = { "content-type": file.contentType, "cache-control": cache, vary: "accept-encoding" };
@@ -201,11 +201,12 @@ export class WebApp {
       : { status: 200, headers, body: file.body };
   }
 
-  #firstView(path: string, trusted: boolean): FirstView {
+  #firstView({ path, header }: WebRequest, trusted: boolean): FirstView {
     const { clock, status } = this.#options.model;
     return {
-      ...{ boot: status().boot, revision: this.stream.revision, nowWallMs: clock.wall() },
-      access: this.#accessAnswer(trusted),
+      // How often something happens is not for everybody.
+      ...{ boot: status().boot, revision: trusted ? this.stream.revision : -1, nowWallMs: clock.wall() },
+      ...{ access: this.#accessAnswer(trusted), chosen: chosenBy(header("cookie")) },
       overview: trusted && path === "/" ? this.#server.overview() : null,
     };
   }

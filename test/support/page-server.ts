@@ -2,6 +2,7 @@
  * A server of the page for tests: the real files with the real headers of access.ts, answers from page-fixtures.ts, and a live stream that
  * says what the test says. Stopped and started again on the same port it is a server that was restarted.
  */
+import { gzipSync } from "node:zlib";
 import { backupSummary } from "#web/backup-summary.ts";
 import type {
   AccessAnswer,
@@ -17,6 +18,7 @@ import type {
 import type { ArchivesAnswer, FindAnswer, StoragesAnswer, TreeAnswer } from "#web/api-archives.ts";
 import { loadPage, type PageFiles } from "#bin/web-page.ts";
 import { secured } from "#web/access.ts";
+import { chosenBy, withFirstView } from "#web/first-view.ts";
 import { END_NAMES, endTest, EVENT_NAMES, eventTest, exactNames } from "#web/matches.ts";
 import { textsOf } from "#web/paging.ts";
 import * as make from "#test/support/page-fixtures.ts";
@@ -37,12 +39,15 @@ export interface PageWorld {
   readonly failing?: readonly string[];
   /** Paths that never answer. */
   readonly silent?: readonly string[];
+  /** `none`: the page asks for everything. `stale`: something has happened since it came. */
+  readonly first?: "none" | "stale";
 }
 
 export const FULL: PageWorld = { backups: 18, agents: 14, history: 400, running: 6, slots: 12, download: true };
 export const NOTHING: PageWorld = { backups: 0, agents: 0, history: 0, running: 0, slots: 0 };
 
 const STORAGES = ["main", "archive"];
+const REVISION = 7;
 
 const WAITING = [
   { agent: "build-02", backup: "www", storage: "main", remote: "192.0.2.31:50114", position: 1 },
@@ -58,6 +63,7 @@ export class PageServer {
   #boot = 0;
   #turn = 0;
   #loggedIn = false;
+  #isFromElsewhere = false;
   readonly #streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
   readonly requests: string[] = [];
   readonly #waiting = new Map<string, () => void>();
@@ -80,6 +86,12 @@ export class PageServer {
   set world(world: PageWorld) {
     this.#world = world;
     this.#loggedIn = false;
+    this.#isFromElsewhere = false;
+  }
+
+  /** The next pages are asked for by links of another site: without the cookie of a login. */
+  comesFromElsewhere(): void {
+    this.#isFromElsewhere = true;
   }
 
   restart(): void {
@@ -159,7 +171,7 @@ export class PageServer {
             boot: make.uuid(this.#boot),
             software: "nbackup-server 0.1.0",
             nowWallMs: this.nowWallMs,
-            revision: 0,
+            revision: REVISION,
           },
         };
         for (const { type, data } of [hello, this.#tick()]) {
@@ -189,37 +201,52 @@ export class PageServer {
     return await this.#api(request, url);
   }
 
-  /** Without first answers in the page, so that it asks for them. */
   #file(request: Request, path: string): Response {
     const file = this.#files(path);
     const { headers } = secured({ status: 200, headers: {}, body: null });
     if (file === undefined) return new Response(null, { status: 404, headers });
     const kept = { ...headers, "content-type": file.contentType, "cache-control": "no-cache" };
-    if ("html" in file) return new Response(file.html, { headers: kept });
-    const packed = file.gzip !== undefined && request.headers.get("accept-encoding")?.includes("gzip") === true;
-    return new Response(new Uint8Array(packed ? (file.gzip ?? file.body) : file.body), {
-      headers: { ...kept, ...(packed ? { "content-encoding": "gzip" } : {}) },
+    const body = "html" in file ? new TextEncoder().encode(this.#page(file.html, request, path)) : file.body;
+    if (request.headers.get("accept-encoding")?.includes("gzip") !== true) {
+      return new Response(new Uint8Array(body), { headers: kept });
+    }
+    const packed = ("html" in file ? undefined : file.gzip) ?? gzipSync(body);
+    return new Response(new Uint8Array(packed), { headers: { ...kept, "content-encoding": "gzip" } });
+  }
+
+  #page(html: string, request: Request, path: string): string {
+    const { first, failing = [], silent = [] } = this.#world;
+    if (first === "none") return html;
+    const access = this.#access(!this.#isFromElsewhere && this.#isIn);
+    const isThere = path === "/" && access.loggedIn && ![...failing, ...silent].includes("/api/v1/overview");
+    return withFirstView(html, {
+      ...{ boot: make.uuid(this.#boot), revision: first === "stale" ? REVISION - 1 : REVISION, access },
+      ...{ nowWallMs: this.nowWallMs, chosen: chosenBy(request.headers.get("cookie") ?? undefined) },
+      overview: isThere ? this.#overview() : null,
     });
+  }
+
+  get #isIn(): boolean {
+    return this.#world.password === undefined || this.#loggedIn;
+  }
+
+  #access(loggedIn: boolean): AccessAnswer {
+    const { password, download } = this.#world;
+    return {
+      ...{ passwordNeeded: password !== undefined, loggedIn },
+      ...{ download: download === true, software: "nbackup-server 0.1.0" },
+    };
   }
 
   async #api(request: Request, url: URL): Promise<Response> {
     const { password } = this.#world;
-    const loggedIn = password === undefined || this.#loggedIn;
-    if (url.pathname === "/api/v1/access") {
-      const answer: AccessAnswer = {
-        passwordNeeded: password !== undefined,
-        loggedIn,
-        download: this.#world.download === true,
-        software: "nbackup-server 0.1.0",
-      };
-      return Response.json(answer);
-    }
+    if (url.pathname === "/api/v1/access") return Response.json(this.#access(this.#isIn));
     if (url.pathname === "/api/v1/login") {
       const sent: unknown = await request.json();
       this.#loggedIn = JSON.stringify(sent) === JSON.stringify({ password });
       if (this.#loggedIn) return new Response(null, { status: 204 });
     }
-    if (!loggedIn && !this.#loggedIn) {
+    if (!this.#isIn) {
       return Response.json(
         { error: { code: "unauthorized", message: "this wants the password", hint: null } },
         { status: 401 },

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import type { Page } from "playwright-core";
 import { apiEnd } from "#test/support/page-fixtures.ts";
-import { FULL } from "#test/support/page-server.ts";
+import { FULL, type PageWorld } from "#test/support/page-server.ts";
 import { LIVE, PageTests } from "#test/support/page-tests.ts";
 
 const tests = PageTests.begin();
@@ -30,6 +31,39 @@ describe("what is shown", () => {
     tests.server.world = FULL;
     await page.getByRole("button", { name: "Try again" }).click();
     await page.locator(".stale").waitFor({ state: "detached" });
+  });
+});
+
+/** What a page has asked for until it was live and had nothing more to ask. */
+async function askedUntilLive(world: Partial<PageWorld>): Promise<{ readonly asked: string[]; readonly page: Page }> {
+  tests.server.requests.length = 0;
+  const { page } = await tests.openLive("/", { world: { ...FULL, ...world } });
+  await page.locator(".answer h1").waitFor();
+  await page.waitForLoadState("networkidle");
+  return { asked: tests.server.requests.filter((path) => path.startsWith("/api/")), page };
+}
+
+describe("what came with the page", () => {
+  test("is not asked for", async () => {
+    expect((await askedUntilLive({})).asked).toEqual(["/api/v1/stream"]);
+  });
+  test("is asked for again when something has happened until the live stream began", async () => {
+    const { asked } = await askedUntilLive({ first: "stale" });
+    expect(asked.toSorted()).toEqual(["/api/v1/overview", "/api/v1/stream"]);
+  });
+  test("is asked for where nothing came", async () => {
+    const { asked } = await askedUntilLive({ first: "none" });
+    expect(asked.toSorted()).toEqual(["/api/v1/access", "/api/v1/overview", "/api/v1/stream"]);
+  });
+  test("does not ask for a password whom a link on another site has brought, without the login's cookie", async () => {
+    const { page } = await tests.open("/", { world: { ...FULL, password: "right" } });
+    await page.locator("input[type=password]").fill("right");
+    await page.keyboard.press("Enter");
+    await page.locator(".answer h1").waitFor();
+    tests.server.comesFromElsewhere();
+    await page.goto(`${tests.server.url}/`);
+    await page.locator(".answer h1").waitFor();
+    expect(await page.locator("input[type=password]").count()).toBe(0);
   });
 });
 

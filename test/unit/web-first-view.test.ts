@@ -46,8 +46,16 @@ describe("the page's first view", () => {
     });
     const cookie = (await kit.login(PASSWORD)).headers["set-cookie"]?.split(";")[0] ?? "";
     expect(await firstOf(kit, "/", { cookie })).toMatchObject({ access: { loggedIn: true }, overview: { boot: "b" } });
+    expect((await firstOf(kit, "/")).revision).toBe(-1);
     expect((await kit.ask("/", { headers: { cookie } })).headers["cache-control"]).toBe("no-store");
     expect((await kit.ask("/x.js")).headers["cache-control"]).toContain("immutable");
+  });
+
+  test("has what was chosen before, and no other text of a cookie", async () => {
+    const kit = new PageKit({ page });
+    const chosen = async (cookie: string): Promise<unknown> => (await firstOf(kit, "/", { cookie })).chosen;
+    expect(await chosen("a=b; nbackup_language=pt;nbackup_theme=dark")).toEqual({ language: "pt", theme: "dark" });
+    expect(await chosen("nbackup_language=<script>; xnbackup_theme=dark")).toEqual({ language: null, theme: null });
   });
 
   test("has the revision that the stream begins with, unless something happened in between", async () => {
