@@ -95,16 +95,18 @@ export class SourceError extends Error {
 }
 
 /** Errors that tell of this process or its machine and nothing of the file: as problems of files they would make an archive of the rest. */
-const EXHAUSTED: ReadonlyMap<string, string> = new Map([
-  ["EMFILE", "this process may open no more files"],
-  ["ENFILE", "this machine can open no more files"],
-  ["ENOMEM", "this machine has no memory left"],
+const EXHAUSTED: ReadonlyMap<string, readonly [what: string, hint: string]> = new Map([
+  ["EMFILE", ["this process may open no more files", "Raise LimitNOFILE of the service, or ulimit -n of the shell."]],
+  ["ENFILE", ["this machine can open no more files", "Raise the sysctl fs.file-max, or end what has so many open."]],
+  ["ENOMEM", ["this machine has no memory left", "Give the agent more memory, or lower resume.buffer_size."]],
 ]);
 
 /** What a failed call is thrown as: SourceError, or Failure E_EXHAUSTED when it says nothing of the file. `errno` is a name. */
 export function failedCall(errno: string, call: string): SourceError | Failure {
-  const what = EXHAUSTED.get(errno);
-  return what === undefined ? new SourceError(errno, call) : new Failure("E_EXHAUSTED", `${what} (${call}: ${errno})`);
+  const exhausted = EXHAUSTED.get(errno);
+  if (exhausted === undefined) return new SourceError(errno, call);
+  const [what, hint] = exhausted;
+  return new Failure("E_EXHAUSTED", `${what} (${call}: ${errno})`, { hint });
 }
 
 /** The errno of an error of the system that somebody can do without; throws any other, and Failure E_EXHAUSTED as failedCall has it. */

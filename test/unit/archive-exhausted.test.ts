@@ -12,9 +12,14 @@ const dir = makeTempDir();
 afterAll(() => removeTree(dir));
 
 describe("a failed call", () => {
-  test.each([["EMFILE"], ["ENFILE"], ["ENOMEM"]])("fails the run with %s", (errno) => {
+  test.each([
+    ["EMFILE", "LimitNOFILE"],
+    ["ENFILE", "fs.file-max"],
+    ["ENOMEM", "memory"],
+  ])("fails the run with %s, and the hint says %s", (errno, hint) => {
     const error = failedCall(errno, "open");
     expect([error instanceof Failure, toFailure(error).code]).toEqual([true, "E_EXHAUSTED"]);
+    expect(toFailure(error).hint).toContain(hint);
     expect(error.message).toContain(`(open: ${errno})`);
     expect(() => dispensable(new SourceError(errno, "open"), "open")).toThrow(error.message);
   });
