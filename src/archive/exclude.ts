@@ -22,6 +22,9 @@ import { type Glob, parseGlob } from "./glob.ts";
 export const EXCLUDE_PATTERNS_MAX = 1000;
 export const EXCLUDE_PATTERN_BYTES_MAX = 4096;
 
+/** Text is its UTF-8; what is not UTF-8, as an argument of a command may be, comes as its bytes. */
+export type PatternText = string | Uint8Array;
+
 /** `if-directory`, `unless-directory`: it depends on what the path turns out to be. */
 export type Exclusion = "no" | "yes" | "if-directory" | "unless-directory";
 
@@ -49,7 +52,7 @@ export class Excludes {
   #components = 0;
 
   /** Throws Failure E_CONFIG that names the pattern, as `what` it is, and what is wrong with it. */
-  constructor(patterns: readonly string[], what = "exclude pattern") {
+  constructor(patterns: readonly PatternText[], what = "exclude pattern") {
     if (patterns.length > EXCLUDE_PATTERNS_MAX) {
       throw new Failure("E_CONFIG", `${patterns.length} ${what}s, at most ${EXCLUDE_PATTERNS_MAX} are allowed`);
     }
@@ -122,13 +125,15 @@ function exclusion(directoryKept: boolean, otherKept: boolean): Exclusion {
   return otherKept ? "if-directory" : "yes";
 }
 
-function parsePattern(text: string, kind: string): Pattern {
+function parsePattern(given: PatternText, kind: string): Pattern {
+  const bytes = Buffer.from(given);
   const refuse = (what: string): never => {
-    throw new Failure("E_CONFIG", `${kind} "${text}": ${what}`);
+    throw new Failure("E_CONFIG", `${kind} "${bytes.toString()}": ${what}`);
   };
-  const bytes = new TextEncoder().encode(text);
   if (bytes.length > EXCLUDE_PATTERN_BYTES_MAX) refuse(`longer than ${EXCLUDE_PATTERN_BYTES_MAX} bytes`);
   if (bytes.includes(0)) refuse("a NUL in it");
+  // One character per byte: no byte is lost, and all that has a meaning is ASCII.
+  const text = bytes.toString("latin1");
   const keeps = text.startsWith("!");
   const pattern = keeps ? text.slice(1) : text;
   if (pattern.startsWith("!")) refuse("more than one ! in front; write \\! for a name that begins with it");
@@ -143,7 +148,7 @@ function parsePattern(text: string, kind: string): Pattern {
       if (parts.at(-1) !== "any-depth") parts.push("any-depth");
       continue;
     }
-    const glob = parseGlob(new TextEncoder().encode(name));
+    const glob = parseGlob(Buffer.from(name, "latin1"));
     parts.push(typeof glob === "string" ? refuse(glob) : glob);
   }
   // At the end, `**` stands for one component at least: the directory in front of it stays.

@@ -11,6 +11,8 @@ import type { IndexEntry, TableChunk } from "./index-format.ts";
 import { joinNames } from "./index-path.ts";
 import { type Batches, entryEnd, firstNot, type IndexReader } from "./index-reader.ts";
 
+const BANG = 0x21;
+
 /** A name in a directory. A directory above a source has no entry of its own. */
 export interface ListedName {
   /** The whole path. */
@@ -115,8 +117,8 @@ function nameIn(directory: Uint8Array, entry: IndexEntry): ListedName {
   return slash < 0 ? { path: entry.path, entry } : { path: entry.path.slice(0, slash), entry: undefined };
 }
 
-/** Entries whose path a pattern matches; patterns are those of exclude.ts, without `!`. Throws Failure E_USAGE for none. */
-export async function* findPattern(index: IndexReader, pattern: string): Batches<IndexEntry> {
+/** Entries whose path a pattern, in raw bytes, matches; patterns are those of exclude.ts, without `!`. Throws Failure E_USAGE for none. */
+export async function* findPattern(index: IndexReader, pattern: Uint8Array): Batches<IndexEntry> {
   const matches = pathMatcher(pattern);
   const below = literalDirectory(pattern);
   const batches = below.length === 0 ? index.entries() : entriesBelow(index, below);
@@ -126,9 +128,10 @@ export async function* findPattern(index: IndexReader, pattern: string): Batches
   }
 }
 
-function pathMatcher(pattern: string): (entry: IndexEntry) => boolean {
-  if (pattern.startsWith("!")) {
-    throw new Failure("E_USAGE", `pattern "${pattern}" begins with !; write \\! for a name that does`);
+function pathMatcher(pattern: Uint8Array): (entry: IndexEntry) => boolean {
+  if (pattern[0] === BANG) {
+    const text = Buffer.from(pattern).toString();
+    throw new Failure("E_USAGE", `pattern "${text}" begins with !; write \\! for a name that does`);
   }
   let patterns: Excludes;
   try {
@@ -156,12 +159,15 @@ function usageFailure(cause: Failure): Failure {
 }
 
 /** The directory that everything lies below that the pattern can match; empty when there is none. */
-function literalDirectory(pattern: string): Uint8Array {
-  if (!pattern.startsWith("/")) return new Uint8Array(0);
-  const names = pattern.split("/").filter((name) => name !== "");
+function literalDirectory(pattern: Uint8Array): Uint8Array {
+  if (pattern[0] !== SLASH) return new Uint8Array(0);
+  const names = Buffer.from(pattern)
+    .toString("latin1")
+    .split("/")
+    .filter((name) => name !== "");
   const special = names.findIndex((name) => /[*?[\\]/.test(name));
   const literal = names.slice(0, special < 0 ? names.length - 1 : special);
-  return joinNames(literal.map((name) => new TextEncoder().encode(name)));
+  return joinNames(literal.map((name) => Buffer.from(name, "latin1")));
 }
 
 /** Entries of which headers or data lie in raw bytes `from` to `to` (not included) of the archive. */

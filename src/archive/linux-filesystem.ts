@@ -1,7 +1,7 @@
 /** On which filesystem a path lies, as Linux tells it: the name that statfs gives, and the mount from /proc/self/mountinfo. */
 import fs from "node:fs";
-import { errnoName } from "#base/errors.ts";
-import { AT_FDCWD, libc, O_CLOEXEC, O_PATH, Scratch } from "./linux-libc.ts";
+import { AT_FDCWD, errnoText, libc, O_CLOEXEC, O_PATH, Scratch } from "./linux-libc.ts";
+import { dispensable, failedCall } from "./source.ts";
 import { type FilesystemOf, mountOf, parseMounts } from "./source-facts.ts";
 
 /** struct statfs of 64-bit Linux; f_fsid is behind seven longs. */
@@ -14,7 +14,10 @@ export const linuxFilesystemOf: FilesystemOf = (path) => {
   const name = new Scratch(path.length + 1);
   name.bytes.set(path);
   const fd = c.openat(AT_FDCWD, name.pointer, O_PATH | O_CLOEXEC | c.numbers.O_NOFOLLOW, 0);
-  if (fd < 0) return { filesystem: "", mount: null };
+  if (fd < 0) {
+    dispensable(failedCall(errnoText(c.errno()), "open"), "open");
+    return { filesystem: "", mount: null };
+  }
   try {
     const statfs = new Scratch(STATFS_BYTES);
     const known = c.fstatfs(fd, statfs.pointer) === 0;
@@ -23,7 +26,7 @@ export const linuxFilesystemOf: FilesystemOf = (path) => {
     const real = fs.readlinkSync(`/proc/self/fd/${fd}`);
     return { filesystem: known && !/^0+$/.test(id) ? id : "", mount: mountOf(parseMounts(readMountinfo()), real) };
   } catch (error) {
-    if (errnoName(error) === undefined) throw error;
+    dispensable(error, "readlink");
     return { filesystem: "", mount: null }; // No /proc here.
   } finally {
     c.close(fd);
@@ -34,7 +37,7 @@ function readMountinfo(): string {
   try {
     return fs.readFileSync("/proc/self/mountinfo", "utf8");
   } catch (error) {
-    if (errnoName(error) === undefined) throw error;
+    dispensable(error, "open");
     return "";
   }
 }

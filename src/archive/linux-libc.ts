@@ -6,7 +6,7 @@
 import { dlopen, FFIType, type Pointer, ptr, read } from "bun:ffi";
 import { must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
-import { SourceError } from "./source.ts";
+import { failedCall } from "./source.ts";
 
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -173,10 +173,10 @@ function open(): Libc {
   };
 }
 
-/** Throws the error of the system call that just failed. */
+/** Throws the error of the system call that just failed, as failedCall has it. */
 export function throwErrno(c: Libc, call: string): never {
   const errno = c.errno();
-  throw new SourceError(errnoText(errno), call);
+  throw failedCall(errnoText(errno), call);
 }
 
 /** Memory that stays at one address for as long as it is referenced, to pass to calls again and again. */

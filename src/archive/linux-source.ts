@@ -3,7 +3,6 @@
  * source root, access times left alone where the kernel allows it. Decides nothing about what is backed up.
  */
 import { readFileSync } from "node:fs";
-import { errnoName } from "#base/errors.ts";
 import { keepLight } from "#base/light-code.ts";
 import { KiB } from "#base/units.ts";
 import { parseIdNames } from "./id-names.ts";
@@ -33,11 +32,12 @@ import { isPseudoMagic } from "./linux-pseudo.ts";
 import { STATX_BYTES, StatReader } from "./linux-stat.ts";
 import { LinuxXattrs } from "./linux-xattrs.ts";
 import {
+  dispensable,
+  failedCall,
   type FileSource,
   type OnName,
   type OnRange,
   type OpenFile,
-  SourceError,
   type Stat,
   type Xattrs,
 } from "./source.ts";
@@ -132,7 +132,7 @@ export class LinuxSource implements FileSource {
     const fd = this.#openName(path, this.#c.numbers.O_DIRECTORY);
     const failed = this.#c.fstatfs(fd, this.#statfs.pointer) < 0 ? this.#c.errno() : 0;
     this.#c.close(fd);
-    if (failed !== 0) throw new SourceError(errnoText(failed), "fstatfs");
+    if (failed !== 0) throw failedCall(errnoText(failed), "fstatfs");
     return isPseudoMagic(new DataView(this.#statfs.bytes.buffer).getUint32(0, true));
   }
 
@@ -240,7 +240,7 @@ function readIdNames(file: string): ReadonlyMap<number, string> {
   try {
     return parseIdNames(readFileSync(file, "utf8"));
   } catch (error) {
-    if (errnoName(error) === undefined) throw error;
+    dispensable(error, "open");
     return new Map();
   }
 }

@@ -11,13 +11,14 @@ import {
   ENOENT,
   EOPNOTSUPP,
   ERANGE,
+  errnoText,
   type Libc,
   O_CLOEXEC,
   O_PATH,
   Scratch,
   throwErrno,
 } from "./linux-libc.ts";
-import type { Stat, Xattrs } from "./source.ts";
+import { failedCall, type Stat, type Xattrs } from "./source.ts";
 
 /** XATTR_LIST_MAX and XATTR_SIZE_MAX of the kernel: no list and no value is longer. */
 const XATTR_BYTES_MAX = 65_536;
@@ -121,8 +122,11 @@ export class LinuxXattrs implements Xattrs {
     new TextEncoder().encodeInto(`${PROC_DIRECTORY}\0`, this.#path.bytes);
     const fd = this.#c.openat(AT_FDCWD, this.#path.pointer, O_PATH | O_CLOEXEC, 0);
     if (fd < 0) {
+      const error = failedCall(errnoText(this.#c.errno()), "open");
+      if (error instanceof Failure) throw error;
       throw new Failure("E_SOURCE_MISSING", "/proc is not mounted, and extended attributes are read through it", {
         hint: "Mount /proc where the agent runs.",
+        cause: error,
       });
     }
     this.#c.close(fd);

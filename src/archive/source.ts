@@ -1,8 +1,10 @@
 /**
  * The files to back up, as the scan and the tar writer see them: synchronous, because they run in a thread of their
  * own. The real one (linux-source.ts) makes system calls; tests and the simulator pass their own. Paths are absolute
- * raw bytes without NUL, of any length. Failures are thrown as objects with an errno name in `code` (SourceError).
+ * raw bytes without NUL, of any length. Failures are thrown as objects with an errno name in `code` (SourceError), those of
+ * the machine as Failure E_EXHAUSTED (failedCall): who reports what is wrong with a file lets that pass, and the run fails.
  */
+import { errnoName, Failure } from "#base/errors.ts";
 
 export type EntryType = "file" | "directory" | "symlink" | "fifo" | "char" | "block" | "socket";
 
@@ -90,4 +92,28 @@ export class SourceError extends Error {
     this.code = code;
     this.call = call;
   }
+}
+
+/** Errors that tell of this process or its machine and nothing of the file: as problems of files they would make an archive of the rest. */
+const EXHAUSTED: ReadonlyMap<string, readonly [what: string, hint: string]> = new Map([
+  ["EMFILE", ["this process may open no more files", "Raise LimitNOFILE of the service, or ulimit -n of the shell."]],
+  ["ENFILE", ["this machine can open no more files", "Raise the sysctl fs.file-max, or end what has so many open."]],
+  ["ENOMEM", ["this machine has no memory left", "Give the agent more memory, or lower resume.buffer_size."]],
+]);
+
+/** What a failed call is thrown as: SourceError, or Failure E_EXHAUSTED when it says nothing of the file. `errno` is a name. */
+export function failedCall(errno: string, call: string): SourceError | Failure {
+  const exhausted = EXHAUSTED.get(errno);
+  if (exhausted === undefined) return new SourceError(errno, call);
+  const [what, hint] = exhausted;
+  return new Failure("E_EXHAUSTED", `${what} (${call}: ${errno})`, { hint });
+}
+
+/** The errno of an error of the system that somebody can do without; throws any other, and Failure E_EXHAUSTED as failedCall has it. */
+export function dispensable(error: unknown, call: string): string {
+  const errno = errnoName(error);
+  if (errno === undefined) throw error;
+  const failed = failedCall(errno, call);
+  if (failed instanceof Failure) throw failed;
+  return errno;
 }

@@ -29,6 +29,11 @@ export const CATALOGUE = {
   E_SOURCE_MISSING: row(1, false, "Mount or create the source, or mark it optional: true in the configuration."),
   E_SOURCE_LINK: row(1, false, "Name the directory or file that the symbolic link points to."),
   E_SOURCE_NESTED: row(2, false, "Remove the source that lies inside the other one."),
+  E_EXHAUSTED: row(
+    1,
+    false,
+    "Raise LimitNOFILE of the service, or ulimit -n of the shell, when descriptors ran out; give the agent more memory, or lower resume.buffer_size, when memory did.",
+  ),
   E_HOOK: row(1, false, "The log has what the command printed; mend it, or take it out of hooks of the entry."),
 
   // Reaching the server.

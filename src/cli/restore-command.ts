@@ -60,7 +60,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       ...placeOptions(side),
       PROGRESS_OPTION,
       jsonOption(
-        "Print one JSON object: archive, target, result, restored, kept, deleted, bytes, problems[], problemCount, damaged[], damagedCount, replacedLinks[], replacedLinkCount and durationMs.",
+        "Print one JSON object: archive, target, result, restored, kept, deleted, bytes, problems[], problemCount, damaged[], damagedCount, replacedLinks[], replacedLinkCount, sha256Differs and durationMs.",
       ),
     ],
     positionals: [

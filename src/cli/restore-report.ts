@@ -29,6 +29,8 @@ export interface RestoreReport {
   /** Symbolic links in whose place a directory of the archive came: the first ones by name, and all of them counted. */
   readonly replacedLinks: readonly Uint8Array[];
   readonly replacedLinkCount: number;
+  /** Without an index all of the archive was read, and its SHA-256 is not the one beside it. */
+  readonly sumDiffers: boolean;
   readonly durationMs: number;
 }
 
@@ -75,7 +77,11 @@ const REASONS: Readonly<Record<string, string>> = {
 
 export function restoreExit(report: RestoreReport): number {
   if (report.interrupted) return EXIT.interrupted;
-  return report.problemCount > 0 || report.damageCount > 0 ? EXIT.partial : EXIT.done;
+  return isPartial(report) ? EXIT.partial : EXIT.done;
+}
+
+function isPartial({ problemCount, damageCount, sumDiffers }: RestoreReport): boolean {
+  return problemCount > 0 || damageCount > 0 || sumDiffers;
 }
 
 export function verifyExit(report: VerifyReport): number {
@@ -90,7 +96,14 @@ export function restoreProblemsText(report: RestoreReport): string {
     return `warning: ${pathText(path)}: ${why}${errno === undefined ? "" : ` (${errno})`}\n`;
   });
   const more = restText(report.problemCount - problems.length);
-  return `${linksText(report)}${damagesText(report.damages, report.damageCount)}${problems.join("")}${more}`;
+  const damages = damagesText(report.damages, report.damageCount);
+  return `${linksText(report)}${damages}${problems.join("")}${more}${sumText(report)}`;
+}
+
+/** Where damage was found it says no more than that. */
+function sumText({ archive, damageCount, sumDiffers }: RestoreReport): string {
+  if (!sumDiffers || damageCount > 0) return "";
+  return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`;
 }
 
 /** It is as the archive has it; but what lies where the link led is not there any more for who goes by this name. */
@@ -121,11 +134,7 @@ export function restoreText(report: RestoreReport): string {
 }
 
 export function restoreJson(report: RestoreReport): string {
-  const result = report.interrupted
-    ? "interrupted"
-    : report.problemCount > 0 || report.damageCount > 0
-      ? "partial"
-      : "done";
+  const result = report.interrupted ? "interrupted" : isPartial(report) ? "partial" : "done";
   const { archive, dryRun, restored, kept, deleted, bytes, problemCount, damageCount } = report;
   return `${JSON.stringify({
     ...{ archive, target: report.target ?? null, result, dryRun, restored, kept, deleted, bytes },
@@ -139,6 +148,7 @@ export function restoreJson(report: RestoreReport): string {
     damagedCount: damageCount,
     replacedLinks: report.replacedLinks.map(pathText),
     replacedLinkCount: report.replacedLinkCount,
+    sha256Differs: report.sumDiffers,
     durationMs: Math.round(report.durationMs),
   })}\n`;
 }

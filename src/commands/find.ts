@@ -55,10 +55,11 @@ export async function runFind(request: FindRequest, context: CommandContext): Pr
 }
 
 async function search(
-  { pattern, json }: FindRequest,
+  { pattern: text, json }: FindRequest,
   opened: readonly (readonly [ArchiveRow, ArchiveIndex])[],
   context: CommandContext,
 ): Promise<number> {
+  const pattern = context.argumentBytes(text);
   const finds = opened.map(([archive, index]): ArchiveFinds<ArchiveRow> => {
     return { archive, entries: askIndexes([index], () => inOrder(index, pattern)) };
   });
@@ -66,7 +67,7 @@ async function search(
 }
 
 /** What an index has found, by path and every path once: of several entries the last one counts. */
-async function* inOrder(index: ArchiveIndex, pattern: string): Batches<IndexEntry> {
+async function* inOrder(index: ArchiveIndex, pattern: Uint8Array): Batches<IndexEntry> {
   const { reader, target } = index;
   if (reader.totals.sorted) {
     yield* findPattern(reader, pattern);

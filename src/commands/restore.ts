@@ -15,7 +15,7 @@ import {
 import { deletionRules } from "#restore/deletion.ts";
 import { planFor } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
-import type { RunResult } from "#restore/run.ts";
+import type { JobResult } from "#restore/run.ts";
 import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
 import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
 import { findArchive } from "./archive-target.ts";
@@ -44,7 +44,7 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
         ? { kind: "copy", paths, fd: STDOUT_FD }
         : { ...restoreJob(request, context), paths, target: context.argumentBytes(request.to), deleteExcept };
     const result = await withProgress(request.progress, "restoring", context, (deps) =>
-      runArchiveJob(indexed.archive, job, deps, plan),
+      runArchiveJob(indexed.archive, job, deps, plan, target.sha256),
     );
     stderr.write(indexFaultText(target, result.indexFault));
     const report = reportOf(target.name, request, result, clock.now() - startedMs);
@@ -106,13 +106,13 @@ function unmade(target: string, cause: unknown): Failure {
 function reportOf(
   archive: string,
   request: RestoreRequest,
-  { report, aborted }: RunResult,
+  { report, aborted, sumDiffers }: JobResult,
   durationMs: number,
 ): RestoreReport {
   const { to: target, dryRun } = request;
   const { counts, problems, problemCount, damages, damageCount, replacedLinks, replacedLinkCount } = report;
   return {
-    ...{ replacedLinks, replacedLinkCount },
+    ...{ replacedLinks, replacedLinkCount, sumDiffers },
     ...{ archive, target, dryRun, interrupted: aborted, problems, problemCount, damages, damageCount, durationMs },
     ...counts,
   };

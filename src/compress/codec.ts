@@ -1,7 +1,7 @@
 /**
  * Compresses one chunk into one complete gzip member or zstd frame. The result depends on the bytes, the mode and the level
- * only: gzip members carry neither time nor name, zstd frames carry their content's size and no checksum (the digest
- * of the stored bytes covers them). Decompresses nothing.
+ * only: gzip members carry neither time nor name, zstd frames carry their content's size and, as gzip does, a checksum of it:
+ * without an index and a SHA-256 beside it nothing else tells that an archive is whole. Decompresses nothing.
  */
 import { constants, zstdCompressSync } from "node:zlib";
 import type { Compression, CompressionMode } from "#base/chunk.ts";
@@ -47,12 +47,13 @@ const UNPOOLED_BYTES_MIN = 64 * KiB;
  */
 function compressZstd(raw: Uint8Array, level: number): Uint8Array {
   const windowLog = Math.ceil(Math.log2(Math.max(1, raw.length)));
-  const { ZSTD_c_compressionLevel, ZSTD_c_windowLog } = constants;
+  const { ZSTD_c_checksumFlag, ZSTD_c_compressionLevel, ZSTD_c_windowLog } = constants;
   return zstdCompressSync(raw, {
     // Room for the whole result: it comes in one piece.
     chunkSize: Math.max(UNPOOLED_BYTES_MIN, storedBytesMax("zst", raw.length)),
     params: {
       [ZSTD_c_compressionLevel]: level,
+      [ZSTD_c_checksumFlag]: 1,
       [ZSTD_c_windowLog]: Math.min(WINDOW_LOG_MAX, Math.max(WINDOW_LOG_MIN, windowLog)),
     },
   });

@@ -1,7 +1,7 @@
 /**
  * Says who is wrong when a chunk is not as the table of an index says: the archive, which is then damaged there, or the index. What an
- * archive shows by itself decides: members that are whole but lie elsewhere, and gzip's own checksum. A zstd frame of ours has none, so
- * about its content the index is believed.
+ * archive shows by itself decides: members that are whole but lie elsewhere, and gzip's own checksum. A zstd frame of older
+ * archives has none, so about its content the index is believed.
  */
 import { crc32 } from "node:zlib";
 import type { TableChunk } from "#archive/index-format.ts";

@@ -16,16 +16,26 @@ import { FlatHash, type IndexVerdict, type Verification, verification } from "./
 
 export type { JobDeps, JobProgress } from "./job-pass.ts";
 
-/** `chosen`: what planFor gave; without it all of the archive is read by its own structure. */
+/**
+ * `chosen`: what planFor gave; without it all of the archive is read by its own structure. `expected`: the SHA-256 stored beside the archive, which
+ * is compared where no index is a witness of the chunks.
+ */
 export async function runArchiveJob(
   access: ArchiveAccess,
   job: TarJob,
   deps: JobDeps,
   chosen?: JobPlan,
+  expected?: string,
 ): Promise<JobResult> {
   const plan = chosen ?? (await planFor(withoutIndex(access), []));
-  const { result } = await runPlan(access, job, deps, plan);
-  return await named(result, plan);
+  if (plan.index !== undefined || expected === undefined) {
+    return await named((await runPlan(access, job, deps, plan)).result, plan);
+  }
+  const hash = new FlatHash();
+  const stored = (bytes: Uint8Array, offset: number): void => hash.add(bytes, offset);
+  const { result } = await runPlan(access, job, deps, plan, { stored });
+  const sum = result.aborted ? undefined : hash.whole(access.size);
+  return { ...(await named(result, plan)), sumDiffers: sum !== undefined && sum !== expected };
 }
 
 function withoutIndex(archive: ArchiveAccess): IndexedArchive {
@@ -36,7 +46,7 @@ function withoutIndex(archive: ArchiveAccess): IndexedArchive {
 async function named(result: RunResult, { index, trust }: JobPlan): Promise<JobResult> {
   const believed = index !== undefined && trust.fault === undefined;
   const report = believed ? await nameDamages(result.report, index) : result.report;
-  return { ...result, report, indexFault: trust.fault };
+  return { ...result, report, indexFault: trust.fault, sumDiffers: false };
 }
 
 export interface VerifyResult {

@@ -32,6 +32,8 @@ export interface RunOptions {
 export interface JobResult extends RunResult {
   /** Failure E_INDEX_DAMAGED: why the archive was read without its index, or without it from some place on. */
   readonly indexFault: Failure | undefined;
+  /** All of the archive was read, and its SHA-256 is another than was expected. */
+  readonly sumDiffers: boolean;
 }
 
 export interface RunResult {

@@ -49,6 +49,11 @@ export class FlatHash {
     this.#offset += bytes.length;
   }
 
+  /** The sum of all of it; undefined when not all has come, in order. */
+  whole(archiveBytes: number): string | undefined {
+    return this.#gap || this.#offset !== archiveBytes ? undefined : this.#hash.digest("hex");
+  }
+
   /** Reads what is missing up to the end of the archive. Where the disk cannot be read it ends: then it is another sum. */
   async finish(access: ArchiveAccess, signal: AbortSignal): Promise<string> {
     const buffer = new Uint8Array(MiB);

@@ -158,7 +158,7 @@ export class ArchiveDesk {
     try {
       const index = await IndexReader.open(indexSource(this.#inTime(indexAccess(lent), untilMs)));
       if (!index.totals.sorted) throw new Failure("E_INDEX_UNSORTED", "its index is in no order");
-      return { finds: { archive: place, entries: findPattern(index, pattern) }, lent };
+      return { finds: { archive: place, entries: findPattern(index, Buffer.from(pattern)) }, lent };
     } catch (error) {
       await lent.close();
       throw error;

@@ -238,7 +238,8 @@ async function row(root: StorageRoot, storage: string, { entry, archive, known, 
   const { index, checksum } = companions(archive.archive);
   const hasIndex = (await root.stat(index))?.type === "file";
   const recorded = recordedFacts({ archiveBytes: archive.bytes, timeMs: archive.timeMs }, known);
-  const totals = facts === true && recorded === undefined && hasIndex ? await indexTotals(root, index) : undefined;
+  const totals =
+    facts === true && recorded === undefined && hasIndex ? await indexTotals(root, index, archive.bytes) : undefined;
   return {
     ...{ storage, agent, backup, name: archive.archive.slice(`${agent}/${backup}/`.length) },
     ...{ timeMs: archive.timeMs, archiveBytes: archive.bytes, hasIndex },
@@ -252,15 +253,17 @@ async function row(root: StorageRoot, storage: string, { entry, archive, known, 
   };
 }
 
-/** What an index says of its archive; undefined when it cannot be read: then the archive itself has to be. */
+/** What an index says of its archive; undefined when it cannot be read, or is of an archive of another length: then the archive itself has to be read. */
 async function indexTotals(
   root: StorageRoot,
   index: string,
+  archiveBytes: number,
 ): Promise<{ readonly entries: number; readonly rawBytes: number } | undefined> {
   const file = await readable(root, index);
   if (file === undefined) return undefined;
   try {
-    return (await IndexReader.open(indexSource(await fileAccess(file)))).totals;
+    const { totals } = await IndexReader.open(indexSource(await fileAccess(file)));
+    return totals.storedBytes === archiveBytes ? totals : undefined;
   } catch (error) {
     // Of this archive less is known then, and the others are listed all the same; whoever reads it is told.
     if (diskFailure(error, index).code === "E_INTERNAL") throw error;

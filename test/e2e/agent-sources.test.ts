@@ -94,3 +94,24 @@ describe("a source that is not what it was", () => {
     TEST_MS,
   );
 });
+
+test(
+  "an agent that may not open enough files fails, and commits nothing of what it could read",
+  async () => {
+    const top = site.at("deep");
+    const deep = path.join(top, ...Array.from({ length: 64 }, (_, i) => `d${i}`));
+    mkdirSync(deep, { recursive: true });
+    for (const directory of [top, deep]) writeFileSync(path.join(directory, "file"), "content");
+    const backups = [entry("deep", { sources: [{ path: top }] })];
+    const config = await site.agentConfig({ port: server.port, backups });
+    // Each directory on the way down stays open, and the agent itself takes some.
+    const within = (files: number): readonly string[] => ["sh", "-c", `ulimit -n ${files}; exec "$@"`, "sh"];
+    const few = await site.startAgent(config, ["--once"], within(48)).end();
+    expect({ exit: few.exitCode, archives: backupsOf("deep", STORAGE) }).toEqual({ exit: 1, archives: [] });
+    expect(few.stderr).toContain("E_EXHAUSTED: this process may open no more files (open: EMFILE)");
+    expect(few.stderr).toContain("HINT: Raise LimitNOFILE of the service");
+    expect((await site.startAgent(config, ["--once"], within(1024)).end()).exitCode).toBe(0);
+    expect(backupsOf("deep", STORAGE)).toHaveLength(1);
+  },
+  TEST_MS,
+);

@@ -127,9 +127,20 @@ describe("a pattern", () => {
       ["/srv/z.txt", ["srv/z.txt"]],
       ["/srv", []],
     ] as const) {
-      expect(await paths(findPattern(await treeIndex(), pattern))).toEqual([...found]);
+      expect(await paths(findPattern(await treeIndex(), bytes(pattern)))).toEqual([...found]);
     }
-    expect(await paths(findPattern(await shuffledIndex(), "z*"))).toEqual(["srv/z.txt", "srv/z.txt"]);
+    expect(await paths(findPattern(await shuffledIndex(), bytes("z*")))).toEqual(["srv/z.txt", "srv/z.txt"]);
+  });
+  test("is bytes, in names and in the directories in front of them", async () => {
+    const index = await openIndex(buildIndex(plainEntries(["a/\xe9t\xe9", "a/\xef\xbf\xbdt", "\xff/a", "\xff/b"])));
+    for (const [pattern, found] of [
+      ["\xe9*", ["a/\xe9t\xe9"]],
+      ["\xef\xbf\xbdt", ["a/\xef\xbf\xbdt"]],
+      ["[\xe0-\xef]t*", ["a/\xe9t\xe9"]],
+      ["/\xff/*", ["\xff/a", "\xff/b"]],
+    ] as const) {
+      expect(await paths(findPattern(index, bytes(pattern)))).toEqual([...found]);
+    }
   });
   test("that names a directory reads only that", async () => {
     function* names(): Generator<string> {
@@ -139,7 +150,7 @@ describe("a pattern", () => {
     const source = new MemoryBytes(buildIndex(plainEntries(sorted)));
     const index = await IndexReader.open(source);
     expect(index.totals.sorted).toBe(true);
-    expect(await paths(findPattern(index, "/d42/*7"))).toEqual(sorted.filter((name) => /^d42\/.*7$/.test(name)));
+    expect(await paths(findPattern(index, bytes("/d42/*7")))).toEqual(sorted.filter((name) => /^d42\/.*7$/.test(name)));
     expect(source.readBytes).toBeLessThan(source.size / 8);
   });
   test("that cannot be one is refused with a sentence", async () => {
@@ -148,7 +159,7 @@ describe("a pattern", () => {
       ["[x", 'pattern "[x": [ without ]'],
       ["!x", 'pattern "!x" begins with !; write \\! for a name that does'],
     ] as const) {
-      expect(await refusalOf(collect(findPattern(index, pattern)))).toBe(`E_USAGE: ${text}`);
+      expect(await refusalOf(collect(findPattern(index, bytes(pattern))))).toBe(`E_USAGE: ${text}`);
     }
   });
 });

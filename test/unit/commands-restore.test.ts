@@ -31,16 +31,24 @@ interface Restored extends CommandRun {
   readonly target: string;
 }
 
-async function restore(paths: readonly string[], options: { readonly index?: boolean } = {}): Promise<Restored> {
+interface RestoreOptions {
+  readonly index?: boolean;
+  readonly archive?: Uint8Array;
+  /** Stored beside the archive. */
+  readonly sha256?: string;
+  readonly json?: boolean;
+}
+
+async function restore(paths: readonly string[], options: RestoreOptions = {}): Promise<Restored> {
   runs += 1;
   const target = path.join(base, `target-${runs}`);
-  const { stored, bytes } = made;
-  const index = options.index === false ? undefined : bytes;
-  const stock = new MemoryStock([{ time: "2026-02-12T02:00:00.000Z", archive: stored, index }]);
+  const { archive = made.stored, sha256, json = false } = options;
+  const index = options.index === false ? undefined : made.bytes;
+  const stock = new MemoryStock([{ time: "2026-02-12T02:00:00.000Z", archive, index, row: { sha256 } }]);
   const request = {
     ...{ command: "restore" as const, archive: { text: "latest", scope: EVERYWHERE }, paths, to: target },
     ...{ overwrite: "always" as const, deletes: false, dryRun: false, stripComponents: 0, owners: false },
-    ...{ progress: false, json: false },
+    ...{ progress: false, json },
   };
   return { ...(await runCommand(request, stock)), target };
 }
@@ -95,5 +103,36 @@ describe("the hint of such a failure", () => {
   test("says where to look when there is none", async () => {
     expect(await hintOf(at("conf/something/else"))).toBe(`Look what is in ${at("conf").slice(1)}.`);
     expect(await hintOf("/none")).toContain("ls without a path shows the top");
+  });
+});
+
+describe("an archive that is read whole", () => {
+  const sumOf = (bytes: Uint8Array): string => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+  const noIndex = { index: false, json: true } as const;
+  const result = ({ stdout }: CommandRun): unknown[] => {
+    const { result, sha256Differs, problemCount } = JSON.parse(stdout) as Record<string, unknown>;
+    return [result, sha256Differs, problemCount];
+  };
+
+  test("is compared with the SHA-256 beside it, also for some of its paths", async () => {
+    for (const paths of [[], [at("conf/hosts")]]) {
+      const run = await restore(paths, { ...noIndex, sha256: sumOf(made.stored) });
+      expect([run.exit, run.stderr, ...result(run)]).toEqual([0, "", "done", false, 0]);
+    }
+  });
+  test("is restored when it is another one, which a sentence says, and the exit code is 3", async () => {
+    // What the header of a gzip member says of the system changes no content, and nothing but that sum tells.
+    const archive = Buffer.from(made.stored);
+    archive[9] = 3;
+    const run = await restore([], { ...noIndex, archive, sha256: sumOf(made.stored) });
+    expect([run.exit, ...result(run)]).toEqual([3, "partial", true, 0]);
+    expect(run.stderr).toBe(
+      `warning: ${ARCHIVE}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`,
+    );
+    expect(fs.readdirSync(path.join(run.target, tree, "conf"))).toHaveLength(3);
+  });
+  test("is compared with nothing where no sum is known, or an index is the witness", async () => {
+    expect(result(await restore([], noIndex))).toEqual(["done", false, 0]);
+    expect(result(await restore([], { json: true, sha256: "ab".repeat(32) }))).toEqual(["done", false, 0]);
   });
 });

@@ -221,6 +221,11 @@ describe("find", () => {
     ]);
     expect([run.exit, stock.openCount]).toEqual([0, 0]);
   });
+  test("takes the bytes of its pattern, as ls does of a path", async () => {
+    const run = await runCommand(find("\xff*", true), twoArchives());
+    expect(run.exit).toBe(0);
+    expect(JSON.parse(run.stdout)).toMatchObject({ path: `${inArchive("conf")}/\\xff\\x1b`, archives: 2 });
+  });
   test("keeps no more than some indexes open, over however many archives", async () => {
     const archives = Array.from({ length: 80 }, (_, day) => {
       return stocked(new Date(Date.UTC(2026, 0, 1 + day)).toISOString(), day < 70 ? first : second);

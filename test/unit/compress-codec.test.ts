@@ -69,14 +69,18 @@ describe("a gzip member", () => {
 });
 
 describe("a zstd frame", () => {
-  test("says how long its content is, and has no checksum of its own", () => {
+  test("says how long its content is, and has a checksum of it, also where it is stored as it was", () => {
     const stored = compress(patternBytes(100_000), { mode: "zst", level: 1 });
     const view = new DataView(stored.buffer, stored.byteOffset);
     expect(view.getUint32(0, true)).toBe(0xfd2fb528);
     const descriptor = view.getUint8(4);
-    expect([descriptor >> 6, descriptor & 4]).toEqual([2, 0]);
+    expect([descriptor >> 6, descriptor & 4]).toEqual([2, 4]);
     const singleSegment = (descriptor & 0x20) !== 0;
     expect(view.getUint32(singleSegment ? 5 : 6, true)).toBe(100_000);
+    const raw = compress(incompressible(100_000), { mode: "zst", level: 1 });
+    expect(raw.length).toBeGreaterThan(100_000);
+    raw[50_000] = (raw[50_000] ?? 0) ^ 1;
+    expect(() => zstdDecompressSync(raw)).toThrow("checksum");
   });
 });
 

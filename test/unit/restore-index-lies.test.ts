@@ -180,7 +180,7 @@ describe("chunks:", () => {
     expect(report.damages.map(({ fault }) => fault)).toEqual(["missing"]);
     expect(describeTree(restored())).toBe(describeTree(source));
   });
-  test("of zstd: a checksum of something else is damage, because nothing shows that it is not", async () => {
+  test("of zstd: a checksum of something else is damage, because the index is believed about a frame", async () => {
     const zst = archiveTree(source, "zst");
     const index = await rewriteIndex(zst.bytes, { chunks: editChunk(1, { crc: 1, digest: new Uint8Array(32) }) });
     const { report, fault } = await runIndexed(zst.stored, index, restoreJob(target));

@@ -31,9 +31,13 @@ afterAll(() => removeTree(dir));
 
 const sumOf = (bytes: Uint8Array): string => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
 
-async function verify(archive: Uint8Array | MemoryAccess, index: Uint8Array, expected?: string): Promise<Verification> {
+async function verify(
+  archive: Uint8Array | MemoryAccess,
+  index: Uint8Array | undefined,
+  expected?: string,
+): Promise<Verification> {
   const access = archive instanceof MemoryAccess ? archive : new MemoryAccess(archive);
-  const plan = await planToVerify(await openIndexed(access, new MemoryAccess(index)));
+  const plan = await planToVerify(await openIndexed(access, index && new MemoryAccess(index)));
   const deps = { spawn: inlineThread, cores: 2, signal: new AbortController().signal };
   return (await verifyArchive(access, expected, deps, plan)).verification;
 }
@@ -72,6 +76,19 @@ describe("an archive and its index", () => {
       SLOW_MS,
     );
   }
+
+  test.each(MODES)(
+    "a bit changed anywhere is noticed with neither of index and SHA-256 (%s)",
+    async (mode) => {
+      const { stored, bytes } = made[mode];
+      expect(await verify(stored, undefined)).toMatchObject({ ok: true, index: { state: "none" } });
+      for (const { storedOffset, storedLength } of (await collect((await openIndex(bytes)).chunks())).slice(0, 20)) {
+        const { ok } = await verify(spoil(stored, storedOffset + Math.floor(storedLength / 2)), undefined);
+        expect(ok).toBe(false);
+      }
+    },
+    SLOW_MS,
+  );
 
   test("an archive that was cut is damaged, its index is not", async () => {
     const { stored, bytes } = made.gzip;

@@ -128,6 +128,14 @@ describe("the archives of a storage", () => {
     put(`web-1/etc/${NAME}.idx`, "damaged");
     expect((await stock().list({ facts: true })).rows[0]).toMatchObject({ entries: undefined, hasIndex: true });
   });
+  test("have nothing of an index that is of another archive", async () => {
+    const nothing = { entries: undefined, rawBytes: undefined, hasIndex: true };
+    put(`web-1/etc/${NAME}.tar.gz`, Buffer.concat([tree.stored, tree.stored]));
+    put(`web-1/etc/${NAME}.idx`, tree.bytes);
+    expect((await stock().list({ facts: true })).rows[0]).toMatchObject(nothing);
+    put(`web-1/etc/${NAME}.tar.gz`, tree.stored.subarray(1));
+    expect((await stock().list({ facts: true })).rows[0]).toMatchObject(nothing);
+  });
   test("show which were found damaged", async () => {
     put(`web-1/etc/${NAME}.tar.gz`);
     put(`web-1/etc/${NAME}.tar.gz.damaged`, "by hand");
