@@ -14,7 +14,9 @@ export interface AuthorityNewsOptions {
   readonly enabled: () => boolean;
   /** Trusts from now on what is to be trusted of these, and returns its names. Throws Failure. */
   readonly trust: (successions: readonly Succession[]) => readonly string[];
-  /** How many of these are trusted, whoever brought them. Throws Failure. */
+  /** Takes those of these into use that are in the CA file and not in use yet, whoever brought them: true if there are any. Throws Failure. */
+  readonly use: (successions: readonly Succession[]) => boolean;
+  /** The place of the newest one of these that is in use, from 1; 0: none is. */
   readonly known: (successions: readonly Succession[]) => number;
 }
 
@@ -30,13 +32,13 @@ export class AuthorityNews {
     this.#options = options;
   }
 
-  /** True when a CA is trusted that was not. Never throws. */
+  /** True when a CA is in use that was not. Never throws. */
   heard(successions: readonly Succession[]): boolean {
     this.#heard = successions;
     return this.again();
   }
 
-  /** How many of those that the server has told of are trusted; undefined: it has told of none, or the file cannot be read. */
+  /** The place of the newest one in use among those that the server has told of, from 1; 0: none; undefined: it has told of none. */
   get trusted(): number | undefined {
     return this.#trusted;
   }
@@ -44,28 +46,35 @@ export class AuthorityNews {
   /** Somebody has mended something, perhaps. */
   again(): boolean {
     if (this.#heard.length === 0) return false;
-    const isNew = this.#options.enabled() && this.#trust();
-    try {
-      this.#trusted = this.#options.known(this.#heard);
-    } catch {
-      this.#trusted = undefined; // What is wrong with the file is told by who uses it.
-    }
+    const isNew = this.#options.enabled() && this.#use();
+    this.#trusted = this.#options.known(this.#heard);
     return isNew;
   }
 
-  #trust(): boolean {
-    const { events, trust } = this.#options;
+  /** What is in the file is used also when nothing could be added, or the adding failed after it was done. */
+  #use(): boolean {
+    this.#trying(() => this.#trust());
+    let isNew = false;
+    this.#trying(() => {
+      isNew = this.#options.use(this.#heard);
+    });
+    return isNew;
+  }
+
+  #trust(): void {
+    const names = this.#options.trust(this.#heard);
+    if (names.length === 0) return;
+    this.#options.events.emit({
+      ...{ kind: "certificate.authority-added", level: "info", fields: { authorities: names } },
+      message: `the CA has a successor, for which it has vouched; both are trusted now: ${names.join(", ")}`,
+    });
+  }
+
+  #trying(action: () => void): void {
     try {
-      const names = trust(this.#heard);
-      if (names.length === 0) return false;
-      events.emit({
-        ...{ kind: "certificate.authority-added", level: "info", fields: { authorities: names } },
-        message: `the CA has a successor, for which it has vouched; both are trusted now: ${names.join(", ")}`,
-      });
-      return true;
+      action();
     } catch (error) {
       this.#failed(toFailure(error));
-      return false;
     }
   }
 

@@ -76,9 +76,16 @@ function ask({ clock, deps, successors }: OnceRenewalOptions, request: Uint8Arra
   const renewals = new ControlRenewals(clock);
   let opened: FrameLink | undefined;
   let asked = false;
+  /** Without a goodbye the server would wait for this agent to come back, and miss it during its next backup. */
+  const leave = (failure?: Failure): void => {
+    opened?.send("goodbye", {});
+    if (failure !== undefined) renewals.fail(failure);
+    if (failure !== undefined) reject(failure);
+    opened?.end();
+  };
   const welcomed = ({ link }: { readonly link: FrameLink }): void => {
     opened = link;
-    stop.addEventListener("abort", () => link.destroy(new Failure("E_INTERRUPTED", "interrupted")), { once: true });
+    stop.addEventListener("abort", () => leave(new Failure("E_INTERRUPTED", "interrupted")), { once: true });
     link.handle({
       message: (message) => {
         if (message.type === "refused") link.destroy(failureFromFields(message.body));
@@ -105,8 +112,5 @@ function ask({ clock, deps, successors }: OnceRenewalOptions, request: Uint8Arra
     link.ping();
   };
   openLink(deps, { role: "control" }, { name: "control connection", signal: stop, welcomed }).catch(reject);
-  return promise.finally(() => {
-    opened?.send("goodbye", {});
-    opened?.end();
-  });
+  return promise.finally(() => leave());
 }

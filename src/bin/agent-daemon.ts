@@ -147,11 +147,11 @@ class Service {
     );
     this.#authorities = new AuthorityNews({
       ...{ clock: systemClock, events, enabled: () => this.#daemon.config.tls.renew },
-      known: disk.known,
-      trust: (successions) => {
-        const names = disk.trust(successions);
-        if (names.length > 0) this.#trusts();
-        return names;
+      ...{ trust: disk.trust, known: disk.known },
+      use: (successions) => {
+        const isUnused = disk.isUnused(successions);
+        if (isUnused) this.#trusts();
+        return isUnused;
       },
     });
     this.#renewal = new CertificateRenewal({

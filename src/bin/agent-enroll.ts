@@ -48,8 +48,11 @@ const OTHER_CA = new Set([
 ]);
 
 /** What the server says no more: whether it had heard that the certificate is on the disk here before the token ended. */
-const CLOSED_NOTE =
-  "note: nobody listens on the enrolment port, as after the last token was used or has ended; this machine has its certificate already. If the token was made with --replace, see on the server that nbackup-server events has enroll.done for it: without that the older certificates are still good, and a new token with --replace, used here with --force, ends them.\n";
+function unheardNote(why: string): string {
+  return `note: ${why}; this machine has its certificate already. If the token was made with --replace, see on the server that nbackup-server events has enroll.done for it: without that the older certificates are still good, and a new token with --replace, used here with --force, ends them.\n`;
+}
+
+const CLOSED = "nobody listens on the enrolment port, as after the last token was used or has ended";
 
 /** The exit status. Rejects with Failure E_ENROLL_…, E_USAGE, E_WRITE, and what connecting fails with. */
 export async function runEnroll(run: EnrollRun): Promise<number> {
@@ -72,7 +75,8 @@ export async function runEnroll(run: EnrollRun): Promise<number> {
     const closed = failure.code === "E_CONNECT" && errnoName(toFailure(failure.cause).cause) === "ECONNREFUSED";
     if (!wasInstalled || (failure.code !== "E_ENROLL_TOKEN" && !closed)) throw error;
     if (closed && !(await speaksToAgents(run.serverOf(configFile)))) throw unconfirmed(failure);
-    if (closed) run.stderr(CLOSED_NOTE);
+    // An expired or withdrawn token says as little as a closed port.
+    run.stderr(unheardNote(closed ? CLOSED : failure.message));
   }
   const identity = run.check(configFile);
   files.done();

@@ -5,7 +5,8 @@ import { type AgentPairFiles, checkReplaceable, finishRenewal, installRenewed } 
 import { trustSuccessors } from "#pki/authority-file.ts";
 import { displayName } from "#pki/certificate.ts";
 import { type Identity, loadIdentity } from "#pki/identity.ts";
-import { readCertificates } from "#pki/pem-file.ts";
+import { parsePem } from "#pki/pem.ts";
+import { type FileCertificate, fileCertificate, readCertificates } from "#pki/pem-file.ts";
 import { makeRequest, newAgentKey } from "#pki/request.ts";
 import { isKnown, type Succession } from "#pki/succession.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -50,13 +51,24 @@ export function renewalDisk(config: () => AgentConfig, identity: () => Identity)
       const added = trustSuccessors(filesOf(config()), successions, systemClock.wall());
       return added.map(({ certificate }) => displayName(certificate));
     },
+    /** Whether one of them is in the CA file, and connections do not go by it yet. Throws Failure E_CERTIFICATE. */
+    isUnused: (successions: readonly Succession[]): boolean => {
+      const onDisk = readCertificates(config().tls.caCertFile);
+      const used = authoritiesOf(identity());
+      return successions.some((one) => isKnown(one, onDisk) && !isKnown(one, used));
+    },
+    /** The place of the newest one that connections go by, from 1; 0: none. What only the file has does not count. */
     known: (successions: readonly Succession[]): number => {
-      const trusted = readCertificates(config().tls.caCertFile);
-      return successions.filter((one) => isKnown(one, trusted)).length;
+      const used = authoritiesOf(identity());
+      return successions.findLastIndex((one) => isKnown(one, used)) + 1;
     },
     install: (certPem: string, keyPem: string): Identity =>
       installRenewed(filesOf(config()), { certPem, keyPem }, identity(), systemClock.wall(), systemRandom),
   };
+}
+
+function authoritiesOf({ caPem }: Identity): readonly FileCertificate[] {
+  return parsePem(Buffer.from(caPem)).map(({ der }) => fileCertificate(der));
 }
 
 function filesOf({ tls }: AgentConfig): AgentPairFiles {

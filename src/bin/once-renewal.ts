@@ -37,6 +37,7 @@ export async function renewAfterOnce({ config, identity, log, software, signal }
   );
   const authorities = new AuthorityNews({
     ...{ clock: systemClock, events, enabled: () => true, trust: disk.trust, known: disk.known },
+    use: () => false, // The next run reads the file.
   });
   await renewWhenDue({
     ...{ clock: systemClock, events, signal, current: identity },

@@ -18,10 +18,12 @@ export function agentsText(agents: readonly AgentView[], nowWallMs: number): str
   );
 }
 
+const NEW_CA_TEXT = { trusted: "", missing: ", without the new CA", unknown: ", new CA unknown" } as const;
+
 function stateText({ connected, lost, sinceWallMs, newCa }: AgentView, nowWallMs: number): string {
   if (sinceWallMs === null) return "enrolled, not seen yet";
   const ago = formatDuration(Math.max(0, nowWallMs - sinceWallMs));
-  if (connected) return `connected ${ago}${newCa === "missing" ? ", without the new CA" : ""}`;
+  if (connected) return `connected ${ago}${newCa === undefined ? "" : NEW_CA_TEXT[newCa]}`;
   return `${lost ? "lost" : "away"}, seen ${ago} ago`;
 }
 

@@ -51,7 +51,7 @@ export function restoreCommand(side: ProgramSide): CommandSpec {
       },
       {
         name: "delete",
-        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose or could not read. Refused if the backup does not know all that it missed, and together with --strip-components.",
+        what: "Remove from directories that are restored what the archive does not have, but nothing that the backup left out on purpose or could not read. Refused if the backup does not know all that it missed, if something that it could not read is no longer in its place in DIR, and together with --strip-components.",
       },
       { name: "strip-components", value: "N", what: "Leave the first N directories of each name out." },
       { name: "no-owner", what: "Let everything belong to who runs this." },

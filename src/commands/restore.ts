@@ -20,7 +20,7 @@ import type { RestoreJob, TarJob } from "#restore/tar-job.ts";
 import { indexFaultText, openWithIndex, withProgress } from "./archive-jobs.ts";
 import { findArchive } from "./archive-target.ts";
 import { type CommandContext, STDOUT_FD } from "./command-context.ts";
-import { type AskedPath, pathsNotIn, pathsUnknown } from "./unknown-paths.ts";
+import { type AskedPath, isOneThere, pathsUnknown } from "./unknown-paths.ts";
 
 /** A filesystem's clock may stand a little behind this one. */
 const CLOCK_SLACK_S = 2;
@@ -37,7 +37,10 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
     const asked = request.paths.map((text, i) => ({ text, bytes: must(paths[i], "its bytes") }));
     const plan = await planFor(indexed, paths);
     if (await hasNone(plan.index, asked)) throw await pathsUnknown(asked, target.name, plan.index);
-    const deleteExcept = request.deletes ? await deletionRules(plan, paths, target.row ?? NO_RECORD) : undefined;
+    const deleteExcept =
+      request.deletes && request.to !== undefined
+        ? await deletionRules(plan, paths, target.row ?? NO_RECORD, request.to)
+        : undefined;
     if (request.to !== undefined && !request.dryRun) makeTarget(request.to);
     const job: TarJob =
       request.to === undefined
@@ -65,7 +68,7 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
 async function hasNone(index: IndexReader | undefined, asked: readonly AskedPath[]): Promise<boolean> {
   if (index === undefined || asked.length === 0) return false;
   try {
-    return (await pathsNotIn(index, asked)).length === asked.length;
+    return !(await isOneThere(index, asked));
   } catch (error) {
     if (error instanceof Failure && error.code === "E_INDEX_DAMAGED") return false;
     throw error;

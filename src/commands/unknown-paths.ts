@@ -18,11 +18,10 @@ export interface AskedPath {
   readonly bytes: Uint8Array;
 }
 
-/** The paths that the index has neither as an entry nor above one. Rejects with Failure E_INDEX_DAMAGED. */
-export async function pathsNotIn(index: IndexReader, asked: readonly AskedPath[]): Promise<readonly AskedPath[]> {
-  const missing: AskedPath[] = [];
-  for (const one of asked) if (!(await isThere(index, indexPath(one.bytes)))) missing.push(one);
-  return missing;
+/** Whether the index has one of the paths, as an entry or above one: looks no further than to the first. Rejects with Failure E_INDEX_DAMAGED. */
+export async function isOneThere(index: IndexReader, asked: readonly AskedPath[]): Promise<boolean> {
+  for (const one of asked) if (await isThere(index, indexPath(one.bytes))) return true;
+  return false;
 }
 
 /** Failure E_PATH_UNKNOWN. `index`: what a hint is taken from; undefined: there is none, or it is not believed. */

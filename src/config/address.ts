@@ -50,13 +50,34 @@ export function isIpOrBlock(text: string): boolean {
   return /^(?:0|[1-9]\d{0,2})$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128);
 }
 
-/** IPv4 as IPv6, however its zeros are written. */
-const MAPPED = /^(?:::(?:0{1,4}:){0,4}|(?:0{1,4}:){5})ffff:/i;
+/** Where IPv4 lies in IPv6: `::ffff:0:0/96`. */
+const MAPPED_BITS = `${"0".repeat(80)}${"1".repeat(16)}`;
 
-/** A block of IPv4 written as IPv6 with the bits of IPv4: `::ffff:10.0.0.0/8` is all addresses that there are. */
+/**
+ * A block of IPv6, as isIpOrBlock takes them, that has all of IPv4 in it: `::ffff:10.0.0.0/8`, with the bits that it has as IPv4. Not so
+ * `::/0` and the like, which nobody writes who does not mean everybody.
+ */
 export function isWideMapped(text: string): boolean {
   const [ip = "", prefix] = text.split("/");
-  return prefix !== undefined && Number(prefix) < 96 && MAPPED.test(ip);
+  if (prefix === undefined || Number(prefix) >= 96 || ipVersion(ip) !== 6) return false;
+  const bits = v6Bits(ip);
+  return bits.includes("1") && bits.slice(0, Number(prefix)) === MAPPED_BITS.slice(0, Number(prefix));
+}
+
+/** The 128 bits of an address, however it is written. */
+function v6Bits(ip: string): string {
+  const [head = [], tail] = ip.split("::").map((half) => (half === "" ? [] : half.split(":").map(groupBits)));
+  const [start, end] = [head.join(""), tail?.join("") ?? ""];
+  return start + "0".repeat(128 - start.length - end.length) + end;
+}
+
+/** Of four hexadecimal digits, or of an IPv4 address in their place. */
+function groupBits(group: string): string {
+  if (!group.includes(".")) return Number.parseInt(group, 16).toString(2).padStart(16, "0");
+  return group
+    .split(".")
+    .map((part) => Number(part).toString(2).padStart(8, "0"))
+    .join("");
 }
 
 function isV4(text: string): boolean {

@@ -51,8 +51,11 @@ export interface AgentView {
   readonly residentBytes: number | null;
   readonly load: number | null;
   readonly freeBytes: number | null;
-  /** Whether it trusts the new CAs that it was told of; missing where there are none, or it is not connected. */
-  readonly newCa?: "trusted" | "missing" | undefined;
+  /**
+   * Whether it trusts the newest of the new CAs that it was told of; `unknown` when it has not said, as agents of before this never do.
+   * Missing where there are none, or it is not connected.
+   */
+  readonly newCa?: "trusted" | "missing" | "unknown" | undefined;
   readonly backupCount: number;
   readonly backups: readonly AgentBackupView[];
 }

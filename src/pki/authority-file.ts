@@ -15,8 +15,8 @@ import { isKnown, type Succession, vouchedSuccessors } from "./succession.ts";
 const CAS_MAX = 200;
 
 /**
- * Adds the successors that the file does not hold, and returns them. Throws Failure E_RENEWAL: none of its CAs has vouched for one of those
- * that are told, or the file is not ours to write; E_CERTIFICATE, E_WRITE. The file is unchanged then.
+ * Adds the successors that the file does not hold, and returns them. Throws Failure E_RENEWAL: none of its CAs has vouched for the newest of
+ * those that are told, or the file is not ours to write; E_CERTIFICATE, E_WRITE. The file is unchanged then.
  */
 export function trustSuccessors(
   files: AgentPairFiles,
@@ -25,10 +25,11 @@ export function trustSuccessors(
 ): readonly FileCertificate[] {
   const { caPath } = files;
   const trusted = readCertificates(caPath);
+  const newest = successions.at(-1);
   const added = vouchedSuccessors(successions, trusted, nowMs);
   if (added.length > 0) add(files, added, trusted.length, nowMs);
-  // What is on the disk is to be used; the rest is told the next time.
-  else if (!successions.every((one) => isKnown(one, trusted))) throw notVouched(caPath);
+  // The newest one alone counts: who has that needs none of those before it. The rest is told the next time.
+  else if (newest !== undefined && !isKnown(newest, trusted)) throw notVouched(caPath);
   return added;
 }
 

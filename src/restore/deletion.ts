@@ -3,13 +3,15 @@
  * index that was made with the archive has what was ordered; one that was made from the archive afterwards has not, and nothing may be
  * deleted by it. Nor by a backup that could not look at everything: nothing tells what it missed from what was not there.
  */
+import { lstat } from "node:fs/promises";
 import { equalBytes } from "#archive/bytes.ts";
 import type { IndexEntry, IndexHeader } from "#archive/index-format.ts";
 import { indexPath } from "#archive/index-path.ts";
 import { entriesBelow, findPath, liesBelow } from "#archive/index-queries.ts";
 import type { IndexReader } from "#archive/index-reader.ts";
 import { CACHE_TAG } from "#archive/walk-rules.ts";
-import { Failure } from "#base/errors.ts";
+import { errnoName, Failure } from "#base/errors.ts";
+import { pathText } from "#base/path-text.ts";
 import type { DeletionRules } from "./deletion-policy.ts";
 import type { JobPlan } from "./index-plan.ts";
 import { mustBeIndexDamage } from "./index-trust.ts";
@@ -28,13 +30,14 @@ export interface BackupRecord {
 }
 
 /**
- * For the job that `plan` is for, and its paths.
+ * For the job that `plan` is for, its paths, and the directory that it restores into.
  * Throws Failure E_USAGE, which says why nothing may be deleted.
  */
 export async function deletionRules(
   plan: JobPlan,
   paths: readonly Uint8Array[],
   { problems, unread }: BackupRecord,
+  target: string,
 ): Promise<DeletionRules> {
   const { index, trust } = plan;
   if (trust.fault !== undefined) throw refusal(`the index of the archive cannot be believed (${trust.fault.message})`);
@@ -45,6 +48,8 @@ export async function deletionRules(
   const incomplete = [sources, exclude, oneFileSystem, excludeCaches, excludeIfPresent].includes(undefined);
   if (incomplete || !index.totals.sorted) throw refusal("the index of the archive does not say what was backed up");
   if (unread === undefined) checkSawAll(problems, index.totals.changed);
+  const unreadPaths = (unread ?? []).map(indexPath);
+  await mustAllBeThere(target, unreadPaths);
   const sourcePaths = sourcesOf(index.header);
   const names = (excludeIfPresent ?? []).map((name) => Buffer.from(name));
   return {
@@ -52,7 +57,7 @@ export async function deletionRules(
     exclude: exclude ?? [],
     marks: excludeCaches === true ? [...names, CACHE_TAG] : names,
     oneFileSystem: oneFileSystem === true,
-    unread: (unread ?? []).map(indexPath),
+    unread: unreadPaths,
     mountPoints: await believed(() => mountPointsBelow(index, new Selection(paths), sourcePaths)),
   };
 }
@@ -72,6 +77,25 @@ function checkSawAll(problems: number | undefined, changed: number): void {
       hint: "Restore without --delete, and remove by hand what should not be there. The log of the backup names the paths.",
     },
   );
+}
+
+/** What no archive has is spared under the name that it had then: gone from there, it may have another, also below other paths than these. */
+async function mustAllBeThere(target: string, unread: readonly Uint8Array[]): Promise<void> {
+  for (const path of unread) {
+    const missing = await lstat(Buffer.concat([Buffer.from(`${target}/`), path])).then(
+      () => undefined,
+      (error: unknown) => errnoName(error) ?? String(error),
+    );
+    if (missing === undefined) continue;
+    const place = pathText(Buffer.concat([Buffer.from(target === "/" ? "/" : `${target}/`), path]));
+    throw new Failure(
+      "E_USAGE",
+      `--delete: the backup could not read ${place}, and nothing is there now (${missing}): it may have another name, and is in no archive`,
+      {
+        hint: "Restore without --delete, and remove by hand what should not be there. The log of the backup names the paths that it could not read.",
+      },
+    );
+  }
 }
 
 function refusal(why: string): Failure {

@@ -28,8 +28,10 @@ export type RegisteredCertificate = Omit<Kept, "seen">;
 const CERTIFICATES_OF_AGENT_MAX = 4;
 /** Agents remembered; the ones heard of first are forgotten first. More than the largest installation meant here has. */
 const AGENTS_MAX = 20_000;
-/** An ended certificate is nobody's hindrance; for so long `known` tells a name that was in use from a mistyped one. */
+/** An ended certificate is nobody's hindrance; for so long at least `known` tells a name that was in use from a mistyped one. */
 const ENDED_KEPT_MS = 30 * 86_400_000;
+/** With fewer agents nothing is gained by forgetting, and a clock that is ahead for a moment would take those that are alive. */
+const ENDED_FORGOTTEN_ABOVE_AGENTS = 10_000;
 
 export interface CertificateRegisterOptions {
   readonly disk: Disk;
@@ -87,7 +89,7 @@ export class CertificateRegister {
     return known.filter(({ notBeforeMs }) => notBeforeMs > atMs).map(({ fingerprint }) => fingerprint);
   }
 
-  /** A certificate of that name was seen or issued which is alive or has not ended long ago. */
+  /** A certificate of that name was seen or issued which is alive, or has ended and was not forgotten. */
   known(agent: string): boolean {
     return this.#agents.has(agent);
   }
@@ -122,6 +124,7 @@ export class CertificateRegister {
   }
 
   #forgetEnded(): void {
+    if (this.#agents.size <= ENDED_FORGOTTEN_ABOVE_AGENTS) return;
     const sinceMs = this.#options.clock.wall() - ENDED_KEPT_MS;
     for (const [agent, certificates] of this.#agents) {
       const kept = certificates.filter(({ notAfterMs }) => notAfterMs >= sinceMs);

@@ -49,6 +49,8 @@ interface Connected extends KnownAgent {
   readonly runs: ControlRuns;
   /** The list that this connection was told. */
   toldSuccessions: readonly Succession[];
+  /** The place in it, from 1, of the newest that the agent trusts; 0: none; `told`: the Ping that comes now was sent before it was told. */
+  trusted: number | undefined | "told";
 }
 
 export class ControlHub {
@@ -94,7 +96,7 @@ export class ControlHub {
   /** Connected agents and those seen since the start, by name. */
   agents(): AgentView[] {
     const views = [...this.#connected].map(([agent, known]) => {
-      const newCa = standingOf(known);
+      const newCa = standingOf(known, this.#options.successions());
       return { ...agentView(agent, known, this.#lost.has(agent), true), ...(newCa === undefined ? {} : { newCa }) };
     });
     for (const [agent, known] of this.#away) views.push(agentView(agent, known, this.#lost.has(agent), false));
@@ -138,7 +140,7 @@ export class ControlHub {
     const { clock, events } = this.#options;
     const connected: Connected = {
       ...{ link, software, address: link.remoteAddress, sinceWallMs: clock.wall(), facts: undefined },
-      ...{ rtt: new MovingAverage(), toldSuccessions: NOTHING_TOLD },
+      ...{ rtt: new MovingAverage(), toldSuccessions: NOTHING_TOLD, trusted: undefined },
       ...{ runs: new ControlRuns(clock, agent, (run) => link.send("run", run)) },
     };
     link.hand(this.#ownerOf(agent, connected), "server/control", `agent ${agent}, control connection`);
@@ -165,7 +167,10 @@ export class ControlHub {
     const { link, rtt, runs } = connected;
     return {
       message: (message: AnyMessage) => {
-        if (message.type === "ping") connected.facts = message.body.agent ?? connected.facts;
+        if (message.type === "ping" && message.body.agent !== undefined) {
+          connected.facts = message.body.agent;
+          connected.trusted = connected.trusted === "told" ? undefined : message.body.agent.successors;
+        }
         if (message.type === "runAnswer") runs.answered(message.body);
         if (message.type === "renew") void this.#options.renewals.receive(link, agent, message.body);
         if (message.type !== "goodbye") return;
@@ -185,6 +190,7 @@ export class ControlHub {
     const successions = this.#options.successions();
     if (connected.toldSuccessions === successions) return {};
     connected.toldSuccessions = successions;
+    connected.trusted = "told";
     return successions.length === 0 ? {} : { successors: [...successions] };
   }
 
@@ -232,9 +238,12 @@ export class ControlHub {
   }
 }
 
-function standingOf({ toldSuccessions, facts }: Connected): AgentView["newCa"] {
-  if (toldSuccessions.length === 0) return undefined;
-  return (facts?.successors ?? 0) >= toldSuccessions.length ? "trusted" : "missing";
+function standingOf({ toldSuccessions, trusted }: Connected, successions: readonly Succession[]): AgentView["newCa"] {
+  if (successions.length === 0) return undefined;
+  // Not told yet, has not answered since, or is of before this was asked.
+  if (toldSuccessions !== successions || trusted === undefined || trusted === "told") return "unknown";
+  // With the newest it needs none of those before.
+  return trusted >= successions.length ? "trusted" : "missing";
 }
 
 function busy(agent: string): Failure {

@@ -62,7 +62,7 @@ export const agentFacts = z.object({
   loadHundredths: uint.optional(),
   /** Free on the disk of state_dir. */
   freeBytes: uint.optional(),
-  /** How many of the new CAs that this connection was told of it trusts; missing before it was told of any. */
+  /** The place, from 1, of the newest one that it trusts of the new CAs that this connection was told of; missing before it was told of any. */
   successors: uint.optional(),
   /** As the agent measures it on this connection. */
   rttUs: uint.optional(),

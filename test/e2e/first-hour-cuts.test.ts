@@ -127,7 +127,9 @@ test("a machine that is killed while it enrols goes on with the same token", asy
       const again = await hour.enroll(name, token);
       expect([name, again.exitCode]).toEqual([name, 0]);
       // Killed behind its last word to the server: the token is used, and the port closed.
-      expect(again.stderr).toMatch(/^(note: nobody listens on the enrolment port.*events has enroll.done.*\n)?$/);
+      expect(again.stderr).toMatch(
+        /^(note: (nobody listens on the enrolment port|the token was used already).*events has enroll.done.*\n)?$/,
+      );
     }
     expect([name, fs.readdirSync(hour.at(name)).sort()]).toEqual([name, ENROLLED]);
   }
@@ -154,7 +156,8 @@ test("a machine whose last word was lost says that the server is down, and compl
   };
   expect((await through("before", (await hour.token("twice")).token)).exitCode).toBe(0);
   const { token } = await hour.token("twice", "--replace");
-  const lost = await through("after", token, whole - 80);
+  const lastWord = whole - 80;
+  const lost = await through("after", token, lastWord);
   expect([lost.exitCode, fs.existsSync(hour.agentConfig("after"))]).toEqual([1, true]);
   await hour.killServer();
   const down = await hour.enroll("after", token);
@@ -167,5 +170,17 @@ test("a machine whose last word was lost says that the server is down, and compl
   const done = await hour.enroll("after", token);
   expect([done.exitCode, done.stderr]).toEqual([0, ""]);
   expect((await hour.agent("before", "--once")).stderr).toContain("E_REVOKED");
+  expect((await hour.agent("after", "--once")).exitCode).toBe(0);
+  // The token ends before the same command runs again: what it was to replace is still good.
+  const { token: withdrawn } = await hour.token("twice", "--replace");
+  expect((await through("late", withdrawn, lastWord)).exitCode).toBe(1);
+  await hour.token("twice", "--replace");
+  const late = await hour.enroll("late", withdrawn);
+  expect([late.exitCode, late.stderr]).toEqual([
+    0,
+    expect.stringMatching(
+      /^note: a newer token was made for the same agent; this machine.*events has enroll.done.*\n$/,
+    ),
+  ]);
   expect((await hour.agent("after", "--once")).exitCode).toBe(0);
 }, 60_000);

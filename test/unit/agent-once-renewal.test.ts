@@ -124,6 +124,29 @@ test("what keeps it from being renewed is told and nothing else: a warning when 
   expect(early.events.map(({ level }) => level)).toEqual(["info"]);
 });
 
+test("one that is given up after half a minute, or interrupted, says goodbye too", async () => {
+  const issuer = { issueAgent: (): Promise<never> => new Promise(() => undefined) };
+  const stop = new AbortController();
+  const interrupting: WorldOptions = {
+    issuer: () => ({
+      issueAgent: () => {
+        stop.abort();
+        return issuer.issueAgent();
+      },
+    }),
+  };
+  for (const [around, code] of [
+    [{ server: { issuer: () => issuer } }, "E_TIMEOUT"],
+    [{ server: interrupting, options: { signal: stop.signal } }, undefined],
+  ] as const) {
+    const { events } = await renew(around);
+    expect(events[0]?.fields["code"]).toBe(code);
+    await world?.clock.advance(1_000);
+    expect(world?.eventsOf("agent.disconnected")).toMatchObject([{ fields: { reason: "goodbye" } }]);
+    await world?.close();
+  }
+});
+
 test("a server that does not answer is waited for half a minute", async () => {
   const never: Dialer = { dial: () => new Promise(() => undefined) };
   const { tookMs, events } = await renew({ dialer: never });

@@ -8,11 +8,14 @@ import { identityOf, renewalDisk, settledIdentityOf } from "#bin/agent-identity.
 import type { AgentConfig } from "#config/types.ts";
 import type { Identity } from "#pki/identity.ts";
 import { readRequest } from "#pki/request.ts";
+import { readCertificates } from "#pki/pem-file.ts";
+import type { Succession } from "#pki/succession.ts";
 import { type DemoPki, makeDemoPki } from "#test/support/pki.ts";
 
 let root: string;
 let pki: DemoPki;
 let dir: string;
+let caPath: string;
 let made = 0;
 
 beforeAll(async () => {
@@ -26,6 +29,7 @@ beforeEach(() => {
   dir = path.join(root, `d${made}`);
   fs.mkdirSync(dir, { mode: 0o700 });
   put("web");
+  caPath = pki.caPath;
 });
 
 /** Copies a pair to where the configuration has it. */
@@ -44,7 +48,7 @@ function cutShort(): void {
 
 function config(name = "web"): AgentConfig {
   const files = { clientCertFile: path.join(dir, "client.pem"), clientKeyFile: path.join(dir, "client-key.pem") };
-  return { agent: { name }, tls: { caCertFile: pki.caPath, ...files, renew: true } } as unknown as AgentConfig;
+  return { agent: { name }, tls: { caCertFile: caPath, ...files, renew: true } } as unknown as AgentConfig;
 }
 
 function codeOf(action: () => unknown): string {
@@ -76,13 +80,31 @@ describe("the certificates of an agent", () => {
   });
 });
 
-describe("before a renewal", () => {
-  const diskWith = (identity: Identity): ReturnType<typeof renewalDisk> =>
-    renewalDisk(
-      () => config(),
-      () => identity,
-    );
+function diskWith(identity: Identity): ReturnType<typeof renewalDisk> {
+  return renewalDisk(
+    () => config(),
+    () => identity,
+  );
+}
 
+test("a new CA that is in the file counts when connections go by it, and not before; with a newer one it does not matter", async () => {
+  const others = await Promise.all(["one", "two"].map((name) => makeDemoPki(path.join(dir, name), {})));
+  const told = others.map((other): Succession => {
+    const [ca] = readCertificates(other.caPath);
+    return { certificate: new Uint8Array(ca?.x509.raw ?? []), signature: new Uint8Array(1) };
+  });
+  caPath = path.join(dir, "ca.pem");
+  fs.copyFileSync(pki.caPath, caPath);
+  const before = diskWith(identityOf(config()));
+  expect([before.isUnused(told), before.known(told)]).toEqual([false, 0]);
+  // The last one only, as who keeps the file of all machines may have it.
+  fs.appendFileSync(caPath, fs.readFileSync(others[1]?.caPath ?? "", "utf8"));
+  expect([before.isUnused(told), before.known(told)]).toEqual([true, 0]);
+  const after = diskWith(identityOf(config()));
+  expect([after.isUnused(told), after.known(told)]).toEqual([false, 2]);
+});
+
+describe("before a renewal", () => {
   test("nothing is found but what is in use, and the request is for the agent's name and a key of its own", () => {
     const disk = diskWith(identityOf(config()));
     expect(disk.prepare()).toBeUndefined();

@@ -170,6 +170,8 @@ describe("for people", () => {
     const unseen = { ...agent, agent: "web-3", connected: false, sinceWallMs: null, backups: [] };
     expect(agentsText([unseen], NOW)).toContain("web-3  enrolled, not seen yet");
     expect(agentsText([{ ...agent, newCa: "missing" }], NOW)).toContain(", without the new CA  ");
+    expect(agentsText([{ ...agent, newCa: "unknown" }], NOW)).toContain(", new CA unknown  ");
+    expect(agentsText([{ ...agent, newCa: "trusted" }], NOW)).not.toContain("new CA");
     const text = agentsText([agent, { ...agent, agent: "web-2", backups: [] }], NOW);
     expect(text).toContain("home @9007199254740");
     expect(text.split("\n")).toHaveLength(4);

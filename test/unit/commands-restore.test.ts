@@ -5,7 +5,7 @@ import path from "node:path";
 import { LinuxSource } from "#archive/linux-source.ts";
 import type { Failure } from "#base/errors.ts";
 import { KiB } from "#base/units.ts";
-import { type AskedPath, pathsUnknown } from "#commands/unknown-paths.ts";
+import { type AskedPath, isOneThere, pathsUnknown } from "#commands/unknown-paths.ts";
 import { roots } from "#test/support/archive-kit.ts";
 import { type CommandRun, EVERYWHERE, MemoryStock, runCommand } from "#test/support/command-kit.ts";
 import { indexTree, openIndex, type TreeIndex } from "#test/support/index-kit.ts";
@@ -77,6 +77,16 @@ describe("a path that the archive does not have", () => {
       expect(fs.readdirSync(path.join(target, tree, "conf"))).toEqual(["hosts"]);
     },
   );
+  test("is not looked up when one that is there stands before it", async () => {
+    const there = { text: "hosts", bytes: Buffer.from(at("conf/hosts")) };
+    const lookedUp = {
+      text: "none",
+      get bytes(): Uint8Array {
+        throw new Error("it was looked up");
+      },
+    };
+    expect(await isOneThere(await openIndex(made.bytes), [there, lookedUp])).toBe(true);
+  });
   test("is one of those named when none is there", async () => {
     const { exit } = await restore(["a", "b", "c", "d", "e"]);
     expect(exit).toBe(`E_PATH_UNKNOWN: a, b, c and 2 more are not in ${ARCHIVE}`);

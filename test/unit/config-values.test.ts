@@ -83,9 +83,19 @@ describe("IP addresses and blocks", () => {
 
   test("of IPv4 as IPv6 has at least 96 bits: with fewer it is everybody", () => {
     const allowing = (block: string): string => serverYaml(`web_ui: {enabled: true, allow_origins: ["${block}"]}`);
-    for (const block of ["::ffff:10.0.0.0/104", "::ffff:a00:0/96", "::/0"])
+    for (const block of [
+      "::ffff:10.0.0.0/104",
+      "::ffff:a00:0/96",
+      "::/0",
+      "0::0.0.0.0/8",
+      "2001:db8::/32",
+      "fe80::/10",
+    ])
       expect(serverOf(allowing(block)).config.webUi.allowOrigins).toEqual([block]);
-    for (const block of ["::ffff:10.0.0.0/8", "0:0:0:0:0:FFFF:a00:0/24", "::0:ffff:10.0.0.0/95"])
+    const usual = ["::ffff:10.0.0.0/8", "0:0:0:0:0:FFFF:a00:0/24", "::0:ffff:10.0.0.0/95"];
+    const others = ["0::ffff:10.0.0.0/8", "0:0:0::ffff:10.0.0.0/8", "00:0::0:ffff:a00:0/0", "0:0:0:0:0:ffff::/16"];
+    const without = ["::10.0.0.0/8", "::a00:0/80", "::fffe:10.0.0.0/95"];
+    for (const block of [...usual, ...others, ...without])
       expect(problemLines(failureOf(() => serverOf(allowing(block))).problems)).toContain("web_ui.allow_origins[0]");
   });
 });

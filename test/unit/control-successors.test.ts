@@ -41,6 +41,9 @@ test("a new CA is told once on each control connection, and again when there is 
       agent: { uptimeMs: 1, backups: [], backupCount: 0, ...(successors === undefined ? {} : { successors }) },
     });
     await w.wait(link.expect("pong"));
+    return await shown();
+  };
+  const shown = async (): Promise<unknown> => {
     const around = {} as Parameters<typeof w.server.admin.handle>[1];
     const history = { newest: () => [] };
     const [view] = (await w.wait(w.server.admin.handle({ command: "agents" }, { ...around, history } as never))) as {
@@ -48,7 +51,13 @@ test("a new CA is told once on each control connection, and again when there is 
     }[];
     return view?.newCa;
   };
-  expect([await standing(), await standing(3), await standing(4)]).toEqual(["missing", "missing", "trusted"]);
+  // Of before this, or not asked yet: it has not said that it lacks any.
+  expect([await standing(), await standing(3), await standing(4)]).toEqual(["unknown", "missing", "trusted"]);
+  expect([await standing(0), await standing()]).toEqual(["missing", "unknown"]);
+  expect(await standing(4)).toBe("trusted");
+  told = [other, one, other, one];
+  // What it said is of the list before, also in the Ping that this one is the answer to.
+  expect([await shown(), await standing(4), await standing(4)]).toEqual(["unknown", "unknown", "trusted"]);
   told = [];
   expect([await heard(), await standing()]).toEqual([undefined, undefined]);
 });

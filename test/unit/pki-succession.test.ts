@@ -104,6 +104,13 @@ describe("a CA for which the agent's CA has vouched", () => {
     expect(trust(await vouchFor(old, next.pem), await vouchFor(next, third.pem))).toEqual(["CN=next", "CN=third"]);
   });
 
+  test("is not missed when a later one is there, and is when it is the newest", async () => {
+    const both = [await vouchFor(old, next.pem), await vouchFor(next, third.pem)];
+    fs.writeFileSync(files.caPath, third.pem);
+    expect(refusal(() => trust(...both))).toBe("none");
+    expect(refusal(() => trust(...both.slice(0, 1)))).toContain("E_RENEWAL");
+  });
+
   test.each([
     { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" },
     { name: "RSASSA-PKCS1-v1_5", modulusLength: 4096, publicExponent: Uint8Array.of(1, 0, 1), hash: "SHA-256" },
@@ -240,9 +247,11 @@ describe("what the server tells of new CAs", () => {
     };
     const news = new AuthorityNews({
       ...{ clock, enabled: () => enabled, trust: () => outcome(), known: (all) => known(all) },
+      use: (all) => all.length > 0 && used(),
       events: { emit: (event) => void events.push(event) },
     });
     let known = (_all: readonly Succession[]): number => 0;
+    let used = (): boolean => false;
     const told = [await vouchFor(old, next.pem)];
     expect([news.trusted, news.heard(told), events.length, news.trusted]).toEqual([undefined, false, 0, 0]);
     enabled = true;
@@ -254,7 +263,21 @@ describe("what the server tells of new CAs", () => {
     );
     outcome = () => ["next"];
     known = (all) => all.length;
+    used = () => true;
     expect([news.again(), news.trusted]).toEqual([true, 1]);
     expect(must(events.at(-1), "event")).toMatchObject({ kind: "certificate.authority-added", level: "info" });
+    const before = events.length;
+    outcome = () => [];
+    // Brought by somebody else.
+    expect([news.again(), events.length - before]).toEqual([true, 0]);
+    outcome = () => {
+      throw new Failure("E_WRITE", "the directory could not be synced");
+    };
+    // It may be in the file, whatever failed then.
+    expect(news.again()).toBe(true);
+    used = () => {
+      throw new Failure("E_CERTIFICATE", "the pair does not fit");
+    };
+    expect(news.again()).toBe(false);
   });
 });

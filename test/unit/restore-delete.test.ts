@@ -60,10 +60,8 @@ async function restore(
   const index = await rewriteIndex(made.bytes, change);
   const wanted = paths.map((one) => Buffer.from(one));
   const plan = await planFor(await openIndexed(access, new MemoryAccess(index)), wanted);
-  const deleteExcept = await deletionRules(plan, wanted, {
-    problems,
-    unread: options.unread?.map((one) => Buffer.from(one)),
-  });
+  const record = { problems, unread: options.unread?.map((one) => Buffer.from(one)) };
+  const deleteExcept = await deletionRules(plan, wanted, record, target);
   const job = restoreJob(target, { paths: wanted, deleteExcept, dryRun });
   const { report } = await runInline(access, job, plan);
   expect(report.problems).toEqual([]);
@@ -187,7 +185,7 @@ describe("nothing may be deleted", () => {
     const access = new MemoryAccess(made.stored);
     const index = change === undefined ? undefined : new MemoryAccess(await rewriteIndex(made.bytes, change));
     const plan = await planFor(await openIndexed(access, index), []);
-    return await refusalOf(deletionRules(plan, [], { problems: 0 }));
+    return await refusalOf(deletionRules(plan, [], { problems: 0 }, target));
   };
   test("without an index, with a rebuilt one, with one that does not know, with one that is not believed", async () => {
     const made = makeArchive();
@@ -196,6 +194,18 @@ describe("nothing may be deleted", () => {
     expect(await refused(made, { header: { rebuilt: true } })).toContain("was made again from the archive itself");
     expect(await refused(made, { header: { exclude: undefined } })).toContain("does not say what was backed up");
     expect(await refused(made, { chunks: (all) => all.slice(1) })).toContain("cannot be believed");
+  });
+  test("when something that could not be read is no longer in its place, whatever is restored", async () => {
+    const made = makeArchive();
+    const unread = ["b/here", "b/moved"].map((name) => path.join(source, name));
+    write(restored(), "b/here", "a/moved");
+    const refusal = await refusalOf(restore(made, { problems: 2, unread, paths: [inArchive("a")] }));
+    expect(refusal).toBe(
+      `E_USAGE: --delete: the backup could not read ${restored()}/b/moved, and nothing is there now (ENOENT): it may have another name, and is in no archive`,
+    );
+    expect(fs.readdirSync(path.join(restored(), "a"))).toEqual(["moved"]);
+    fs.symlinkSync("nowhere", path.join(restored(), "b/moved"));
+    expect((await restore(made, { problems: 2, unread, paths: [inArchive("a")] })).deleted).toBe(1);
   });
   test("by a backup that could not read everything, or of which nobody knows", async () => {
     // It is in the source, and was left out: as a file is that only root can open.

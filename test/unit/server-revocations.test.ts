@@ -181,9 +181,28 @@ describe("the register of certificates", () => {
     expect(again.unseen()).toEqual([]);
   });
 
-  test("forgets what ended a month ago, of every agent, and nothing that is alive", async () => {
+  test("forgets of no other agent by a clock that is ahead for a moment", async () => {
+    const disk = await stateDisk();
     const clock = new SimClock();
-    const { register } = await registerOn(await stateDisk(), clock);
+    const startMs = clock.wall();
+    const { register } = await registerOn(disk, clock);
+    await register.issued("web-01", certificate("a", { notAfterMs: startMs + DAY_MS }));
+    const ahead = new SimClock();
+    await ahead.advance(400 * DAY_MS);
+    const wrong = (await registerOn(disk, ahead)).register;
+    await wrong.issued("web-02", certificate("b", { notAfterMs: ahead.wall() + DAY_MS }));
+    expect((await registerOn(disk, clock)).register.live("web-01")?.fingerprint).toBe("a");
+  });
+
+  test("forgets what ended a month ago, of every agent, and nothing that is alive, when it has very many", async () => {
+    const clock = new SimClock();
+    const disk = await stateDisk();
+    const life = certificate("a", { notAfterMs: clock.wall() + 500 * DAY_MS });
+    const agents = Object.fromEntries(Array.from({ length: 9_998 }, (_, i) => [`many-${i}`, [life]]));
+    const file = await disk.create(`${STATE_DIR}/certificates.json`, 0o600);
+    await file.write(Buffer.from(JSON.stringify({ agents })), 0);
+    await file.close();
+    const { register } = await registerOn(disk, clock);
     const ends = (days: number): RegisteredCertificate =>
       certificate(`${days} ${clock.wall()}`, { notAfterMs: clock.wall() + days * DAY_MS });
     await register.issued("short", ends(1));
