@@ -2,10 +2,11 @@
  * How each backup entry of each agent stands: from the archives that are there, the ends of sessions, and what agents tell. Policy only: values
  * in, rows out. What is late is told by habit, because a schedule is the agent's and not the server's.
  */
+import { safeText } from "#base/safe-text.ts";
 import type { SessionRecord } from "#observe/records.ts";
 import type { ScannedArchive } from "#observe/storage-scans.ts";
 import type { BackupRow, BackupState, SizePoint } from "./api-archives.ts";
-import type { AgentChannel } from "./api-types.ts";
+import type { AgentChannel, AgentChannelBackup } from "./api-types.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -20,6 +21,11 @@ const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
 /** Ends of an entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever. */
 const FORGET_MS = 14 * DAY_MS;
+/** What a run of an agent may come to without having failed: it is made up for, or another one took its place. */
+const NO_FAILURE: ReadonlySet<string> = new Set([
+  "committed",
+  ...["E_INTERRUPTED", "E_SUPERSEDED", "E_BUSY", "E_SHUTDOWN", "E_MAINTENANCE"],
+]);
 
 export interface BackupFacts {
   readonly nowWallMs: number;
@@ -44,7 +50,8 @@ interface Gathered {
   readonly archives: ScannedArchive[];
   /** Newest first; those that say something of the backup. */
   readonly ends: SessionRecord[];
-  nextWallMs: number | null;
+  /** What its agent told of it last. */
+  told: AgentChannelBackup | undefined;
   running: string | null;
   /** What its agent says, which is connected and names all it has; undefined: no agent says anything. */
   isConfigured: boolean | undefined;
@@ -65,7 +72,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
         storage,
         archives: [],
         ends: [],
-        nextWallMs: null,
+        told: undefined,
         running: null,
         isConfigured: undefined,
       };
@@ -80,9 +87,9 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   for (const { agent, backups, backupCount, connected } of facts.agents) {
     // Before its first word it has none.
     if (connected && backupCount > 0 && backups.length >= backupCount) telling.add(agent);
-    for (const { backup, storage, nextWallMs } of backups) {
-      const entry = of(agent, backup, storage);
-      entry.nextWallMs = nextWallMs;
+    for (const told of backups) {
+      const entry = of(agent, told.backup, told.storage);
+      entry.told = told;
       entry.isConfigured = true;
     }
   }
@@ -119,7 +126,7 @@ function isForgotten(
 }
 
 function rowOf(
-  { agent, backup, storage, archives, ends, nextWallMs, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, told, running, isConfigured }: Gathered,
   { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
@@ -131,8 +138,10 @@ function rowOf(
   const shown = forgotten ?? (success === undefined ? newest : undefined);
   const fromArchive = shown === undefined ? null : shown.timeMs + (shown.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
-  const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
-  const failure = failureOf(lastEnd, forgotten);
+  const nextWallMs = told?.nextWallMs ?? null;
+  const { everyMs, everyFrom } = habitOf(sorted, ends, told);
+  const known = later(lastEnd?.endWallMs ?? null, lastSuccessWallMs);
+  const failure = reasonOf(failureOf(lastEnd, forgotten)) ?? agentFailure(told, known, nowWallMs);
   // Rotation leaves the newest ones.
   const isGone = success !== undefined && newest === undefined && isWhole(storage);
   const judged =
@@ -173,6 +182,30 @@ function failureOf(
   return forgotten !== undefined && forgotten.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
 }
 
+function reasonOf(failure: SessionRecord | undefined): string | undefined {
+  if (failure === undefined) return undefined;
+  return `the last run failed: ${failure.code === null ? "" : `${failure.code}: `}${failure.message}`;
+}
+
+/**
+ * A run that a hook or a missing source cancelled never reached the server: only its agent knows of it. Whether it is the last one the agent's
+ * own times say, for its clock may be wrong; `knownWallMs`: the last that the server itself knows of the entry.
+ */
+function agentFailure(
+  told: AgentChannelBackup | undefined,
+  knownWallMs: number | null,
+  nowWallMs: number,
+): string | undefined {
+  if (told === undefined) return undefined;
+  const { lastResult, lastWallMs, lastSuccessWallMs } = told;
+  if (lastResult === null || lastWallMs === null || NO_FAILURE.has(lastResult)) return undefined;
+  // It was committed, and found damaged: the archive says so.
+  if (lastWallMs === lastSuccessWallMs) return undefined;
+  // What is still to come says nothing.
+  if (knownWallMs !== null && knownWallMs >= lastWallMs && knownWallMs <= nowWallMs) return undefined;
+  return `the agent's last run failed: ${safeText(lastResult)}`;
+}
+
 /**
  * The newest archive whose end nobody remembers. One from the future tells no time: the clock went ahead when it was made, or since then, because
  * an archive is named after all before it.
@@ -187,7 +220,8 @@ function forgottenOf(
 }
 
 function judge(facts: {
-  readonly failure: SessionRecord | undefined;
+  /** Why its last run failed; undefined: it did not. */
+  readonly failure: string | undefined;
   /** It succeeded, and none of its archives is there. */
   readonly isGone: boolean;
   readonly lastSuccessWallMs: number | null;
@@ -195,10 +229,7 @@ function judge(facts: {
   readonly nowWallMs: number;
 }): Judged {
   const { failure, isGone, lastSuccessWallMs, everyMs, nowWallMs } = facts;
-  if (failure !== undefined) {
-    const why = failure.code === null ? failure.message : `${failure.code}: ${failure.message}`;
-    return { state: "failing", reason: `the last run failed: ${why}` };
-  }
+  if (failure !== undefined) return { state: "failing", reason: failure };
   if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
   const ageMs = nowWallMs - lastSuccessWallMs;
@@ -215,7 +246,7 @@ function judge(facts: {
 function habitOf(
   archives: readonly ScannedArchive[],
   ends: readonly SessionRecord[],
-  nextWallMs: number | null,
+  told: AgentChannelBackup | undefined,
 ): Pick<BackupRow, "everyMs" | "everyFrom"> {
   const remembered = ends.flatMap(({ outcome, startWallMs }) => (outcome === "committed" ? [startWallMs] : []));
   const present = archives.map(({ timeMs }) => timeMs).reverse();
@@ -226,9 +257,15 @@ function habitOf(
     // Runs by hand, one after another, are no habit.
     return middle >= HOUR_MS / 60 ? { everyMs: middle, everyFrom: "habit" } : { everyMs: null, everyFrom: null };
   }
-  const [last] = times;
+  const { nextWallMs = null, lastWallMs = null, lastSuccessWallMs = null } = told ?? {};
+  // A run that came to nothing is one too: else the next one were ever further ahead of the last success.
+  const last = times[0] === undefined ? undefined : Math.max(times[0], failedAt(lastWallMs, lastSuccessWallMs));
   const ahead = last === undefined || nextWallMs === null ? 0 : nextWallMs - last;
   return ahead > 0 && ahead <= 8 * DAY_MS ? { everyMs: ahead, everyFrom: "agent" } : { everyMs: null, everyFrom: null };
+}
+
+function failedAt(lastWallMs: number | null, lastSuccessWallMs: number | null): number {
+  return lastWallMs === null || lastWallMs === lastSuccessWallMs ? 0 : lastWallMs;
 }
 
 function later(a: number | null, b: number | null): number | null {

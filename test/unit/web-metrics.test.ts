@@ -77,7 +77,7 @@ describe("the metrics", () => {
         backups: [
           {
             ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },
-            ...{ nextWallMs: null, autoscaler: null },
+            ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
           },
         ],
       },

@@ -1,0 +1,116 @@
+/** How backups are judged by what agents tell and by which archives are there. */
+import { describe, expect, test } from "bun:test";
+import { endRecord, PageKit } from "#test/support/page-kit.ts";
+import type { AgentChannelBackup, OverviewAnswer } from "#web/api-types.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** The agent `web-1` says this of its entry `home`. */
+function tell(kit: PageKit, fields: Partial<AgentChannelBackup>, connected = true): void {
+  kit.agents = [
+    {
+      ...{ agent: "web-1", connected, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
+      ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
+      ...{ load: null, freeBytes: null, backupCount: 1 },
+      backups: [
+        {
+          ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null, autoscaler: null },
+          ...{ nextWallMs: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null, ...fields },
+        },
+      ],
+    },
+  ];
+}
+
+async function standings(kit: PageKit): Promise<readonly string[]> {
+  kit.app.forget();
+  const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+  return backups.map(({ agent, state, reason }) => `${agent} ${state} ${reason}`.trim());
+}
+
+/** Its session was committed then. */
+function committed(kit: PageKit, endWallMs: number): void {
+  kit.history.add(endRecord({ startWallMs: endWallMs - 1000, endWallMs }));
+}
+
+describe("a run that failed on the agent and never reached the server", () => {
+  const FAILED = "web-1 failing the agent's last run failed: E_HOOK";
+
+  test("makes its backup failing until one succeeds, whatever the agent's clock says", async () => {
+    for (const offMs of [0, -5 * HOUR_MS, 5 * HOUR_MS]) {
+      const kit = new PageKit();
+      const successMs = kit.clock.wall();
+      committed(kit, successMs);
+      const told = { lastResult: "committed", lastWallMs: successMs + offMs, lastSuccessWallMs: successMs + offMs };
+      tell(kit, told);
+      expect(await standings(kit)).toEqual(["web-1 ok"]);
+      await kit.clock.advance(DAY_MS);
+      tell(kit, { ...told, lastResult: "E_HOOK", lastWallMs: kit.clock.wall() + offMs });
+      expect(await standings(kit)).toEqual([FAILED]);
+      // It is no better for being off.
+      tell(kit, { ...told, lastResult: "E_HOOK", lastWallMs: kit.clock.wall() + offMs }, false);
+      expect(await standings(kit)).toEqual([FAILED]);
+      await kit.clock.advance(DAY_MS);
+      committed(kit, kit.clock.wall());
+      const againMs = kit.clock.wall() + offMs;
+      tell(kit, { lastResult: "committed", lastWallMs: againMs, lastSuccessWallMs: againMs });
+      expect(await standings(kit)).toEqual(["web-1 ok"]);
+    }
+  });
+
+  test("counts for an entry that never succeeded too, and after a clock that was ahead at the last success", async () => {
+    const kit = new PageKit();
+    tell(kit, { lastResult: "E_HOOK", lastWallMs: kit.clock.wall() });
+    expect(await standings(kit)).toEqual([FAILED]);
+    committed(kit, kit.clock.wall() - DAY_MS);
+    tell(kit, {
+      lastResult: "E_HOOK",
+      lastWallMs: kit.clock.wall(),
+      lastSuccessWallMs: kit.clock.wall() + 99 * DAY_MS,
+    });
+    expect(await standings(kit)).toEqual([FAILED]);
+  });
+
+  test("is not the last word where the server knows a later end, and the server's own reason says more", async () => {
+    const kit = new PageKit();
+    const atMs = kit.clock.wall();
+    await kit.clock.advance(HOUR_MS);
+    tell(kit, { lastResult: "E_HOOK", lastWallMs: atMs });
+    committed(kit, kit.clock.wall());
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+    kit.history.add(
+      endRecord({ outcome: "disk-full", code: "E_DISK_FULL", message: "no room", archive: null, endWallMs: atMs }),
+    );
+    tell(kit, { lastResult: "E_DISK_FULL", lastWallMs: kit.clock.wall() + 1 });
+    expect(await standings(kit)).toEqual(["web-1 failing the last run failed: E_DISK_FULL: no room"]);
+  });
+
+  test("is none where it was interrupted, another took its place, it had to wait, or its archive was found damaged", async () => {
+    const kit = new PageKit();
+    const successMs = kit.clock.wall();
+    committed(kit, successMs);
+    await kit.clock.advance(HOUR_MS);
+    for (const lastResult of ["E_INTERRUPTED", "E_SUPERSEDED", "E_BUSY", "E_SHUTDOWN", "E_MAINTENANCE"]) {
+      tell(kit, { lastResult, lastWallMs: kit.clock.wall(), lastSuccessWallMs: successMs });
+      expect(await standings(kit)).toEqual(["web-1 ok"]);
+    }
+    tell(kit, { lastResult: "E_ARCHIVE_DAMAGED", lastWallMs: kit.clock.wall(), lastSuccessWallMs: kit.clock.wall() });
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+  });
+
+  test("leaves the time until the next run what it was: a daily entry that is cut short every day is late", async () => {
+    const kit = new PageKit();
+    const successMs = kit.clock.wall();
+    committed(kit, successMs);
+    for (let day = 1; day <= 3; day += 1) {
+      await kit.clock.advance(DAY_MS);
+      const nowMs = kit.clock.wall();
+      tell(kit, {
+        ...{ lastResult: "E_INTERRUPTED", lastWallMs: nowMs, lastSuccessWallMs: successMs },
+        nextWallMs: nowMs + DAY_MS,
+      });
+      expect((await standings(kit))[0]).toStartWith(day === 1 ? "web-1 ok" : "web-1 late");
+    }
+  });
+});
