@@ -121,7 +121,7 @@ function isForgotten(
   { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
-  if (ends.some(({ outcome }) => outcome === "committed") && !isWhole(storage)) return false;
+  if (ends.some(isCommitted) && !isWhole(storage)) return false;
   return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
 }
 
@@ -132,7 +132,9 @@ function rowOf(
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
   const newest = sorted.at(-1);
   const [lastEnd] = ends;
-  const success = ends.find(({ outcome }) => outcome === "committed");
+  const committed = ends.find(isCommitted);
+  // Rotation leaves the newest ones: who removed them has taken the success with them.
+  const success = isWhole(storage) ? standing(sorted, ends) : committed;
   const forgotten = forgottenOf(sorted, ends, nowWallMs);
   // An archive that is there is a success, also when nobody remembers its session.
   const shown = forgotten ?? (success === undefined ? newest : undefined);
@@ -142,12 +144,11 @@ function rowOf(
   const { everyMs, everyFrom } = habitOf(sorted, ends, told);
   const known = later(lastEnd?.endWallMs ?? null, lastSuccessWallMs);
   const failure = reasonOf(failureOf(lastEnd, forgotten)) ?? agentFailure(told, known, nowWallMs);
-  // Rotation leaves the newest ones.
-  const isGone = success !== undefined && newest === undefined && isWhole(storage);
+  const isGone = committed !== undefined && success === undefined && newest === undefined;
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
-      : judge({ failure, isGone, lastSuccessWallMs, everyMs, nowWallMs });
+      : judge({ failure, isGone, isCut: success !== committed, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
@@ -215,8 +216,22 @@ function forgottenOf(
   ends: readonly SessionRecord[],
   nowWallMs: number,
 ): ScannedArchive | undefined {
-  const remembered = new Set(ends.map(({ archive }) => archive?.slice(archive.lastIndexOf("/") + 1)));
+  const remembered = new Set(ends.map(nameOf));
   return archives.findLast(({ name, timeMs }) => timeMs <= nowWallMs && !remembered.has(name));
+}
+
+/** The last success whose archive is there. */
+function standing(archives: readonly ScannedArchive[], ends: readonly SessionRecord[]): SessionRecord | undefined {
+  const names = new Set<string | undefined>(archives.map(({ name }) => name));
+  return ends.find((end) => isCommitted(end) && names.has(nameOf(end)));
+}
+
+function isCommitted({ outcome }: SessionRecord): boolean {
+  return outcome === "committed";
+}
+
+function nameOf({ archive }: SessionRecord): string | undefined {
+  return archive?.slice(archive.lastIndexOf("/") + 1);
 }
 
 function judge(facts: {
@@ -224,11 +239,13 @@ function judge(facts: {
   readonly failure: string | undefined;
   /** It succeeded, and none of its archives is there. */
   readonly isGone: boolean;
+  /** Its last success does not count, because its archive is not there. */
+  readonly isCut: boolean;
   readonly lastSuccessWallMs: number | null;
   readonly everyMs: number | null;
   readonly nowWallMs: number;
 }): Judged {
-  const { failure, isGone, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  const { failure, isGone, isCut, lastSuccessWallMs, everyMs, nowWallMs } = facts;
   if (failure !== undefined) return { state: "failing", reason: failure };
   if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
@@ -239,7 +256,10 @@ function judge(facts: {
     return { state: "unknown", reason: "it ran too few times to tell when the next run is due" };
   }
   if (ageMs <= everyMs + Math.max(TOLERANCE_MS_MIN, everyMs * TOLERANCE_PART)) return { state: "ok", reason: "" };
-  return { state: "late", reason: "the last success is older than the time between its runs lets expect" };
+  const why = isCut
+    ? "its newest archives are not in the storage any more, and the last success that is left"
+    : "the last success";
+  return { state: "late", reason: `${why} is older than the time between its runs lets expect` };
 }
 
 /** The middle of the times between the last successes; what agents tell only where there are too few. */

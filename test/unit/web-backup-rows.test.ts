@@ -1,6 +1,8 @@
 /** How backups are judged by what agents tell and by which archives are there. */
 import { describe, expect, test } from "bun:test";
-import { endRecord, PageKit } from "#test/support/page-kit.ts";
+import type { ScannedArchive } from "#observe/storage-scans.ts";
+import { endRecord, PageKit, scannedArchive } from "#test/support/page-kit.ts";
+import { endedEvent } from "#test/support/session-end.ts";
 import type { AgentChannelBackup, OverviewAnswer } from "#web/api-types.ts";
 
 const HOUR_MS = 3_600_000;
@@ -112,5 +114,50 @@ describe("a run that failed on the agent and never reached the server", () => {
       });
       expect((await standings(kit))[0]).toStartWith(day === 1 ? "web-1 ok" : "web-1 late");
     }
+  });
+});
+
+describe("a success whose archive is not there any more", () => {
+  /** Daily at midnight, the newest `newestMs`; the newest one last. */
+  function daily(kit: PageKit, count: number, newestMs: number): readonly ScannedArchive[] {
+    return Array.from({ length: count }, (_, n): ScannedArchive => {
+      const timeMs = newestMs - (count - 1 - n) * DAY_MS;
+      const name = `${n}.tar.gz`;
+      kit.history.add(endRecord({ archive: `web-1/home/${name}`, startWallMs: timeMs, endWallMs: timeMs + 1000 }));
+      return scannedArchive({ name, timeMs });
+    });
+  }
+
+  test("counts no more: a backup whose newest archives somebody removed is late, as one of old ones is", async () => {
+    const kit = new PageKit();
+    await kit.clock.advance(30 * DAY_MS);
+    const archives = daily(kit, 6, kit.clock.wall());
+    kit.archives = archives.slice(0, 3);
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toEqual([
+      "web-1 late its newest archives are not in the storage any more, and the last success that is left is older than the time between its runs lets expect",
+    ]);
+    const { backups } = await kit.json<OverviewAnswer>("/api/v1/overview");
+    expect(backups[0]?.lastSuccessWallMs).toBe(kit.clock.wall() - 3 * DAY_MS + 1000);
+    // Rotation takes the oldest.
+    kit.archives = archives.slice(-1);
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+  });
+
+  test("is not said of one that was committed while its storage was looked at", async () => {
+    const kit = new PageKit();
+    kit.archives = [...daily(kit, 3, kit.clock.wall() - 3 * DAY_MS)];
+    await kit.scans.scanAll();
+    expect((await standings(kit))[0]).toStartWith("web-1 late");
+    const looking = kit.scans.scanAll();
+    const startWallMs = kit.clock.wall();
+    const event = endedEvent({ archive: "web-1/home/new.tar.gz", startWallMs });
+    kit.history.add(endRecord({ archive: "web-1/home/new.tar.gz", startWallMs, endWallMs: startWallMs }));
+    kit.scans.note(event);
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+    await looking;
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
   });
 });
