@@ -19,7 +19,10 @@ const TOLERANCE_MS_MIN = HOUR_MS;
 /** What has no habit yet and ran within a day is well. */
 const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
-/** Ends of an entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever. */
+/**
+ * An entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever.
+ * Since its last end; where it had succeeded, since its archives were found gone.
+ */
 const FORGET_MS = 14 * DAY_MS;
 /** What a run of an agent may come to without having failed: it is made up for, or another one took its place. */
 const NO_FAILURE: ReadonlySet<string> = new Set([
@@ -41,6 +44,8 @@ export interface BackupFacts {
   }[];
   /** Whether what is not among the archives is not in the storage. */
   readonly isWhole: (storage: string) => boolean;
+  /** For how long it is known that the archives are gone of a backup that succeeded; 0: since now. */
+  readonly goneForMs: (place: Pick<BackupRow, "agent" | "backup" | "storage" | "lastEndWallMs">) => number;
 }
 
 interface Gathered {
@@ -117,12 +122,16 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
 
 /** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
 function isForgotten(
-  { storage, archives, ends, running, isConfigured }: Gathered,
-  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
+  { agent, backup, storage, archives, ends, running, isConfigured }: Gathered,
+  { nowWallMs, isWhole, goneForMs }: Pick<BackupFacts, "nowWallMs" | "isWhole" | "goneForMs">,
 ): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
-  if (ends.some(isCommitted) && !isWhole(storage)) return false;
-  return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
+  const lastEndWallMs = ends[0]?.endWallMs ?? null;
+  const succeeded = ends.some(isCommitted);
+  if (succeeded && !isWhole(storage)) return false;
+  if (isConfigured === false) return true;
+  if (succeeded) return goneForMs({ agent, backup, storage, lastEndWallMs }) > FORGET_MS;
+  return nowWallMs - (lastEndWallMs ?? nowWallMs) > FORGET_MS;
 }
 
 function rowOf(

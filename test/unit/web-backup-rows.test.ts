@@ -1,7 +1,7 @@
 /** How backups are judged by what agents tell and by which archives are there. */
 import { describe, expect, test } from "bun:test";
 import type { ScannedArchive } from "#observe/storage-scans.ts";
-import { endRecord, PageKit, scannedArchive } from "#test/support/page-kit.ts";
+import { endRecord, eventRecord, PageKit, scannedArchive } from "#test/support/page-kit.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import type { AgentChannelBackup, OverviewAnswer } from "#web/api-types.ts";
 
@@ -159,5 +159,75 @@ describe("a success whose archive is not there any more", () => {
     expect(await standings(kit)).toEqual(["web-1 ok"]);
     await looking;
     expect(await standings(kit)).toEqual(["web-1 ok"]);
+  });
+});
+
+describe("a backup that succeeded, whose archives are gone and that no agent names", () => {
+  const GONE = "web-1 failing none of its archives is in the storage any more";
+
+  /** Off for 15 days; then somebody removes its archives. */
+  async function removed(): Promise<PageKit> {
+    const kit = new PageKit();
+    committed(kit, kit.clock.wall());
+    kit.archives = [scannedArchive()];
+    await kit.scans.scanAll();
+    await kit.clock.advance(15 * DAY_MS);
+    expect(await standings(kit)).toHaveLength(1);
+    kit.archives = [];
+    await kit.scans.scanAll();
+    return kit;
+  }
+
+  function told(kit: PageKit): readonly string[] {
+    return kit.emitted
+      .filter(({ kind }) => kind === "backup.forgotten")
+      .map(({ level, message }) => `${level} ${message}`);
+  }
+
+  test("is failing for 14 days since they were found gone, and then it is told that it is shown no more", async () => {
+    const kit = await removed();
+    expect(await standings(kit)).toEqual([GONE]);
+    await kit.clock.advance(13 * DAY_MS);
+    expect(await standings(kit)).toEqual([GONE]);
+    // They are back for a while.
+    kit.archives = [scannedArchive()];
+    await kit.scans.scanAll();
+    expect(await standings(kit)).not.toEqual([GONE]);
+    kit.archives = [];
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toEqual([GONE]);
+    await kit.clock.advance(13 * DAY_MS);
+    expect(await standings(kit)).toEqual([GONE]);
+    expect(told(kit)).toEqual([]);
+    await kit.clock.advance(DAY_MS + 1);
+    for (let look = 0; look < 2; look += 1) {
+      expect(await standings(kit)).toEqual([]);
+      expect(told(kit)).toEqual([
+        "warn the backup web-1/home is shown no more: none of its archives is in storage main, and no agent says that it has it",
+      ]);
+    }
+  });
+
+  test("stays forgotten after the next start, until it ends again", async () => {
+    const kit = await removed();
+    const fields = { agent: "web-1", backup: "home", storage: "main" };
+    kit.events.add(eventRecord({ kind: "backup.forgotten", level: "warn", wallMs: kit.clock.wall(), fields }));
+    const again = new PageKit();
+    await again.clock.advance(16 * DAY_MS);
+    again.history.rows.push(...kit.history.rows);
+    again.events.rows.push(...kit.events.rows);
+    expect(await standings(again)).toHaveLength(1);
+    await again.scans.scanAll();
+    expect([await standings(again), told(again)]).toEqual([[], []]);
+    committed(again, again.clock.wall());
+    expect(await standings(again)).toEqual([GONE]);
+  });
+
+  test("is gone at once, and that is told, where its connected agent does not have the entry any more", async () => {
+    const kit = await removed();
+    expect(await standings(kit)).toEqual([GONE]);
+    tell(kit, { backup: "other" });
+    expect(await standings(kit)).toEqual(["web-1 never no run has succeeded yet"]);
+    expect(told(kit)).toHaveLength(1);
   });
 });
