@@ -2,9 +2,9 @@
  * How each backup entry of each agent stands: from the archives that are there, the ends of sessions, and what agents tell. Policy only: values
  * in, rows out. What is late is told by habit, because a schedule is the agent's and not the server's.
  */
-import { safeText } from "#base/safe-text.ts";
 import type { SessionRecord } from "#observe/records.ts";
 import type { ScannedArchive } from "#observe/storage-scans.ts";
+import { agentFailure, failedAt } from "./agent-failure.ts";
 import type { BackupRow, BackupState, SizePoint } from "./api-archives.ts";
 import type { AgentChannel, AgentChannelBackup } from "./api-types.ts";
 
@@ -24,11 +24,6 @@ const SIZES_MAX = 60;
  * Since its last end; where it had succeeded, since its archives were found gone.
  */
 const FORGET_MS = 14 * DAY_MS;
-/** What a run of an agent may come to without having failed: it is made up for, or another one took its place. */
-const NO_FAILURE: ReadonlySet<string> = new Set([
-  "committed",
-  ...["E_INTERRUPTED", "E_SUPERSEDED", "E_BUSY", "E_SHUTDOWN", "E_MAINTENANCE"],
-]);
 
 export interface BackupFacts {
   readonly nowWallMs: number;
@@ -198,25 +193,6 @@ function reasonOf(failure: SessionRecord | undefined): string | undefined {
 }
 
 /**
- * A run that a hook or a missing source cancelled never reached the server: only its agent knows of it. Whether it is the last one the agent's
- * own times say, for its clock may be wrong; `knownWallMs`: the last that the server itself knows of the entry.
- */
-function agentFailure(
-  told: AgentChannelBackup | undefined,
-  knownWallMs: number | null,
-  nowWallMs: number,
-): string | undefined {
-  if (told === undefined) return undefined;
-  const { lastResult, lastWallMs, lastSuccessWallMs } = told;
-  if (lastResult === null || lastWallMs === null || NO_FAILURE.has(lastResult)) return undefined;
-  // It was committed, and found damaged: the archive says so.
-  if (lastWallMs === lastSuccessWallMs) return undefined;
-  // What is still to come says nothing.
-  if (knownWallMs !== null && knownWallMs >= lastWallMs && knownWallMs <= nowWallMs) return undefined;
-  return `the agent's last run failed: ${safeText(lastResult)}`;
-}
-
-/**
  * The newest archive whose end nobody remembers. One from the future tells no time: the clock went ahead when it was made, or since then, because
  * an archive is named after all before it.
  */
@@ -286,15 +262,11 @@ function habitOf(
     // Runs by hand, one after another, are no habit.
     return middle >= HOUR_MS / 60 ? { everyMs: middle, everyFrom: "habit" } : { everyMs: null, everyFrom: null };
   }
-  const { nextWallMs = null, lastWallMs = null, lastSuccessWallMs = null } = told ?? {};
+  const nextWallMs = told?.nextWallMs ?? null;
   // A run that came to nothing is one too: else the next one were ever further ahead of the last success.
-  const last = times[0] === undefined ? undefined : Math.max(times[0], failedAt(lastWallMs, lastSuccessWallMs));
+  const last = times[0] === undefined ? undefined : Math.max(times[0], failedAt(told));
   const ahead = last === undefined || nextWallMs === null ? 0 : nextWallMs - last;
   return ahead > 0 && ahead <= 8 * DAY_MS ? { everyMs: ahead, everyFrom: "agent" } : { everyMs: null, everyFrom: null };
-}
-
-function failedAt(lastWallMs: number | null, lastSuccessWallMs: number | null): number {
-  return lastWallMs === null || lastWallMs === lastSuccessWallMs ? 0 : lastWallMs;
 }
 
 function later(a: number | null, b: number | null): number | null {

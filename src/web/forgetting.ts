@@ -6,8 +6,6 @@ import type { BackupRow, BackupStanding } from "./api-archives.ts";
 import { type BackupFacts, backupRows } from "./backup-rows.ts";
 import type { EmitEvent, ReadModel } from "./read-model.ts";
 
-const KIND = "backup.forgotten";
-
 export type Place = Pick<BackupStanding, "agent" | "backup" | "storage" | "lastEndWallMs">;
 
 export class Forgetting {
@@ -61,7 +59,7 @@ export class Forgetting {
     const { agent, backup, storage } = place;
     const why = `none of its archives is in storage ${storage}, and no agent says that it has it`;
     this.#emit({
-      ...{ kind: KIND, level: "warn", message: `the backup ${agent}/${backup} is shown no more: ${why}` },
+      ...{ kind: "backup.forgotten", level: "warn", message: `the backup ${agent}/${backup} is shown no more: ${why}` },
       ...{ fields: { agent, backup, storage }, byAgent: agent },
     });
   }
@@ -75,7 +73,7 @@ export class Forgetting {
   get #toldAt(): Map<string, number> {
     this.#told ??= new Map(
       this.#model.events
-        .newest(Number.MAX_SAFE_INTEGER, ({ kind }) => kind === KIND)
+        .newest(Number.MAX_SAFE_INTEGER, ({ kind }) => kind === "backup.forgotten")
         .reverse()
         .map(({ fields: { agent, backup, storage }, wallMs }) => [keyOfNames(agent, backup, storage), wallMs]),
     );
