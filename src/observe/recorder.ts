@@ -103,6 +103,7 @@ export class Recorder implements EventSink {
   }
 
   emit(event: ObservedEvent): void {
+    this.#releaseBefore(event);
     this.#repeats.take(event);
   }
 
@@ -110,6 +111,18 @@ export class Recorder implements EventSink {
   async close(): Promise<void> {
     for (const repeats of [this.#repeats, this.#ends, this.#others]) repeats.close();
     await Promise.all([this.events.close(), this.history.close()]);
+  }
+
+  /**
+   * How a backup stands is told by its last end: a refusal that was counted must not come behind a success that followed it. Of what an agent
+   * may cause without end, only what is committed brings it out of the second count.
+   */
+  #releaseBefore({ end, repeatKey }: ObservedEvent): void {
+    if (end === undefined || repeatKey !== undefined) return;
+    const { agent, backup, outcome } = end;
+    const isMeant = (held: ObservedEvent): boolean => held.end?.agent === agent && held.end.backup === backup;
+    this.#repeats.release(isMeant);
+    if (outcome === "committed") this.#ends.release(isMeant);
   }
 
   #record(event: ObservedEvent, repeats: number): void {

@@ -65,6 +65,16 @@ export class Repeats {
     this.#tell(event, repeats);
   }
 
+  /** Tells now what is held of these: what comes next is to stand behind it. */
+  release(isMeant: (event: ObservedEvent) => boolean): void {
+    for (const window of this.#windows.values()) {
+      const { last, untold } = window;
+      if (untold === 0 || !isMeant(last)) continue;
+      window.untold = 0;
+      this.#tell(last, untold - 1);
+    }
+  }
+
   /** Tells what is left; from now on everything passes. */
   close(): void {
     this.#closed = true;

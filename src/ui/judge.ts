@@ -142,12 +142,18 @@ type CountedReason = "reason.damaged" | "reason.warned";
 
 /** Why a state is no better, as a text of the page: the server's own is English. Undefined when there is nothing to say. */
 export function reasonText(row: BackupStanding): ReasonKey | undefined {
-  if (row.state === "failing") return row.lastOutcome === "committed" ? "reason.gone" : "reason.failing";
+  if (row.state === "failing") return failingText(row);
   if (row.state === "never") return row.lastEndWallMs === null ? "reason.neverRan" : "reason.never";
   if (row.state === "late") return "reason.late";
   if (row.state === "unknown") return "reason.unknown";
   if (row.damagedCount > 0) return "reason.damaged";
   return (row.lastWarnings ?? 0) > 0 ? "reason.warned" : undefined;
+}
+
+/** The last end that the server knows was none to complain of where the archives are gone, or where the agent tells of a later run. */
+function failingText({ lastOutcome, lastSuccessWallMs }: BackupStanding): ReasonKey {
+  if (lastOutcome !== null && lastOutcome !== "committed") return "reason.failing";
+  return lastOutcome === "committed" && lastSuccessWallMs === null ? "reason.gone" : "reason.onAgent";
 }
 
 const OUTCOME_TONES: Readonly<Record<ApiEnd["outcome"], Tone>> = {

@@ -79,6 +79,7 @@ export const EN = {
   "state.running": "Running",
   "reason.failing": "{outcome}",
   "reason.gone": "no archive left",
+  "reason.onAgent": "failed on the agent",
   "reason.never": "{outcome}",
   "reason.neverRan": "has not run",
   "reason.late": "nothing for {age}",

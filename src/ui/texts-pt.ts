@@ -81,6 +81,7 @@ export const PT: Texts = {
   "state.running": "Em curso",
   "reason.failing": "{outcome}",
   "reason.gone": "nenhum arquivo restante",
+  "reason.onAgent": "falhou no agente",
   "reason.never": "{outcome}",
   "reason.neverRan": "não foi executado",
   "reason.late": "há {age}",

@@ -8,8 +8,9 @@ export function agentChannel({ backups, ...view }: AgentView): AgentChannel {
 
 function channelBackup({ backup, storage, activity, ...told }: AgentBackupView): AgentChannelBackup {
   const { session = null, phase = null, nextWallMs = null, autoscaler } = told;
+  const { lastResult = null, lastWallMs = null, lastSuccessWallMs = null } = told;
   return {
-    ...{ backup, storage, activity, session, phase, nextWallMs },
+    ...{ backup, storage, activity, session, phase, nextWallMs, lastResult, lastWallMs, lastSuccessWallMs },
     autoscaler: autoscaler === undefined ? null : autoscalerRow(autoscaler),
   };
 }

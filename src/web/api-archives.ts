@@ -38,7 +38,7 @@ export interface BackupStanding {
   readonly state: BackupState;
   /** Why, in a sentence; empty when ok. */
   readonly reason: string;
-  /** The end of the last committed session; null: never. */
+  /** The end of the last committed session whose archive is there, as far as its storage was looked at; null: never, or all of them are gone. */
   readonly lastSuccessWallMs: number | null;
   readonly lastBytes: number | null;
   /** Source files that the last archive does not have as they were. */

@@ -238,6 +238,11 @@ export interface AgentChannelBackup extends Pick<AgentBackupView, "backup" | "st
   readonly session: string | null;
   readonly phase: string | null;
   readonly nextWallMs: number | null;
+  /** What its last run came to, also one that never reached the server: `committed`, or a code of the error catalogue. */
+  readonly lastResult: string | null;
+  /** When that ended, and when the last one that was committed did, by the agent's clock. */
+  readonly lastWallMs: number | null;
+  readonly lastSuccessWallMs: number | null;
   readonly autoscaler: AutoscalerRow | null;
 }
 

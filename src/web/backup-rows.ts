@@ -4,8 +4,9 @@
  */
 import type { SessionRecord } from "#observe/records.ts";
 import type { ScannedArchive } from "#observe/storage-scans.ts";
+import { agentFailure, failedAt } from "./agent-failure.ts";
 import type { BackupRow, BackupState, SizePoint } from "./api-archives.ts";
-import type { AgentChannel } from "./api-types.ts";
+import type { AgentChannel, AgentChannelBackup } from "./api-types.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -18,7 +19,10 @@ const TOLERANCE_MS_MIN = HOUR_MS;
 /** What has no habit yet and ran within a day is well. */
 const NEW_MS = 25 * HOUR_MS;
 const SIZES_MAX = 60;
-/** Ends of an entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever. */
+/**
+ * An entry that nobody names any more and that has no archives: a name that was misspelt, or an agent that is no more, is not failing for ever.
+ * Since its last end; where it had succeeded, since its archives were found gone.
+ */
 const FORGET_MS = 14 * DAY_MS;
 
 export interface BackupFacts {
@@ -35,6 +39,8 @@ export interface BackupFacts {
   }[];
   /** Whether what is not among the archives is not in the storage. */
   readonly isWhole: (storage: string) => boolean;
+  /** For how long it is known that the archives are gone of a backup that succeeded; 0: since now. */
+  readonly goneForMs: (place: Pick<BackupRow, "agent" | "backup" | "storage" | "lastEndWallMs">) => number;
 }
 
 interface Gathered {
@@ -44,7 +50,8 @@ interface Gathered {
   readonly archives: ScannedArchive[];
   /** Newest first; those that say something of the backup. */
   readonly ends: SessionRecord[];
-  nextWallMs: number | null;
+  /** What its agent told of it last. */
+  told: AgentChannelBackup | undefined;
   running: string | null;
   /** What its agent says, which is connected and names all it has; undefined: no agent says anything. */
   isConfigured: boolean | undefined;
@@ -65,7 +72,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
         storage,
         archives: [],
         ends: [],
-        nextWallMs: null,
+        told: undefined,
         running: null,
         isConfigured: undefined,
       };
@@ -80,9 +87,9 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   for (const { agent, backups, backupCount, connected } of facts.agents) {
     // Before its first word it has none.
     if (connected && backupCount > 0 && backups.length >= backupCount) telling.add(agent);
-    for (const { backup, storage, nextWallMs } of backups) {
-      const entry = of(agent, backup, storage);
-      entry.nextWallMs = nextWallMs;
+    for (const told of backups) {
+      const entry = of(agent, told.backup, told.storage);
+      entry.told = told;
       entry.isConfigured = true;
     }
   }
@@ -110,35 +117,42 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
 
 /** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
 function isForgotten(
-  { storage, archives, ends, running, isConfigured }: Gathered,
-  { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
+  { agent, backup, storage, archives, ends, running, isConfigured }: Gathered,
+  { nowWallMs, isWhole, goneForMs }: Pick<BackupFacts, "nowWallMs" | "isWhole" | "goneForMs">,
 ): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
-  if (ends.some(({ outcome }) => outcome === "committed") && !isWhole(storage)) return false;
-  return isConfigured === false || nowWallMs - (ends[0]?.endWallMs ?? nowWallMs) > FORGET_MS;
+  const lastEndWallMs = ends[0]?.endWallMs ?? null;
+  const succeeded = ends.some(isCommitted);
+  if (succeeded && !isWhole(storage)) return false;
+  if (isConfigured === false) return true;
+  if (succeeded) return goneForMs({ agent, backup, storage, lastEndWallMs }) > FORGET_MS;
+  return nowWallMs - (lastEndWallMs ?? nowWallMs) > FORGET_MS;
 }
 
 function rowOf(
-  { agent, backup, storage, archives, ends, nextWallMs, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, told, running, isConfigured }: Gathered,
   { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
   const newest = sorted.at(-1);
   const [lastEnd] = ends;
-  const success = ends.find(({ outcome }) => outcome === "committed");
+  const committed = ends.find(isCommitted);
+  // Rotation leaves the newest ones: who removed them has taken the success with them.
+  const success = isWhole(storage) ? standing(sorted, ends) : committed;
   const forgotten = forgottenOf(sorted, ends, nowWallMs);
   // An archive that is there is a success, also when nobody remembers its session.
   const shown = forgotten ?? (success === undefined ? newest : undefined);
   const fromArchive = shown === undefined ? null : shown.timeMs + (shown.durationMs ?? 0);
   const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
-  const { everyMs, everyFrom } = habitOf(sorted, ends, nextWallMs);
-  const failure = failureOf(lastEnd, forgotten);
-  // Rotation leaves the newest ones.
-  const isGone = success !== undefined && newest === undefined && isWhole(storage);
+  const nextWallMs = told?.nextWallMs ?? null;
+  const { everyMs, everyFrom } = habitOf(sorted, ends, told);
+  const known = later(lastEnd?.endWallMs ?? null, lastSuccessWallMs);
+  const failure = reasonOf(failureOf(lastEnd, forgotten)) ?? agentFailure(told, known, nowWallMs);
+  const isGone = committed !== undefined && success === undefined && newest === undefined;
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
-      : judge({ failure, isGone, lastSuccessWallMs, everyMs, nowWallMs });
+      : judge({ failure, isGone, isCut: success !== committed, lastSuccessWallMs, everyMs, nowWallMs });
   return {
     ...{ agent, backup, storage, ...judged, lastSuccessWallMs },
     lastArchive: newest?.name ?? null,
@@ -173,6 +187,11 @@ function failureOf(
   return forgotten !== undefined && forgotten.timeMs >= lastEnd.endWallMs ? undefined : lastEnd;
 }
 
+function reasonOf(failure: SessionRecord | undefined): string | undefined {
+  if (failure === undefined) return undefined;
+  return `the last run failed: ${failure.code === null ? "" : `${failure.code}: `}${failure.message}`;
+}
+
 /**
  * The newest archive whose end nobody remembers. One from the future tells no time: the clock went ahead when it was made, or since then, because
  * an archive is named after all before it.
@@ -182,23 +201,37 @@ function forgottenOf(
   ends: readonly SessionRecord[],
   nowWallMs: number,
 ): ScannedArchive | undefined {
-  const remembered = new Set(ends.map(({ archive }) => archive?.slice(archive.lastIndexOf("/") + 1)));
+  const remembered = new Set(ends.map(nameOf));
   return archives.findLast(({ name, timeMs }) => timeMs <= nowWallMs && !remembered.has(name));
 }
 
+/** The last success whose archive is there. */
+function standing(archives: readonly ScannedArchive[], ends: readonly SessionRecord[]): SessionRecord | undefined {
+  const names = new Set<string | undefined>(archives.map(({ name }) => name));
+  return ends.find((end) => isCommitted(end) && names.has(nameOf(end)));
+}
+
+function isCommitted({ outcome }: SessionRecord): boolean {
+  return outcome === "committed";
+}
+
+function nameOf({ archive }: SessionRecord): string | undefined {
+  return archive?.slice(archive.lastIndexOf("/") + 1);
+}
+
 function judge(facts: {
-  readonly failure: SessionRecord | undefined;
+  /** Why its last run failed; undefined: it did not. */
+  readonly failure: string | undefined;
   /** It succeeded, and none of its archives is there. */
   readonly isGone: boolean;
+  /** Its last success does not count, because its archive is not there. */
+  readonly isCut: boolean;
   readonly lastSuccessWallMs: number | null;
   readonly everyMs: number | null;
   readonly nowWallMs: number;
 }): Judged {
-  const { failure, isGone, lastSuccessWallMs, everyMs, nowWallMs } = facts;
-  if (failure !== undefined) {
-    const why = failure.code === null ? failure.message : `${failure.code}: ${failure.message}`;
-    return { state: "failing", reason: `the last run failed: ${why}` };
-  }
+  const { failure, isGone, isCut, lastSuccessWallMs, everyMs, nowWallMs } = facts;
+  if (failure !== undefined) return { state: "failing", reason: failure };
   if (isGone) return { state: "failing", reason: "none of its archives is in the storage any more" };
   if (lastSuccessWallMs === null) return { state: "never", reason: "no run has succeeded yet" };
   const ageMs = nowWallMs - lastSuccessWallMs;
@@ -208,14 +241,17 @@ function judge(facts: {
     return { state: "unknown", reason: "it ran too few times to tell when the next run is due" };
   }
   if (ageMs <= everyMs + Math.max(TOLERANCE_MS_MIN, everyMs * TOLERANCE_PART)) return { state: "ok", reason: "" };
-  return { state: "late", reason: "the last success is older than the time between its runs lets expect" };
+  const why = isCut
+    ? "its newest archives are not in the storage any more, and the last success that is left"
+    : "the last success";
+  return { state: "late", reason: `${why} is older than the time between its runs lets expect` };
 }
 
 /** The middle of the times between the last successes; what agents tell only where there are too few. */
 function habitOf(
   archives: readonly ScannedArchive[],
   ends: readonly SessionRecord[],
-  nextWallMs: number | null,
+  told: AgentChannelBackup | undefined,
 ): Pick<BackupRow, "everyMs" | "everyFrom"> {
   const remembered = ends.flatMap(({ outcome, startWallMs }) => (outcome === "committed" ? [startWallMs] : []));
   const present = archives.map(({ timeMs }) => timeMs).reverse();
@@ -226,7 +262,9 @@ function habitOf(
     // Runs by hand, one after another, are no habit.
     return middle >= HOUR_MS / 60 ? { everyMs: middle, everyFrom: "habit" } : { everyMs: null, everyFrom: null };
   }
-  const [last] = times;
+  const nextWallMs = told?.nextWallMs ?? null;
+  // A run that came to nothing is one too: else the next one were ever further ahead of the last success.
+  const last = times[0] === undefined ? undefined : Math.max(times[0], failedAt(told));
   const ahead = last === undefined || nextWallMs === null ? 0 : nextWallMs - last;
   return ahead > 0 && ahead <= 8 * DAY_MS ? { everyMs: ahead, everyFrom: "agent" } : { everyMs: null, everyFrom: null };
 }

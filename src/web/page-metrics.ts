@@ -21,7 +21,7 @@ export function watchPage({ registry, model, backups, streamCount, residentBytes
     });
   registry.gauge(
     "nbackup_last_success_timestamp_seconds",
-    "When a backup last succeeded, with or without warnings; 0: never",
+    "When a backup last succeeded, with or without warnings; 0: never, or its archives are gone",
     // After a start an archive may show of what the history no longer knows that it succeeded.
     perBackup(({ lastSuccessWallMs, storage }) => {
       return lastSuccessWallMs === null && model.scans.isAwaited(storage) ? null : (lastSuccessWallMs ?? 0) / 1000;
@@ -41,6 +41,12 @@ export function watchPage({ registry, model, backups, streamCount, residentBytes
     "nbackup_last_duration_seconds",
     "Time that the last success took",
     perBackup(({ lastDurationMs }) => (lastDurationMs === null ? null : lastDurationMs / 1000)),
+  );
+  registry.gauge(
+    "nbackup_backup_archives",
+    "Archives of a backup that are in its storage; missing while that was not looked at wholly",
+    // A look that failed or ended early tells of nothing that it is gone.
+    perBackup(({ archiveCount, storage }) => (model.scans.isWhole(storage) ? archiveCount : null)),
   );
   watchStorages(registry, model);
   watchSessions(registry, model);

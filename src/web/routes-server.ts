@@ -4,11 +4,12 @@ import type { EventRecord } from "#observe/records.ts";
 import type { StorageView } from "#observe/views.ts";
 import type { BackupRow, BackupState, StorageRow, StorageScanView, StoragesAnswer } from "./api-archives.ts";
 import type { AgentRow, AgentsAnswer, HealthAnswer, OverviewAnswer, ServerNumbers } from "./api-types.ts";
-import { backupRows, worstOf } from "./backup-rows.ts";
+import { worstOf } from "./backup-rows.ts";
 import { backupSummary } from "./backup-summary.ts";
+import { Forgetting } from "./forgetting.ts";
 import { badRequest } from "./http.ts";
 import { checkKnown, listOf, nameFilter, pageOfList } from "./paging.ts";
-import type { ReadModel, RunningServer } from "./read-model.ts";
+import type { EmitEvent, ReadModel, RunningServer } from "./read-model.ts";
 
 const STATES: readonly BackupState[] = ["failing", "late", "never", "unknown", "ok"];
 const RECENT_EVENTS = 20;
@@ -20,10 +21,12 @@ const ROWS_KEPT_MS = 2_000;
 
 export class ServerRoutes {
   readonly #model: ReadModel;
+  readonly #forgetting: Forgetting;
   #rows: { readonly atMs: number; readonly rows: readonly BackupRow[] } | undefined;
 
-  constructor(model: ReadModel) {
+  constructor(model: ReadModel, emit: EmitEvent) {
     this.#model = model;
+    this.#forgetting = new Forgetting(model, emit);
   }
 
   /** Kept for a moment; `forget` when something has changed. */
@@ -31,7 +34,7 @@ export class ServerRoutes {
     const { clock, scans, history } = this.#model;
     const nowMs = clock.now();
     if (this.#rows === undefined || nowMs - this.#rows.atMs > ROWS_KEPT_MS) {
-      const rows = backupRows({
+      const rows = this.#forgetting.rows({
         nowWallMs: clock.wall(),
         archives: scans.archives(),
         history: history.newest(Number.MAX_SAFE_INTEGER),

@@ -62,7 +62,7 @@ export class WebApp {
     this.#options = options;
     this.#rules = options.rules;
     this.stream = new LiveStream(model);
-    this.#server = new ServerRoutes(model);
+    this.#server = new ServerRoutes(model, emit);
     this.#archives = new ArchiveRoutes({ model, browser, isAllowed: () => this.#mayDownload, emit });
   }
 

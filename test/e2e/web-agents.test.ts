@@ -1,12 +1,13 @@
 /** Agents on the page while one runs: its channel, what it is at, and the ratio that its autoscaler goes by. */
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { freePort } from "#scripts/lib/background.ts";
 import { PageClient } from "#test/support/page-client.ts";
 import { serverCommand } from "#test/support/server-command.ts";
 import { AGENT, Site, STORAGE } from "#test/support/site.ts";
 import { patternBytes } from "#test/support/tree.ts";
-import type { AgentChannelBackup, AgentsAnswer, SessionDetail } from "#web/api-types.ts";
+import type { BackupSummary } from "#web/api-archives.ts";
+import type { AgentChannelBackup, AgentsAnswer, OverviewAnswer, SessionDetail } from "#web/api-types.ts";
 
 const TIMEOUT_MS = 90_000;
 setDefaultTimeout(TIMEOUT_MS);
@@ -55,4 +56,38 @@ test("an agent's autoscaler tells what was produced to what its streams could ta
   const detail = await page.json<SessionDetail>(`/api/v1/sessions/${entry.session}`);
   expect(detail.autoscaler?.rate).toBeGreaterThan(0);
   await agent.printed(/"event":"run.committed"/);
+});
+
+test("a run that a hook cancels, of which no session tells, makes its backup failing until one succeeds", async () => {
+  mkdirSync(site.at("source"));
+  const pagePort = freePort();
+  const webUi = { enabled: true, listen: `127.0.0.1:${pagePort}`, allow_origins: ["127.0.0.1"] };
+  const server = await site.startServer({ webUi });
+  const hooks = { before: `test ! -e ${site.at("locked")}` };
+  const config = await site.agentConfig({
+    port: server.port,
+    stateDir: site.at("agent-state"),
+    backups: [{ name: "home", storage: STORAGE, sources: [{ path: site.at("source") }], hooks }],
+    daemon: { control_channel: { keepalive_interval: "1s" } },
+  });
+  const agent = site.startAgent(config, []);
+  await agent.printed(/the control channel is up/);
+  const { file } = await site.serverConfig({ port: server.port });
+  const page = new PageClient(pagePort);
+  for (const [lock, reason] of [
+    [false, ""],
+    [true, "the agent's last run failed: E_HOOK"],
+    [false, ""],
+  ] as const) {
+    if (lock) writeFileSync(site.at("locked"), "");
+    else rmSync(site.at("locked"), { force: true });
+    // The agent may not be done with the one before.
+    while ((await serverCommand(site, file, ["run", AGENT, "home"])).exitCode !== 0) await Bun.sleep(100);
+    let standing: BackupSummary | undefined;
+    while (standing?.state !== (lock ? "failing" : "ok")) {
+      await Bun.sleep(100);
+      standing = (await page.json<OverviewAnswer>("/api/v1/overview")).backups[0];
+    }
+    expect(standing.reason).toBe(reason);
+  }
 });

@@ -267,6 +267,7 @@ export function agentRow(n: number, nowWallMs: number): AgentRow {
                 phase: null,
                 nextWallMs: row.nextWallMs,
                 autoscaler: null,
+                ...{ lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
               },
             ],
           },

@@ -28,7 +28,7 @@ async function eventKinds(): Promise<string[]> {
   for await (const file of new Bun.Glob("src/{server,bin,agent,observe,web}/*.ts").scan({ cwd: inProject(".") })) {
     const text = await Bun.file(inProject(file)).text();
     const pattern =
-      /"((?:agent|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page|enroll)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
+      /"((?:agent|backup|session|storage|admission|connection|archives?|index|scrub|server|rotation|run|schedule|certificate|stream|maintenance|page|enroll)\.[a-z-]+|[a-z]+_(?:changed|shrunk))"/g;
     for (const [, kind] of text.matchAll(pattern)) if (kind !== undefined) kinds.add(kind);
   }
   // Lines of the log only.

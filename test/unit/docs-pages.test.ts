@@ -100,7 +100,7 @@ function acceptExample(text: string): void {
   } else if (file === "server.yaml") {
     const { warnings } = serverOf(stringify({ ...(parse(serverYaml("")) as object), ...shown }));
     expect(warnings.map(({ message }) => message)).toEqual([]);
-  } else expect(file).toBe("prometheus.yml");
+  } else expect(file).toBeOneOf(["prometheus.yml", "rules.yml"]);
 }
 
 describe("links", () => {

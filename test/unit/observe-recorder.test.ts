@@ -88,6 +88,31 @@ describe("the recorder", () => {
     expect(repeats.reduce((sum, count) => sum + count, 0)).toBe(150);
   });
 
+  test("writes what it holds of a backup's refusals before the end that follows them, and not behind it", async () => {
+    const k = await kit();
+    const outcomes = (): readonly string[] =>
+      k.recorder.history.newest(99).map(({ agent, outcome, repeats }) => `${agent} ${outcome} ${repeats}`);
+    for (const agent of ["web-2", "web-1", "web-2", "web-1", "web-1"]) k.recorder.emit(refusedEvent(agent, "E_FULL"));
+    await k.clock.advance(1000);
+    k.recorder.emit(endedEvent({}));
+    const expected = ["web-1 committed 0", "web-1 refused 1", "web-1 refused 0", "web-2 refused 0"];
+    expect(outcomes()).toEqual(expected);
+    await k.clock.advance(200_000);
+    expect(outcomes()).toEqual(["web-2 refused 0", ...expected]);
+    await k.clock.until(k.recorder.close(), 10_000);
+  });
+
+  test("writes before a success also what it holds because its agent ends without end, and holds that again behind it", async () => {
+    const k = await kit(999);
+    const failed = { ...endedEvent({ outcome: "disowned", code: "E_DISOWNED", archive: null }), byAgent: "web-1" };
+    for (let n = 0; n < 300; n += 1) k.recorder.emit(failed);
+    k.recorder.emit(endedEvent({}));
+    for (let n = 0; n < 300; n += 1) k.recorder.emit(failed);
+    const [first, second] = k.recorder.history.newest(9);
+    expect([first?.outcome, second?.outcome, second?.repeats]).toEqual(["committed", "disowned", 43]);
+    await k.clock.until(k.recorder.close(), 10_000);
+  });
+
   test("counts refusals of another agent or for another reason by themselves, and ends of sessions never", async () => {
     const k = await kit();
     for (const agent of ["web-1", "web-2"]) {
@@ -95,7 +120,8 @@ describe("the recorder", () => {
     }
     k.recorder.emit(endedEvent({ outcome: "expired", code: "E_SESSION_EXPIRED" }));
     k.recorder.emit(endedEvent({ outcome: "expired", code: "E_SESSION_EXPIRED" }));
-    expect(k.recorder.history.newest(99)).toHaveLength(6);
+    // With the refusal of web-1 that was held until its session ended.
+    expect(k.recorder.history.newest(99)).toHaveLength(7);
     await k.clock.advance(200_000);
     expect(k.recorder.history.newest(99)).toHaveLength(8);
     expect(k.clock.pendingCount).toBe(0);

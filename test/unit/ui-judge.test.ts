@@ -117,7 +117,11 @@ describe("a backup entry", () => {
     expect(reasonText({ ...row, state: "ok", damagedCount: 1 })).toBe("reason.damaged");
     expect(reasonText({ ...row, state: "never", lastEndWallMs: null })).toBe("reason.neverRan");
     expect(reasonText({ ...row, state: "failing", lastOutcome: "failed" })).toBe("reason.failing");
-    expect(reasonText({ ...row, state: "failing", lastOutcome: "committed" })).toBe("reason.gone");
+    const gone = { ...row, state: "failing", lastOutcome: "committed", lastSuccessWallMs: null } as const;
+    expect(reasonText(gone)).toBe("reason.gone");
+    // The agent tells of a run that never reached the server.
+    expect(reasonText({ ...gone, lastSuccessWallMs: NOW })).toBe("reason.onAgent");
+    expect(reasonText({ ...gone, lastOutcome: null })).toBe("reason.onAgent");
   });
 });
 

@@ -2,15 +2,20 @@
 import { expect, test } from "bun:test";
 import type { AgentBackupView, AgentView } from "#observe/agent-views.ts";
 import { agentChannel } from "#web/agent-channel.ts";
+import type { AgentChannelBackup } from "#web/api-types.ts";
 
 function shown(autoscaler: AgentBackupView["autoscaler"]): unknown {
+  return backupOf({ backup: "home", storage: "main", activity: "running", autoscaler })?.autoscaler;
+}
+
+function backupOf(told: AgentBackupView): AgentChannelBackup | undefined {
   const view: AgentView = {
     ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 0, address: null, software: null, rttMs: null },
     ...{ rttDeviationMs: null, uptimeMs: null, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
     ...{ load: null, freeBytes: null, backupCount: 1 },
-    backups: [{ backup: "home", storage: "main", activity: "running", autoscaler }],
+    backups: [told],
   };
-  return agentChannel(view).backups[0]?.autoscaler;
+  return agentChannel(view).backups[0];
 }
 
 const SCALER = { mode: "efficiency", active: 2, max: 8 };
@@ -26,4 +31,11 @@ test("an agent that does not say both rates, or whose streams took nothing, has 
   expect(shown({ ...SCALER, producedRate: 1000 })).toMatchObject({ rate: null });
   expect(shown({ ...SCALER, rate: 0, producedRate: 1000 })).toMatchObject({ rate: null });
   expect(shown(undefined)).toBeNull();
+});
+
+test("the page hears what an agent's last run came to, and when, or that it has not said", () => {
+  const idle = { backup: "home", storage: "main", activity: "idle" } as const;
+  const last = { lastResult: "E_HOOK", lastWallMs: 7, lastSuccessWallMs: 5 };
+  expect(backupOf({ ...idle, ...last })).toMatchObject(last);
+  expect(backupOf(idle)).toMatchObject({ lastResult: null, lastWallMs: null, lastSuccessWallMs: null });
 });

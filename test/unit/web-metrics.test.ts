@@ -50,6 +50,9 @@ describe("the metrics", () => {
     });
     const own = (await metrics()).map(({ name, type }) => `${name} ${type}`);
     expect(told.sort()).toEqual(own.sort());
+    // In the rules for alerts, too.
+    const named = [...page.matchAll(/nbackup_[a-z_]+/g)].map(([name]) => name);
+    expect(named.filter((name) => !own.some((known) => known.startsWith(`${name} `)))).toEqual([]);
   });
 
   test("are what the Grafana dashboard asks for", async () => {
@@ -77,7 +80,7 @@ describe("the metrics", () => {
         backups: [
           {
             ...{ backup: "all", storage: "main", activity: "idle", session: null, phase: null },
-            ...{ nextWallMs: null, autoscaler: null },
+            ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
           },
         ],
       },
@@ -117,5 +120,28 @@ describe("the metrics", () => {
       ["lost", 0],
       ["new", 0],
     ]);
+  });
+
+  test("say how many archives of a backup are there, 0 when all are gone, and nothing while that is not known", async () => {
+    const kit = new PageKit();
+    const values = (name: string): unknown => {
+      kit.app.forget();
+      const found = metricsNow(kit).find((metric) => metric.name === name);
+      return found?.samples.map((sample) => "value" in sample && sample.value);
+    };
+    const startWallMs = kit.clock.wall();
+    kit.history.add(endRecord({ startWallMs, endWallMs: startWallMs }));
+    kit.archives = [scannedArchive()];
+    expect(values("nbackup_backup_archives")).toEqual([]);
+    await kit.scans.scanAll();
+    expect(values("nbackup_backup_archives")).toEqual([1]);
+    kit.archives = [];
+    await kit.scans.scanAll();
+    expect(values("nbackup_backup_archives")).toEqual([0]);
+    expect(values("nbackup_last_success_timestamp_seconds")).toEqual([0]);
+    // As many as a look takes at most: there may be more.
+    kit.archives = Array.from({ length: 100 }, (_, n) => scannedArchive({ name: `${n}.tar.gz` }));
+    await kit.scans.scanAll();
+    expect(values("nbackup_backup_archives")).toEqual([]);
   });
 });

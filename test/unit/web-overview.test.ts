@@ -15,7 +15,7 @@ function channel(fields: Partial<AgentChannel>): AgentChannel {
     backups: [
       {
         ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
-        ...{ nextWallMs: null, autoscaler: null },
+        ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
       },
     ],
     ...fields,
@@ -129,12 +129,12 @@ describe("the overview", () => {
     kit.archives = [scannedArchive()];
     await kit.scans.scanAll();
     expect(await states()).toEqual(["ok 300 "]);
-    // Who retired its agent has removed them.
+    // Also where nothing ran for long: who removed them may have meant to, or not.
     kit.archives = [];
     await kit.clock.advance(15 * 86_400_000);
     expect(await states()).toHaveLength(1);
     await kit.scans.scanAll();
-    expect(await states()).toEqual([]);
+    expect(await states()).toEqual(["failing null none of its archives is in the storage any more"]);
   });
 
   test("does not believe an archive's time over its remembered end: after a clock that was ahead all are named after the first", async () => {

@@ -128,7 +128,7 @@ function channel(fields: Partial<AgentChannel>): AgentChannel {
     backups: [
       {
         ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
-        ...{ nextWallMs: null, autoscaler: null },
+        ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
       },
     ],
     ...fields,
