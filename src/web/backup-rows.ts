@@ -109,10 +109,13 @@ export function worstOf(rows: readonly BackupRow[]): BackupState {
   return rows.reduce<BackupState>((worst, { state }) => (WORST[state] < WORST[worst] ? state : worst), "ok");
 }
 
+/** Refused until later, which is no failure: the agent comes again by itself. */
+const LATER: ReadonlySet<string | null> = new Set(["E_BUSY", "E_SHUTDOWN", "E_MAINTENANCE"]);
+
 /** Of an agent that was told to wait, and of a session that goes on, nothing is known yet. */
 function tells({ outcome, code, backup }: SessionRecord): boolean {
   if (backup === "" || outcome === "suspended" || outcome === "left" || outcome === "superseded") return false;
-  return !(outcome === "refused" && (code === "E_BUSY" || code === "E_SHUTDOWN"));
+  return !(outcome === "refused" && LATER.has(code));
 }
 
 /** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */

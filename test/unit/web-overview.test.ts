@@ -100,7 +100,9 @@ describe("the overview", () => {
     const kit = new PageKit();
     const at = kit.clock.wall();
     kit.history.add(endRecord({ agent: "a", endWallMs: at - 3000, startWallMs: at - 4000 }));
-    kit.history.add(endRecord({ agent: "a", outcome: "refused", code: "E_BUSY", endWallMs: at - 2000, archive: null }));
+    for (const code of ["E_BUSY", "E_MAINTENANCE"]) {
+      kit.history.add(endRecord({ agent: "a", outcome: "refused", code, endWallMs: at - 2000, archive: null }));
+    }
     kit.history.add(
       endRecord({ agent: "a", outcome: "suspended", code: "E_SHUTDOWN", endWallMs: at - 1000, archive: null }),
     );
