@@ -17,7 +17,8 @@ function takeFirstView(view: FirstView): void {
   if (view.overview !== null) takeAnswer("/api/v1/overview", view.overview);
 }
 
-/** The first view is drawn by then. */
+/** The first view is drawn by then: what comes live, and what draws charts, does not keep it waiting. */
+const STREAM_AFTER_MS = 80;
 const CHARTS_AFTER_MS = 300;
 
 const place = document.getElementById("app");
@@ -31,4 +32,6 @@ if (first !== null) takeFirstView(first);
 if (first === null || (first.access.passwordNeeded && !first.access.loggedIn)) await askAccess();
 render(<Shell />, place);
 setTimeout(() => void prepareCharts(), CHARTS_AFTER_MS);
-if (access.value === null || !access.value.passwordNeeded || access.value.loggedIn) startStream();
+setTimeout(() => {
+  if (access.value === null || !access.value.passwordNeeded || access.value.loggedIn) startStream();
+}, STREAM_AFTER_MS);
