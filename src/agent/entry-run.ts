@@ -124,8 +124,10 @@ async function lookAtSources(
   try {
     return await deps.sourceFacts(entry, signal);
   } catch (error) {
-    // The check of the sources that follows says it better, or it is one of those that fail no run.
     const { code, message } = toFailure(error);
+    // Else nothing would say whether these are the sources that they were.
+    if (code === "E_EXHAUSTED") throw error;
+    // The check of the sources that follows says it better, or it is one of those that fail no run.
     deps.backup.log.debug("the sources cannot be looked at", { backup: entry.name, code, reason: message });
     return undefined;
   }

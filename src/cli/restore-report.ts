@@ -100,8 +100,12 @@ export function restoreProblemsText(report: RestoreReport): string {
   return `${linksText(report)}${damages}${problems.join("")}${more}${sumText(report)}`;
 }
 
-/** Where damage was found it says no more than that. */
-function sumText({ archive, damageCount, sumDiffers }: RestoreReport): string {
+/** That the archive is not as it was written; where damage was found that says no more, and this is empty. */
+export function sumText({
+  archive,
+  damageCount,
+  sumDiffers,
+}: Pick<RestoreReport, "archive" | "damageCount" | "sumDiffers">): string {
   if (!sumDiffers || damageCount > 0) return "";
   return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`;
 }

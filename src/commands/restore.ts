@@ -11,6 +11,7 @@ import {
   restoreJson,
   restoreProblemsText,
   restoreText,
+  sumText,
 } from "#cli/restore-report.ts";
 import { deletionRules } from "#restore/deletion.ts";
 import { planFor } from "#restore/index-plan.ts";
@@ -52,7 +53,7 @@ export async function runRestore(request: RestoreRequest, context: CommandContex
     stderr.write(indexFaultText(target, result.indexFault));
     const report = reportOf(target.name, request, result, clock.now() - startedMs);
     if (foundNone(report, asked)) {
-      stderr.write(damagesText(report.damages, report.damageCount));
+      stderr.write(`${damagesText(report.damages, report.damageCount)}${sumText(report)}`);
       const where = report.damageCount > 0 ? `what can be read of ${target.name}` : target.name;
       throw await pathsUnknown(asked, where, undefined);
     }

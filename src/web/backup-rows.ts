@@ -39,7 +39,9 @@ export interface BackupFacts {
   }[];
   /** Whether what is not among the archives is not in the storage. */
   readonly isWhole: (storage: string) => boolean;
-  /** For how long it is known that the archives are gone of a backup that succeeded; 0: since now. */
+  /** Those that had a success when they were last looked at, whatever history and storages know of it now. */
+  readonly succeeded: readonly Pick<BackupRow, "agent" | "backup" | "storage">[];
+  /** For how long it is known that the archives are gone of a backup that succeeded; 0: since now; Infinity: that was told, and nothing ended since. */
   readonly goneForMs: (place: Pick<BackupRow, "agent" | "backup" | "storage" | "lastEndWallMs">) => number;
 }
 
@@ -50,6 +52,8 @@ interface Gathered {
   readonly archives: ScannedArchive[];
   /** Newest first; those that say something of the backup. */
   readonly ends: SessionRecord[];
+  /** It has had a success, as far as this start of the server knows. */
+  hadSuccess: boolean;
   /** What its agent told of it last. */
   told: AgentChannelBackup | undefined;
   running: string | null;
@@ -72,6 +76,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
         storage,
         archives: [],
         ends: [],
+        hadSuccess: false,
         told: undefined,
         running: null,
         isConfigured: undefined,
@@ -82,6 +87,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   };
   for (const archive of facts.archives) of(archive.agent, archive.backup, archive.storage).archives.push(archive);
   for (const end of facts.history) if (tells(end)) of(end.agent, end.backup, end.storage).ends.push(end);
+  for (const { agent, backup, storage } of facts.succeeded) of(agent, backup, storage).hadSuccess = true;
   for (const { session, agent, backup, storage } of facts.running) of(agent, backup, storage).running = session;
   const telling = new Set<string>();
   for (const { agent, backups, backupCount, connected } of facts.agents) {
@@ -112,28 +118,32 @@ export function worstOf(rows: readonly BackupRow[]): BackupState {
 /** Refused until later, which is no failure: the agent comes again by itself. */
 const LATER: ReadonlySet<string | null> = new Set(["E_BUSY", "E_SHUTDOWN", "E_MAINTENANCE"]);
 
-/** Of an agent that was told to wait, and of a session that goes on, nothing is known yet. */
+/** Of an agent that was told to wait or was stopped, and of a session that goes on or made room for maintenance, nothing is known yet. */
 function tells({ outcome, code, backup }: SessionRecord): boolean {
   if (backup === "" || outcome === "suspended" || outcome === "left" || outcome === "superseded") return false;
+  if (outcome === "maintenance" || code === "E_INTERRUPTED") return false;
   return !(outcome === "refused" && LATER.has(code));
 }
 
 /** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
 function isForgotten(
-  { agent, backup, storage, archives, ends, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, hadSuccess, running, isConfigured }: Gathered,
   { nowWallMs, isWhole, goneForMs }: Pick<BackupFacts, "nowWallMs" | "isWhole" | "goneForMs">,
 ): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
   const lastEndWallMs = ends[0]?.endWallMs ?? null;
-  const succeeded = ends.some(isCommitted);
+  const succeeded = hadSuccess || ends.some(isCommitted);
   if (succeeded && !isWhole(storage)) return false;
   if (isConfigured === false) return true;
-  if (succeeded) return goneForMs({ agent, backup, storage, lastEndWallMs }) > FORGET_MS;
-  return nowWallMs - (lastEndWallMs ?? nowWallMs) > FORGET_MS;
+  const endedForMs = nowWallMs - (lastEndWallMs ?? (succeeded ? 0 : nowWallMs));
+  if (!succeeded) return endedForMs > FORGET_MS;
+  const goneMs = goneForMs({ agent, backup, storage, lastEndWallMs });
+  // What still runs, and fails, is not retired.
+  return goneMs === Number.POSITIVE_INFINITY || (goneMs > FORGET_MS && endedForMs > FORGET_MS);
 }
 
 function rowOf(
-  { agent, backup, storage, archives, ends, told, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, hadSuccess, told, running, isConfigured }: Gathered,
   { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
@@ -151,7 +161,8 @@ function rowOf(
   const { everyMs, everyFrom } = habitOf(sorted, ends, told);
   const known = later(lastEnd?.endWallMs ?? null, lastSuccessWallMs);
   const failure = reasonOf(failureOf(lastEnd, forgotten)) ?? agentFailure(told, known, nowWallMs);
-  const isGone = committed !== undefined && success === undefined && newest === undefined;
+  const hasNone = success === undefined && newest === undefined;
+  const isGone = hasNone && (committed !== undefined || (hadSuccess && isWhole(storage)));
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)
@@ -164,7 +175,7 @@ function rowOf(
     lastEntries: success?.entries ?? newest?.entries ?? null,
     lastDurationMs: success?.durationMs ?? newest?.durationMs ?? null,
     lastWarnings: success?.problems ?? newest?.problems ?? null,
-    ...{ lastOutcome: lastEnd?.outcome ?? null, lastEndWallMs: lastEnd?.endWallMs ?? null },
+    ...{ lastOutcome: lastEnd?.outcome ?? (isGone ? "committed" : null), lastEndWallMs: lastEnd?.endWallMs ?? null },
     ...{ lastSession: lastEnd?.session ?? null, everyMs, everyFrom, nextWallMs, running },
     archiveCount: sorted.length,
     archiveBytes: sorted.reduce((sum, { archiveBytes }) => sum + archiveBytes, 0),

@@ -9,7 +9,7 @@ import type { EmitEvent, ReadModel } from "./read-model.ts";
 export type Place = Pick<BackupStanding, "agent" | "backup" | "storage" | "lastEndWallMs">;
 
 export class Forgetting {
-  readonly #model: Pick<ReadModel, "clock" | "events">;
+  readonly #model: Pick<ReadModel, "clock" | "events" | "status">;
   readonly #emit: EmitEvent;
   /** Since when, by the clock that is never set. */
   readonly #goneSinceMs = new Map<string, number>();
@@ -18,20 +18,20 @@ export class Forgetting {
   /** When it was told that they are shown no more; read from the events once. */
   #told: Map<string, number> | undefined;
 
-  constructor(model: Pick<ReadModel, "clock" | "events">, emit: EmitEvent) {
+  constructor(model: Pick<ReadModel, "clock" | "events" | "status">, emit: EmitEvent) {
     this.#model = model;
     this.#emit = emit;
   }
 
-  rows(facts: Omit<BackupFacts, "goneForMs">): readonly BackupRow[] {
-    const before = this.#shown;
+  rows(facts: Omit<BackupFacts, "goneForMs" | "succeeded">): readonly BackupRow[] {
+    const before = this.#shownBefore();
     this.#shown = new Map();
     const gone = new Map<string, Place>();
     const goneForMs = (place: Place): number => {
       gone.set(keyOf(place), place);
       return this.#goneForMs(place);
     };
-    const rows = backupRows({ ...facts, goneForMs });
+    const rows = backupRows({ ...facts, goneForMs, succeeded: [...before.values()] });
     for (const row of rows) {
       const key = keyOf(row);
       if (row.archiveCount > 0) {
@@ -42,6 +42,12 @@ export class Forgetting {
     }
     for (const [key, place] of before) if (!this.#shown.has(key)) this.#tell(key, place);
     return rows;
+  }
+
+  /** But for those of a storage that a reload has taken out of the configuration: of its archives nobody knows. */
+  #shownBefore(): ReadonlyMap<string, Place> {
+    const storages = new Set(this.#model.status().storages.map(({ name }) => name));
+    return new Map([...this.#shown].filter(([, { storage }]) => storages.has(storage)));
   }
 
   #goneForMs(place: Place): number {

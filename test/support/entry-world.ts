@@ -2,6 +2,7 @@
  * What surrounds one run of an entry, in memory: hooks that a script answers, posts that are kept, states on a disk that may refuse or
  * hold anything, and sources that are what the test says.
  */
+import type { Failure } from "#base/errors.ts";
 import type { BackupDeps } from "#agent/backup-run.ts";
 import type { EntryRunDeps } from "#agent/entry-run.ts";
 import type { HookCommand, HookOutcome } from "#agent/hooks.ts";
@@ -44,6 +45,8 @@ export class EntryWorld {
   onHook: (command: HookCommand) => HookOutcome | Promise<HookOutcome> = () => ({ kind: "exited", code: 0 });
   onPost: (request: PostRequest) => number | Promise<number> = () => 200;
   facts: readonly SourceFacts[] = [];
+  /** The look at the sources fails with it. */
+  lookFailure: Failure | undefined;
 
   constructor(backup: BackupDeps, disk = new MemoryStateDisk()) {
     const { clock, random, log } = backup;
@@ -64,7 +67,10 @@ export class EntryWorld {
         },
       }),
       events: { emit: (event) => void this.events.push(event) },
-      sourceFacts: () => this.facts,
+      sourceFacts: () => {
+        if (this.lookFailure !== undefined) throw this.lookFailure;
+        return this.facts;
+      },
     };
   }
 }

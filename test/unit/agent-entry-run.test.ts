@@ -6,6 +6,7 @@ import type { HookOutcome } from "#agent/hooks.ts";
 import type { BackupPlan } from "#agent/backup-run.ts";
 import type { BackupResult } from "#agent/result.ts";
 import type { SourceFacts } from "#archive/source-facts.ts";
+import { Failure } from "#base/errors.ts";
 import type { BackupEntryConfig } from "#config/types.ts";
 import { agentParts, agentPlan, MadeUpProducer } from "#test/support/agent-world.ts";
 import { EntryWorld } from "#test/support/entry-world.ts";
@@ -184,6 +185,14 @@ describe("sources that are not what they were", () => {
     expect(world.events.map(({ kind, level, message }) => [kind, level, message])).toEqual([
       ["source_changed", "warn", "source /home became empty; no archive is removed for this run of home"],
     ]);
+  });
+
+  test("fail the run when nothing more can be opened to look at them, and no other way", async () => {
+    const world = worldOf({});
+    world.lookFailure = new Failure("E_EXHAUSTED", "too many open files");
+    expect((await world.run()).failure?.code).toBe("E_EXHAUSTED");
+    world.lookFailure = new Failure("E_SOURCE_MISSING", "there is no /home");
+    expect((await world.run()).result).toBe("committed");
   });
 
   test("are looked at again when the run waited for long to be admitted, and it asks anew when they changed", async () => {

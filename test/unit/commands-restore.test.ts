@@ -141,6 +141,11 @@ describe("an archive that is read whole", () => {
     );
     expect(fs.readdirSync(path.join(run.target, tree, "conf"))).toHaveLength(3);
   });
+  test("is said to be another one also where it has none of the paths", async () => {
+    const { exit, stderr } = await restore([at("none")], { index: false, sha256: "ab".repeat(32) });
+    expect(exit).toBe(`E_PATH_UNKNOWN: ${at("none")} is not in ${ARCHIVE}`);
+    expect(stderr).toContain("its SHA-256 is not the one beside it");
+  });
   test("is compared with nothing where no sum is known, or an index is the witness", async () => {
     expect(result(await restore([], noIndex))).toEqual(["done", false, 0]);
     expect(result(await restore([], { json: true, sha256: "ab".repeat(32) }))).toEqual(["done", false, 0]);

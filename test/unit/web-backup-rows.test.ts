@@ -223,6 +223,34 @@ describe("a backup that succeeded, whose archives are gone and that no agent nam
     expect(await standings(again)).toEqual([GONE]);
   });
 
+  test("is failing for as long as it runs and fails, and 14 days more", async () => {
+    const kit = await removed();
+    for (let day = 0; day < 20; day += 1) {
+      await kit.clock.advance(DAY_MS);
+      const endWallMs = kit.clock.wall();
+      kit.history.add(endRecord({ outcome: "disk-full", code: "E_DISK_FULL", endWallMs, archive: null }));
+      expect((await standings(kit))[0]).toStartWith("web-1 failing the last run failed: E_DISK_FULL");
+    }
+    await kit.clock.advance(13 * DAY_MS);
+    expect([(await standings(kit)).length, told(kit)]).toEqual([1, []]);
+    await kit.clock.advance(DAY_MS + 1);
+    expect([(await standings(kit)).length, told(kit).length]).toEqual([0, 1]);
+  });
+
+  test("is failing too where only its archives told of a success, and leaves unsaid with its storage", async () => {
+    const kit = new PageKit();
+    kit.archives = [scannedArchive()];
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toHaveLength(1);
+    kit.archives = [];
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toEqual([GONE]);
+    await kit.clock.advance(13 * DAY_MS);
+    expect(await standings(kit)).toEqual([GONE]);
+    kit.status = { ...kit.status, storages: [] };
+    expect([await standings(kit), told(kit)]).toEqual([[], []]);
+  });
+
   test("is gone at once, and that is told, where its connected agent does not have the entry any more", async () => {
     const kit = await removed();
     expect(await standings(kit)).toEqual([GONE]);

@@ -100,8 +100,13 @@ describe("the overview", () => {
     const kit = new PageKit();
     const at = kit.clock.wall();
     kit.history.add(endRecord({ agent: "a", endWallMs: at - 3000, startWallMs: at - 4000 }));
-    for (const code of ["E_BUSY", "E_MAINTENANCE"]) {
-      kit.history.add(endRecord({ agent: "a", outcome: "refused", code, endWallMs: at - 2000, archive: null }));
+    for (const [outcome, code] of [
+      ["refused", "E_BUSY"],
+      ["refused", "E_MAINTENANCE"],
+      ["maintenance", "E_MAINTENANCE"],
+      ["disowned", "E_INTERRUPTED"],
+    ] as const) {
+      kit.history.add(endRecord({ agent: "a", outcome, code, endWallMs: at - 2000, archive: null }));
     }
     kit.history.add(
       endRecord({ agent: "a", outcome: "suspended", code: "E_SHUTDOWN", endWallMs: at - 1000, archive: null }),
