@@ -5,8 +5,8 @@ import path from "node:path";
 import { mustRun } from "#scripts/lib/run.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { archivesIn, Site, STORAGE } from "#test/support/site.ts";
+import { lacksRoot } from "#test/support/tree.ts";
 
-const isRoot = process.getuid?.() === 0;
 const TEST_MS = 150_000;
 
 let site: Site;
@@ -63,7 +63,7 @@ describe("a source that is not what it was", () => {
     TEST_MS,
   );
 
-  test.skipIf(!isRoot)(
+  test.skipIf(lacksRoot())(
     "is known by its filesystem: a disk that is not mounted is told by where both lie",
     async () => {
       const source = await site.mountTmpfs("disk", "1m");

@@ -6,7 +6,7 @@ import { VERSION } from "#scripts/lib/project.ts";
 import { run } from "#scripts/lib/run.ts";
 import { type Executables, executablesIn } from "#test/support/executables.ts";
 import { NOBODY } from "#test/support/first-hour.ts";
-import { isRoot, makeTempDir, removeTree } from "#test/support/tree.ts";
+import { lacksRoot, makeTempDir, removeTree } from "#test/support/tree.ts";
 
 setDefaultTimeout(120_000);
 
@@ -29,16 +29,19 @@ async function startedIn(directory: string, before: string, ...command: readonly
 }
 
 describe("an executable", () => {
-  test.skipIf(!isRoot)("works in a directory that its user may neither read nor enter, threads and all", async () => {
-    const archive = path.join(base, "archive.tar.gz");
-    const closed = path.join(base, "closed/in");
-    const made = `tar -czf ${archive} -C / etc/passwd && chmod 644 ${archive} && chmod 700 . ..`;
-    const said = await startedIn(closed, made, ...NOBODY, executables.server, "verify", archive);
-    expect(said).toMatch(/^0 .*archive\.tar\.gz: whole \(1 entries/);
-    expect(await startedIn(closed, ":", ...NOBODY, executables.agent, "--version")).toContain(
-      `0 nbackup-agent ${VERSION}`,
-    );
-  });
+  test.skipIf(lacksRoot())(
+    "works in a directory that its user may neither read nor enter, threads and all",
+    async () => {
+      const archive = path.join(base, "archive.tar.gz");
+      const closed = path.join(base, "closed/in");
+      const made = `tar -czf ${archive} -C / etc/passwd && chmod 644 ${archive} && chmod 700 . ..`;
+      const said = await startedIn(closed, made, ...NOBODY, executables.server, "verify", archive);
+      expect(said).toMatch(/^0 .*archive\.tar\.gz: whole \(1 entries/);
+      expect(await startedIn(closed, ":", ...NOBODY, executables.agent, "--version")).toContain(
+        `0 nbackup-agent ${VERSION}`,
+      );
+    },
+  );
   test("says in one that was removed that it was, before it begins", async () => {
     const gone = path.join(base, "gone");
     const said = await startedIn(gone, `rmdir ${gone}`, executables.agent, "--version");

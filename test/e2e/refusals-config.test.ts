@@ -7,10 +7,10 @@ import { expiredBy, makeDemoPki } from "#test/support/pki.ts";
 import { expectRefusal, type Refusal } from "#test/support/refusal.ts";
 import { AGENT, Site, STORAGE } from "#test/support/site.ts";
 import { type ProcessEnd, WatchedProcess } from "#test/support/watched-process.ts";
+import { lacksRoot } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
-const isRoot = process.getuid?.() === 0;
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 let site: Site;
@@ -190,14 +190,14 @@ describe("the agent refuses", () => {
     expectRefusal(await run("agent", ["--config", given.file(), "--once"]), given);
   });
 
-  test.skipIf(!isRoot)("a configuration file that it may not read", async () => {
+  test.skipIf(lacksRoot())("a configuration file that it may not read", async () => {
     const file = write("secret.yaml", agentYaml());
     chmodSync(file, 0o600);
     const end = await run("agent", ["--config", file, "--once"], NOBODY);
     expectRefusal(end, { exit: 2, code: "E_CONFIG_READ", says: /may not be read/ });
   });
 
-  test.skipIf(!isRoot)("a key that it may not read", async () => {
+  test.skipIf(lacksRoot())("a key that it may not read", async () => {
     const { certPath, keyPath } = site.pki.agent(AGENT);
     chmodSync(site.at("pki"), 0o755);
     const copy = site.at("key-of-root.pem");

@@ -6,10 +6,10 @@ import { mustRun } from "#scripts/lib/run.ts";
 import { expectRefusal } from "#test/support/refusal.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { type AgentEnd, archivesIn, leftoversIn, Site } from "#test/support/site.ts";
+import { isRoot, lacksRoot } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
-const isRoot = process.getuid?.() === 0;
 
 let site: Site;
 let server: ServerProcess;
@@ -49,7 +49,7 @@ const freeBytes = (directory: string): number => {
   return bavail * bsize;
 };
 
-describe.skipIf(!isRoot)("a storage", () => {
+describe.skipIf(lacksRoot())("a storage", () => {
   test("that has no room for another archive like the last one refuses the session before a byte is sent", async () => {
     const first = await once("full", "small");
     expect(first.exitCode).toBe(0);

@@ -17,11 +17,10 @@ import { type DemoPki, expiredBy, makeDemoPki } from "#test/support/pki.ts";
 import { expectRefusal } from "#test/support/refusal.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { agentEnd, AGENT, type AgentSettings, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
-import { patternBytes } from "#test/support/tree.ts";
+import { lacksRoot, patternBytes } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
-const isRoot = process.getuid?.() === 0;
 const NOBODY_ID = 65_534;
 const NOBODY = ["setpriv", `--reuid=${NOBODY_ID}`, `--regid=${NOBODY_ID}`, "--clear-groups"];
 
@@ -175,7 +174,7 @@ describe("a source", () => {
     expectRefusal(end, { exit: 1, code: "E_SOURCE_LINK", says: /link/ });
   });
 
-  test.skipIf(!isRoot)("whose root may not be read fails its entry", async () => {
+  test.skipIf(lacksRoot())("whose root may not be read fails its entry", async () => {
     mkdirSync(site.at("locked"), { mode: 0o700 });
     const end = await onceAsNobody("locked", []);
     expectRefusal(end, { exit: 1, code: "E_SOURCE_MISSING", says: /locked.*cannot be read \(EACCES\)/ });
@@ -197,32 +196,34 @@ async function onceAsNobody(source: string, args: readonly string[]): Promise<Re
 }
 
 describe("files that may not be read", () => {
-  test.skipIf(!isRoot)("are named, counted and left out; the rest is committed and the exit code is 3", async () => {
-    const at = (name: string): string => site.at("mixed", name);
-    mkdirSync(at("closed directory"), { recursive: true });
-    for (const name of ["open", "closed", "closed directory/inside"]) writeFileSync(at(name), name);
-    chmodSync(at("closed"), 0o000);
-    chmodSync(at("closed directory"), 0o700);
-    const end = await onceAsNobody("mixed", []);
-    const [report] = end.reports;
-    expect({ exit: end.exitCode, result: report?.result }).toEqual({ exit: 3, result: "committed" });
-    const skipped = report?.skipped ?? [];
-    expect(skipped.map(({ path: name, reason, errno }) => `${path.basename(name)} ${reason} ${errno}`).sort()).toEqual([
-      "closed directory unreadable EACCES",
-      "closed unreadable EACCES",
-    ]);
-    expect(end.stderr).toMatch(/mixed\/closed: could not be read; not in the archive \(EACCES\)$/m);
-    const listed = await mustRun(["tar", "tf", path.join(site.storage(), report?.archive ?? "")]);
-    const names = listed
-      .trimEnd()
-      .split("\n")
-      .map((name) => path.basename(name));
-    expect(names).toContain("open");
-    expect(names).not.toContain("closed");
-    expect(names).not.toContain("inside");
-  });
+  test.skipIf(lacksRoot())(
+    "are named, counted and left out; the rest is committed and the exit code is 3",
+    async () => {
+      const at = (name: string): string => site.at("mixed", name);
+      mkdirSync(at("closed directory"), { recursive: true });
+      for (const name of ["open", "closed", "closed directory/inside"]) writeFileSync(at(name), name);
+      chmodSync(at("closed"), 0o000);
+      chmodSync(at("closed directory"), 0o700);
+      const end = await onceAsNobody("mixed", []);
+      const [report] = end.reports;
+      expect({ exit: end.exitCode, result: report?.result }).toEqual({ exit: 3, result: "committed" });
+      const skipped = report?.skipped ?? [];
+      expect(
+        skipped.map(({ path: name, reason, errno }) => `${path.basename(name)} ${reason} ${errno}`).sort(),
+      ).toEqual(["closed directory unreadable EACCES", "closed unreadable EACCES"]);
+      expect(end.stderr).toMatch(/mixed\/closed: could not be read; not in the archive \(EACCES\)$/m);
+      const listed = await mustRun(["tar", "tf", path.join(site.storage(), report?.archive ?? "")]);
+      const names = listed
+        .trimEnd()
+        .split("\n")
+        .map((name) => path.basename(name));
+      expect(names).toContain("open");
+      expect(names).not.toContain("closed");
+      expect(names).not.toContain("inside");
+    },
+  );
 
-  test.skipIf(!isRoot)("keep --delete from nothing but themselves and what is below them", async () => {
+  test.skipIf(lacksRoot())("keep --delete from nothing but themselves and what is below them", async () => {
     const config = await site.agentConfig({ port: server.port, backups: [entry({ name: "nobody" })] });
     const target = site.at("nobody-restored");
     const at = (name: string): string => path.join(target, site.at("mixed"), name);

@@ -5,12 +5,11 @@ import { expectRefusal } from "#test/support/refusal.ts";
 import { type CommandEnd, serverCommand } from "#test/support/server-command.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { type AgentEnd, agentEnd, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
-import { patternBytes } from "#test/support/tree.ts";
+import { lacksRoot, patternBytes } from "#test/support/tree.ts";
 import type { WatchedProcess } from "#test/support/watched-process.ts";
 
 const TIMEOUT_MS = 60_000;
 setDefaultTimeout(TIMEOUT_MS);
-const isRoot = process.getuid?.() === 0;
 
 let site: Site;
 let configFile: string;
@@ -132,7 +131,7 @@ describe("what happened", () => {
     }
   });
 
-  test.skipIf(!isRoot)("is not told to another user, who hears why", async () => {
+  test.skipIf(lacksRoot())("is not told to another user, who hears why", async () => {
     await startServer();
     for (const file of [configFile, site.executables.server]) chmodSync(file, 0o755);
     const end = await serverCommand(

@@ -7,10 +7,10 @@ import { expectRefusal } from "#test/support/refusal.ts";
 import { type CommandEnd, serverCommand } from "#test/support/server-command.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { type AgentEnd, archivesIn, leftoversIn, Site } from "#test/support/site.ts";
+import { lacksRoot } from "#test/support/tree.ts";
 
 const TIMEOUT_MS = 90_000;
 setDefaultTimeout(TIMEOUT_MS);
-const isRoot = process.getuid?.() === 0;
 
 let site: Site;
 let server: ServerProcess | undefined;
@@ -66,7 +66,7 @@ async function command(
   return await serverCommand(site, (await site.serverConfig({ port, storages })).file, args);
 }
 
-describe.skipIf(!isRoot)("a storage whose disk has no free byte", () => {
+describe.skipIf(lacksRoot())("a storage whose disk has no free byte", () => {
   test("is served by a server that starts, is freed by prune, and takes the next backup without a restart", async () => {
     await site.mountTmpfs("full", "32m");
     const storages = (maxBackups: number): Record<string, Record<string, unknown>> => ({
@@ -128,7 +128,7 @@ describe.skipIf(!isRoot)("a storage whose disk has no free byte", () => {
   });
 });
 
-describe.skipIf(!isRoot)("a storage", () => {
+describe.skipIf(lacksRoot())("a storage", () => {
   test("that was unmounted is failed in status, told once, left alone, and usable without a restart when it is back", async () => {
     for (const name of ["disk", "place"]) mkdirSync(site.at(name));
     const mount = (): Promise<string> => mustRun(["mount", "--bind", site.at("disk"), site.at("place")]);

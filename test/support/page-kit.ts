@@ -165,6 +165,22 @@ export function runningServer(fields: Partial<RunningServer> = {}): RunningServe
   };
 }
 
+/** Of an agent that is connected and has said nothing of its one entry yet. */
+export function agentChannel(fields: Partial<AgentChannel>): AgentChannel {
+  return {
+    ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
+    ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
+    ...{ load: null, freeBytes: null, backupCount: 1 },
+    backups: [
+      {
+        ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
+        ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
+      },
+    ],
+    ...fields,
+  };
+}
+
 export function endRecord(fields: Partial<SessionRecord> = {}): SessionRecord {
   return { ...sessionEnd(), endWallMs: 1500, repeats: 0, ...fields };
 }

@@ -25,6 +25,15 @@ export function removeTree(dir: string): void {
 
 export const isRoot = process.getuid?.() === 0;
 
+let toldOfRoot = false;
+
+/** For `skipIf`: true, and said once in a file's output, where this is not root. */
+export function lacksRoot(): boolean {
+  if (!isRoot && !toldOfRoot) console.log("Tests that need root are skipped: this is not root.");
+  toldOfRoot = true;
+  return !isRoot;
+}
+
 /** Runs a tool and gives what it printed. Throws with its errors when its exit status is another than 0. */
 export function run(command: string, args: readonly string[], input?: Uint8Array, cwd?: string): Buffer {
   const result = spawnSync(command, args, {

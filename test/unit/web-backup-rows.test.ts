@@ -251,6 +251,20 @@ describe("a backup that succeeded, whose archives are gone and that no agent nam
     expect([await standings(kit), told(kit)]).toEqual([[], []]);
   });
 
+  test("is as it was where the look did not come to its end, and nothing is told", async () => {
+    const kit = new PageKit();
+    kit.archives = [scannedArchive({ timeMs: kit.clock.wall() })];
+    await kit.scans.scanAll();
+    expect(await standings(kit)).toEqual(["web-1 ok"]);
+    // As many as are listed at the most.
+    kit.archives = Array.from({ length: 100 }, (_, n) => scannedArchive({ agent: "a", name: `${n}.tar.gz` }));
+    await kit.scans.scanAll();
+    expect((await standings(kit)).filter((text) => text.startsWith("web-1"))).toEqual(["web-1 ok"]);
+    await kit.clock.advance(3 * DAY_MS);
+    expect((await standings(kit)).find((text) => text.startsWith("web-1"))).toStartWith("web-1 unknown");
+    expect(told(kit)).toEqual([]);
+  });
+
   test("is gone at once, and that is told, where its connected agent does not have the entry any more", async () => {
     const kit = await removed();
     expect(await standings(kit)).toEqual([GONE]);

@@ -1,26 +1,11 @@
 /** The overview: how every backup stands, by ends, archives and what agents tell. */
 import { describe, expect, test } from "bun:test";
-import { endRecord, eventRecord, PageKit, scannedArchive } from "#test/support/page-kit.ts";
+import { agentChannel, endRecord, eventRecord, PageKit, scannedArchive } from "#test/support/page-kit.ts";
 import type { ArchivesAnswer } from "#web/api-archives.ts";
-import type { AgentChannel, OverviewAnswer } from "#web/api-types.ts";
+import type { OverviewAnswer } from "#web/api-types.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-
-function channel(fields: Partial<AgentChannel>): AgentChannel {
-  return {
-    ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
-    ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
-    ...{ load: null, freeBytes: null, backupCount: 1 },
-    backups: [
-      {
-        ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
-        ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
-      },
-    ],
-    ...fields,
-  };
-}
 
 describe("the overview", () => {
   test("leaves out what nothing ever came of and nobody means any more", async () => {
@@ -42,10 +27,10 @@ describe("the overview", () => {
     expect(await rows()).toEqual(unsaid);
     // One that has not said anything yet, is gone, or does not say all.
     for (const fields of [{ backupCount: 0, backups: [] }, { connected: false }, { backupCount: 9 }]) {
-      kit.agents = [channel(fields)];
+      kit.agents = [agentChannel(fields)];
       expect(await rows()).toEqual(expect.arrayContaining(unsaid));
     }
-    kit.agents = [channel({})];
+    kit.agents = [agentChannel({})];
     expect(await rows()).toEqual(["new-1 home main failing", "web-1 home main never", "web-1 dropped main unknown"]);
   });
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { LiveView } from "#observe/live-view.ts";
 import {
+  agentChannel,
   endRecord,
   eventRecord,
   liveView,
@@ -13,7 +14,7 @@ import {
 } from "#test/support/page-kit.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import type { ArchivesAnswer, StoragesAnswer } from "#web/api-archives.ts";
-import type { AgentChannel, AgentsAnswer, HealthAnswer, SessionDetail, SessionsAnswer } from "#web/api-types.ts";
+import type { AgentsAnswer, HealthAnswer, SessionDetail, SessionsAnswer } from "#web/api-types.ts";
 import type { WebAnswer } from "#web/http.ts";
 
 const HOUR_MS = 3_600_000;
@@ -120,29 +121,14 @@ describe("sessions", () => {
   });
 });
 
-function channel(fields: Partial<AgentChannel>): AgentChannel {
-  return {
-    ...{ agent: "web-1", connected: true, lost: false, sinceWallMs: 5, address: null, software: null, rttMs: 3 },
-    ...{ rttDeviationMs: 1, uptimeMs: 1, cpuPercent: null, machineCpuPercent: null, residentBytes: null },
-    ...{ load: null, freeBytes: null, backupCount: 1 },
-    backups: [
-      {
-        ...{ backup: "home", storage: "main", activity: "idle", session: null, phase: null },
-        ...{ nextWallMs: null, autoscaler: null, lastResult: null, lastWallMs: null, lastSuccessWallMs: null },
-      },
-    ],
-    ...fields,
-  };
-}
-
 describe("agents and storages", () => {
   test("show the worst of an agent's entries, what runs, and what its channel says", async () => {
     const kit = new PageKit();
     kit.live = [liveView(5)];
     kit.history.add(endRecord({ outcome: "mismatch", code: "E_MISMATCH", archive: null }));
-    const { backups } = channel({});
+    const { backups } = agentChannel({});
     kit.agents = [
-      channel({
+      agentChannel({
         ...{ agent: "db-1", address: "192.0.2.5:7" },
         backups: backups.map((entry) => ({ ...entry, backup: "all", nextWallMs: 9 })),
       }),
