@@ -40,7 +40,7 @@ export interface BackupFacts {
   /** Whether what is not among the archives is not in the storage. */
   readonly isWhole: (storage: string) => boolean;
   /** Those that had a success when they were last looked at, whatever history and storages know of it now. */
-  readonly succeeded: readonly Pick<BackupRow, "agent" | "backup" | "storage">[];
+  readonly succeeded: readonly Pick<BackupRow, "agent" | "backup" | "storage" | "lastSuccessWallMs">[];
   /** For how long it is known that the archives are gone of a backup that succeeded; 0: since now; Infinity: that was told, and nothing ended since. */
   readonly goneForMs: (place: Pick<BackupRow, "agent" | "backup" | "storage" | "lastEndWallMs">) => number;
 }
@@ -52,8 +52,8 @@ interface Gathered {
   readonly archives: ScannedArchive[];
   /** Newest first; those that say something of the backup. */
   readonly ends: SessionRecord[];
-  /** It has had a success, as far as this start of the server knows. */
-  hadSuccess: boolean;
+  /** What was known of it at the last look, where it had a success then. */
+  before: Pick<BackupRow, "lastSuccessWallMs"> | undefined;
   /** What its agent told of it last. */
   told: AgentChannelBackup | undefined;
   running: string | null;
@@ -76,7 +76,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
         storage,
         archives: [],
         ends: [],
-        hadSuccess: false,
+        before: undefined,
         told: undefined,
         running: null,
         isConfigured: undefined,
@@ -87,7 +87,7 @@ export function backupRows(facts: BackupFacts): BackupRow[] {
   };
   for (const archive of facts.archives) of(archive.agent, archive.backup, archive.storage).archives.push(archive);
   for (const end of facts.history) if (tells(end)) of(end.agent, end.backup, end.storage).ends.push(end);
-  for (const { agent, backup, storage } of facts.succeeded) of(agent, backup, storage).hadSuccess = true;
+  for (const before of facts.succeeded) of(before.agent, before.backup, before.storage).before = before;
   for (const { session, agent, backup, storage } of facts.running) of(agent, backup, storage).running = session;
   const telling = new Set<string>();
   for (const { agent, backups, backupCount, connected } of facts.agents) {
@@ -127,12 +127,12 @@ function tells({ outcome, code, backup }: SessionRecord): boolean {
 
 /** Nothing of it is there, as where somebody retired its agent and removed its archives, and nobody means it any more. */
 function isForgotten(
-  { agent, backup, storage, archives, ends, hadSuccess, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, before, running, isConfigured }: Gathered,
   { nowWallMs, isWhole, goneForMs }: Pick<BackupFacts, "nowWallMs" | "isWhole" | "goneForMs">,
 ): boolean {
   if (archives.length > 0 || running !== null || isConfigured === true) return false;
   const lastEndWallMs = ends[0]?.endWallMs ?? null;
-  const succeeded = hadSuccess || ends.some(isCommitted);
+  const succeeded = before !== undefined || ends.some(isCommitted);
   if (succeeded && !isWhole(storage)) return false;
   if (isConfigured === false) return true;
   const endedForMs = nowWallMs - (lastEndWallMs ?? (succeeded ? 0 : nowWallMs));
@@ -143,7 +143,7 @@ function isForgotten(
 }
 
 function rowOf(
-  { agent, backup, storage, archives, ends, hadSuccess, told, running, isConfigured }: Gathered,
+  { agent, backup, storage, archives, ends, before, told, running, isConfigured }: Gathered,
   { nowWallMs, isWhole }: Pick<BackupFacts, "nowWallMs" | "isWhole">,
 ): BackupRow {
   const sorted = archives.toSorted((a, b) => a.timeMs - b.timeMs);
@@ -156,13 +156,15 @@ function rowOf(
   // An archive that is there is a success, also when nobody remembers its session.
   const shown = forgotten ?? (success === undefined ? newest : undefined);
   const fromArchive = shown === undefined ? null : shown.timeMs + (shown.durationMs ?? 0);
-  const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive);
+  // What a look that did not see all has not seen may be there.
+  const unseen = isWhole(storage) ? null : (before?.lastSuccessWallMs ?? null);
+  const lastSuccessWallMs = later(success?.endWallMs ?? null, fromArchive) ?? unseen;
   const nextWallMs = told?.nextWallMs ?? null;
   const { everyMs, everyFrom } = habitOf(sorted, ends, told);
   const known = later(lastEnd?.endWallMs ?? null, lastSuccessWallMs);
   const failure = reasonOf(failureOf(lastEnd, forgotten)) ?? agentFailure(told, known, nowWallMs);
   const hasNone = success === undefined && newest === undefined;
-  const isGone = hasNone && (committed !== undefined || (hadSuccess && isWhole(storage)));
+  const isGone = hasNone && (committed !== undefined || (before !== undefined && isWhole(storage)));
   const judged =
     isConfigured === false && running === null
       ? ({ state: "unknown", reason: "its agent does not have this entry any more" } as const)

@@ -8,13 +8,15 @@ import type { EmitEvent, ReadModel } from "./read-model.ts";
 
 export type Place = Pick<BackupStanding, "agent" | "backup" | "storage" | "lastEndWallMs">;
 
+type Shown = Place & Pick<BackupStanding, "lastSuccessWallMs">;
+
 export class Forgetting {
   readonly #model: Pick<ReadModel, "clock" | "events" | "status">;
   readonly #emit: EmitEvent;
   /** Since when, by the clock that is never set. */
   readonly #goneSinceMs = new Map<string, number>();
   /** Those that had a success, as long as they are shown. */
-  #shown = new Map<string, Place>();
+  #shown = new Map<string, Shown>();
   /** When it was told that they are shown no more; read from the events once. */
   #told: Map<string, number> | undefined;
 
@@ -45,7 +47,7 @@ export class Forgetting {
   }
 
   /** But for those of a storage that a reload has taken out of the configuration: of its archives nobody knows. */
-  #shownBefore(): ReadonlyMap<string, Place> {
+  #shownBefore(): ReadonlyMap<string, Shown> {
     const storages = new Set(this.#model.status().storages.map(({ name }) => name));
     return new Map([...this.#shown].filter(([, { storage }]) => storages.has(storage)));
   }
