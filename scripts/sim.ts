@@ -71,8 +71,9 @@ async function main(): Promise<number> {
   for (const { seed, options } of choice.cases) {
     const violation = await runOne(seed, options, choice, totals);
     if (violation === undefined) continue;
-    totals.failed += 1;
-    console.log(`FAILED seed ${seed}: ${violation}`);
+    const failure = `seed ${seed}: ${violation}`;
+    totals.failures.push(`${failure}\n${JSON.stringify(options)}`);
+    console.log(`FAILED ${failure}`);
     if (choice.count > 1) console.log(`  ${JSON.stringify(options)}`);
     if (choice.stop) break;
   }
@@ -82,11 +83,11 @@ async function main(): Promise<number> {
   else for (const [kind, count] of Object.entries(totals.counts).sort()) console.log(`${kind}: ${count}`);
   const seconds = (performance.now() - startedMs) / 1000;
   console.log(
-    `${totals.runs} runs, ${totals.failed} failed, ${totals.sessions} sessions in ${seconds.toFixed(1)} s, ` +
+    `${totals.runs} runs, ${totals.failures.length} failed, ${totals.sessions} sessions in ${seconds.toFixed(1)} s, ` +
       `${(totals.sessions / totals.cpuSeconds).toFixed(0)} sessions in a second of processor time, ` +
       `slowest recovery ${(totals.slowestRecoveryMs / 1000).toFixed(0)} s simulated`,
   );
-  return totals.failed === 0 ? 0 : 1;
+  return totals.failures.length === 0 ? 0 : 1;
 }
 
 await runMain(main);

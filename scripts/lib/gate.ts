@@ -14,9 +14,9 @@ const CHECKS: readonly Check[] = [
   { name: "dead code", command: [BUN, "--bun", nodeModulesBin("knip"), "--no-progress"] },
 ];
 
-/** Runs all checks, prints a line for each and the findings of those that fail, and returns how many failed. */
-export async function runGate(): Promise<number> {
-  let failed = 0;
+/** Runs all checks, prints a line for each and the findings of those that fail, and returns a text for each of these. */
+export async function runGate(): Promise<readonly string[]> {
+  const failures: string[] = [];
   for (const { name, command } of CHECKS) {
     const started = performance.now();
     const result = await run(command);
@@ -24,8 +24,9 @@ export async function runGate(): Promise<number> {
     const ok = result.exitCode === 0;
     console.log(`${ok ? "ok    " : "FAILED"} ${name} (${seconds} s)`);
     if (ok) continue;
-    failed += 1;
-    console.log(`${result.stdout}${result.stderr}`.trimEnd());
+    const findings = `${result.stdout}${result.stderr}`.trimEnd();
+    console.log(findings);
+    failures.push(`the check of ${name}\n${findings}`);
   }
-  return failed;
+  return failures;
 }

@@ -3,7 +3,8 @@ import type { SimReport } from "#test/sim/run.ts";
 
 export interface SimTotals {
   runs: number;
-  failed: number;
+  /** A text for each run that failed: its seed, what was wrong, and its options. */
+  readonly failures: string[];
   sessions: number;
   cpuSeconds: number;
   /** Simulated. */
@@ -13,7 +14,7 @@ export interface SimTotals {
 }
 
 export function emptyTotals(): SimTotals {
-  return { runs: 0, failed: 0, sessions: 0, cpuSeconds: 0, slowestRecoveryMs: 0, counts: {} };
+  return { runs: 0, failures: [], sessions: 0, cpuSeconds: 0, slowestRecoveryMs: 0, counts: {} };
 }
 
 export function addReport(totals: SimTotals, report: SimReport): void {
@@ -25,7 +26,7 @@ export function addReport(totals: SimTotals, report: SimReport): void {
 
 export function addSimTotals(totals: SimTotals, other: SimTotals): void {
   totals.runs += other.runs;
-  totals.failed += other.failed;
+  totals.failures.push(...other.failures);
   totals.sessions += other.sessions;
   totals.cpuSeconds += other.cpuSeconds;
   totals.slowestRecoveryMs = Math.max(totals.slowestRecoveryMs, other.slowestRecoveryMs);

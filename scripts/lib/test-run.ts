@@ -4,7 +4,7 @@
  */
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { addTotals, NO_TESTS, parseJunit, type Totals } from "./junit.ts";
+import { addTotals, NO_TESTS, onlyFailures, parseJunit, type Totals } from "./junit.ts";
 import { inProject, ROOT } from "./project.ts";
 import { BUN, runVisibly } from "./run.ts";
 
@@ -46,17 +46,14 @@ async function runOnce(files: readonly string[], name: string, timeoutMs: number
   const exitCode = await runVisibly([BUN, "test", ...flags, ...files.map((file) => `./${file}`)], { timeoutMs });
   if (!(await Bun.file(outfile).exists())) return undefined;
   const report = parseJunit(await Bun.file(outfile).text());
-  let failed = report.failed;
-  for (const file of files) {
-    if (report.files.has(file)) continue;
-    console.log(`${file}: not one test of it is in the report: it did not load, or has none.`);
-    failed += 1;
-  }
-  if (exitCode !== 0 && failed === 0) {
-    console.log(`bun test ended with ${exitCode} although no test failed.`);
-    failed += 1;
-  }
-  return { passed: report.passed, failed, skipped: report.skipped };
+  const missing = files.filter((file) => !report.files.has(file));
+  const failures = [
+    ...report.failures,
+    ...missing.map((file) => `${file}: not one test of it is in the report: it did not load, or has none.`),
+  ];
+  if (exitCode !== 0 && failures.length === 0)
+    failures.push(`${name}: bun test ended with ${exitCode} although no test failed.`);
+  return { passed: report.passed, skipped: report.skipped, failures };
 }
 
 async function runOneByOne(files: readonly string[], timeoutMs: number): Promise<Totals> {
@@ -64,11 +61,10 @@ async function runOneByOne(files: readonly string[], timeoutMs: number): Promise
   for (const file of files) {
     const started = performance.now();
     const found = await runOnce([file], file.replaceAll("/", "-"), timeoutMs);
-    if (found === undefined)
-      console.log(`${file}: it left no report: it does not load, or a test exits, hangs or crashes.`);
-    const counted = found ?? { passed: 0, failed: 1, skipped: 0 };
+    const counted =
+      found ?? onlyFailures([`${file}: it left no report: it does not load, or a test exits, hangs or crashes.`]);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    console.log(`${file}: ${counted.passed} passed, ${counted.failed} failed in ${seconds} s`);
+    console.log(`${file}: ${counted.passed} passed, ${counted.failures.length} failed in ${seconds} s`);
     totals = addTotals(totals, counted);
   }
   return totals;
