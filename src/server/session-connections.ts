@@ -143,15 +143,17 @@ export class SessionConnections {
   attachMain(link: Link, finishing: boolean): number {
     const label = `agent ${this.#agent}, session connection`;
     this.#main = link;
-    if (!this.#dataOnMain || finishing) {
-      link.hand(
-        this.#owner(link, "session connection", undefined),
-        finishing ? "server/finishing" : "server/session",
-        label,
-      );
-      return this.#dataOnMain ? this.slots.generation(0) : 0;
+    if (!this.#dataOnMain) {
+      const state = finishing ? "server/finishing" : "server/session";
+      link.hand(this.#owner(link, "session connection", undefined), state, label);
+      return 0;
     }
-    return this.#seat(link, 0, "server/session-data", label, "session connection");
+    if (!finishing) return this.#seat(link, 0, "server/session-data", label, "session connection");
+    // Nothing is stored any more: the receiver reads and drops what comes.
+    const generation = this.slots.generation(0);
+    const receiver = new ChunkReceiver(this.#receiverHost, 0, generation);
+    link.hand(this.#owner(link, "session connection", receiver), "server/finishing-data", label);
+    return generation;
   }
 
   /** A stream takes its slot, which must be free and pass `checkSlot`. The answer is its new generation. */

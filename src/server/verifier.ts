@@ -82,7 +82,7 @@ export class Verifier {
   readonly #lanes: VerifyLanes<Job>;
   #stopped = false;
   /** By storage and archive: in the queue, being read, or to be tried again. */
-  readonly #known = new Set<string>();
+  readonly #known = new Map<string, Job>();
   /** Jobs that wait to be tried again, by their key. */
   readonly #retries = new Map<string, { readonly job: Job; readonly timer: Timer }>();
   /** By session. */
@@ -126,7 +126,12 @@ export class Verifier {
 
   /** Archives of a storage that wait for their verification or are being read. */
   countOf(storage: string): number {
-    return [...this.#known].filter((key) => key.startsWith(`${storage} `)).length;
+    return [...this.#known.values()].filter((job) => job.storage === storage).length;
+  }
+
+  /** The archive of that session waits for its verification, or is being read: `watch` will hear of it. */
+  awaits(session: string): boolean {
+    return [...this.#known.values()].some((job) => job.session === session);
   }
 
   /** Nothing of that storage is read, or waits for its turn. */
@@ -184,7 +189,7 @@ export class Verifier {
   #add(job: Job): boolean {
     const key = keyOf(job);
     if (this.#stopped || this.#known.has(key)) return false;
-    this.#known.add(key);
+    this.#known.set(key, job);
     this.#lanes.add(job);
     return true;
   }

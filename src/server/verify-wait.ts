@@ -2,6 +2,7 @@
  * Session connections that stay open after Committed, because their agents wait for the verification of what was committed. PROTOCOL.md
  * "Verification". Each hears how far it is and how it ended; one that goes away costs nobody anything.
  */
+import type { CommitRecord } from "#store/records.ts";
 import type { CommitAnswer, VerifyResult } from "#store/session-types.ts";
 import { MESSAGE_TEXT_CHARS_MAX } from "#wire/limits.ts";
 import type { AnyMessage } from "#wire/messages.ts";
@@ -44,12 +45,18 @@ export class VerifyWait {
       link.linger();
       return;
     }
-    const known = this.#known(answer.session);
-    if (known !== undefined) {
-      tell(known);
+    const { session } = answer;
+    const record = this.#record(session);
+    if (record?.verified !== undefined) {
+      tell(record.verified);
       return;
     }
-    unwatch = verifier.watch(answer.session, {
+    // Its storage has failed since: nothing may ever be found out any more, and what was is not to be seen.
+    if (record === undefined && !verifier.awaits(session)) {
+      tell({ result: "unknown", message: "its storage cannot be used now" });
+      return;
+    }
+    unwatch = verifier.watch(session, {
       progress: (done, total) => {
         if (!link.blocked) link.send("phase", { phase: "verifying", done, total });
       },
@@ -57,10 +64,10 @@ export class VerifyWait {
     });
   }
 
-  #known(session: string): VerifyResult | undefined {
+  #record(session: string): CommitRecord | undefined {
     for (const storage of this.#options.storages.opened()) {
       const record = storage.commitRecord(session);
-      if (record !== undefined) return record.verified;
+      if (record !== undefined) return record;
     }
     return undefined;
   }

@@ -25,6 +25,8 @@ export type ReceiveState =
   | "server/session-data"
   /** Finish came. */
   | "server/finishing"
+  /** Finish came with parallels 0: what was asked for again before it was heard may still come, and is dropped. */
+  | "server/finishing-data"
   | "server/stream"
   /** Hello asked for the health: the answer is on its way, and the connection ends with it. */
   | "server/health"
@@ -89,6 +91,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
       "server/session",
       "server/session-data",
       "server/finishing",
+      "server/finishing-data",
       "server/stream",
       "server/health",
       "server/read",
@@ -108,7 +111,7 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
     takes: {
       ...alive("server/session-data"),
       data: "server/session-data",
-      finish: "server/finishing",
+      finish: "server/finishing-data",
       goodbye: "closed",
       disown: "closed",
     },
@@ -117,6 +120,16 @@ export const RECEIVE_STATES: Readonly<Record<ReceiveState, ReceiveRow>> = {
   "server/finishing": {
     takes: { ...alive("server/finishing"), finish: "server/finishing", disown: "closed" },
     enters: [],
+  },
+  "server/finishing-data": {
+    takes: {
+      ...alive("server/finishing-data"),
+      data: "server/finishing-data",
+      finish: "server/finishing-data",
+      disown: "closed",
+    },
+    // Committed: there was nothing that could have been asked for again.
+    enters: ["server/finishing"],
   },
   "server/stream": {
     takes: { ...alive("server/stream"), data: "server/stream", goodbye: "closed" },

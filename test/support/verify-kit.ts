@@ -1,7 +1,10 @@
-/** Ways to judge an archive without threads: by its checksum alone, or as the programs do it. */
+/** Archives that are verified: a session that leaves one, damage to it, and ways to judge it without threads. */
 import { createHash } from "node:crypto";
 import { isLostBytes } from "#base/errors.ts";
 import type { VerifyArchive } from "#server/verifier.ts";
+import type { MemoryDisk } from "#test/support/memory-disk.ts";
+import { finishOf, makeChunks } from "#test/support/script-client.ts";
+import type { OpenSession, ServerWorld } from "#test/support/server-world.ts";
 
 const READ_BYTES = 64 * 1024;
 
@@ -37,4 +40,24 @@ export function held(): { readonly verify: VerifyArchive; readonly go: () => voi
     return await compareSum(wanted, task);
   };
   return { verify, go: resolve, begun: () => begun };
+}
+
+/** A session whose archive is committed and still to be verified. */
+export async function commit(w: ServerWorld): Promise<OpenSession> {
+  const session = await w.session();
+  const chunks = makeChunks(2, 400);
+  for (const chunk of chunks) session.link.data(chunk, { generation: 1 });
+  session.link.send("finish", finishOf(chunks), 1);
+  const { verify } = await w.wait(session.link.expect("committed"));
+  if (verify !== "pending") throw new Error(`the archive is not to be verified: ${verify}`);
+  return session;
+}
+
+/** Flips a bit of an archive on the disk. */
+export async function spoil(disk: MemoryDisk, archive: string): Promise<void> {
+  const file = await disk.open(`/srv/backups/${archive}`, "read-write");
+  const byte = new Uint8Array(1);
+  await file.read(byte, 100);
+  await file.write(Uint8Array.of((byte[0] ?? 0) ^ 1), 100);
+  await file.close();
 }

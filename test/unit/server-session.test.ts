@@ -216,6 +216,30 @@ describe("streams", () => {
     await w.wait(link.expect("committed"));
     expect(slow.received.map((message) => message.type)).not.toContain("refused");
   });
+
+  test("without streams, data that was asked for again before Finish was heard is read and dropped", async () => {
+    const w = await start();
+    const { link, pipe, admitted } = await w.session();
+    const chunks = makeChunks(2, 900);
+    sendOn(link, chunks, 0, 1);
+    await w.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    const { promise: slow, resolve: go } = Promise.withResolvers<void>();
+    w.disk.hook = ({ call }) => (call === "link" ? slow : undefined);
+    link.send("finish", finishOf(chunks), 1);
+    sendOn(link, chunks.slice(1), 0, 1);
+    await w.clock.advance(10);
+    expect(link.received.map(({ type }) => type)).not.toContain("refused");
+    pipe.cut();
+    const back = w.resume(admitted.session);
+    const welcome = await w.wait(back.link.expect("welcome"));
+    back.link.data(must(chunks[1], "chunk"), { generation: welcome.slotGeneration });
+    back.link.send("finish", finishOf(chunks), 2);
+    await w.clock.advance(10);
+    go();
+    await w.wait(back.link.expect("committed"));
+    const [event] = w.eventsOf("session.committed");
+    expect(event?.fields).toMatchObject({ chunks: 2, bytes: 1800, duplicateBytes: 0 });
+  });
 });
 
 function sendOn(link: ScriptLink, chunks: readonly ScriptChunk[], slot: number, generation: number): void {

@@ -1,20 +1,18 @@
 /** Verification after the commit, in a whole server in memory: what its agent hears, what rotation does, what a stop leaves, and the scrub. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { runBackup } from "#agent/backup-run.ts";
 import { must } from "#base/assert.ts";
 import { parseEventRecord, parseSessionRecord, type SessionRecord } from "#observe/records.ts";
 import { RecordStore } from "#observe/record-store.ts";
 import type { ServerStatus } from "#observe/views.ts";
 import { SCRUB_LOOK_MS } from "#server/limits.ts";
-import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { MemoryDisk } from "#test/support/memory-disk.ts";
 import { diskError } from "#test/support/memory-file.ts";
 import { memoryLogger } from "#test/support/memory-logger.ts";
 import { finishOf, makeChunks } from "#test/support/script-client.ts";
-import { type OpenSession, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import { ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
 import { endedEvent } from "#test/support/session-end.ts";
 import { settle } from "#test/support/sim-clock.ts";
-import { compareSum, held } from "#test/support/verify-kit.ts";
+import { commit, compareSum, held, spoil } from "#test/support/verify-kit.ts";
 
 const DAY_MS = 86_400_000;
 const worlds: ServerWorld[] = [];
@@ -33,24 +31,6 @@ afterEach(async () => {
 async function stop(world: ServerWorld): Promise<void> {
   worlds.splice(worlds.indexOf(world), 1);
   await world.close();
-}
-
-async function commit(w: ServerWorld): Promise<OpenSession> {
-  const session = await w.session();
-  const chunks = makeChunks(2, 400);
-  for (const chunk of chunks) session.link.data(chunk, { generation: 1 });
-  session.link.send("finish", finishOf(chunks), 1);
-  expect((await w.wait(session.link.expect("committed"))).verify).toBe("pending");
-  return session;
-}
-
-/** Flips a bit of an archive on the disk. */
-async function spoil(disk: MemoryDisk, archive: string): Promise<void> {
-  const file = await disk.open(`/srv/backups/${archive}`, "read-write");
-  const byte = new Uint8Array(1);
-  await file.read(byte, 100);
-  await file.write(Uint8Array.of((byte[0] ?? 0) ^ 1), 100);
-  await file.close();
 }
 
 const archives = (w: ServerWorld): string[] => [...w.tree().keys()].filter((path) => path.endsWith(".tar.gz"));
@@ -230,68 +210,6 @@ describe("verify_integrity", () => {
     expect(await ask<unknown>(whole)).toEqual({ recorded: true });
     expect(marks(w)).toEqual([]);
     expect(await ask<unknown>({ ...whole, bytes: 801 })).toEqual({ recorded: false });
-  });
-});
-
-describe("an agent that waits for the verification", () => {
-  async function backup(w: ServerWorld, during: (cut: () => void) => void = () => undefined) {
-    const { deps, network } = agentWorld(w, () => new MadeUpProducer(w.clock, [1000, 2000]));
-    const stop = new AbortController();
-    /** How the log of the session ended. */
-    const logs: string[] = [];
-    const sessionLogs = { begin: () => undefined, end: (_: string, how: string) => void logs.push(how) };
-    const plan = agentPlan({ waitVerify: true, parallels: 2 });
-    const run = runBackup({ ...deps, sessionLogs }, plan, stop.signal, () => undefined);
-    await w.clock.advance(5_000);
-    during(() => network.cut());
-    return { run, stop, logs };
-  }
-
-  test("stays until it is whole, through a lost connection", async () => {
-    const { verify, go } = held();
-    const w = await start({ verifyArchive: verify });
-    const { run, logs } = await backup(w, (cut) => cut());
-    await w.clock.advance(60_000);
-    expect(w.eventsOf("session.committed")).toHaveLength(1);
-    go();
-    const result = await w.wait(run);
-    expect([result.result, result.verify, result.failure]).toEqual(["committed", "ok", undefined]);
-    expect(logs).toEqual(["good"]);
-  });
-
-  test("hears that its archive is damaged, and fails though it is committed", async () => {
-    const { verify, go } = held();
-    const w = await start({ verifyArchive: verify });
-    const { run, logs } = await backup(w);
-    await w.wait(spoil(w.disk, must(archives(w)[0], "an archive")));
-    go();
-    const result = await w.wait(run);
-    expect([result.result, result.verify, result.failure?.code]).toEqual(["committed", "damaged", "E_ARCHIVE_DAMAGED"]);
-    expect(result.failure?.message).toContain("its SHA-256 is not the one beside it");
-    // It explains what was sent, and the run has failed.
-    expect(logs).toEqual(["failed"]);
-  });
-
-  test("may be interrupted: the archive is committed, and what is known of it is said", async () => {
-    const w = await start({ verifyArchive: held().verify });
-    const { run, stop } = await backup(w);
-    stop.abort();
-    const result = await w.wait(run);
-    expect([result.result, result.verify, result.failure?.exitCode]).toEqual(["committed", "unknown", 130]);
-    expect(archives(w)).toHaveLength(1);
-  });
-
-  test("has nothing to wait for where the storage wants none", async () => {
-    const w = await start({ storages: [storageConfig()] });
-    const { run } = await backup(w);
-    expect(await w.wait(run)).toMatchObject({ result: "committed", verify: "none", failure: undefined });
-  });
-
-  test("does not stay without being told to", async () => {
-    const w = await start({ verifyArchive: held().verify });
-    const { deps } = agentWorld(w, () => new MadeUpProducer(w.clock, [1000]));
-    const result = await w.wait(runBackup(deps, agentPlan(), new AbortController().signal, () => undefined));
-    expect([result.verify, result.failure]).toEqual(["pending", undefined]);
   });
 });
 

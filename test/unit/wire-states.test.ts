@@ -99,13 +99,17 @@ describe("receive states", () => {
   });
 
   test("data comes only on a stream, or on an admitted session connection without streams", () => {
-    expect(statesTaking("data")).toEqual(["server/session-data", "server/stream"]);
+    expect(statesTaking("data")).toEqual(["server/session-data", "server/finishing-data", "server/stream"]);
   });
 
-  test("after Finish no data comes, and Finish may come again", () => {
-    expect(stateAfterFrame("server/session-data", "finish")).toBe("server/finishing");
+  test("after Finish no data comes but what was asked for again before, and Finish may come again", () => {
+    expect(stateAfterFrame("server/session", "finish")).toBe("server/finishing");
     expect(stateAfterFrame("server/finishing", "data")).toBeUndefined();
     expect(stateAfterFrame("server/finishing", "finish")).toBe("server/finishing");
+    expect(stateAfterFrame("server/session-data", "finish")).toBe("server/finishing-data");
+    expect(stateAfterFrame("server/finishing-data", "data")).toBe("server/finishing-data");
+    expect(stateAfterFrame("server/finishing-data", "finish")).toBe("server/finishing-data");
+    expect(stateAfterFrame("server/finishing-data", "goodbye")).toBeUndefined();
   });
 
   test("Ping and Pong come in every state after Welcome in which anything may come", () => {

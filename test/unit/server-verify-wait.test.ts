@@ -1,0 +1,124 @@
+/** Who waits for the verification of an archive after its commit: connections that come back, and whole agents. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { runBackup } from "#agent/backup-run.ts";
+import { must } from "#base/assert.ts";
+import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
+import { diskError } from "#test/support/memory-file.ts";
+import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import { commit, held, spoil } from "#test/support/verify-kit.ts";
+
+const worlds: ServerWorld[] = [];
+
+async function start(options: WorldOptions = {}): Promise<ServerWorld> {
+  const storages = [storageConfig({ maxBackups: 1, verifyIntegrity: true })];
+  const world = await ServerWorld.start({ storages, ...options });
+  worlds.push(world);
+  return world;
+}
+
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.close();
+});
+
+const archives = (w: ServerWorld): string[] => [...w.tree().keys()].filter((path) => path.endsWith(".tar.gz"));
+
+describe("a verification", () => {
+  test("that is over keeps nobody waiting whose storage cannot be used now", async () => {
+    const w = await start();
+    const { link, admitted } = await commit(w);
+    expect((await w.wait(link.expect("verified"))).result).toBe("ok");
+    // Another disk stands where it was.
+    w.disk.hook = ({ call }) => {
+      if (call === "lstat") throw diskError("ENOENT");
+    };
+    const next = await w.hello();
+    next.link.send("begin", beginOf());
+    await w.wait(next.link.expect("refused"));
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    await w.wait(back.link.expect("committed"));
+    expect(await w.wait(back.link.expect("verified"))).toMatchObject({
+      ...{ result: "unknown", message: "its storage cannot be used now" },
+    });
+    w.disk.hook = () => undefined;
+  });
+
+  test("that still waits for a storage which cannot be used is waited for", async () => {
+    const w = await start();
+    let broken = true;
+    w.disk.hook = ({ call, path }) => {
+      if (broken && call === "open" && path.endsWith(".tar.gz")) throw diskError("ESTALE");
+    };
+    const { link, admitted } = await commit(w);
+    expect((await w.wait(link.expect("verified"))).result).toBe("unknown");
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    await w.wait(back.link.expect("committed"));
+    broken = false;
+    await w.clock.advance(10);
+    expect(back.link.received.map(({ type }) => type)).not.toContain("verified");
+    expect((await w.wait(back.link.expect("verified"))).result).toBe("ok");
+  });
+});
+
+describe("an agent that waits for the verification", () => {
+  async function backup(w: ServerWorld, during: (cut: () => void) => void = () => undefined) {
+    const { deps, network } = agentWorld(w, () => new MadeUpProducer(w.clock, [1000, 2000]));
+    const stop = new AbortController();
+    /** How the log of the session ended. */
+    const logs: string[] = [];
+    const sessionLogs = { begin: () => undefined, end: (_: string, how: string) => void logs.push(how) };
+    const plan = agentPlan({ waitVerify: true, parallels: 2 });
+    const run = runBackup({ ...deps, sessionLogs }, plan, stop.signal, () => undefined);
+    await w.clock.advance(5_000);
+    during(() => network.cut());
+    return { run, stop, logs };
+  }
+
+  test("stays until it is whole, through a lost connection", async () => {
+    const { verify, go } = held();
+    const w = await start({ verifyArchive: verify });
+    const { run, logs } = await backup(w, (cut) => cut());
+    await w.clock.advance(60_000);
+    expect(w.eventsOf("session.committed")).toHaveLength(1);
+    go();
+    const result = await w.wait(run);
+    expect([result.result, result.verify, result.failure]).toEqual(["committed", "ok", undefined]);
+    expect(logs).toEqual(["good"]);
+  });
+
+  test("hears that its archive is damaged, and fails though it is committed", async () => {
+    const { verify, go } = held();
+    const w = await start({ verifyArchive: verify });
+    const { run, logs } = await backup(w);
+    await w.wait(spoil(w.disk, must(archives(w)[0], "an archive")));
+    go();
+    const result = await w.wait(run);
+    expect([result.result, result.verify, result.failure?.code]).toEqual(["committed", "damaged", "E_ARCHIVE_DAMAGED"]);
+    expect(result.failure?.message).toContain("its SHA-256 is not the one beside it");
+    // It explains what was sent, and the run has failed.
+    expect(logs).toEqual(["failed"]);
+  });
+
+  test("may be interrupted: the archive is committed, and what is known of it is said", async () => {
+    const w = await start({ verifyArchive: held().verify });
+    const { run, stop } = await backup(w);
+    stop.abort();
+    const result = await w.wait(run);
+    expect([result.result, result.verify, result.failure?.exitCode]).toEqual(["committed", "unknown", 130]);
+    expect(archives(w)).toHaveLength(1);
+  });
+
+  test("has nothing to wait for where the storage wants none", async () => {
+    const w = await start({ storages: [storageConfig()] });
+    const { run } = await backup(w);
+    expect(await w.wait(run)).toMatchObject({ result: "committed", verify: "none", failure: undefined });
+  });
+
+  test("does not stay without being told to", async () => {
+    const w = await start({ verifyArchive: held().verify });
+    const { deps } = agentWorld(w, () => new MadeUpProducer(w.clock, [1000]));
+    const result = await w.wait(runBackup(deps, agentPlan(), new AbortController().signal, () => undefined));
+    expect([result.verify, result.failure]).toEqual(["pending", undefined]);
+  });
+});
