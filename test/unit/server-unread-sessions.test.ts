@@ -75,6 +75,40 @@ test("its agent is told to come again, and goes on with it once it can be read",
   expect(w.unfinished()).toEqual([]);
 });
 
+test.each(["journal", "archive.part", "the chunks"])(
+  "its agent is told to come again when the disk went away just before %s was looked at, and loses nothing",
+  async (what) => {
+    const storages = what === "the chunks" ? [LAZY] : [storageConfig()];
+    const first = await ServerWorld.start({ storages });
+    const { link, admitted } = await first.session();
+    await sendAll(first, link, 0, 3);
+    const disk = await stopped(first);
+    let gone = false;
+    disk.hook = ({ call, path }) => {
+      gone ||= what === "the chunks" ? call === "lstat" && path.includes("/chunks/") : path.endsWith(what);
+      if (gone && ["open", "lstat", "mkdir", "rmdir", "unlink", "readdir"].includes(call)) throw diskError("ENOENT");
+    };
+    const w = await ServerWorld.start({
+      disk,
+      clock: first.clock,
+      knownStorages: first.knownStorages,
+      storages,
+      seed: 8,
+    });
+    world = w;
+    expect(gone).toBe(true);
+    expect(await refusal(w, admitted.session)).toEqual({ code: "E_STORAGE_FAILED", retry: true });
+    expect(w.eventsOf("session.ended")).toEqual([]);
+    heal(w);
+    await w.clock.advance(40_000);
+    const back = w.resume(admitted.session);
+    await w.wait(back.link.expect("welcome"));
+    await sendAll(w, back.link, 3, 4);
+    back.link.send("finish", finishOf(CHUNKS), 2);
+    expect((await w.wait(back.link.expect("committed"))).archive).toBe(admitted.archive);
+  },
+);
+
 test("another agent, and another run of the same one, hear what they heard before", async () => {
   const first = await ServerWorld.start();
   const { admitted } = await first.session();
