@@ -1,23 +1,32 @@
 /** A chart over time: uPlot in the page's colours and language. For who cannot see it the extremes are said in words. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { dark, format, t } from "./i18n.ts";
+import { epoch } from "./live.ts";
 import type { ChartProps, Draw, Drawing } from "./plot.ts";
 import { extremes, spanOf } from "./shapes.ts";
 
-/** What draws: read after the first view, which does not wait for it, and before a chart comes as part of an update. */
-let loaded: Draw | null = null;
+/** What draws: loaded after the first view, which does not wait for it, and before a chart comes as part of an update. */
+const drawing = signal<Draw | null>(null);
+/** It could not be loaded when that was tried last. */
+const missing = signal(false);
 
-export async function prepareCharts(): Promise<Draw> {
-  loaded ??= (await import("./plot.ts")).draw;
-  return loaded;
+export async function prepareCharts(): Promise<void> {
+  if (drawing.value !== null) return;
+  try {
+    drawing.value = (await import("./plot.ts")).draw;
+    missing.value = false;
+  } catch (error) {
+    // The server went away, or it is another version by now that has another file; anything else is a mistake in the file.
+    if (!(error instanceof TypeError)) throw error;
+    missing.value = true;
+  }
 }
 
+/** Tried again when the server is back. */
 function useDraw(): Draw | null {
-  const [known, setKnown] = useState(() => loaded);
-  useEffect(() => {
-    if (known === null) void prepareCharts().then((draw) => setKnown(() => draw));
-  }, [known]);
-  return known;
+  useEffect(() => void prepareCharts(), [epoch.value]);
+  return drawing.value;
 }
 
 function shown(unit: ChartProps["unit"], value: number | null): string {
@@ -60,11 +69,12 @@ export function Chart(props: ChartProps) {
   const spanKind = Math.round(Math.log2(spanOf(props.data) + 1) / 2);
   useEffect(() => {
     if (box.current === null || draw === null) return undefined;
-    const drawing = draw(box.current, latest, write);
-    drawn.current = drawing;
+    const texts = { format: format.value, spanMs: spanOf(latest.current.data) };
+    const one = draw(box.current, latest, texts, write);
+    drawn.current = one;
     return () => {
       drawn.current = null;
-      drawing.stop();
+      one.stop();
     };
   }, [draw, language, isDark, spanKind, props.lines.length, props.unit, props.limit]);
   useEffect(() => {
@@ -87,6 +97,11 @@ export function Chart(props: ChartProps) {
           </span>
         )}
       </figcaption>
+      {draw === null && missing.value ? (
+        <p class="muted small" role="status">
+          {t("chart.missing")}
+        </p>
+      ) : null}
       <div role="img" aria-label={described(props)} ref={box} style={{ minHeight: `${props.height ?? 160}px` }} />
     </figure>
   );

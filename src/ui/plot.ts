@@ -1,7 +1,9 @@
-/** What draws a chart: uPlot in the page's colours and language. Loaded by chart.tsx when the first chart is wanted. */
+/**
+ * What draws a chart: uPlot in the page's colours and language. A file of its own, which chart.tsx loads after the first view: it imports nothing
+ * that the page has as well, for what both have would be a third file, and the page would wait for two.
+ */
 import uPlot from "uplot";
-import { format } from "./i18n.ts";
-import { spanOf } from "./shapes.ts";
+import type { Format } from "./format.ts";
 
 export interface ChartLine {
   readonly label: string;
@@ -42,7 +44,13 @@ const TIME_STEPS = [
   ...[1, 2, 3, 4, 5, 7, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825].map((days) => days * DAY_S),
 ];
 
-function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
+/** As the texts of its axis are to be. */
+export interface ChartTexts {
+  readonly format: Pick<Format, "tick" | "roundBytes">;
+  readonly spanMs: number;
+}
+
+function axes(unit: ChartProps["unit"], { format, spanMs }: ChartTexts): uPlot.Axis[] {
   const common = { stroke: color("--muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   return [
     {
@@ -51,7 +59,7 @@ function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
       space: spanMs > 2 * 86_400_000 ? 70 : 56,
       size: 24,
       incrs: TIME_STEPS,
-      values: (_, ticks) => ticks.map((tick) => format.value.tick(tick * 1000, spanMs)),
+      values: (_, ticks) => ticks.map((tick) => format.tick(tick * 1000, spanMs)),
     },
     {
       ...common,
@@ -59,12 +67,12 @@ function axes(unit: ChartProps["unit"], spanMs: number): uPlot.Axis[] {
       size: 74,
       space: 30,
       incrs: STEPS,
-      values: (_, ticks) => ticks.map((tick) => `${format.value.roundBytes(tick)}${unit === "rate" ? "/s" : ""}`),
+      values: (_, ticks) => ticks.map((tick) => `${format.roundBytes(tick)}${unit === "rate" ? "/s" : ""}`),
     },
   ];
 }
 
-function makeOptions(props: ChartProps, width: number): uPlot.Options {
+function makeOptions(props: ChartProps, texts: ChartTexts, width: number): uPlot.Options {
   const { limit } = props;
   return {
     width,
@@ -73,7 +81,7 @@ function makeOptions(props: ChartProps, width: number): uPlot.Options {
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, _low, high) => [0, Math.max(high ?? 0, limit ?? 0, 1) * 1.05] } },
-    axes: axes(props.unit, spanOf(props.data)),
+    axes: axes(props.unit, texts),
     series: [
       {},
       ...props.lines.map((line) => ({
@@ -99,10 +107,11 @@ export type Draw = typeof draw;
 export function draw(
   box: HTMLElement,
   latest: { readonly current: ChartProps },
+  texts: ChartTexts,
   write: (at: number | null) => void,
 ): Drawing {
   const props = latest.current;
-  const options = makeOptions(props, Math.max(120, box.clientWidth));
+  const options = makeOptions(props, texts, Math.max(120, box.clientWidth));
   const plot = new uPlot(
     {
       ...options,

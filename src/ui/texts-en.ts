@@ -133,6 +133,7 @@ export const EN = {
   "storages.empty": "No storages are configured",
   "chart.soon": "A chart appears here after a few measurements.",
   "chart.none": "It was over too soon for a chart.",
+  "chart.missing": "What draws charts could not be loaded from the server.",
   "chart.nothing": "nothing yet",
   "chart.extremes": "between {low} and {high}, now {last}",
   "events.empty": "Nothing has happened",

@@ -120,8 +120,7 @@ function hostOf(origin: string): string | undefined {
  * bind the whole host, other ports and services included, to what this page is configured to.
  */
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "content-security-policy": policy("'self'"),
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
   "x-frame-options": "DENY",
@@ -129,6 +128,16 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "cross-origin-resource-policy": "same-origin",
   "permissions-policy": "camera=(), geolocation=(), microphone=()",
 };
+
+function policy(styles: string): string {
+  const sources = `script-src 'self'; style-src ${styles}; img-src 'self' data:; font-src 'self'; connect-src 'self'`;
+  return `default-src 'none'; ${sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+}
+
+/** Of the page itself, whose one style sheet stands in it. `sha256`: of that, in base64. */
+export function pagePolicy(sha256: string): Record<string, string> {
+  return { "content-security-policy": policy(`'sha256-${sha256}'`) };
+}
 
 /** What a route says of itself stands. */
 export function secured(answer: WebAnswer): WebAnswer {

@@ -4,7 +4,7 @@
  */
 import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, FirstView, LoginRequest, MetricsAnswer } from "./api-types.ts";
-import { type Access, type Admitted, secured } from "./access.ts";
+import { type Access, type Admitted, pagePolicy, secured } from "./access.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { compressed, takesGzip } from "./compression.ts";
 import { checkKnown, textOf } from "./paging.ts";
@@ -25,7 +25,12 @@ const UNFILTERED = new Set(["overview", "config/effective", "metrics"].map((rout
 
 /** A file of the page. The page itself is text, for its first answers stand in it; the name of others changes with their content. */
 export type PageFile =
-  | { readonly contentType: string; readonly html: string }
+  | {
+      readonly contentType: string;
+      readonly html: string;
+      /** SHA-256 of the style sheet that stands in it, in base64. */
+      readonly styleSha256: string;
+    }
   | {
       readonly contentType: string;
       readonly body: Uint8Array;
@@ -191,7 +196,8 @@ export class WebApp {
     if (file === undefined) throw notFound("there is no such page; the routes under /api/v1 and /metrics are there");
     if ("html" in file) {
       // Neither kept by a browser nor shown by its way back: who has logged out sees nothing of before.
-      const headers = { "content-type": file.contentType, "cache-control": "no-store" };
+      const about = { "content-type": file.contentType, "cache-control": "no-store" };
+      const headers = { ...about, ...pagePolicy(file.styleSha256) };
       return { status: 200, headers, body: withFirstView(file.html, this.#firstView(request, trusted)) };
     }
     const cache = "public, max-age=31536000, immutable";

@@ -17,7 +17,7 @@ import type {
 } from "#web/api-types.ts";
 import type { ArchivesAnswer, FindAnswer, StoragesAnswer, TreeAnswer } from "#web/api-archives.ts";
 import { loadPage, type PageFiles } from "#bin/web-page.ts";
-import { secured } from "#web/access.ts";
+import { pagePolicy, secured } from "#web/access.ts";
 import { chosenBy, withFirstView } from "#web/first-view.ts";
 import { END_NAMES, endTest, EVENT_NAMES, eventTest, exactNames } from "#web/matches.ts";
 import { textsOf } from "#web/paging.ts";
@@ -205,7 +205,8 @@ export class PageServer {
     const file = this.#files(path);
     const { headers } = secured({ status: 200, headers: {}, body: null });
     if (file === undefined) return new Response(null, { status: 404, headers });
-    const kept = { ...headers, "content-type": file.contentType, "cache-control": "no-cache" };
+    const policy = "html" in file ? pagePolicy(file.styleSha256) : {};
+    const kept = { ...headers, ...policy, "content-type": file.contentType, "cache-control": "no-cache" };
     const body = "html" in file ? new TextEncoder().encode(this.#page(file.html, request, path)) : file.body;
     if (request.headers.get("accept-encoding")?.includes("gzip") !== true) {
       return new Response(new Uint8Array(body), { headers: kept });

@@ -7,7 +7,8 @@ import type { PageFile } from "#web/web-app.ts";
 
 const HTML = '<body><template id="first"></template><div id="app"></div>';
 const SCRIPT = { contentType: "text/javascript", body: new Uint8Array([1]), gzip: undefined };
-const page = (path: string): PageFile => (path.endsWith(".js") ? SCRIPT : { contentType: "text/html", html: HTML });
+const PAGE = { contentType: "text/html", html: HTML, styleSha256: "Zm9v" };
+const page = (path: string): PageFile => (path.endsWith(".js") ? SCRIPT : PAGE);
 
 async function firstOf(kit: PageKit, path: string, headers: Record<string, string> = {}): Promise<FirstView> {
   const { status, body } = await kit.ask(path, { headers });
@@ -49,6 +50,13 @@ describe("the page's first view", () => {
     expect((await firstOf(kit, "/")).revision).toBe(-1);
     expect((await kit.ask("/", { headers: { cookie } })).headers["cache-control"]).toBe("no-store");
     expect((await kit.ask("/x.js")).headers["cache-control"]).toContain("immutable");
+  });
+
+  test("may have its own style sheet, and no other style", async () => {
+    const { headers } = await new PageKit({ page }).ask("/sessions");
+    expect(headers["content-security-policy"]).toContain(
+      "default-src 'none'; script-src 'self'; style-src 'sha256-Zm9v'; ",
+    );
   });
 
   test("has what was chosen before, and no other text of a cookie", async () => {
