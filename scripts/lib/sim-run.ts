@@ -1,5 +1,5 @@
 /**
- * The simulator in a full test run: all regressions, and thousands of fresh seeds shared among the cores. A seed that fails is
+ * The simulator in a full test run: all regressions, and thousands of seeds shared among the cores. A seed that fails is
  * a failure like any test's, and so is a kind of fault or end that no seed showed.
  */
 import { mkdir, rm } from "node:fs/promises";
@@ -8,7 +8,7 @@ import path from "node:path";
 import { REQUIRED } from "#test/sim/required.ts";
 import type { Totals } from "./junit.ts";
 import { inProject } from "./project.ts";
-import { BUN, runVisibly } from "./run.ts";
+import { BUN, run, runVisibly } from "./run.ts";
 import { addSimTotals, emptyTotals, type SimTotals } from "./sim-totals.ts";
 
 const FRESH_SEEDS = 3_000;
@@ -26,7 +26,18 @@ async function simulate(name: string, args: readonly string[]): Promise<SimTotal
   return totals;
 }
 
-/** The seeds of each process: fresh ones in every run, printed so that they can be repeated. */
+/**
+ * Of each commit others, and of one commit the same wherever it is tested: what a run has found is found again, and what
+ * was tested here is what is tested there. Without git they are taken from the clock.
+ */
+async function firstSeed(): Promise<number> {
+  const commit = await run(["git", "rev-parse", "HEAD"]).catch(() => undefined);
+  const hash = /^[0-9a-f]{8}/.exec(commit?.stdout ?? "")?.[0];
+  const number = hash === undefined ? Math.floor(Date.now() / 1000) : Number.parseInt(hash, 16);
+  return (number % 1_000_000) * FRESH_SEEDS;
+}
+
+/** The seeds of each process. */
 function shares(baseSeed: number): readonly (readonly string[])[] {
   const processes = Math.min(availableParallelism(), 8);
   const each = Math.ceil(FRESH_SEEDS / processes);
@@ -39,8 +50,8 @@ function shares(baseSeed: number): readonly (readonly string[])[] {
 export async function runSimulator(): Promise<Totals> {
   await rm(REPORTS_DIRECTORY, { recursive: true, force: true });
   await mkdir(REPORTS_DIRECTORY, { recursive: true });
-  const baseSeed = (Math.floor(Date.now() / 1000) % 100_000) * FRESH_SEEDS;
-  console.log(`Simulator: regressions, and ${FRESH_SEEDS} fresh seeds from ${baseSeed} on.`);
+  const baseSeed = await firstSeed();
+  console.log(`Simulator: regressions, and the commit's ${FRESH_SEEDS} seeds from ${baseSeed} on.`);
   const regressions = await simulate("regressions", ["--regressions"]);
   const fresh = await Promise.all(shares(baseSeed).map((args, index) => simulate(`fresh-${index}`, args)));
   const totals = emptyTotals();
