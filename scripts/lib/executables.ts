@@ -43,7 +43,6 @@ const TARGETS: Record<Architecture, string> = { amd64: "bun-linux-x64-baseline",
  * - bytecode: on 2 cores a program with our dependencies starts in 24 ms instead of 55 and holds 2 MB less, for 3 MB more
  *   on disk. Stack traces, workers and arm64 work with it.
  * - minify with a source map: stack traces name our files and lines, and the executable parses less.
- * - splitting: what the page loads after its first view is a file of its own.
  * - no autoload: an executable run by root must not take a .env or bunfig.toml from the directory it is called in.
  */
 const FLAGS: readonly string[] = [
@@ -51,7 +50,6 @@ const FLAGS: readonly string[] = [
   "--minify",
   "--sourcemap",
   "--bytecode",
-  "--splitting",
   "--format=esm",
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",

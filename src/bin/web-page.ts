@@ -3,6 +3,7 @@
  * when the page is first asked for. Every view of the page has a URL, so these are answered with the page too.
  */
 import page from "#ui/index.html";
+import plot from "#ui/plot.html";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import type { PageFile } from "#web/web-app.ts";
@@ -11,7 +12,7 @@ import type { PageFile } from "#web/web-app.ts";
 const VIEW = /^\/(?:(?:sessions|archives|agents|storages|events|config)(?:\/.*)?)?$/;
 
 interface Bundled {
-  /** `/chunk-jzdbw4py.js`; the page itself is `/`. */
+  /** `/chunk-jzdbw4py.js` */
   readonly path: string;
   readonly contentType: string;
   readonly body: Uint8Array;
@@ -21,41 +22,53 @@ export type PageFiles = (path: string) => PageFile | undefined;
 
 /** Reads and compresses all of it, once: some milliseconds at the start, instead of at somebody's first request. */
 export async function loadPage(): Promise<PageFiles> {
-  const bundled = page.files === undefined ? await bundle(page.index) : await embedded(page.files);
-  const files = new Map<string, PageFile>();
-  for (const file of bundled) {
-    if (file.path === "/") files.set("/", withStyle(file, bundled));
-    else if (!isStyle(file)) files.set(file.path, pageFile(file));
-  }
-  return (path) => files.get(path) ?? (VIEW.test(path) ? files.get("/") : undefined);
+  const own = await filesOf(page);
+  const drawing = one((await filesOf(plot)).filter(isScript), "script that draws charts");
+  const shown = wholePage(one(own.filter(isHtml), "page"), one(own.filter(isStyle), "style sheet"), drawing.path);
+  const apart = [...own.filter((file) => !isHtml(file) && !isStyle(file)), drawing];
+  const files = new Map(apart.map((file) => [file.path, packed(file)]));
+  return (path) => files.get(path) ?? (VIEW.test(path) ? shown : undefined);
 }
 
-function isStyle({ contentType }: Bundled): boolean {
-  return contentType.startsWith("text/css");
-}
+const isHtml = ({ contentType }: Bundled): boolean => contentType.startsWith("text/html");
+const isStyle = ({ contentType }: Bundled): boolean => contentType.startsWith("text/css");
+const isScript = ({ contentType }: Bundled): boolean => contentType.startsWith("text/javascript");
 
-/** The page with its style sheet in it: a browser asks for one file less before it draws anything. Throws when it has not just one. */
-function withStyle({ body, contentType }: Bundled, files: readonly Bundled[]): PageFile {
+/** With its style sheet in it, so that a browser asks for one file less before it draws anything, and the name of the script that comes later. */
+function wholePage({ contentType, body }: Bundled, sheet: Bundled, drawing: string): PageFile {
   const decoder = new TextDecoder();
-  const [sheet, ...more] = files.filter(isStyle);
-  const parts = decoder.decode(body).split(/<link rel="stylesheet"[^>]*>/);
-  if (sheet === undefined || more.length > 0 || parts.length !== 2)
-    throw new Error(`the page has ${files.filter(isStyle).length} style sheets, and ${parts.length - 1} links to them`);
   const style = decoder.decode(sheet.body);
-  if (style.includes("</")) throw new Error("the style sheet would end its element");
-  const styleSha256 = createHash("sha256").update(style).digest("base64");
-  return { contentType, html: parts.join(`<style>${style}</style>`), styleSha256 };
+  if (style.includes("</")) throw new Error("the page's style sheet would end its element");
+  const named = replaced(decoder.decode(body), /(?<=<meta name="drawing" content=")(?=")/g, drawing);
+  const styled = replaced(named, /<link rel="stylesheet"[^>]*>/g, `<style>${style}</style>`);
+  return { contentType, html: styled, styleSha256: createHash("sha256").update(style).digest("base64") };
 }
 
-function pageFile({ body, contentType }: Bundled): PageFile {
+/** Throws when the page has not just one place for it. */
+function replaced(html: string, place: RegExp, by: string): string {
+  one([...html.matchAll(place)], `place for ${String(place)}`);
+  return html.replace(place, () => by);
+}
+
+function one<T>(found: readonly T[], what: string): T {
+  const [first, ...more] = found;
+  if (first !== undefined && more.length === 0) return first;
+  throw new Error(`the page was bundled otherwise than is known: ${found.length} of one ${what}`);
+}
+
+function packed({ body, contentType }: Bundled): PageFile {
   const gzip = gzipSync(body, { level: 9 });
   return { body, contentType, gzip: gzip.length < body.length ? gzip : undefined };
 }
 
-async function embedded(files: NonNullable<typeof page.files>): Promise<readonly Bundled[]> {
+async function filesOf({ files, index }: Bun.HTMLBundle): Promise<readonly Bundled[]> {
+  return files === undefined ? await bundle(index) : await embedded(files);
+}
+
+async function embedded(files: NonNullable<Bun.HTMLBundle["files"]>): Promise<readonly Bundled[]> {
   return await Promise.all(
-    files.map(async ({ path, loader, headers }) => ({
-      path: loader === "html" ? "/" : path.slice(path.lastIndexOf("/")),
+    files.map(async ({ path, headers }) => ({
+      path: path.slice(path.lastIndexOf("/")),
       contentType: headers["content-type"],
       body: await Bun.file(path).bytes(),
     })),
@@ -63,16 +76,10 @@ async function embedded(files: NonNullable<typeof page.files>): Promise<readonly
 }
 
 async function bundle(index: string): Promise<readonly Bundled[]> {
-  const { outputs } = await Bun.build({
-    entrypoints: [index],
-    target: "browser",
-    publicPath: "/",
-    minify: true,
-    splitting: true,
-  });
+  const { outputs } = await Bun.build({ entrypoints: [index], target: "browser", publicPath: "/", minify: true });
   return await Promise.all(
     outputs.map(async (output) => ({
-      path: output.type.startsWith("text/html") ? "/" : output.path.replace(/^\.?\/?/, "/"),
+      path: output.path.replace(/^\.?\/?/, "/"),
       contentType: output.type,
       body: new Uint8Array(await output.arrayBuffer()),
     })),

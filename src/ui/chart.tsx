@@ -8,24 +8,34 @@ import { extremes, spanOf } from "./shapes.ts";
 
 /** What draws: loaded after the first view, which does not wait for it, and before a chart comes as part of an update. */
 const drawing = signal<Draw | null>(null);
-/** It could not be loaded when that was tried last. */
+/** It could not be loaded: the server went away, or is another version by now that has another file. */
 const missing = signal(false);
+let loading = false;
+let attempts = 0;
 
-export async function prepareCharts(): Promise<void> {
-  if (drawing.value !== null) return;
-  try {
-    drawing.value = (await import("./plot.ts")).draw;
-    missing.value = false;
-  } catch (error) {
-    // The server went away, or it is another version by now that has another file; anything else is a mistake in the file.
-    if (!(error instanceof TypeError)) throw error;
-    missing.value = true;
-  }
+export function prepareCharts(): void {
+  if (drawing.value !== null || loading) return;
+  loading = true;
+  const script = document.createElement("script");
+  script.type = "module";
+  // A browser may remember of an address that nothing came from it.
+  const again = attempts === 0 ? "" : `?${attempts}`;
+  attempts += 1;
+  const over = (): void => {
+    loading = false;
+    drawing.value = globalThis.nbackupDraw ?? null;
+    missing.value = drawing.value === null;
+    script.remove();
+  };
+  script.addEventListener("load", over);
+  script.addEventListener("error", over);
+  script.src = `${document.querySelector<HTMLMetaElement>('meta[name="drawing"]')?.content ?? ""}${again}`;
+  document.head.append(script);
 }
 
 /** Tried again when the server is back. */
 function useDraw(): Draw | null {
-  useEffect(() => void prepareCharts(), [epoch.value]);
+  useEffect(prepareCharts, [epoch.value]);
   return drawing.value;
 }
 

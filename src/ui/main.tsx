@@ -31,7 +31,7 @@ if (first !== null) takeFirstView(first);
 // A link on another site's page brings no cookie of ours with it: who seems not logged in may be.
 if (first === null || (first.access.passwordNeeded && !first.access.loggedIn)) await askAccess();
 render(<Shell />, place);
-setTimeout(() => void prepareCharts(), CHARTS_AFTER_MS);
+setTimeout(prepareCharts, CHARTS_AFTER_MS);
 setTimeout(() => {
   if (access.value === null || !access.value.passwordNeeded || access.value.loggedIn) startStream();
 }, STREAM_AFTER_MS);

@@ -1,6 +1,6 @@
 /**
- * What draws a chart: uPlot in the page's colours and language. A file of its own, which chart.tsx loads after the first view: it imports nothing
- * that the page has as well, for what both have would be a third file, and the page would wait for two.
+ * What draws a chart: uPlot in the page's colours and language. It is bundled by itself and loaded after the first view (chart.tsx): values of the
+ * page's modules, its signals above all, would be others here, so that the page hands over what is needed.
  */
 import uPlot from "uplot";
 import type { Format } from "./format.ts";
@@ -102,6 +102,11 @@ export interface Drawing {
 }
 
 export type Draw = typeof draw;
+
+declare global {
+  /** Set by plot-main.ts. */
+  var nbackupDraw: Draw | undefined;
+}
 
 /** Draws into `box` until it is stopped. `write` hears which point is under the pointer. */
 export function draw(
