@@ -149,13 +149,13 @@ async function reopen(
   if (files === undefined) {
     // The names were not on the disk yet: so the agent was not admitted, and nobody was promised anything.
     if (left.last.length === 0) return await removed(parts, head.session);
-    await checkPresent(root);
+    await root.checkPresent();
     return await lost(parts, head, new Failure("E_DISK", "a file of the session is gone"));
   }
   let missing: ChunkRecord | undefined;
   try {
     missing = await firstMissing(files, left.last);
-    if (missing !== undefined) await checkPresent(root);
+    if (missing !== undefined) await root.checkPresent();
   } catch (error) {
     await closeSessionFiles(files);
     throw error;
@@ -178,13 +178,8 @@ async function firstMissing(files: SessionFiles, chunks: readonly ChunkRecord[])
   return undefined;
 }
 
-/** That something is missing says nothing of a disk that has gone away since the sessions were listed: there all is. Throws. */
-async function checkPresent(root: StorageRoot): Promise<void> {
-  if (!(await root.present())) throw new Failure("E_STORAGE_FAILED", `${root.baseDir} is not there any more`);
-}
-
 async function removed({ root, log }: RecoveryParts, session: string): Promise<undefined> {
-  await checkPresent(root);
+  await root.checkPresent();
   log.warn("what is left of a session of an earlier server is removed", { session });
   await removeSessionFiles(root, session);
 }

@@ -179,7 +179,8 @@ export async function closeSessionFiles(files: SessionFiles): Promise<void> {
  */
 export async function removeSessionFiles(root: StorageRoot, session: string): Promise<void> {
   const paths = sessionPaths(session);
-  if (!(await root.isDirectory(paths.directory))) return;
+  // Whoever is told that it is gone forgets it: it would come to life again with its disk.
+  if (!(await root.isDirectory(paths.directory))) return await root.checkPresent();
   // The journal goes first: a crash from here on leaves a directory that nobody can take for a session to go on with.
   if (await root.unlink(paths.journal)) await root.sync(paths.directory);
   await removeTree(root, paths.directory);

@@ -62,6 +62,14 @@ export class StorageRoot {
     return (await orMissing(this.disk.lstat(this.baseDir)))?.identity === this.#identity;
   }
 
+  /**
+   * Before anything is concluded from what is missing: where a disk has gone away all is. Rejects with E_STORAGE_FAILED when it has, and with what
+   * the disk throws.
+   */
+  async checkPresent(): Promise<void> {
+    if (!(await this.present())) throw new Failure("E_STORAGE_FAILED", `${this.baseDir} is not there any more`);
+  }
+
   /** Absolute path of a relative one. */
   path(relative: string): string {
     return `${this.baseDir}/${relative}`;

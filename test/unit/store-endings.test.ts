@@ -185,6 +185,30 @@ test("a session whose commit failed and whose disk then kept its files is not co
   await next.storage.close();
 });
 
+test("a session that ended while its disk was away, and another stood in its place, does not come to life again with it", async () => {
+  const disk = new MemoryDisk();
+  await disk.mkdir("/state", 0o700);
+  const memory = (on: MemoryDisk): Promise<EndedSessions> => EndedSessions.open(on, "/state", listLog());
+  const kit = await openKit({ disk, ended: await memory(disk) });
+  const store = await kit.storage.createSession(request(), listen().events);
+  send(store, chunkAt(file, 0));
+  store.push();
+  await kit.clock.advance(10);
+  kit.disk.hook = ({ call, path }) => {
+    if (call === "lstat" && path.startsWith("/srv/backup")) throw diskError("ENOENT");
+  };
+  await kit.clock.until(store.abort(shutdown), 1_000);
+  kit.disk.hook = () => undefined;
+  await kit.storage.close();
+  const after = kit.disk.restart();
+  expect([...after.tree(SESSIONS).keys()]).not.toEqual([]);
+  const next = await openKit({ disk: after, ended: await memory(after) });
+  expect(next.storage.takeLeft()).toEqual({ sessions: [], casualties: [], completed: [] });
+  expect([...after.tree(SESSIONS).keys()]).toEqual([]);
+  expect((await memory(after.reboot())).has(SESSION_A)).toBe(false);
+  await next.storage.close();
+});
+
 /** A commit fails at this call, and the disk is away from then on; what lies there when it is back, and after a power loss. */
 async function awayFrom(failsAt: RegExp): Promise<{ readonly back: string[]; readonly later: string[] }> {
   const kit = await openKit();
