@@ -60,15 +60,14 @@ function attribute(attributes: string, name: string): string {
 function unescaped(text: string): string {
   const named: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
   return text.replaceAll(/&(?:#(\d+)|(\w+));/g, (whole, code: string | undefined, name: string) =>
-    code === undefined ? (named[name] ?? whole) : String.fromCodePoint(Number(code)),
+    code === undefined ? (named[name] ?? whole) : String.fromCodePoint(Math.min(Number(code), 0x10ffff)),
   );
 }
 
 /** `test/a.test.ts: group > name`, and below it what bun test says of it; undefined when the test did not fail. */
 function failureOf(attributes: string, body: string): string | undefined {
-  const failure = FAILURE.exec(body);
-  if (failure === null) return undefined;
-  const [, failureAttributes = "", text = ""] = failure;
+  if (!/<(?:failure|error)\b/.test(body)) return undefined;
+  const [, failureAttributes = "", text = ""] = FAILURE.exec(body) ?? [];
   const group = attribute(attributes, "classname");
   const name = attribute(attributes, "name");
   const said = unescaped(text) || attribute(failureAttributes, "message") || attribute(failureAttributes, "type");

@@ -103,9 +103,10 @@ export class Server {
       configure: options.configureStorage ?? (() => undefined),
       leave: (name) => this.#verifier.leave(name),
       adopt: async (storage, storageConfig, anew) => {
+        // First: who comes back for a result while sessions are still being taken over is to find that it is awaited.
+        this.#verifier.opened(storage, anew);
         await adoptSessions(adoption, storage, storageConfig);
         guard.sweep();
-        this.#verifier.opened(storage, anew);
       },
     });
     const storages = this.#storages;

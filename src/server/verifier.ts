@@ -67,8 +67,8 @@ export interface VerifyingNow extends VerifiedArchive {
 }
 
 interface Job extends VerifiedArchive {
-  /** Whose commit waits for the result; undefined for a scrub. */
-  readonly session: string | undefined;
+  /** Whose commit waits for the result; undefined for a scrub, as long as no commit waits for the same archive. */
+  session: string | undefined;
   /** How often it could not be verified. */
   attempts: number;
   /** It is over, unless the server stops; true when its result was kept. */
@@ -188,7 +188,9 @@ export class Verifier {
   /** False when it is known already, or the server stops. */
   #add(job: Job): boolean {
     const key = keyOf(job);
-    if (this.#stopped || this.#known.has(key)) return false;
+    const known = this.#known.get(key);
+    if (known !== undefined) known.session ??= job.session;
+    if (this.#stopped || known !== undefined) return false;
     this.#known.set(key, job);
     this.#lanes.add(job);
     return true;

@@ -9,7 +9,7 @@ import type { AnyMessage } from "#wire/messages.ts";
 import type { Link } from "./link.ts";
 import { committedOf } from "./session-events.ts";
 import type { StorageShelf } from "./storage-shelf.ts";
-import type { Verifier } from "./verifier.ts";
+import type { Verifier, VerifyWatcher } from "./verifier.ts";
 
 export interface VerifyWaitOptions {
   readonly verifier: Verifier;
@@ -26,7 +26,7 @@ export class VerifyWait {
   /** The connection has heard Committed; whatever it is told from now on, it is told by this. */
   take(link: Link, agent: string, answer: CommitAnswer): void {
     if (link.over) return;
-    const { verifier } = this.#options;
+    const { verifier, storages } = this.#options;
     let told: VerifyResult | undefined;
     const tell = (result: VerifyResult): void => {
       told = result;
@@ -46,21 +46,25 @@ export class VerifyWait {
       return;
     }
     const { session } = answer;
-    const record = this.#record(session);
-    if (record?.verified !== undefined) {
-      tell(record.verified);
-      return;
-    }
-    // Its storage has failed since: nothing may ever be found out any more, and what was is not to be seen.
-    if (record === undefined && !verifier.awaits(session)) {
-      tell({ result: "unknown", message: "its storage cannot be used now" });
-      return;
-    }
-    unwatch = verifier.watch(session, {
+    const watcher: VerifyWatcher = {
       progress: (done, total) => {
         if (!link.blocked) link.send("phase", { phase: "verifying", done, total });
       },
       result: tell,
+    };
+    /** False when neither a storage that is open nor the verifier knows of it. */
+    const follow = (): boolean => {
+      const record = this.#record(session);
+      if (record?.verified !== undefined) tell(record.verified);
+      else if (record !== undefined || verifier.awaits(session)) unwatch = verifier.watch(session, watcher);
+      else return false;
+      return true;
+    };
+    if (follow()) return;
+    // Its storage may have failed since, and be there again.
+    void storages.mayHold(session).then(() => {
+      if (link.over || follow()) return;
+      tell({ result: "unknown", message: "its storage cannot be used now, or has forgotten it" });
     });
   }
 

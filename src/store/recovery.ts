@@ -145,17 +145,19 @@ async function reopen(
   left: LeftOver,
 ): Promise<Survivor | Casualty | undefined> {
   const { root, log, staging } = parts;
-  const files = await orMissing(openSessionFiles(root, head, left, staging));
+  const files = await lookedFor(root, () => openSessionFiles(root, head, left, staging));
   if (files === undefined) {
     // The names were not on the disk yet: so the agent was not admitted, and nobody was promised anything.
     if (left.last.length === 0) return await removed(parts, head.session);
-    await root.checkPresent();
     return await lost(parts, head, new Failure("E_DISK", "a file of the session is gone"));
   }
   let missing: ChunkRecord | undefined;
   try {
     missing = await firstMissing(files, left.last);
-    if (missing !== undefined) await root.checkPresent();
+    if (missing !== undefined) {
+      await root.checkPresent();
+      missing = await firstMissing(files, left.last);
+    }
   } catch (error) {
     await closeSessionFiles(files);
     throw error;
@@ -178,8 +180,15 @@ async function firstMissing(files: SessionFiles, chunks: readonly ChunkRecord[])
   return undefined;
 }
 
-async function removed({ root, log }: RecoveryParts, session: string): Promise<undefined> {
+/** What is missing is looked for once more when the storage was seen in its place: its disk may have been away for a moment. */
+async function lookedFor<T>(root: StorageRoot, look: () => Promise<T>): Promise<T | undefined> {
+  const found = await orMissing(look());
+  if (found !== undefined) return found;
   await root.checkPresent();
+  return await orMissing(look());
+}
+
+async function removed({ root, log }: RecoveryParts, session: string): Promise<undefined> {
   log.warn("what is left of a session of an earlier server is removed", { session });
   await removeSessionFiles(root, session);
 }
@@ -221,7 +230,7 @@ interface LeftOver {
 
 async function readLeftOver(root: StorageRoot, session: string): Promise<LeftOver> {
   const found = new LeftOverReader();
-  const file = await orMissing(root.openFile(sessionPaths(session).journal, "read"));
+  const file = await lookedFor(root, () => root.openFile(sessionPaths(session).journal, "read"));
   if (file === undefined) return found.result({ wholeBytes: 0, tornBytes: 0 });
   try {
     // What a killed server wrote can be read, synced or not. Whatever is told as durable because of it must survive the

@@ -2,30 +2,33 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { dark, format, t } from "./i18n.ts";
-import { epoch } from "./live.ts";
 import type { ChartProps, Draw, Drawing } from "./plot.ts";
 import { extremes, spanOf } from "./shapes.ts";
 
 /** What draws: loaded after the first view, which does not wait for it, and before a chart comes as part of an update. */
 const drawing = signal<Draw | null>(null);
-/** It could not be loaded: the server went away, or is another version by now that has another file. */
+/** It could not be loaded: the server went away, or is another version by now that has another file. It is tried again. */
 const missing = signal(false);
-let loading = false;
+const AGAIN_MS = 1_000;
+const AGAIN_MS_MAX = 60_000;
 let attempts = 0;
 
+/** Begins to load what draws, once. */
 export function prepareCharts(): void {
-  if (drawing.value !== null || loading) return;
-  loading = true;
+  if (attempts === 0) load();
+}
+
+function load(): void {
   const script = document.createElement("script");
   script.type = "module";
   // A browser may remember of an address that nothing came from it.
   const again = attempts === 0 ? "" : `?${attempts}`;
   attempts += 1;
   const over = (): void => {
-    loading = false;
     drawing.value = globalThis.nbackupDraw ?? null;
     missing.value = drawing.value === null;
     script.remove();
+    if (missing.value) setTimeout(load, Math.min(AGAIN_MS_MAX, AGAIN_MS * 2 ** attempts));
   };
   script.addEventListener("load", over);
   script.addEventListener("error", over);
@@ -33,9 +36,8 @@ export function prepareCharts(): void {
   document.head.append(script);
 }
 
-/** Tried again when the server is back. */
 function useDraw(): Draw | null {
-  useEffect(prepareCharts, [epoch.value]);
+  useEffect(prepareCharts, []);
   return drawing.value;
 }
 

@@ -133,7 +133,8 @@ export const EN = {
   "storages.empty": "No storages are configured",
   "chart.soon": "A chart appears here after a few measurements.",
   "chart.none": "It was over too soon for a chart.",
-  "chart.missing": "What draws charts could not be loaded from the server.",
+  "chart.missing":
+    "What draws charts could not be loaded from the server. It is tried again; if that does not help, load the page anew.",
   "chart.nothing": "nothing yet",
   "chart.extremes": "between {low} and {high}, now {last}",
   "events.empty": "Nothing has happened",

@@ -135,7 +135,8 @@ export const PT: Texts = {
   "storages.empty": "Nenhum armazenamento configurado",
   "chart.soon": "O gráfico aparece aqui após algumas medições.",
   "chart.none": "Terminou cedo demais para um gráfico.",
-  "chart.missing": "Não foi possível carregar do servidor o que desenha os gráficos.",
+  "chart.missing":
+    "Não foi possível carregar do servidor o que desenha os gráficos. Há novas tentativas; se não adiantar, recarregue a página.",
   "chart.nothing": "nada ainda",
   "chart.extremes": "entre {low} e {high}, agora {last}",
   "events.empty": "Nada aconteceu",

@@ -109,6 +109,25 @@ test.each(["journal", "archive.part", "the chunks"])(
   },
 );
 
+test.each(["journal", "archive.part"])("goes on when its %s was not there for a moment", async (what) => {
+  const first = await ServerWorld.start();
+  const { link, admitted } = await first.session();
+  await sendAll(first, link, 0, 3);
+  const disk = await stopped(first);
+  let missed = 0;
+  disk.hook = ({ call, path }) => {
+    if (call === "open" && path.endsWith(what) && missed === 0) {
+      missed += 1;
+      throw diskError("ENOENT");
+    }
+  };
+  const w = await ServerWorld.start({ disk, clock: first.clock, knownStorages: first.knownStorages, seed: 8 });
+  world = w;
+  expect(missed).toBe(1);
+  const back = w.resume(admitted.session);
+  expect(await w.wait(back.link.expect("welcome"))).toMatchObject({ generation: 2 });
+});
+
 test("another agent, and another run of the same one, hear what they heard before", async () => {
   const first = await ServerWorld.start();
   const { admitted } = await first.session();

@@ -2,9 +2,12 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { runBackup } from "#agent/backup-run.ts";
 import { must } from "#base/assert.ts";
+import { STORAGE_RETRY_MS } from "#server/limits.ts";
 import { agentPlan, agentWorld, MadeUpProducer } from "#test/support/agent-world.ts";
 import { diskError } from "#test/support/memory-file.ts";
-import { beginOf, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import { finishOf, makeChunks } from "#test/support/script-client.ts";
+import { beginOf, OTHER_RUN, ServerWorld, storageConfig, type WorldOptions } from "#test/support/server-world.ts";
+import { SimClock } from "#test/support/sim-clock.ts";
 import { commit, held, spoil } from "#test/support/verify-kit.ts";
 
 const worlds: ServerWorld[] = [];
@@ -38,9 +41,46 @@ describe("a verification", () => {
     await w.wait(back.link.expect("welcome"));
     await w.wait(back.link.expect("committed"));
     expect(await w.wait(back.link.expect("verified"))).toMatchObject({
-      ...{ result: "unknown", message: "its storage cannot be used now" },
+      ...{ result: "unknown", message: "its storage cannot be used now, or has forgotten it" },
     });
+    // The disk is there again, and nobody has looked at it since.
     w.disk.hook = () => undefined;
+    await w.clock.advance(STORAGE_RETRY_MS);
+    const later = w.resume(admitted.session);
+    await w.wait(later.link.expect("welcome"));
+    await w.wait(later.link.expect("committed"));
+    expect((await w.wait(later.link.expect("verified"))).result).toBe("ok");
+  });
+
+  test("is awaited also while the server is still taking over other sessions of the same storage", async () => {
+    const storages = [storageConfig({ verifyIntegrity: true })];
+    const first = await start({ storages });
+    const chunks = makeChunks(2, 400);
+    const other = await first.session({ backup: "etc" }, { run: OTHER_RUN });
+    for (const chunk of chunks) other.link.data(chunk, { generation: 1 });
+    await first.wait(other.link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    const { link, admitted } = await first.session();
+    for (const chunk of chunks) link.data(chunk, { generation: 1 });
+    await first.wait(link.sack((sack) => sack.files[0]?.durableChunks === 2));
+    first.disk.hook = ({ call }) => {
+      if (call === "link") first.disk.crash();
+    };
+    link.send("finish", finishOf(chunks), 1);
+    await first.clock.advance(5_000);
+    worlds.splice(worlds.indexOf(first), 1);
+    const { promise: looking, resolve: seen } = Promise.withResolvers<string>();
+    const { knownStorages } = first;
+    const next = { disk: first.disk.reboot(), clock: new SimClock(), knownStorages, seed: 8, diskKey: () => looking };
+    const starting = start({ storages, ...next });
+    await next.clock.advance(300_000);
+    const w = await starting;
+    const back = w.resume(admitted.session);
+    await w.clock.advance(2_000);
+    expect(back.link.received.map(({ type }) => type)).not.toContain("verified");
+    seen("a disk");
+    await w.wait(back.link.expect("welcome"));
+    await w.wait(back.link.expect("committed"));
+    expect((await w.wait(back.link.expect("verified"))).result).toBe("ok");
   });
 
   test("that still waits for a storage which cannot be used is waited for", async () => {
