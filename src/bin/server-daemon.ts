@@ -24,6 +24,7 @@ import { ServerMetrics } from "#server/server-metrics.ts";
 import { ChunkBuffer } from "#store/chunk-buffer.ts";
 import type { Disk, DiskLock } from "#store/disk.ts";
 import { EndedSessions } from "#store/ended-sessions.ts";
+import { GoneBackups } from "#store/gone-backups.ts";
 import { KnownStorages } from "#store/known-storages.ts";
 import { MaintenanceFile } from "#store/maintenance-file.ts";
 import type { SpawnDiskWorker } from "#store/disk-thread.ts";
@@ -94,7 +95,8 @@ export async function startDaemon(runtime: ServerRuntime): Promise<Daemon> {
   const metrics = new ServerMetrics();
   const { content, spawnBackground } = runtime;
   const settings = { config, content, identity, restartKeys: [] };
-  const web = await WebSide.open({ log, disk, recorder, metrics, spawnBackground }, settings);
+  const gone = await GoneBackups.open(disk, stateDir, log);
+  const web = await WebSide.open({ log, disk, recorder, metrics, gone, spawnBackground }, settings);
   const chunkBuffer = new ChunkBuffer({ ...config.chunkBuffer, clock: systemClock });
   const shared = { log, buffer: chunkBuffer, ended: await EndedSessions.open(disk, stateDir, log) };
   const register = await CertificateRegister.open({ disk, stateDir, log, clock: systemClock, revocations });

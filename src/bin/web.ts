@@ -3,6 +3,7 @@
  * and costs the page only: a port that is taken must not cost a night of backups.
  */
 import { must } from "#base/assert.ts";
+import { settled } from "#base/clock.ts";
 import { toFailure } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { effectiveServerConfig, type EffectiveRow } from "#config/effective.ts";
@@ -21,8 +22,9 @@ import type { Server } from "#server/server.ts";
 import type { ServerMetrics } from "#server/server-metrics.ts";
 import { agentChannel } from "#web/agent-channel.ts";
 import type { CertificateRow } from "#web/api-types.ts";
+import { Forgetting, type GoneKeeper } from "#web/forgetting.ts";
 import { watchPage } from "#web/page-metrics.ts";
-import type { ReadModel } from "#web/read-model.ts";
+import type { EmitEvent, ReadModel } from "#web/read-model.ts";
 import { WebApp } from "#web/web-app.ts";
 import { systemClock } from "./system.ts";
 import { archiveBrowser } from "./web-archives.ts";
@@ -34,6 +36,8 @@ import { WebWatch } from "./web-watch.ts";
 const DAY_MS = 86_400_000;
 /** Of the time for an answer, what a search may take. */
 const SEARCH_PART = 0.8;
+/** A disk that hangs must not hold up a stop, or a reload, for the sake of a list. */
+const GONE_LIMIT_MS = 2_000;
 
 /** What the page goes by; a reload brings another one. */
 export interface WebSettings {
@@ -50,6 +54,7 @@ export interface WebRuntime {
   readonly disk: LinesDisk;
   readonly recorder: Recorder;
   readonly metrics: ServerMetrics;
+  readonly gone: GoneKeeper;
   readonly spawnBackground: SpawnRestoreThread;
 }
 
@@ -63,6 +68,7 @@ export class WebSide {
   /** Undefined: the page is not wanted. */
   #watch: WebWatch | undefined;
   #app: WebApp | undefined;
+  #forgetting: Forgetting | undefined;
   #certificate: WatchedCertificate | undefined;
   #stopped = false;
 
@@ -165,7 +171,10 @@ export class WebSide {
     this.#certificate = undefined;
     this.#app = undefined;
     const watch = this.#watch;
+    const forgetting = this.#forgetting;
     this.#watch = undefined;
+    this.#forgetting = undefined;
+    if (forgetting !== undefined) await settled(systemClock, forgetting.close(), GONE_LIMIT_MS);
     await watch?.stop();
   }
 
@@ -224,7 +233,7 @@ export class WebSide {
   }
 
   #makeApp(rules: ReturnType<WebKeys["rules"]>): WebApp | undefined {
-    const { recorder, spawnBackground } = this.#runtime;
+    const { recorder, gone, spawnBackground } = this.#runtime;
     const [server, watch] = [this.#server, this.#watch];
     if (server === undefined || watch === undefined) return undefined;
     const registry = new Metrics();
@@ -232,8 +241,11 @@ export class WebSide {
     // An answer that is not made until then nobody gets any more.
     const searchMsMax = (): number => this.#settings.config.webUi.writeTimeoutMs * SEARCH_PART;
     const desk = new ArchiveDesk({ library: server.library, clock: systemClock, searchMsMax });
+    const emit: EmitEvent = (event) => recorder.emit(event);
+    const forgetting = new Forgetting(model, emit, gone);
+    this.#forgetting = forgetting;
     const app = new WebApp({
-      ...{ model, rules, page: watch.page, emit: (event) => recorder.emit(event) },
+      ...{ model, rules, page: watch.page, emit, forgetting },
       browser: archiveBrowser(desk, spawnBackground),
     });
     watchPage({

@@ -6,10 +6,10 @@ import type { BackupRow, BackupState, StorageRow, StorageScanView, StoragesAnswe
 import type { AgentRow, AgentsAnswer, HealthAnswer, OverviewAnswer, ServerNumbers } from "./api-types.ts";
 import { worstOf } from "./backup-rows.ts";
 import { backupSummary } from "./backup-summary.ts";
-import { Forgetting } from "./forgetting.ts";
+import type { Forgetting } from "./forgetting.ts";
 import { badRequest } from "./http.ts";
 import { checkKnown, listOf, nameFilter, pageOfList } from "./paging.ts";
-import type { EmitEvent, ReadModel, RunningServer } from "./read-model.ts";
+import type { ReadModel, RunningServer } from "./read-model.ts";
 
 const STATES: readonly BackupState[] = ["failing", "late", "never", "unknown", "ok"];
 const RECENT_EVENTS = 20;
@@ -24,9 +24,9 @@ export class ServerRoutes {
   readonly #forgetting: Forgetting;
   #rows: { readonly atMs: number; readonly rows: readonly BackupRow[] } | undefined;
 
-  constructor(model: ReadModel, emit: EmitEvent) {
+  constructor(model: ReadModel, forgetting: Forgetting) {
     this.#model = model;
-    this.#forgetting = new Forgetting(model, emit);
+    this.#forgetting = forgetting;
   }
 
   /** Kept for a moment; `forget` when something has changed. */

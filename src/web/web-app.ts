@@ -5,6 +5,7 @@
 import type { BackupRow } from "./api-archives.ts";
 import type { AccessAnswer, FirstView, LoginRequest, MetricsAnswer } from "./api-types.ts";
 import { type Access, type Admitted, pagePolicy, secured } from "./access.ts";
+import type { Forgetting } from "./forgetting.ts";
 import { badRequest, empty, json, notFound, Refused, type WebAnswer, type WebRequest } from "./http.ts";
 import { compressed, takesGzip } from "./compression.ts";
 import { checkKnown, textOf } from "./paging.ts";
@@ -51,6 +52,7 @@ export interface WebAppOptions {
   readonly rules: WebRules;
   readonly browser: ArchiveBrowser;
   readonly emit: EmitEvent;
+  readonly forgetting: Forgetting;
   /** By path, `/` for the page itself; undefined where there is no such file. */
   readonly page: (path: string) => PageFile | undefined;
 }
@@ -63,11 +65,11 @@ export class WebApp {
   #rules: WebRules;
 
   constructor(options: WebAppOptions) {
-    const { model, browser, emit } = options;
+    const { model, browser, emit, forgetting } = options;
     this.#options = options;
     this.#rules = options.rules;
     this.stream = new LiveStream(model);
-    this.#server = new ServerRoutes(model, emit);
+    this.#server = new ServerRoutes(model, forgetting);
     this.#archives = new ArchiveRoutes({ model, browser, isAllowed: () => this.#mayDownload, emit });
   }
 

@@ -11,6 +11,7 @@ import { Access, type AccessSettings } from "#web/access.ts";
 import type { AgentChannel } from "#web/api-types.ts";
 import type { WebAnswer, WebRequest } from "#web/http.ts";
 import { Passwords } from "#web/passwords.ts";
+import { Forgetting, type GoneKeeper } from "#web/forgetting.ts";
 import type { ArchiveBrowser, ReadModel, RunningServer } from "#web/read-model.ts";
 import { type PageFile, WebApp } from "#web/web-app.ts";
 import { seededRandom } from "./seeded-random.ts";
@@ -40,11 +41,14 @@ export interface PageOptions {
   readonly slowChecks?: boolean;
   readonly allowDownload?: boolean;
   readonly browser?: Partial<ArchiveBrowser>;
+  readonly gone?: GoneKeeper;
+  /** What the wall clock shows at the start. */
+  readonly wallMs?: number;
   readonly page?: (path: string) => PageFile | undefined;
 }
 
 export class PageKit {
-  readonly clock = new SimClock();
+  readonly clock: SimClock;
   readonly events = new MemoryRecords<EventRecord>();
   readonly history = new MemoryRecords<SessionRecord>();
   readonly snapshots = new MemoryRecords<ActiveSnapshot>();
@@ -64,9 +68,11 @@ export class PageKit {
   readonly series: SessionSeries;
   readonly scans: StorageScans;
   readonly model: ReadModel;
+  readonly forgetting: Forgetting;
   readonly app: WebApp;
 
   constructor(options: PageOptions = {}) {
+    this.clock = new SimClock(options.wallMs);
     const { clock, events, history, snapshots, samples } = this;
     this.series = new SessionSeries({ clock, snapshots, snapshotIntervalMs: 60_000, live: () => this.live });
     this.scans = new StorageScans({
@@ -89,6 +95,8 @@ export class PageKit {
     if (options.slowChecks !== true) this.letChecks();
     const passwords = options.password === true ? this.#passwords() : undefined;
     const settings = { allowOrigins: ["192.0.2.0/24"], trustedProxies: [], hostNames: ["backup.example.org"] };
+    const emit = (event: ObservedEvent): void => void this.emitted.push(event);
+    this.forgetting = new Forgetting(this.model, emit, options.gone ?? NOTHING_KEPT);
     this.app = new WebApp({
       model: this.model,
       rules: {
@@ -96,7 +104,7 @@ export class PageKit {
         access: new Access({ ...settings, ...options.access }, passwords, (address) => void this.refused.push(address)),
       },
       browser: { ...NO_ARCHIVES, ...options.browser },
-      emit: (event) => void this.emitted.push(event),
+      ...{ emit, forgetting: this.forgetting },
       page: options.page ?? (() => undefined),
     });
   }
@@ -141,6 +149,8 @@ export class PageKit {
     });
   }
 }
+
+const NOTHING_KEPT: GoneKeeper = { kept: undefined, keep: () => Promise.resolve() };
 
 const NO_ARCHIVES: ArchiveBrowser = {
   directory: () => Promise.reject(new Error("no test gave a directory")),
