@@ -134,7 +134,7 @@ export const EN = {
   "chart.soon": "A chart appears here after a few measurements.",
   "chart.none": "It was over too soon for a chart.",
   "chart.missing":
-    "What draws charts could not be loaded from the server. It is tried again; if that does not help, load the page anew.",
+    "Charts could not be loaded from the server. The page keeps trying; if that does not help, reload it.",
   "chart.nothing": "nothing yet",
   "chart.extremes": "between {low} and {high}, now {last}",
   "events.empty": "Nothing has happened",

@@ -136,7 +136,7 @@ export const PT: Texts = {
   "chart.soon": "O gráfico aparece aqui após algumas medições.",
   "chart.none": "Terminou cedo demais para um gráfico.",
   "chart.missing":
-    "Não foi possível carregar do servidor o que desenha os gráficos. Há novas tentativas; se não adiantar, recarregue a página.",
+    "Não foi possível carregar os gráficos do servidor. A página continua tentando; se não adiantar, recarregue-a.",
   "chart.nothing": "nada ainda",
   "chart.extremes": "entre {low} e {high}, agora {last}",
   "events.empty": "Nada aconteceu",
