@@ -107,7 +107,7 @@ export function sumText({
   sumDiffers,
 }: Pick<RestoreReport, "archive" | "damageCount" | "sumDiffers">): string {
   if (!sumDiffers || damageCount > 0) return "";
-  return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`;
+  return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what came out of it may not be what was backed up\n`;
 }
 
 /** It is as the archive has it; but what lies where the link led is not there any more for who goes by this name. */
