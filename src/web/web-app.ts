@@ -87,16 +87,14 @@ export class WebApp {
     this.#server.forget();
   }
 
-  /** Never rejects for what a request holds: then the answer says what is wrong with it. */
+  /** To HEAD as to GET: who sends it leaves out the body. Never rejects for what a request holds: then the answer says what is wrong with it. */
   async handle(request: WebRequest): Promise<WebAnswer> {
     try {
       const admitted = await this.#rules.access.admit(request);
-      const answer = await compressed(await this.#route(request, admitted), request);
-      return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
+      return secured(await compressed(await this.#route(request, admitted), request));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      const answer = refusalAnswer(error, request);
-      return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
+      return secured(refusalAnswer(error, request));
     }
   }
 
@@ -114,10 +112,7 @@ export class WebApp {
       }
       case "/api/v1/stream":
         checkKnown(query, ["session"]);
-        // For a HEAD there is nobody to tell.
-        return request.method === "HEAD"
-          ? empty(200)
-          : this.stream.open(textOf(query, "session"), admitted.isStill, signal);
+        return this.stream.open(textOf(query, "session"), admitted.isStill, signal);
       case "/api/v1/login":
         return await this.#login(request, admitted);
       case "/api/v1/logout":
