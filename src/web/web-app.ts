@@ -21,7 +21,9 @@ import { chosenBy, withFirstView } from "./first-view.ts";
 const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 
 /** Routes that are one thing: a filter there is a slip. */
-const UNFILTERED = new Set(["overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`));
+const UNFILTERED = new Set(
+  ["access", "health", "overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`),
+);
 
 /** A file of the page. The page itself is text, for its first answers stand in it; the name of others changes with their content. */
 export type PageFile =
@@ -161,6 +163,7 @@ export class WebApp {
       default: {
         const session = /^\/api\/v1\/sessions\/([0-9a-f-]{1,64})$/.exec(path)?.[1];
         if (session === undefined) throw notFound("there is nothing of this name");
+        checkKnown(query, []);
         return json(sessionRoute(model, session));
       }
     }
