@@ -5,12 +5,13 @@
 import { errnoText, O_CLOEXEC, O_PATH, Scratch } from "#archive/linux-libc.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { must } from "#base/assert.ts";
-import { type Level, WriteError } from "./directory-stack.ts";
+import type { Level } from "./directory-stack.ts";
 import type { Directories, Duty } from "./directories.ts";
 import type { MetadataWriter } from "./metadata.ts";
 import { nameStart } from "./safe-path.ts";
 import type { TreeCounts, TreeOptions } from "./tree-options.ts";
 import * as os from "./write-calls.ts";
+import { WriteError } from "./write-error.ts";
 
 /** A file between its creation and its place. */
 export interface OpenedFile {
