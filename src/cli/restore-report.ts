@@ -71,6 +71,7 @@ const REASONS: Readonly<Record<string, string>> = {
   time: "restored, but not its time",
   damaged: "is damaged in the archive: what is left of it is beside its place as .damaged",
   "not-deleted": "could not be deleted",
+  "left-behind": "is a temporary file of this restore, which could not be removed: it is left there",
   "not-in-archive": "is not in the archive",
   superseded: "is in the archive more than once, and what was written is not the last of them",
 };

@@ -188,7 +188,7 @@ export class TreeWriter {
     } else if (entry.type === "file") {
       this.#file = this.#files.open(entry, path, local, level);
       made = "in-hand";
-    } else if (this.#files.special(entry, path, level)) {
+    } else if (this.#files.special(entry, path, local, level)) {
       made = "there";
     }
     if (made === "there") this.#made.add(local);
@@ -260,7 +260,7 @@ export class TreeWriter {
       if (this.#files.replace(level, path)) this.#made.add(local);
     } finally {
       // Where both names are the same file already, rename does nothing and says that all is well.
-      this.#files.removeTemp(level);
+      this.#files.removeTemp(level, local);
     }
     return true;
   }
