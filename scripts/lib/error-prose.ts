@@ -34,7 +34,7 @@ export const ERROR_PROSE: Readonly<Record<ErrorCode, string>> = {
   E_SOURCE_NESTED:
     "One source of the entry lies inside another one, if need be behind links: its files would be there twice.",
   E_EXHAUSTED:
-    "While the agent read the sources, its process was at its limit of open files, or the machine was at its own or had no memory left. That says nothing of the files, and an archive of those that could still be opened would pass for a backup: so the run fails and nothing is committed.",
+    "While files were read for a backup, or written for a restore, the process was at its limit of open files, or the machine was at its own or had no memory left. That says nothing of the files, and an archive of those that could still be opened would pass for a backup: so the run fails and nothing is committed. A restore ends so too: what it has restored stays, and the same command with `--overwrite if-changed` goes on.",
   E_HOOK:
     "`hooks.before` of the entry failed or took longer than `timeout`. The run was cancelled before the server heard of it. See [Hooks](agent.md#hooks).",
   E_STATE_DIR: "The directory in which the program keeps its records cannot be made, read, written or locked.",

@@ -98,15 +98,22 @@ export class SourceError extends Error {
 const EXHAUSTED: ReadonlyMap<string, readonly [what: string, hint: string]> = new Map([
   ["EMFILE", ["this process may open no more files", "Raise LimitNOFILE of the service, or ulimit -n of the shell."]],
   ["ENFILE", ["this machine can open no more files", "Raise the sysctl fs.file-max, or end what has so many open."]],
-  ["ENOMEM", ["this machine has no memory left", "Give the agent more memory, or lower resume.buffer_size."]],
+  ["ENOMEM", ["this machine has no memory left", "Free memory there, or lower resume.buffer_size of the agent."]],
 ]);
 
 /** What a failed call is thrown as: SourceError, or Failure E_EXHAUSTED when it says nothing of the file. `errno` is a name. */
 export function failedCall(errno: string, call: string): SourceError | Failure {
+  return exhaustedBy(errno, call) ?? new SourceError(errno, call);
+}
+
+/** Failure E_EXHAUSTED of a failed call that says nothing of the file; undefined for any other. `then` is a sentence behind its hint. */
+export function exhaustedBy(errno: string, call: string, then?: string): Failure | undefined {
   const exhausted = EXHAUSTED.get(errno);
-  if (exhausted === undefined) return new SourceError(errno, call);
+  if (exhausted === undefined) return undefined;
   const [what, hint] = exhausted;
-  return new Failure("E_EXHAUSTED", `${what} (${call}: ${errno})`, { hint });
+  return new Failure("E_EXHAUSTED", `${what} (${call}: ${errno})`, {
+    hint: then === undefined ? hint : `${hint} ${then}`,
+  });
 }
 
 /** The errno of an error of the system that somebody can do without; throws any other, and Failure E_EXHAUSTED as failedCall has it. */

@@ -32,7 +32,7 @@ export const CATALOGUE = {
   E_EXHAUSTED: row(
     1,
     false,
-    "Raise LimitNOFILE of the service, or ulimit -n of the shell, when descriptors ran out; give the agent more memory, or lower resume.buffer_size, when memory did.",
+    "Raise LimitNOFILE of the service, or ulimit -n of the shell, when descriptors ran out; free memory, or lower resume.buffer_size of the agent, when memory did.",
   ),
   E_HOOK: row(1, false, "The log has what the command printed; mend it, or take it out of hooks of the entry."),
 

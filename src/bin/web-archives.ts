@@ -8,11 +8,10 @@ import type { IndexEntry } from "#archive/index-format.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import { KiB } from "#base/units.ts";
-import { openIndexed } from "#restore/index-open.ts";
 import { planForFile } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
 import type { SpawnRestoreThread } from "#restore/restore-threads.ts";
-import { type ArchiveDesk, archiveAccess, bytesOfKey, indexAccessOf } from "#server/archive-desk.ts";
+import { type ArchiveDesk, bytesOfKey, openLent } from "#server/archive-desk.ts";
 import type { LentArchive } from "#server/lent-archive.ts";
 import type { DownloadQuery } from "#web/api-archives.ts";
 import type { ArchiveBrowser, Download } from "#web/read-model.ts";
@@ -38,10 +37,8 @@ async function download(
   const path = bytesOfKey(query.key);
   const lent = await desk.open(query);
   try {
-    const indexed = await openIndexed(archiveAccess(lent), indexAccessOf(lent));
-    const { index, warning } = indexed;
-    if (index === undefined) throw warning ?? new Failure("E_INDEX_DAMAGED", `${lent.name} has no index`);
-    const entry = await fileEntry(index, path);
+    const indexed = await openLent(lent);
+    const entry = await fileEntry(indexed.index, path);
     const stop = new AbortController();
     signal.addEventListener("abort", () => stop.abort(), { once: true });
     if (signal.aborted) stop.abort();

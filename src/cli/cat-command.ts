@@ -24,7 +24,7 @@ export function catCommand(side: ProgramSide): CommandSpec {
     positionals: [archivePositional(side), { name: "PATH", what: "The file's path in the archive.", required: true }],
     details: [
       TIME_DETAIL,
-      "Exits with 3 when some of the file is damaged: the damaged part is zeros then; and when an archive without an index has several files of that path, of which the first is written and the last would be restored.",
+      "Exits with 3 when some of the file is damaged: the damaged part is zeros then; and when an archive without an index has several files of that path, of which the first is written and the last would be restored, or has another SHA-256 than is stored beside it.",
     ],
   };
 }

@@ -71,6 +71,7 @@ const REASONS: Readonly<Record<string, string>> = {
   time: "restored, but not its time",
   damaged: "is damaged in the archive: what is left of it is beside its place as .damaged",
   "not-deleted": "could not be deleted",
+  "left-behind": "is a temporary file of this restore, which could not be removed: it is left there",
   "not-in-archive": "is not in the archive",
   superseded: "is in the archive more than once, and what was written is not the last of them",
 };
@@ -107,7 +108,7 @@ export function sumText({
   sumDiffers,
 }: Pick<RestoreReport, "archive" | "damageCount" | "sumDiffers">): string {
   if (!sumDiffers || damageCount > 0) return "";
-  return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`;
+  return `warning: ${safeText(archive)}: its SHA-256 is not the one beside it: it is not as it was written, and what came out of it may not be what was backed up\n`;
 }
 
 /** It is as the archive has it; but what lies where the link led is not there any more for who goes by this name. */

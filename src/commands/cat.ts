@@ -3,7 +3,7 @@ import { Failure } from "#base/errors.ts";
 import { safeText } from "#base/safe-text.ts";
 import type { CatRequest } from "#cli/cat-command.ts";
 import { EXIT } from "#cli/exit-codes.ts";
-import { damagesText } from "#cli/restore-report.ts";
+import { damagesText, sumText } from "#cli/restore-report.ts";
 import { planForFile } from "#restore/index-plan.ts";
 import { runArchiveJob } from "#restore/job-runner.ts";
 import { indexFaultText, openWithIndex } from "./archive-jobs.ts";
@@ -19,14 +19,19 @@ export async function runCat(request: CatRequest, context: CommandContext): Prom
     const job = { kind: "cat", path, fd: STDOUT_FD } as const;
     const plan = await planForFile(indexed, path);
     const deps = { spawn, cores, signal };
-    const { report, aborted, indexFault } = await runArchiveJob(indexed.archive, job, deps, plan);
+    const result = await runArchiveJob(indexed.archive, job, deps, plan, target.sha256);
+    const { report, aborted, indexFault, sumDiffers } = result;
+    const { problemCount, damageCount } = report;
     stderr.write(indexFaultText(target, indexFault));
-    stderr.write(damagesText(report.damages, report.damageCount));
+    stderr.write(damagesText(report.damages, damageCount));
+    stderr.write(sumText({ archive: target.name, damageCount, sumDiffers }));
     if (aborted) return EXIT.interrupted;
     const reasons = new Set(report.problems.map(({ reason }) => reason));
-    if (reasons.has("not-in-archive")) return notThere(request.path, report.damageCount, stderr);
+    if (reasons.has("not-in-archive")) return notThere(request.path, damageCount, stderr);
     if (reasons.has("superseded")) stderr.write(supersededText(request.path));
-    return report.problemCount > 0 ? EXIT.partial : EXIT.done;
+    // Damage that was found is why the sum differs, and whether it is the file's is known.
+    const isDoubtful = sumDiffers && damageCount === 0;
+    return problemCount > 0 || isDoubtful ? EXIT.partial : EXIT.done;
   } finally {
     await indexed.close();
   }

@@ -7,7 +7,7 @@ import type { Stat } from "#archive/source.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { assert, must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
-import { ABSENT, DirectoryStack, isBlocked, type Level, openTarget, WriteError } from "./directory-stack.ts";
+import { ABSENT, DirectoryStack, isBlocked, type Level, openTarget } from "./directory-stack.ts";
 import type { MetadataWriter, Place } from "./metadata.ts";
 import { NameSet } from "./name-set.ts";
 import { keepsDirectory } from "./overwrite.ts";
@@ -15,6 +15,7 @@ import { type DeletionPolicy, Remover } from "./remove.ts";
 import { nameStart } from "./safe-path.ts";
 import type { TreeCounts, TreeOptions } from "./tree-options.ts";
 import { EEXIST, ENOENT, type WriteCalls } from "./write-calls.ts";
+import { throwIfExhausted, WriteError } from "./write-error.ts";
 
 /** What is known of a directory that is being filled. */
 export interface Duty {
@@ -42,6 +43,8 @@ export class Directories {
   readonly stack: DirectoryStack<Duty>;
   /** Something of the archive is missing, so what it does not have proves nothing. */
   #incomplete = false;
+  /** The run has failed: what goes wrong on the way out changes nothing. */
+  #abandoned = false;
 
   /** Throws Failure E_TARGET when the target cannot be opened. */
   constructor(w: WriteCalls, options: TreeOptions, metadata: MetadataWriter, counts: TreeCounts) {
@@ -54,7 +57,10 @@ export class Directories {
     const hooks = {
       entered: (level: Level<Duty>): void => this.#entered(level),
       leave: (level: Level<Duty>, path: Uint8Array): void => this.#leave(level, path),
-      gone: (path: Uint8Array, error: WriteError): void => options.problem(path, "not-created", error.code),
+      gone: (path: Uint8Array, error: WriteError): void => {
+        if (!this.#abandoned) throwIfExhausted(error);
+        options.problem(path, "not-created", error.code);
+      },
     };
     this.stack = new DirectoryStack(w, fd, hooks, options.dryRun);
     if (fd >= 0) this.stack.root.inherits = metadata.inherits(fd);
@@ -63,6 +69,13 @@ export class Directories {
   /** Nothing is deleted from here on. */
   incomplete(): void {
     this.#incomplete = true;
+  }
+
+  /** Leaves all and closes it, without deleting or failing. */
+  abandon(): void {
+    this.#incomplete = true;
+    this.#abandoned = true;
+    this.stack.close();
   }
 
   /** The directory that the entry goes into; its name is in `stack.name`. */
@@ -186,7 +199,10 @@ function makeRemover(w: WriteCalls, options: TreeOptions, policy: DeletionPolicy
 function openRoot(w: WriteCalls, { target, dryRun }: TreeOptions): number {
   const fd = openTarget(w, target);
   if (fd === -ENOENT && dryRun) return ABSENT;
-  if (fd < 0) throw new Failure("E_TARGET", `the target directory cannot be opened: ${errnoText(-fd)}`);
+  if (fd < 0) {
+    throwIfExhausted(new WriteError(-fd, "open"));
+    throw new Failure("E_TARGET", `the target directory cannot be opened: ${errnoText(-fd)}`);
+  }
   return fd;
 }
 

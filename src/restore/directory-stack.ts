@@ -9,7 +9,6 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
-  errnoText,
   O_CLOEXEC,
   O_PATH,
   O_RDONLY,
@@ -20,6 +19,7 @@ import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import type { Stat } from "#archive/source.ts";
 import { assert, must } from "#base/assert.ts";
 import { EACCES, EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, type WriteCalls } from "./write-calls.ts";
+import { WriteError } from "./write-error.ts";
 
 /** Longer than any name a filesystem takes: those fail with ENAMETOOLONG. */
 const NAME_BYTES_MAX = 4095;
@@ -28,19 +28,6 @@ const OPEN_DIRECTORIES_MAX = 64;
 /** Of a directory that a dry run would make. */
 export const ABSENT = -2;
 const CLOSED = -1;
-
-/** A failed call, with the errno's name in `code`. */
-export class WriteError extends Error {
-  readonly code: string;
-  readonly errno: number;
-
-  constructor(errno: number, call: string) {
-    super(`${call}: ${errnoText(errno)}`);
-    this.name = "WriteError";
-    this.errno = errno;
-    this.code = errnoText(errno);
-  }
-}
 
 export interface Level<T> {
   /** The directory is the first `end` bytes of the path in hand; 0 for the target. */
@@ -58,7 +45,7 @@ export interface Level<T> {
 export interface StackHooks<T> {
   /** A directory that was there is entered, before anything in it is touched. Not called for fresh ones, nor for the target. */
   entered(level: Level<T>): void;
-  /** All that comes of it has come. The level is open. Must not throw. */
+  /** All that comes of it has come. The level is open. Called again when it has thrown and the stack is closed. */
   leave(level: Level<T>, path: Uint8Array): void;
   /** The directory cannot be opened again to be left: somebody took it away meanwhile. */
   gone(path: Uint8Array, error: WriteError): void;
@@ -256,9 +243,10 @@ export class DirectoryStack<T> {
       this.#hooks.gone(this.#path.subarray(0, this.#levels.at(-1)?.end), error);
       return;
     }
-    const level = must(this.#levels.pop(), "an open directory");
-    this.#oldest = Math.max(1, Math.min(this.#oldest, this.#levels.length));
+    const level = must(this.#levels.at(-1), "an open directory");
     this.#hooks.leave(level, this.#path.subarray(0, level.end));
+    this.#levels.pop();
+    this.#oldest = Math.max(1, Math.min(this.#oldest, this.#levels.length));
     this.#closeLevel(level);
   }
 

@@ -1,9 +1,10 @@
 /** An archive in a file of this machine. */
 import * as fs from "node:fs";
+import { exhaustedBy } from "#archive/source.ts";
 import { Failure, errnoName } from "#base/errors.ts";
 import type { ArchiveAccess } from "./archive-access.ts";
 
-/** Throws Failure E_ARCHIVE_READ when the file is missing, no file, or may not be read. */
+/** Throws Failure E_ARCHIVE_READ when the file is missing, no file, or may not be read, and E_EXHAUSTED. */
 export function openArchiveFile(path: string): ArchiveAccess {
   let fd: number;
   try {
@@ -27,6 +28,8 @@ export function fileAccess(fd: number): ArchiveAccess {
 
 function unopened(path: string, cause: unknown): Failure {
   const errno = errnoName(cause) ?? String(cause);
+  const exhausted = exhaustedBy(errno, "open");
+  if (exhausted !== undefined) return exhausted;
   const what = errno === "ENOENT" ? "there is no such file" : `it cannot be opened (${errno})`;
   return new Failure("E_ARCHIVE_READ", `${path}: ${what}`, { cause });
 }

@@ -2,15 +2,17 @@
  * Makes what is no directory: files, symbolic links, fifos, devices. Each is made under the run's temporary name, gets its metadata, and
  * takes its place by rename: what was there is replaced as a whole or not at all. Nothing that was there is ever opened.
  */
+import { equalBytes } from "#archive/bytes.ts";
 import { errnoText, O_CLOEXEC, O_PATH, Scratch } from "#archive/linux-libc.ts";
 import type { ReadEntry } from "#archive/tar-reader-entry.ts";
 import { must } from "#base/assert.ts";
-import { type Level, WriteError } from "./directory-stack.ts";
+import type { Level } from "./directory-stack.ts";
 import type { Directories, Duty } from "./directories.ts";
 import type { MetadataWriter } from "./metadata.ts";
 import { nameStart } from "./safe-path.ts";
 import type { TreeCounts, TreeOptions } from "./tree-options.ts";
 import * as os from "./write-calls.ts";
+import { WriteError } from "./write-error.ts";
 
 /** A file between its creation and its place. */
 export interface OpenedFile {
@@ -37,6 +39,8 @@ export class FileMaker {
   readonly #metadata: MetadataWriter;
   readonly #counts: TreeCounts;
   readonly #temp: Scratch;
+  /** The last directory in which something under the temporary name stays, as where names can only be added: it takes no other file. */
+  #stuck: { readonly directory: Uint8Array; readonly errno: number } | undefined;
   readonly #link = new Scratch(LINK_BYTES_MAX + 1);
 
   constructor(
@@ -61,6 +65,7 @@ export class FileMaker {
 
   /** `level` is where `locate(local)` led; its name is still in hand. */
   open(entry: ReadEntry, path: Uint8Array, local: Uint8Array, level: Level<Duty>): OpenedFile {
+    this.#mustTake(local);
     const flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_CLOEXEC | this.#w.c.numbers.O_NOFOLLOW;
     const fd = this.#w.c.openat(level.fd, this.#temp.pointer, flags, 0o600);
     if (fd < 0) this.#throwErrno("open");
@@ -97,18 +102,19 @@ export class FileMaker {
   discard(file: OpenedFile): void {
     if (file.fd >= 0) this.#w.c.close(file.fd);
     file.fd = -1;
-    this.removeTemp(file.level);
+    this.removeTemp(file.level, file.local);
   }
 
-  /** A symbolic link, fifo or device. True when it is in its place. */
-  special(entry: ReadEntry, path: Uint8Array, level: Level<Duty>): boolean {
+  /** A symbolic link, fifo or device, to be `local` in `level`. True when it is in its place. */
+  special(entry: ReadEntry, path: Uint8Array, local: Uint8Array, level: Level<Duty>): boolean {
+    this.#mustTake(local);
     this.#makeSpecial(entry, level);
     let placed = false;
     try {
       this.#specialMetadata(entry, path, level);
       placed = this.replace(level, path);
     } finally {
-      if (!placed) this.removeTemp(level);
+      if (!placed) this.removeTemp(level, local);
     }
     return placed;
   }
@@ -133,8 +139,21 @@ export class FileMaker {
     return true;
   }
 
-  removeTemp(level: Level<Duty>): void {
-    if (level.fd >= 0) this.#w.unlinkat(level.fd, this.#temp.pointer, 0);
+  /** Removes what was made to become `local` and did not, if there is something. What cannot be removed is reported by its name. */
+  removeTemp(level: Level<Duty>, local: Uint8Array): void {
+    if (level.fd < 0 || this.#w.unlinkat(level.fd, this.#temp.pointer, 0) === 0) return;
+    const errno = this.#w.c.errno();
+    if (errno === os.ENOENT) return;
+    const directory = local.slice(0, nameStart(local));
+    this.#stuck = { directory, errno };
+    const left = Buffer.concat([directory, Buffer.from(this.#options.temporaryName)]);
+    this.#options.problem(left, "left-behind", errnoText(errno));
+  }
+
+  #mustTake(local: Uint8Array): void {
+    if (this.#stuck === undefined) return;
+    const { directory, errno } = this.#stuck;
+    if (equalBytes(directory, local.subarray(0, nameStart(local)))) throw new WriteError(errno, "rename");
   }
 
   #makeSpecial(entry: ReadEntry, level: Level<Duty>): void {

@@ -24,13 +24,15 @@ export type RestoreReason =
   | "damaged"
   /** It was not in the target before, and could not be removed. */
   | "not-deleted"
+  /** What was written under the run's temporary name can neither take its place nor be removed. The path is that of this file, below the target. */
+  | "left-behind"
   /** Asked for, and not in the archive; or not in what can be read of it. */
   | "not-in-archive"
   /** Put out, though the archive has another entry of that path behind it, which a restore would leave in the end. */
   | "superseded";
 
 export interface RestoreProblem {
-  /** Path in the archive, raw bytes. */
+  /** Path in the archive, but for `left-behind`; raw bytes. */
   readonly path: Uint8Array;
   readonly reason: RestoreReason;
   readonly errno: string | undefined;

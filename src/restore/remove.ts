@@ -14,9 +14,9 @@ import { STATX_BYTES, StatReader } from "#archive/linux-stat.ts";
 import { SLASH } from "#archive/bytes.ts";
 import { KiB } from "#base/units.ts";
 import type { Deletion } from "./deletion-policy.ts";
-import { WriteError } from "./directory-stack.ts";
 import type { NameSet } from "./name-set.ts";
 import { AT_REMOVEDIR, ENAMETOOLONG, ENOENT, type WriteCalls } from "./write-calls.ts";
+import { throwIfExhausted, WriteError } from "./write-error.ts";
 
 /** What may go. Paths are those in the archive, valid during the call. */
 export type DeletionPolicy = Pick<Deletion, "mayDelete" | "mayClear" | "isSource" | "marks">;
@@ -63,7 +63,7 @@ export class Remover {
     this.#dot.bytes[0] = 0x2e;
   }
 
-  /** Removes from the directory all that the archive does not have in it, and that may go. */
+  /** Removes from the directory all that the archive does not have in it, and that may go. Throws Failure E_EXHAUSTED. */
   clear({ fd, path, keep }: ToClear): void {
     try {
       const { dev } = this.#statMust(fd, DOT);
@@ -76,6 +76,7 @@ export class Remover {
       }
     } catch (error) {
       if (!(error instanceof WriteError)) throw error;
+      throwIfExhausted(error);
       this.#removal.failed(path, error.code);
     }
   }
@@ -104,6 +105,7 @@ export class Remover {
       return true;
     } catch (error) {
       if (!(error instanceof WriteError)) throw error;
+      throwIfExhausted(error);
       this.#removal.failed(path, error.code);
       return false;
     }

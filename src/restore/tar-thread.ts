@@ -4,8 +4,9 @@
  */
 import { readFileSync } from "node:fs";
 import { parseIdNames } from "#archive/id-names.ts";
+import { dispensable } from "#archive/source.ts";
 import { assert, must } from "#base/assert.ts";
-import { errnoName, toFailure } from "#base/errors.ts";
+import { toFailure } from "#base/errors.ts";
 import { CatSink } from "./cat-sink.ts";
 import { CopySink } from "./copy-sink.ts";
 import { Deletion } from "./deletion-policy.ts";
@@ -230,20 +231,17 @@ function copyTask(paths: readonly Uint8Array[], fd: number, problems: RestorePro
   };
 }
 
-/** Names to numbers of this machine; read when the first name asks. A system without the file knows nobody. */
+/** Names to numbers of this machine. A system without the file knows nobody. Throws Failure E_EXHAUSTED. */
 function idsOf(file: string): (name: string) => number | undefined {
-  let ids: ReadonlyMap<string, number> | undefined;
-  return (name) => {
-    ids ??= readIds(file);
-    return ids.get(name);
-  };
+  const ids = readIds(file);
+  return (name) => ids.get(name);
 }
 
 function readIds(file: string): ReadonlyMap<string, number> {
   try {
     return new Map([...parseIdNames(readFileSync(file, "utf8"))].map(([id, name]) => [name, id]));
   } catch (error) {
-    if (errnoName(error) === undefined) throw error;
+    dispensable(error, "open");
     return new Map();
   }
 }

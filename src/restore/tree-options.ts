@@ -1,12 +1,13 @@
 /** How entries are restored into a directory, and what is counted meanwhile: shared by the parts of the tree writer. */
 import type { Overwrite } from "#base/overwrite.ts";
 import { Failure } from "#base/errors.ts";
-import { isBlocked, type WriteError } from "./directory-stack.ts";
+import { isBlocked } from "./directory-stack.ts";
 import type { MetadataOptions } from "./metadata.ts";
 import type { RestoreReason } from "./problems.ts";
 import type { DeletionPolicy } from "./remove.ts";
 import type { Selection } from "./selection.ts";
 import { EDQUOT, ENOSPC, EROFS } from "./write-calls.ts";
+import { throwIfExhausted, type WriteError } from "./write-error.ts";
 
 export interface TreeOptions {
   /** The directory to restore into, as a user wrote it; links in it are followed. It must exist, unless this is a dry run. */
@@ -45,12 +46,13 @@ export interface TreeCounts {
 /** What makes it pointless to go on with the next entry. */
 const FATAL: ReadonlySet<number> = new Set([ENOSPC, EROFS, EDQUOT]);
 
-/** Reports a call that failed for one entry; throws Failure E_TARGET when the others would fare no better. */
+/** Reports a call that failed for one entry; throws Failure E_TARGET, or E_EXHAUSTED, when the others would fare no better. */
 export function reportWriteError(path: Uint8Array, error: WriteError, problem: TreeProblem): void {
   if (FATAL.has(error.errno)) {
     throw new Failure("E_TARGET", `${error.message}: nothing more can be written to the target`, {
       hint: "Make room, or choose another target, and run it again with --overwrite if-changed: it goes on from there.",
     });
   }
+  throwIfExhausted(error);
   problem(path, isBlocked(error.errno) ? "blocked" : "not-created", error.code);
 }

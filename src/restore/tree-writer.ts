@@ -9,7 +9,7 @@ import { assert, must } from "#base/assert.ts";
 import { Failure } from "#base/errors.ts";
 import { type DeferredLink, DeferredLinks } from "./deferred-links.ts";
 import { Directories, type Duty } from "./directories.ts";
-import { ABSENT, type Level, WriteError } from "./directory-stack.ts";
+import { ABSENT, type Level } from "./directory-stack.ts";
 import { FileMaker, type OpenedFile } from "./file-maker.ts";
 import { MetadataWriter } from "./metadata.ts";
 import { MadeNames } from "./made-names.ts";
@@ -17,6 +17,7 @@ import { keeps, looksLinked } from "./overwrite.ts";
 import { nameStart, safePath, stripComponents } from "./safe-path.ts";
 import { reportWriteError, type TreeCounts, type TreeOptions } from "./tree-options.ts";
 import { ENOENT, writeCalls } from "./write-calls.ts";
+import { WriteError } from "./write-error.ts";
 
 type Also = readonly DeferredLink[];
 
@@ -132,9 +133,8 @@ export class TreeWriter {
 
   /** Ends early: no temporary file is left, and directories are as they should be as far as they are filled. */
   abort(): void {
-    this.incomplete();
     this.#discard();
-    this.#directories.stack.close();
+    this.#directories.abandon();
   }
 
   #place(entry: ReadEntry, path: Uint8Array, local: Uint8Array): void {
@@ -188,7 +188,7 @@ export class TreeWriter {
     } else if (entry.type === "file") {
       this.#file = this.#files.open(entry, path, local, level);
       made = "in-hand";
-    } else if (this.#files.special(entry, path, level)) {
+    } else if (this.#files.special(entry, path, local, level)) {
       made = "there";
     }
     if (made === "there") this.#made.add(local);
@@ -260,7 +260,7 @@ export class TreeWriter {
       if (this.#files.replace(level, path)) this.#made.add(local);
     } finally {
       // Where both names are the same file already, rename does nothing and says that all is well.
-      this.#files.removeTemp(level);
+      this.#files.removeTemp(level, local);
     }
     return true;
   }

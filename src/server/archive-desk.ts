@@ -1,18 +1,19 @@
 /**
  * What the administrator's page may look at in archives: directories and searches by their indexes, and one archive opened for a file of it.
- * All of it takes turns at the disks like the agents that read. An index that is missing or damaged is told, not made anew: that is a command's
- * work, because it reads the whole archive.
+ * All of it takes turns at the disks like the agents that read. An index that is missing, damaged or another archive's is told, not made anew: that
+ * is a command's work, because it reads the whole archive.
  */
 import type { IndexEntry } from "#archive/index-format.ts";
 import { comparePaths } from "#archive/bytes.ts";
 import { findPath, findPattern, listDirectory } from "#archive/index-queries.ts";
-import { type Batches, IndexReader } from "#archive/index-reader.ts";
+import type { Batches, IndexReader } from "#archive/index-reader.ts";
 import type { Clock } from "#base/clock.ts";
+import { must } from "#base/assert.ts";
 import { Failure, toFailure } from "#base/errors.ts";
 import { pathText } from "#base/path-text.ts";
 import type { ArchiveAccess } from "#restore/archive-access.ts";
 import { type ArchiveFinds, fileHistories } from "#restore/file-versions.ts";
-import { indexSource } from "#restore/index-source.ts";
+import { type IndexedArchive, openIndexed } from "#restore/index-open.ts";
 import type { LentArchive } from "./lent-archive.ts";
 import { FIND_ARCHIVES_MAX, TREE_SKIPPED_MAX } from "./limits.ts";
 import type { ReadLibrary } from "./read-library.ts";
@@ -87,12 +88,12 @@ export class ArchiveDesk {
     this.#options = options;
   }
 
-  /** Archive and index, for who reads a file. Rejects as the library does. */
+  /** Archive and index. Rejects as the library does. */
   open({ storage, agent, backup, archive: name }: ArchivePlace): Promise<LentArchive> {
     return this.#library.openOf(agent, { storage, backup, name, indexOnly: false });
   }
 
-  /** A page of a directory. `key` null: the top. Rejects with Failure, E_INDEX_DAMAGED where there is no index among them. */
+  /** A page of a directory. `key` null: the top. Rejects with Failure, E_INDEX_DAMAGED where there is no index of it among them. */
   async directory(place: ArchivePlace, key: string | null, { limit, after }: DeskPage): Promise<DeskDirectory> {
     const path = key === null ? new Uint8Array(0) : bytesOfKey(key);
     const behind = after === null ? undefined : bytesOfKey(after);
@@ -154,9 +155,9 @@ export class ArchiveDesk {
     pattern: string,
     untilMs: number,
   ): Promise<{ finds: ArchiveFinds<ArchivePlace>; lent: LentArchive }> {
-    const lent = await this.#openIndex(place);
+    const lent = await this.open(place);
     try {
-      const index = await IndexReader.open(indexSource(this.#inTime(indexAccess(lent), untilMs)));
+      const { index } = await openLent(lent, (access) => this.#inTime(access, untilMs));
       if (!index.totals.sorted) throw new Failure("E_INDEX_UNSORTED", "its index is in no order");
       return { finds: { archive: place, entries: findPattern(index, Buffer.from(pattern)) }, lent };
     } catch (error) {
@@ -176,16 +177,12 @@ export class ArchiveDesk {
   }
 
   async #withIndex<T>(place: ArchivePlace, work: (index: IndexReader) => Promise<T>): Promise<T> {
-    const lent = await this.#openIndex(place);
+    const lent = await this.open(place);
     try {
-      return await work(await IndexReader.open(indexSource(indexAccess(lent))));
+      return await work((await openLent(lent)).index);
     } finally {
       await lent.close();
     }
-  }
-
-  #openIndex({ storage, agent, backup, archive: name }: ArchivePlace): Promise<LentArchive> {
-    return this.#library.openOf(agent, { storage, backup, name, indexOnly: true });
   }
 }
 
@@ -195,21 +192,23 @@ function tooLong(): Failure {
   });
 }
 
-/** An archive that was lent, as who reads archives wants it. The lender closes it. */
-export function archiveAccess(lent: LentArchive): ArchiveAccess {
-  return accessTo(lent, 0);
-}
-
-function indexAccess(lent: LentArchive): ArchiveAccess {
-  if (lent.bytes(1) !== undefined) return accessTo(lent, 1);
-  throw new Failure("E_INDEX_DAMAGED", `${lent.name} has no index`, {
-    hint: "Make one with nbackup-server index rebuild.",
-  });
-}
-
-/** Undefined when it has none. */
-export function indexAccessOf(lent: LentArchive): ArchiveAccess | undefined {
-  return lent.bytes(1) === undefined ? undefined : accessTo(lent, 1);
+/**
+ * An archive that was lent, with its index, which is compared with it as everybody does who reads one. The lender closes both. Rejects with Failure
+ * E_INDEX_DAMAGED when there is no index, or none of this archive.
+ */
+export async function openLent(
+  lent: LentArchive,
+  by: (access: ArchiveAccess) => ArchiveAccess = (access) => access,
+): Promise<IndexedArchive & { readonly index: IndexReader }> {
+  if (lent.bytes(1) === undefined) {
+    throw new Failure("E_INDEX_DAMAGED", `${lent.name} has no index`, {
+      hint: "Make one with nbackup-server index rebuild.",
+    });
+  }
+  const indexed = await openIndexed(by(accessTo(lent, 0)), by(accessTo(lent, 1)));
+  const { index, warning } = indexed;
+  if (index === undefined) throw must(warning, "why there is no index");
+  return { ...indexed, index };
 }
 
 function accessTo(lent: LentArchive, file: 0 | 1): ArchiveAccess {

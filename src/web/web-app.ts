@@ -22,7 +22,9 @@ import { chosenBy, withFirstView } from "./first-view.ts";
 const LOGIN_BYTES_MAX = 8 * PASSWORD_BYTES_MAX;
 
 /** Routes that are one thing: a filter there is a slip. */
-const UNFILTERED = new Set(["overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`));
+const UNFILTERED = new Set(
+  ["access", "health", "overview", "config/effective", "metrics"].map((route) => `/api/v1/${route}`),
+);
 
 /** A file of the page. The page itself is text, for its first answers stand in it; the name of others changes with their content. */
 export type PageFile =
@@ -89,16 +91,14 @@ export class WebApp {
     this.#server.forget();
   }
 
-  /** Never rejects for what a request holds: then the answer says what is wrong with it. */
+  /** To HEAD as to GET: who sends it leaves out the body. Never rejects for what a request holds: then the answer says what is wrong with it. */
   async handle(request: WebRequest): Promise<WebAnswer> {
     try {
       const admitted = await this.#rules.access.admit(request);
-      const answer = await compressed(await this.#route(request, admitted), request);
-      return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
+      return secured(await compressed(await this.#route(request, admitted), request));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      const answer = refusalAnswer(error, request);
-      return secured(request.method === "HEAD" ? { ...answer, body: null } : answer);
+      return secured(refusalAnswer(error, request));
     }
   }
 
@@ -116,10 +116,7 @@ export class WebApp {
       }
       case "/api/v1/stream":
         checkKnown(query, ["session"]);
-        // For a HEAD there is nobody to tell.
-        return request.method === "HEAD"
-          ? empty(200)
-          : this.stream.open(textOf(query, "session"), admitted.isStill, signal);
+        return this.stream.open(textOf(query, "session"), admitted.isStill, signal);
       case "/api/v1/login":
         return await this.#login(request, admitted);
       case "/api/v1/logout":
@@ -168,6 +165,7 @@ export class WebApp {
       default: {
         const session = /^\/api\/v1\/sessions\/([0-9a-f-]{1,64})$/.exec(path)?.[1];
         if (session === undefined) throw notFound("there is nothing of this name");
+        checkKnown(query, []);
         return json(sessionRoute(model, session));
       }
     }

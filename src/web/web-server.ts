@@ -115,6 +115,7 @@ async function bodyOf(
   }
 }
 
+/** For a HEAD too: Bun sends none of the body, but its length, and cancels what is a stream. */
 function responseOf({ status, headers, body, isStream }: WebAnswer, options: WebServerOptions): Response {
   if (!(body instanceof ReadableStream)) return new Response(body, { status, headers });
   const guardedBody = isStream === true ? body : guarded(body, options.timeouts().writeTimeoutMs, options);

@@ -38,6 +38,24 @@ function serve(kit: PageKit, limits: { read?: number; write?: number } = {}): vo
   });
 }
 
+const PAGE = { contentType: "text/javascript", body: new Uint8Array(777), gzip: new Uint8Array(33) };
+
+interface Answer {
+  readonly status: string;
+  /** Without `date`, by names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: string;
+}
+
+async function answerTo(method: string, path: string, more = ""): Promise<Answer> {
+  const text = await send(head(`${method} ${path}`, `Connection: close\r\n${more}`)).closed;
+  const end = text.indexOf("\r\n\r\n");
+  const [status = "", ...lines] = text.slice(0, end).split("\r\n");
+  const headers = new Map(lines.map((line) => [line.replace(/:.*/, "").toLowerCase(), line.replace(/^[^:]*: */, "")]));
+  headers.delete("date");
+  return { status, headers, body: text.slice(end + 4) };
+}
+
 /** The next request, from its head on, is in the server's hands. */
 async function asked(): Promise<void> {
   heard = Promise.withResolvers<void>();
@@ -127,6 +145,29 @@ describe("a client", () => {
     }
     raw.socket.resume();
     await raw.closed;
+  });
+
+  test("that asks by HEAD gets the head of GET's answer with the length of its body, and nothing behind it", async () => {
+    const kit = kitOf({ page: (path) => (path === "/p.js" ? PAGE : undefined) });
+    for (let i = 0; i < 50; i += 1) kit.events.add(eventRecord({ message: "x".repeat(200) }));
+    serve(kit);
+    const gzip = "Accept-Encoding: gzip\r\n";
+    const targets = ["/p.js", "/api/v1/health", "/api/v1/events", "/metrics", "/none", "/api/v1/events?x=1"];
+    for (const [path, more] of targets.flatMap((target) => [[target, ""] as const, [target, gzip] as const])) {
+      const got = await answerTo("GET", path, more);
+      expect([path, got.headers.get("content-length")]).toEqual([path, String(got.body.length)]);
+      expect(await answerTo("HEAD", path, more)).toEqual({ ...got, body: "" });
+    }
+  });
+
+  test("that asks for the live stream by HEAD hears no length, and no stream is kept for it", async () => {
+    const kit = kitOf();
+    serve(kit);
+    const { status, headers, body } = await answerTo("HEAD", "/api/v1/stream");
+    expect([status, headers.get("content-type"), headers.get("content-length"), body]).toEqual([
+      ...["HTTP/1.1 200 OK", "text/event-stream; charset=utf-8", undefined, ""],
+    ]);
+    expect(kit.app.stream.clientCount).toBe(0);
   });
 
   const FILE_BYTES = 3_000_000;

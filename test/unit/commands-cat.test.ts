@@ -14,9 +14,9 @@ const file = (name: string, data: string): Buffer =>
 const link = (name: string, to: string): Buffer => block({ 0: name, 156: "1", 157: to });
 
 /** What the command says; all content that it finds is empty, because it would go to the output of the tests. */
-function cat(archive: Uint8Array, name: string): Promise<CommandRun> {
+function cat(archive: Uint8Array, name: string, sha256?: string): Promise<CommandRun> {
   const request = { command: "cat" as const, archive: { text: "latest", scope: EVERYWHERE }, path: name };
-  return runCommand(request, new MemoryStock([{ time: "2026-02-12T02:00:00Z", archive }]));
+  return runCommand(request, new MemoryStock([{ time: "2026-02-12T02:00:00Z", archive, row: { sha256 } }]));
 }
 
 async function content(
@@ -73,5 +73,37 @@ describe("several files of one path", () => {
     expect([linked.text, linked.report.problemCount]).toEqual(["content", 0]);
     const itself = await content(file("f", "content"), link("f", "f"));
     expect([itself.text, itself.report.problemCount]).toEqual(["content", 0]);
+  });
+});
+
+describe("an archive without an index", () => {
+  const { archive, rows } = sealArchive(
+    [file("a", "one"), file("b", ""), file("c", "two"), END].map((bytes) => ({ bytes })),
+    "gzip",
+  );
+  const sha256 = new Bun.CryptoHasher("sha256").update(archive).digest("hex");
+  // What the header of a gzip member says of the system changes no content, and nothing but the sum tells.
+  const changed = Buffer.from(archive);
+  changed[9] = 3;
+  const warning =
+    "warning: web-1/etc/2026-02-12T02-00-00-000Z.tar.gz: its SHA-256 is not the one beside it: it is not as it was written, and what came out of it may not be what was backed up\n";
+
+  test("is compared with the SHA-256 beside it, and where that differs a sentence says so and the exit code is 3", async () => {
+    expect(await cat(archive, "b", sha256)).toEqual({ exit: 0, stdout: "", stderr: "" });
+    expect(await cat(changed, "b", sha256)).toEqual({ exit: 3, stdout: "", stderr: warning });
+    expect(await cat(changed, "b")).toEqual({ exit: 0, stdout: "", stderr: "" });
+  });
+  test("tells of that also when it has no file of that name", async () => {
+    const exit = "E_PATH_UNKNOWN: d: the archive has no file of that name";
+    expect(await cat(changed, "d", sha256)).toEqual({ exit, stdout: "", stderr: warning });
+  });
+  test("gives what is whole of it with 0 where damage that was found is why the sum differs", async () => {
+    const damaged = Buffer.from(archive);
+    const { storedOffset = 0, storedLength = 0 } = rows[2] ?? {};
+    damaged.fill(0x55, storedOffset + 12, storedOffset + storedLength - 8);
+    const { exit, stderr } = await cat(damaged, "b", sha256);
+    expect(exit).toBe(0);
+    expect(stderr).not.toContain("SHA-256");
+    expect(stderr).toContain("whatever lay between b and the end is lost");
   });
 });

@@ -137,7 +137,7 @@ describe("an archive that is read whole", () => {
     const run = await restore([], { ...noIndex, archive, sha256: sumOf(made.stored) });
     expect([run.exit, ...result(run)]).toEqual([3, "partial", true, 0]);
     expect(run.stderr).toBe(
-      `warning: ${ARCHIVE}: its SHA-256 is not the one beside it: it is not as it was written, and what was restored may not be what was backed up\n`,
+      `warning: ${ARCHIVE}: its SHA-256 is not the one beside it: it is not as it was written, and what came out of it may not be what was backed up\n`,
     );
     expect(fs.readdirSync(path.join(run.target, tree, "conf"))).toHaveLength(3);
   });

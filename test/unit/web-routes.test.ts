@@ -51,6 +51,15 @@ test("health says why to nobody who has not given the password, because it names
   expect(await body(basic)).toMatchObject({ reasons: ["storage main: /srv/backups is gone"] });
 });
 
+test.each([...["access", "health", "overview", "config/effective", "metrics", `sessions/${"0".repeat(36)}`]])(
+  "%s is one thing, and refuses every filter",
+  async (route) => {
+    const message = "agent is no filter here; there is none";
+    const refused = [400, { error: { code: "bad-request", message, hint: null } }];
+    expect(errorOf(await new PageKit().ask(`/api/v1/${route}?agent=x`))).toEqual(refused);
+  },
+);
+
 describe("sessions", () => {
   test("that run have rates, progress by the last archive, and the time that is left", async () => {
     const kit = new PageKit();
