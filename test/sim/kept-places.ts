@@ -1,6 +1,6 @@
 /**
  * What the simulator checks of fencing across a start of the server: the place of a session that an earlier start began is
- * its own run's for a while, unless that came back and went again.
+ * its own run's for a while, unless that came back and went again, or is over.
  */
 import { RETURN_MS } from "#server/limits.ts";
 import type { SimProcess } from "./process.ts";
@@ -16,6 +16,8 @@ export class KeptPlaces {
   readonly #until = new Map<string, number>();
   /** By entry. */
   readonly #losses = new Map<string, Loss>();
+  /** Processes and entries whose run is over: nobody of it comes back. */
+  readonly #over = new Set<string>();
 
   /** Of two that were left of one entry the newer one ends the older: nobody has its place by asking for it. */
   recovered(session: string, entry: string, nowMs: number): void {
@@ -33,6 +35,10 @@ export class KeptPlaces {
     this.#losses.clear();
   }
 
+  runOver(client: SimProcess, entry: string): void {
+    this.#over.add(`${client.name} ${entry}`);
+  }
+
   superseded(session: string, entry: string, client: SimProcess, nowMs: number): void {
     if (nowMs < (this.#until.get(session) ?? 0)) this.#losses.set(entry, { session, client });
   }
@@ -41,7 +47,9 @@ export class KeptPlaces {
   admitted(entry: string, client: SimProcess): string | undefined {
     const loss = this.#losses.get(entry);
     this.#losses.delete(entry);
-    if (loss === undefined || loss.client === client) return undefined;
+    this.#over.delete(`${client.name} ${entry}`);
+    if (loss === undefined || loss.client === client || this.#over.has(`${loss.client.name} ${entry}`))
+      return undefined;
     return `${client.name} was given the place of session ${loss.session}, whose own run might still have come back`;
   }
 }

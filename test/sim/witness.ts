@@ -151,6 +151,7 @@ export class Witness {
 
   /** A run of an agent ended. */
   result(client: SimProcess, entry: string, result: BackupResult): void {
+    this.#places.runOver(client, entry);
     const session = this.sessions.get(result.session ?? "");
     if (result.result !== "committed") return;
     if (session === undefined || session.entry !== entry) {
