@@ -1,13 +1,15 @@
-/** A pipe of the operating system: a thread that writes to descriptors on one end, a stream on the other. node:fs has no call for it. */
-import { read } from "node:fs";
-import { close as closeFd } from "node:fs";
+/**
+ * A pipe of the operating system: a thread that writes to descriptors on one end, a stream on the other. node:fs has no call for it. A read
+ * that waits holds one of the process's threads for file calls (FILE_THREADS), until the writing end is closed. So closing needs none of
+ * them: where pipes hold them all it would wait for ever for what it is to end.
+ */
+import { closeSync, read } from "node:fs";
 import { dlopen } from "bun:ffi";
 import { promisify } from "node:util";
 import { Failure } from "#base/errors.ts";
 
 const O_CLOEXEC = 0o2000000;
 const readFd = promisify(read);
-const closeAsync = promisify(closeFd);
 
 let libc: ReturnType<typeof open> | undefined;
 
@@ -35,17 +37,17 @@ export class Pipe {
     return bytesRead;
   }
 
-  /** Once; nobody writes any more. */
-  async closeWriting(): Promise<void> {
+  /** Nobody writes any more; again it does nothing. */
+  closeWriting(): void {
     if (!this.#isWriting) return;
     this.#isWriting = false;
-    await closeAsync(this.writeFd);
+    closeSync(this.writeFd);
   }
 
   /** Whoever still writes hears that nobody reads. Not while a read is under way. */
-  async closeReading(): Promise<void> {
+  closeReading(): void {
     if (!this.#isReading) return;
     this.#isReading = false;
-    await closeAsync(this.#readFd);
+    closeSync(this.#readFd);
   }
 }

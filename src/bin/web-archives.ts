@@ -85,7 +85,7 @@ function streamOf(
   let reading: Promise<number> | undefined;
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    await pipe.closeReading();
+    pipe.closeReading();
     await job;
     await lent.close();
   };

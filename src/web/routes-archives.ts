@@ -20,7 +20,7 @@ const PATTERN_CHARACTERS_MAX = 1_000;
 const NAME_CHARACTERS_MAX = 255;
 /** Looks into archives at a time; each waits for its turn at the disk. */
 const LOOKS_AT_ONCE = 4;
-/** Files on their way at a time: each holds two threads and some MB. */
+/** Files on their way at a time: each holds two threads, some MB and one of the process's few threads for file calls. */
 const DOWNLOADS_AT_ONCE = 4;
 
 export interface ArchiveRoutesOptions {
@@ -218,13 +218,16 @@ function downloadHeaders(name: string): Record<string, string> {
   };
 }
 
-/** The same bytes; `over` when the last is out, or nobody wants them any more. */
+/** The same bytes; `over` when the last is out, or nobody wants them any more and what made them has ended. */
 function watched(body: ReadableStream<Uint8Array>, over: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
+  /** Nobody wants them any more. A read that waits ends at once by that, long before what makes the bytes does. */
+  let unwanted = false;
   return new ReadableStream<Uint8Array>({
     async pull(controller): Promise<void> {
       try {
         const { done, value } = await reader.read();
+        if (unwanted) return;
         if (!done) {
           controller.enqueue(value);
           return;
@@ -232,13 +235,18 @@ function watched(body: ReadableStream<Uint8Array>, over: () => void): ReadableSt
         over();
         controller.close();
       } catch (error) {
+        if (unwanted) return;
         over();
         controller.error(error);
       }
     },
     async cancel(reason): Promise<void> {
-      over();
-      await reader.cancel(reason);
+      unwanted = true;
+      try {
+        await reader.cancel(reason);
+      } finally {
+        over();
+      }
     },
   });
 }

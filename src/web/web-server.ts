@@ -46,7 +46,9 @@ export function serveWeb(options: WebServerOptions): WebServer {
     idleTimeout: seconds(timeouts().idleTimeoutMs),
     ...(tls === undefined ? {} : { tls }),
     fetch: async (request, bun) => {
-      const peer = bun.requestIP(request)?.address ?? "";
+      const peer = bun.requestIP(request)?.address;
+      // Its client has reset the connection since: nobody gets an answer, and who asked cannot be told any more.
+      if (peer === undefined) return new Response(null, { status: 400 });
       // While its body comes, which has a limit of its own, and an answer is made and taken.
       const { readTimeoutMs, writeTimeoutMs } = timeouts();
       bun.timeout(request, seconds(Math.max(readTimeoutMs, writeTimeoutMs)));

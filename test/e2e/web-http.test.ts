@@ -100,6 +100,19 @@ describe("a client", () => {
     ]);
   });
 
+  test("that has gone by the time its request is read is no address that may not look", async () => {
+    const kit = kitOf();
+    serve(kit);
+    for (let i = 0; i < 20; i += 1) {
+      const { socket, closed } = send("");
+      // Sent, then reset: the server reads a request of a connection that has no other end any more.
+      socket.on("connect", () => socket.write(head("GET /"), () => socket.resetAndDestroy()));
+      await closed;
+    }
+    expect((await fetch(`http://127.0.0.1:${web?.port}/api/v1/health`)).status).toBe(200);
+    expect(kit.refused).toEqual([]);
+  });
+
   test("that never ends its request's head is closed, however it trickles", async () => {
     serve(kitOf());
     const silent = send("GET / HTTP/1.1\r\nHost: 127");

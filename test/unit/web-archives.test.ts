@@ -113,6 +113,26 @@ describe("archives", () => {
     expect((await get(`file?${place}&key=eA`)).status).toBe(200);
     expect((await get(`file?${place}&key=eA`)).status).toBe(429);
   });
+
+  test("keep the place of a file that nobody wants any more until its threads have ended", async () => {
+    const ended = Promise.withResolvers<void>();
+    const { get } = await downloader({
+      file: () => {
+        const body = new ReadableStream<Uint8Array>({ cancel: () => ended.promise });
+        return Promise.resolve({ name: "x", path: "x", bytes: 1, body });
+      },
+    });
+    const left: Promise<void>[] = [];
+    for (let i = 0; i < 4; i += 1) {
+      const { body } = await get(`file?${place}&key=eA`);
+      if (body instanceof ReadableStream) left.push(body.cancel());
+    }
+    expect(left).toHaveLength(4);
+    expect((await get(`file?${place}&key=eA`)).status).toBe(429);
+    ended.resolve();
+    await Promise.all(left);
+    expect((await get(`file?${place}&key=eA`)).status).toBe(200);
+  });
 });
 
 function streamOf(...parts: Uint8Array[]): ReadableStream<Uint8Array> {
