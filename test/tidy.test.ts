@@ -57,6 +57,10 @@ describe("the repository", () => {
   test("names no path of the machine it was written on", () => {
     expect(over(checkWorkplace, texts)).toEqual([]);
   });
+  test("has no mark of a merge that was left open", () => {
+    const marked = texts.filter(({ text }) => /^(?:<{7}|>{7}|(?:> ){7})/m.test(text));
+    expect(marked.map(({ path: file }) => file)).toEqual([]);
+  });
   test("pins every dependency exactly and gives each a line in the README's table", async () => {
     const readme = await Bun.file(path.join(ROOT, "README.md")).text();
     const dependencies = Object.entries({ ...pkg.dependencies, ...pkg.devDependencies });
