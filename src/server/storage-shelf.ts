@@ -202,6 +202,19 @@ export class StorageShelf {
     return this.#failures.get(still) ?? new Failure("E_STORAGE_FAILED", `storage ${still}: ${text}`);
   }
 
+  /**
+   * Tries storages that are not open, unless that was done a moment ago, and waits for those that are being opened; not for a disk that
+   * hangs. Never rejects.
+   */
+  async lookAgain(): Promise<void> {
+    const { clock } = this.#options;
+    const missing = [...this.#configs.keys()].filter((name) => !this.#open.has(name));
+    const isDue = missing.length > 0 && clock.now() - this.#retriedAtMs >= STORAGE_RETRY_MS;
+    if (isDue) this.#retriedAtMs = clock.now();
+    const opening = missing.map((name) => (isDue ? this.open(name) : this.#opening.get(name)));
+    await settled(clock, Promise.allSettled(opening), STORAGES_STOP_MS);
+  }
+
   /** For so long that an agent had better begin anew than wait any longer, it is not. */
   #unread(name: string, session: string): boolean {
     const sinceMs = this.#open.get(name)?.unreadSince(session);

@@ -62,7 +62,7 @@ export class VerifyWait {
     };
     if (follow()) return;
     // Its storage may have failed since, and be there again.
-    void storages.mayHold(session).then(() => {
+    void storages.lookAgain().then(() => {
       if (link.over || follow()) return;
       tell({ result: "unknown", message: "its storage cannot be used now, or has forgotten it" });
     });

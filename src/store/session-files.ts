@@ -65,12 +65,13 @@ export interface StagingOptions {
 
 /**
  * Makes the directory and its files; their names and the journal's head are on the disk when it resolves. Rejects with
- * what the disk throws, after removing what it had made, or with E_STORAGE_FAILED when the directory is there already.
+ * what the disk throws, after having removed what it had made, or with E_STORAGE_FAILED when the directory is there already.
  */
 export async function createSessionFiles(
   root: StorageRoot,
   head: JournalHead,
   staging: StagingOptions,
+  removals: { remove(session: string): Promise<void> },
 ): Promise<SessionFiles> {
   const paths = sessionPaths(head.session);
   // Another session's directory must not be taken for ours, least of all by the cleaning up below.
@@ -95,8 +96,8 @@ export async function createSessionFiles(
     await root.sync(paths.directory);
     return { placement, journal };
   } catch (error) {
-    for (const file of opened) await file.close();
-    await removeSessionFiles(root, head.session);
+    await Promise.allSettled(opened.map((file) => file.close()));
+    await removals.remove(head.session);
     throw error;
   }
 }
@@ -179,8 +180,11 @@ export async function closeSessionFiles(files: SessionFiles): Promise<void> {
  */
 export async function removeSessionFiles(root: StorageRoot, session: string): Promise<void> {
   const paths = sessionPaths(session);
-  // Whoever is told that it is gone forgets it: it would come to life again with its disk.
-  if (!(await root.isDirectory(paths.directory))) return await root.checkPresent();
+  if (!(await root.isDirectory(paths.directory))) {
+    // Whoever is told that it is gone forgets it: it would come to life again with its disk, which may have been away only just now.
+    await root.checkPresent();
+    if (!(await root.isDirectory(paths.directory))) return;
+  }
   // The journal goes first: a crash from here on leaves a directory that nobody can take for a session to go on with.
   if (await root.unlink(paths.journal)) await root.sync(paths.directory);
   await removeTree(root, paths.directory);

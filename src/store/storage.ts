@@ -262,11 +262,10 @@ export class Storage {
     const { staging } = this.#options;
     const timeMs = await this.#archiveTime(request);
     const archive = `${directory}/${archiveFileName(timeMs, request.compression)}`;
-    const head: JournalHead = {
-      ...{ ...request, archive },
-      ...(staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } }),
-    };
-    return this.#openStore(head, await createSessionFiles(this.#opened.root, head, this.#staging), events);
+    const lazy = staging === undefined ? {} : { staging: { shardLevels: staging.shardLevels } };
+    const head: JournalHead = { ...request, archive, ...lazy };
+    const files = await createSessionFiles(this.#opened.root, head, this.#staging, this.#removals);
+    return this.#openStore(head, files, events);
   }
 
   #openStore(

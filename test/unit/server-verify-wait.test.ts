@@ -52,6 +52,55 @@ describe("a verification", () => {
     expect((await w.wait(later.link.expect("verified"))).result).toBe("ok");
   });
 
+  test("keeps nobody waiting because another storage hangs, and tells all who come back together", async () => {
+    let opening: Promise<void> = Promise.resolve();
+    const hanging: string[] = [];
+    const known = new Set<string>();
+    const knownStorages = {
+      has: (directory: string) => known.has(directory),
+      add: async (directory: string) => {
+        known.add(directory);
+        if (hanging.includes(directory)) await opening;
+      },
+    };
+    const verified = { maxBackups: 3, verifyIntegrity: true };
+    const storages = [storageConfig(verified), storageConfig({ name: "other", baseDir: "/srv/other" })];
+    const w = await start({ storages, knownStorages });
+    const { link, admitted } = await commit(w);
+    await w.wait(link.expect("verified"));
+    w.disk.hook = ({ call }) => {
+      if (call === "lstat") throw diskError("ENOENT");
+    };
+    for (const storage of ["other", "main"]) {
+      const next = await w.hello();
+      next.link.send("begin", beginOf({ storage }));
+      await w.wait(next.link.expect("refused"));
+    }
+    await w.clock.advance(2 * STORAGE_RETRY_MS);
+    // The one is away, and the other does not answer.
+    w.disk.hook = ({ call, path }) => {
+      if (call === "lstat" && path.startsWith("/srv/backups")) throw diskError("ENOENT");
+    };
+    const { promise, resolve: go } = Promise.withResolvers<void>();
+    opening = promise;
+    hanging.push("/srv/other");
+    const result = async (): Promise<string> => {
+      const back = w.resume(admitted.session);
+      await w.wait(back.link.expect("welcome"));
+      await w.wait(back.link.expect("committed"));
+      return (await w.wait(back.link.expect("verified"))).result;
+    };
+    expect(await result()).toBe("unknown");
+    // Both are there again, and take their time.
+    w.disk.hook = () => undefined;
+    hanging.push("/srv/backups");
+    await w.clock.advance(2 * STORAGE_RETRY_MS);
+    const both = [result(), result()];
+    await w.clock.advance(1_000);
+    go();
+    expect(await Promise.all(both)).toEqual(["ok", "ok"]);
+  });
+
   test("is awaited also while the server is still taking over other sessions of the same storage", async () => {
     const storages = [storageConfig({ verifyIntegrity: true })];
     const first = await start({ storages });

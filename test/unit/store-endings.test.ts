@@ -185,27 +185,55 @@ test("a session whose commit failed and whose disk then kept its files is not co
   await next.storage.close();
 });
 
-test("a session that ended while its disk was away, and another stood in its place, does not come to life again with it", async () => {
+test.each([Number.POSITIVE_INFINITY, 1])(
+  "a session that ended while its disk was away for %i looks, and another stood in its place, does not come to life again with it",
+  async (looks) => {
+    const disk = new MemoryDisk();
+    await disk.mkdir("/state", 0o700);
+    const memory = (on: MemoryDisk): Promise<EndedSessions> => EndedSessions.open(on, "/state", listLog());
+    const kit = await openKit({ disk, ended: await memory(disk) });
+    const store = await kit.storage.createSession(request(), listen().events);
+    send(store, chunkAt(file, 0));
+    store.push();
+    await kit.clock.advance(10);
+    let looked = 0;
+    kit.disk.hook = ({ call, path }) => {
+      if (call !== "lstat" || !path.startsWith("/srv/backup")) return;
+      looked += 1;
+      if (looked <= looks) throw diskError("ENOENT");
+    };
+    await kit.clock.until(store.abort(shutdown), 1_000);
+    kit.disk.hook = () => undefined;
+    await kit.storage.close();
+    const after = kit.disk.restart();
+    const next = await openKit({ disk: after, ended: await memory(after) });
+    expect(next.storage.takeLeft()).toEqual({ sessions: [], casualties: [], completed: [] });
+    expect([...after.tree(SESSIONS).keys()]).toEqual([]);
+    expect((await memory(after.reboot())).has(SESSION_A)).toBe(false);
+    await next.storage.close();
+  },
+);
+
+test("a session that could not be begun, and whose disk was away when it was to be removed, does not come to life with it", async () => {
   const disk = new MemoryDisk();
   await disk.mkdir("/state", 0o700);
   const memory = (on: MemoryDisk): Promise<EndedSessions> => EndedSessions.open(on, "/state", listLog());
   const kit = await openKit({ disk, ended: await memory(disk) });
-  const store = await kit.storage.createSession(request(), listen().events);
-  send(store, chunkAt(file, 0));
-  store.push();
-  await kit.clock.advance(10);
+  let away = false;
   kit.disk.hook = ({ call, path }) => {
-    if (call === "lstat" && path.startsWith("/srv/backup")) throw diskError("ENOENT");
+    if (!path.startsWith("/srv/backup")) return;
+    if (away) throw diskError("ENOENT");
+    away = call === "syncDirectory" && path.endsWith(SESSION_A);
+    if (away) throw diskError("EIO");
   };
-  await kit.clock.until(store.abort(shutdown), 1_000);
+  const failure: unknown = await kit.storage.createSession(request(), listen().events).catch((error: unknown) => error);
+  expect(failure).toMatchObject({ code: "E_DISK", message: expect.stringContaining("EIO") });
   kit.disk.hook = () => undefined;
   await kit.storage.close();
   const after = kit.disk.restart();
-  expect([...after.tree(SESSIONS).keys()]).not.toEqual([]);
   const next = await openKit({ disk: after, ended: await memory(after) });
   expect(next.storage.takeLeft()).toEqual({ sessions: [], casualties: [], completed: [] });
   expect([...after.tree(SESSIONS).keys()]).toEqual([]);
-  expect((await memory(after.reboot())).has(SESSION_A)).toBe(false);
   await next.storage.close();
 });
 
