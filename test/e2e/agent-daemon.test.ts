@@ -1,13 +1,13 @@
 /** The compiled agent as a service: schedules, signals, hooks, messages and status. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, renameSync, watch, writeFileSync } from "node:fs";
-import path from "node:path";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { AgentStatus } from "#observe/views.ts";
 import { lookedLongAgo } from "#test/support/agent-state.ts";
 import { DatagramSocket } from "#test/support/datagram-socket.ts";
+import { lookUntil } from "#test/support/look-until.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
-import { WAIT_MS, type WatchedProcess } from "#test/support/watched-process.ts";
+import type { WatchedProcess } from "#test/support/watched-process.ts";
 
 const NEVER = "0 0 29 2 *";
 const TEST_MS = 150_000;
@@ -292,15 +292,9 @@ async function statusOfReadable(config: string, change: (text: string) => string
 
 /** Resolves when the file, which may be exchanged for another, has such a line. */
 async function logged(file: string, pattern: RegExp): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const look = (): void => {
-    if (existsSync(file) && pattern.test(readFileSync(file, "utf8"))) resolve();
-  };
-  const watcher = watch(path.dirname(file), look);
-  const timer = setTimeout(() => reject(new Error(`${file} has no ${pattern}`)), WAIT_MS);
-  look();
-  await promise.finally(() => {
-    clearTimeout(timer);
-    watcher.close();
-  });
+  const text = (): string => (existsSync(file) ? readFileSync(file, "utf8") : "");
+  await lookUntil(
+    () => pattern.test(text()),
+    () => `${pattern} in ${file}, which ends with\n${text().split("\n").slice(-10).join("\n")}`,
+  );
 }

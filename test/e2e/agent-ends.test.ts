@@ -3,10 +3,11 @@
  * and the next run does not wait for longer than it takes to see that the old one is dead.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, statSync, watch, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { MiB } from "#base/units.ts";
 import { FaultProxy } from "#test/support/fault-proxy.ts";
+import { lookUntil } from "#test/support/look-until.ts";
 import { checkSum } from "#test/support/gnu-tar.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { agentEnd, archivesIn, leftoversIn, Site, STORAGE } from "#test/support/site.ts";
@@ -80,14 +81,10 @@ async function admitted(backup: string, known: readonly string[] = []): Promise<
 /** Resolves when so much of the session's archive was written. */
 async function stored(session: string, bytes: number): Promise<void> {
   const part = path.join(site.storage(), ".nbackup", "sessions", session, "archive.part");
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const look = (): void => {
-    if (statSync(part).size >= bytes) resolve();
-  };
-  const watcher = watch(part, look);
-  look();
-  await promise;
-  watcher.close();
+  await lookUntil(
+    () => statSync(part).size >= bytes,
+    () => `${bytes} bytes in ${part}, which has ${statSync(part).size}`,
+  );
 }
 
 async function endOf(agent: WatchedProcess): Promise<ProcessEnd & { readonly tookMs: number }> {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { MiB } from "#base/units.ts";
 import { lookedLongAgo } from "#test/support/agent-state.ts";
+import { lookUntil } from "#test/support/look-until.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { Site, STORAGE } from "#test/support/site.ts";
 
@@ -41,7 +42,12 @@ test(
     const agent = site.startAgent(await site.agentConfig({ port: server.port, stateDir, backups: [entry] }), []);
     await agent.printed(/"event":"run.committed"/);
     // It gives back what the backup took within seconds.
-    await until(() => agent.memoryBytes("VmRSS") < 70 * MiB, 30_000);
+    const memory = (): number => agent.memoryBytes("VmRSS");
+    await lookUntil(
+      () => memory() < 70 * MiB,
+      () => `less than 70 MiB: ${memory()} bytes`,
+      30_000,
+    );
     const before = processorSeconds(agent.pid);
     await passed(IDLE_SECONDS);
     const usedSeconds = processorSeconds(agent.pid) - before;
@@ -52,15 +58,6 @@ test(
   },
   TEST_MS + IDLE_SECONDS * 1000,
 );
-
-/** Looks every now and then: nobody is told when a process gives memory back. */
-async function until(done: () => boolean, withinMs: number): Promise<void> {
-  const endMs = performance.now() + withinMs;
-  while (!done()) {
-    if (performance.now() > endMs) throw new Error(`not within ${withinMs} ms: ${done}`);
-    await passed(0.05);
-  }
-}
 
 function passed(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));

@@ -3,11 +3,12 @@
  * killed while it assembles.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { KiB } from "#base/units.ts";
 import { freePort } from "#scripts/lib/background.ts";
 import { checkSum, compareWithSource, memberCount } from "#test/support/gnu-tar.ts";
+import { lookUntil } from "#test/support/look-until.ts";
 import type { ServerProcess } from "#test/support/server-process.ts";
 import { agentEnd, leftoversIn, type OnceJson, Site } from "#test/support/site.ts";
 
@@ -78,7 +79,11 @@ test("so do 10,000 chunks synced together, when the server is killed while it as
   const session = /"session":"([0-9a-f-]{36})"/.exec(line)?.[1] ?? "";
   const directory = path.join(site.storage("whole"), ".nbackup", "sessions", session);
   // Nothing is written to the part before the assembly begins.
-  await changed(path.join(directory, "archive.part"));
+  const part = path.join(directory, "archive.part");
+  await lookUntil(
+    () => statSync(part).size > 0,
+    () => "a part with something in it",
+  );
   server.kill("SIGKILL");
   await server.end();
   expect(statSync(path.join(directory, "archive.part")).size).toBeGreaterThan(0);
@@ -96,13 +101,4 @@ function fileThreadsOf(pid: number): number {
     readFileSync(`/proc/${pid}/task/${task}/comm`, "latin1"),
   );
   return names.filter((name) => name.startsWith("Bun Pool")).length;
-}
-
-function changed(file: string): Promise<void> {
-  return new Promise((resolve) => {
-    const watcher = watch(file, () => {
-      watcher.close();
-      resolve();
-    });
-  });
 }
