@@ -58,6 +58,11 @@ export class Finishing {
     return this.#phase;
   }
 
+  /** Nobody is told anything any more: the process ends while the disk does not answer. */
+  stop(): void {
+    this.#timer.cancel();
+  }
+
   /** A session connection came back: it hears where things stand. */
   tell(link: Link): void {
     const { phase, ...progress } = this.#phase;

@@ -236,6 +236,7 @@ export class Session implements Occupant {
 
   /** The process ends while this one's disk does not answer: `suspend` was called, and is not waited for any more. */
   abandon(failure: Failure): void {
+    this.#finishing?.stop();
     if (!this.#isOver) this.#suspended(failure);
   }
 
